@@ -1,0 +1,251 @@
+/* judgeq: run language models in a fixed amount of KV cache without losing their answers.
+ *
+ * Conventions, for every function here:
+ *  - A function that can fail returns a judgeq_status and takes a judgeq_error as its last argument (NULL if the
+ *    caller does not want the message). On failure nothing is changed and *out is NULL. The library never exits,
+ *    aborts or prints.
+ *  - A function named _load, _new, _parse or _import creates an object that the caller frees with the _free of the same
+ *    noun; _free accepts NULL. Every `const T *` that is returned belongs to the object it was asked of.
+ *  - Text is UTF-8. Sizes are bytes, lengths and budgets are tokens (rows of the KV cache), times are seconds.
+ *  - Shapes are written [slowest, ..., fastest], as in C.
+ *  - A model and a judge are immutable and may be shared by threads and sessions; they must outlive the sessions that
+ *    use them. A session is one timeline of tokens and belongs to one thread at a time.
+ */
+#ifndef JUDGEQ_H
+#define JUDGEQ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define JUDGEQ_API __attribute__((visibility("default")))
+#else
+#define JUDGEQ_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- errors ---------------------------------------------------------------------------------------------------- */
+
+typedef enum judgeq_status {
+    JUDGEQ_OK = 0,
+    JUDGEQ_ERROR_ARGUMENT = -1,    /* an argument, option or policy that makes no sense */
+    JUDGEQ_ERROR_IO = -2,          /* a file that cannot be opened, read or written */
+    JUDGEQ_ERROR_FORMAT = -3,      /* a file whose bytes are not what they should be */
+    JUDGEQ_ERROR_UNSUPPORTED = -4, /* something that we know of, and do not do */
+    JUDGEQ_ERROR_MEMORY = -5,      /* no memory */
+    JUDGEQ_ERROR_MISMATCH = -6,    /* a judge that belongs to another model */
+    JUDGEQ_ERROR_LIMIT = -7,       /* longer than the model's context */
+    JUDGEQ_ERROR_NUMERIC = -8,     /* NaN or infinity where numbers belong */
+    JUDGEQ_ERROR_CANCELLED = -9,   /* the progress callback said stop */
+    JUDGEQ_ERROR_BACKEND = -10     /* ggml or libllama failed */
+} judgeq_status;
+
+typedef struct judgeq_error {
+    judgeq_status code;
+    char message[512]; /* names the file, tensor, option or field at fault, and what would work */
+} judgeq_error;
+
+/* "0.1.0" */
+JUDGEQ_API const char *judgeq_version(void);
+
+/* Releases memory that a function here handed over to the caller (named where that is so). Accepts NULL. */
+JUDGEQ_API void judgeq_free(void *memory);
+
+/* ---- model ------------------------------------------------------------------------------------------------------ */
+
+typedef struct judgeq_model judgeq_model;
+
+typedef struct judgeq_model_info {
+    const char *architecture; /* llama, qwen2, qwen3 (mistral files say llama) */
+    const char *name;         /* general.name, or "" */
+    const char *weight_type;  /* type of most weight bytes, as ggml names it: "q4_1" */
+    int32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab;
+    int32_t n_ctx_train;  /* tokens the model was trained to hold */
+    size_t weight_bytes;  /* bytes of all tensors */
+    char fingerprint[33]; /* 128 bits in hexadecimal: hyper-parameters, tensor types and a sample of every tensor */
+} judgeq_model_info;
+
+/* Maps a GGUF file. Refuses, by name, an architecture, tensor or hyper-parameter that it does not know. */
+JUDGEQ_API judgeq_status judgeq_model_load(const char *path, judgeq_model **out, judgeq_error *error);
+JUDGEQ_API void judgeq_model_free(judgeq_model *model);
+JUDGEQ_API const judgeq_model_info *judgeq_model_get_info(const judgeq_model *model);
+
+/* Where the default model lies once the dependency step has fetched it: [XDG_CACHE_HOME or ~/.cache]/judgeq/NAME.gguf.
+ * Writes the path, whether or not the file is there. false: no home directory, or `size` is too small. */
+JUDGEQ_API bool judgeq_default_model_path(char *path, size_t size);
+
+/* ---- text ------------------------------------------------------------------------------------------------------- */
+
+/* Tokenises text[0..length). `special`: control tokens written in the text (<|im_start|>) become those tokens, and a
+ * beginning-of-text token is added where the model wants one. *tokens is the caller's: judgeq_free. */
+JUDGEQ_API judgeq_status judgeq_tokenize(const judgeq_model *model, const char *text, size_t length, bool special,
+                                         int32_t **tokens, size_t *n_tokens, judgeq_error *error);
+
+/* The text of one token, not terminated; may be a part of a UTF-8 character. Control tokens have none.
+ * Writes at most `size` bytes and returns the length, or the length needed, negated, if it is larger. */
+JUDGEQ_API int32_t judgeq_token_text(const judgeq_model *model, int32_t token, char *text, int32_t size);
+
+/* True for every token that ends a response. */
+JUDGEQ_API bool judgeq_token_ends(const judgeq_model *model, int32_t token);
+
+typedef struct judgeq_message {
+    const char *role; /* "system", "user", "assistant" */
+    const char *content;
+} judgeq_message;
+
+/* The model's own chat template around the messages, with the opening of the assistant's turn at the end.
+ * *text is the caller's: judgeq_free. Fails with UNSUPPORTED where the file has no template that libllama knows. */
+JUDGEQ_API judgeq_status judgeq_chat_text(const judgeq_model *model, const judgeq_message *messages, size_t n_messages,
+                                          char **text, judgeq_error *error);
+
+/* ---- judge: trained soft tokens (Judge Q, section 3) ---------------------------------------------------------------
+ */
+
+typedef struct judgeq_judge judgeq_judge;
+
+typedef struct judgeq_judge_info {
+    int32_t n_soft, n_embd;
+    const char *fingerprint; /* of the model it belongs to */
+    const char *model_name;  /* that model's name, for messages; or "" */
+    const char *origin;      /* how it came to be: "imported from soft-kl.npy", "trained ..." */
+    const char *loss;        /* "kl", "mse", or "" where unknown */
+    const char *data_hash;   /* of the training set, or "" */
+    int64_t steps;           /* optimiser steps, 0 where unknown */
+    float heldout_loss;      /* NaN where unknown */
+    float heldout_hit_rate;  /* 0..1, NaN where unknown */
+} judgeq_judge_info;
+
+/* Loads a judge file (GGUF). `model`: refuse a judge whose fingerprint is not this model's; NULL: do not check. */
+JUDGEQ_API judgeq_status judgeq_judge_load(const char *path, const judgeq_model *model, judgeq_judge **out,
+                                           judgeq_error *error);
+/* Copies soft [n_soft, n_embd] and info's texts; info's n_soft, n_embd and fingerprint are required. */
+JUDGEQ_API judgeq_status judgeq_judge_new(const float *soft, const judgeq_judge_info *info, judgeq_judge **out,
+                                          judgeq_error *error);
+/* Reads .npy or .safetensors (by content): one tensor [n_soft, n_embd], F32 or F16, and makes it a judge of `model`.
+ * `tensor`: its name in a .safetensors file, NULL where the file holds only one. */
+JUDGEQ_API judgeq_status judgeq_judge_import(const char *path, const char *tensor, const judgeq_model *model,
+                                             judgeq_judge **out, judgeq_error *error);
+/* Written to a temporary name, synced and renamed: a kill at any moment leaves the old file or the new one. */
+JUDGEQ_API judgeq_status judgeq_judge_save(const judgeq_judge *judge, const char *path, judgeq_error *error);
+/* F32, as .npy or .safetensors by the ending of `path`. */
+JUDGEQ_API judgeq_status judgeq_judge_export(const judgeq_judge *judge, const char *path, judgeq_error *error);
+JUDGEQ_API void judgeq_judge_free(judgeq_judge *judge);
+JUDGEQ_API const judgeq_judge_info *judgeq_judge_get_info(const judgeq_judge *judge);
+/* [n_soft, n_embd] */
+JUDGEQ_API const float *judgeq_judge_soft_tokens(const judgeq_judge *judge);
+
+/* ---- policy: which rows to keep ------------------------------------------------------------------------------------
+ */
+
+typedef struct judgeq_policy judgeq_policy;
+
+typedef struct judgeq_preset {
+    const char *name;    /* "snapkv" */
+    const char *text;    /* its choices, as judgeq_policy_parse reads them */
+    const char *source;  /* paper, venue */
+    const char *summary; /* one line */
+} judgeq_preset;
+
+/* The published methods and ours, in the order of docs/policies; NULL past the last. */
+JUDGEQ_API const judgeq_preset *judgeq_preset_at(size_t index);
+
+/* "NAME", "NAME,key=value,..." or "key=value,...": a preset and choices that replace its own. Keys: probe, reduce,
+ * smooth, allocate, keep; docs/policies/README.md has the grammar. */
+JUDGEQ_API judgeq_status judgeq_policy_parse(const char *text, judgeq_policy **out, judgeq_error *error);
+JUDGEQ_API void judgeq_policy_free(judgeq_policy *policy);
+/* All five choices written out; parsing it gives the same policy. */
+JUDGEQ_API const char *judgeq_policy_text(const judgeq_policy *policy);
+/* Soft tokens that the policy asks of a judge; 0: it needs none; -1: as many as the judge has. */
+JUDGEQ_API int32_t judgeq_policy_soft_tokens(const judgeq_policy *policy);
+/* True where every layer's full KV must be held at once (lookahead over the full cache, response). */
+JUDGEQ_API bool judgeq_policy_needs_full_cache(const judgeq_policy *policy);
+
+/* ---- session -------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct judgeq_session judgeq_session;
+
+typedef enum judgeq_kv_type { JUDGEQ_KV_F16 = 0, JUDGEQ_KV_F32 = 1 } judgeq_kv_type;
+
+/* Called during prefill. done and total count units of work, one unit being one prompt row in one layer.
+ * Returning false cancels: the call fails with CANCELLED. */
+typedef bool (*judgeq_progress)(void *data, int64_t done, int64_t total);
+
+typedef struct judgeq_session_params {
+    const judgeq_policy *policy; /* NULL: full. Not kept: may be freed after judgeq_session_new */
+    const judgeq_judge *judge;   /* required where the policy has soft tokens */
+    int32_t budget;              /* rows per layer and KV head; 0: use budget_fraction */
+    float budget_fraction;       /* share of the prompt, 0..1; 0: no budget given */
+    int32_t n_ctx;               /* tokens of prompt and response; 0: what the model was trained for */
+    int32_t n_threads;           /* 0: one per core */
+    int32_t chunk;               /* prompt rows per graph; 0: chosen */
+    judgeq_kv_type kv_type;
+    uint64_t seed; /* of the policy `random` */
+    bool defer;    /* keep the tokens that a lookahead among candidates decoded (judge-laq) */
+    judgeq_progress progress;
+    void *progress_data;
+} judgeq_session_params;
+
+typedef struct judgeq_stats {
+    int64_t n_prompt;     /* tokens prefilled */
+    int64_t n_decoded;    /* tokens decoded since */
+    int64_t n_position;   /* position of the next token: the sequence's length, whatever was evicted */
+    int32_t budget;       /* rows per layer and KV head */
+    size_t kv_bytes_full; /* bytes that a full cache of n_position rows would take */
+    size_t kv_bytes_held; /* bytes of the rows held now */
+    size_t kv_bytes_peak; /* most KV bytes allocated at any moment */
+    double prefill_s;     /* whole prefill: blocks, scoring, compaction, lookahead */
+    double score_s;       /* of that: soft rows, score reduction and selection */
+    double compact_s;     /* of that: gathering the kept rows */
+    double lookahead_s;   /* of that: decoding pseudo tokens or responses */
+    double decode_s;      /* all decode calls */
+} judgeq_stats;
+
+JUDGEQ_API judgeq_session_params judgeq_session_default_params(void);
+JUDGEQ_API judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session_params *params,
+                                            judgeq_session **out, judgeq_error *error);
+JUDGEQ_API void judgeq_session_free(judgeq_session *session);
+
+/* Reads the prompt, evicts down to the budget. Once per session. After an error the session can only be freed. */
+JUDGEQ_API judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
+                                                judgeq_error *error);
+/* Appends one token to the sequence. */
+JUDGEQ_API judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error);
+/* Logits of the token after the last one, [n_vocab]; valid until the next call on the session. */
+JUDGEQ_API const float *judgeq_session_logits(const judgeq_session *session);
+/* The greedy tokens that a deferred lookahead already decoded: the response starts with them, and they are in the
+ * cache.
+ * [*n_tokens]; the session's. */
+JUDGEQ_API const int32_t *judgeq_session_deferred(const judgeq_session *session, size_t *n_tokens);
+JUDGEQ_API void judgeq_session_get_stats(const judgeq_session *session, judgeq_stats *stats);
+/* Original positions of the rows held by one KV head, ascending, [*n_rows]; the session's, until the next call. */
+JUDGEQ_API const int32_t *judgeq_session_positions(const judgeq_session *session, int32_t layer, int32_t head_kv,
+                                                   size_t *n_rows);
+
+/* ---- sampling ------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct judgeq_sampler judgeq_sampler;
+
+typedef struct judgeq_sampler_params {
+    float temperature; /* 0: greedy */
+    int32_t top_k;     /* 0: off */
+    float top_p;       /* 1: off */
+    float min_p;       /* 0: off */
+    uint32_t seed;
+} judgeq_sampler_params;
+
+JUDGEQ_API judgeq_status judgeq_sampler_new(const judgeq_sampler_params *params, judgeq_sampler **out,
+                                            judgeq_error *error);
+JUDGEQ_API void judgeq_sampler_free(judgeq_sampler *sampler);
+/* logits [n_vocab]; the token drawn, or -1 where memory ran out. */
+JUDGEQ_API int32_t judgeq_sampler_sample(judgeq_sampler *sampler, const float *logits, int32_t n_vocab);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

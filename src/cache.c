@@ -1,0 +1,216 @@
+#include "cache.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+
+/* Spare rows when a cache must grow while decoding: a sixteenth, so that moving costs each token 16 rows at most. */
+enum { GROW_LEAST = 32, GROW_SHARE = 16 };
+
+static int64_t capacity_sum(const cache_layer *layer) {
+    const cache_head *last = &layer->head[layer->n_head_kv - 1];
+    return last->first + last->capacity;
+}
+
+static judgeq_status allocate_heads(cache_layer *layer, const int64_t *capacity, judgeq_error *error) {
+    layer->head = calloc((size_t)layer->n_head_kv, sizeof *layer->head);
+    if (!layer->head) return error_memory(error, "the heads of a KV cache");
+    int64_t first = 0;
+    for (int32_t h = 0; h < layer->n_head_kv; h++) {
+        cache_head *head = &layer->head[h];
+        head->capacity = capacity[h] > 0 ? capacity[h] : 1;
+        head->first = first;
+        head->position = malloc((size_t)head->capacity * sizeof *head->position);
+        if (!head->position) return error_memory(error, "the positions of a KV cache");
+        first += head->capacity;
+    }
+    return JUDGEQ_OK;
+}
+
+judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, enum ggml_type type, int32_t n_head_kv,
+                               int32_t head_dim, const int64_t *capacity, cache_meter *meter, judgeq_error *error) {
+    *layer =
+        (cache_layer){.n_head_kv = n_head_kv, .head_dim = head_dim, .type = type, .backend = backend, .meter = meter};
+    judgeq_status status = allocate_heads(layer, capacity, error);
+    if (status == JUDGEQ_OK) {
+        layer->context = ggml_init((struct ggml_init_params){.mem_size = 2 * ggml_tensor_overhead(), .no_alloc = true});
+        if (!layer->context) status = error_memory(error, "a KV cache");
+    }
+    if (status == JUDGEQ_OK) {
+        const int64_t elements = capacity_sum(layer) * head_dim;
+        layer->k = ggml_new_tensor_1d(layer->context, type, elements);
+        layer->v = ggml_new_tensor_1d(layer->context, type, elements);
+        layer->buffer = ggml_backend_alloc_ctx_tensors(layer->context, backend);
+        if (!layer->buffer) {
+            status = error_set(error, JUDGEQ_ERROR_MEMORY, "out of memory for %zu bytes of KV cache",
+                               2 * ggml_nbytes(layer->k));
+        }
+    }
+    if (status != JUDGEQ_OK) {
+        cache_layer_free(layer);
+        return status;
+    }
+    meter->bytes += 2 * ggml_nbytes(layer->k);
+    if (meter->bytes > meter->peak) meter->peak = meter->bytes;
+    return JUDGEQ_OK;
+}
+
+void cache_layer_free(cache_layer *layer) {
+    if (layer->buffer) {
+        layer->meter->bytes -= 2 * ggml_nbytes(layer->k);
+        ggml_backend_buffer_free(layer->buffer);
+    }
+    ggml_free(layer->context);
+    for (int32_t h = 0; layer->head && h < layer->n_head_kv; h++) free(layer->head[h].position);
+    free(layer->head);
+    *layer = (cache_layer){0};
+}
+
+judgeq_status cache_layer_reserve(cache_layer *layer, int64_t n, judgeq_error *error) {
+    bool room = true;
+    int64_t most = 0;
+    for (int32_t h = 0; h < layer->n_head_kv; h++) {
+        const cache_head *head = &layer->head[h];
+        room = room && head->capacity - head->n_row >= n;
+        if (head->n_row > most) most = head->n_row;
+    }
+    if (room) return JUDGEQ_OK;
+    int64_t spare = most / GROW_SHARE;
+    if (spare < GROW_LEAST) spare = GROW_LEAST;
+    if (spare < n) spare = n;
+    cache_layer grown;
+    judgeq_status status = cache_layer_gather(layer, NULL, spare, &grown, error);
+    if (status != JUDGEQ_OK) return status;
+    cache_layer_free(layer);
+    *layer = grown;
+    return JUDGEQ_OK;
+}
+
+void cache_layer_append(cache_layer *layer, int64_t n, int32_t first_position) {
+    for (int32_t h = 0; h < layer->n_head_kv; h++) {
+        cache_head *head = &layer->head[h];
+        for (int64_t i = 0; i < n; i++) head->position[head->n_row + i] = first_position + (int32_t)i;
+        head->n_row += n;
+    }
+}
+
+void cache_layer_truncate(cache_layer *layer, int32_t n_position) {
+    for (int32_t h = 0; h < layer->n_head_kv; h++) {
+        cache_head *head = &layer->head[h];
+        while (head->n_row > 0 && head->position[head->n_row - 1] >= n_position) head->n_row--;
+    }
+}
+
+/* Copies n rows of one head, row[i] (or i where row is NULL), between host images of both layers. */
+static void gather_head(const cache_layer *from, const char *k_from, const char *v_from, const cache_layer *to,
+                        char *k_to, char *v_to, int32_t h, const int32_t *row, int64_t n) {
+    const cache_head *source = &from->head[h];
+    cache_head *target = &to->head[h];
+    const size_t size = ggml_type_size(from->type), key = size * (size_t)from->head_dim;
+    const char *k = k_from + (size_t)source->first * key;
+    char *k_out = k_to + (size_t)target->first * key;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t r = row ? row[i] : i;
+        memcpy(k_out + (size_t)i * key, k + (size_t)r * key, key);
+        target->position[i] = source->position[r];
+    }
+    for (int32_t d = 0; d < from->head_dim; d++) {
+        const char *v = v_from + (size_t)source->first * key + (size_t)d * (size_t)source->capacity * size;
+        char *v_out = v_to + (size_t)target->first * key + (size_t)d * (size_t)target->capacity * size;
+        if (!row) {
+            memcpy(v_out, v, (size_t)n * size);
+        } else if (size == 2) {
+            for (int64_t i = 0; i < n; i++) memcpy(v_out + 2 * i, v + 2 * (size_t)row[i], 2);
+        } else {
+            for (int64_t i = 0; i < n; i++) memcpy(v_out + 4 * i, v + 4 * (size_t)row[i], 4);
+        }
+    }
+    target->n_row = n;
+}
+
+/* Host images of a layer's K and V: the tensors themselves where the device's memory is the host's. */
+typedef struct host_image {
+    char *k, *v;
+    bool owned;
+} host_image;
+
+static host_image image_of(const cache_layer *layer) {
+    if (ggml_backend_buffer_is_host(layer->buffer)) return (host_image){layer->k->data, layer->v->data, false};
+    host_image image = {malloc(ggml_nbytes(layer->k)), malloc(ggml_nbytes(layer->v)), true};
+    return image;
+}
+
+static void image_free(host_image image) {
+    if (!image.owned) return;
+    free(image.k);
+    free(image.v);
+}
+
+judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kept, int64_t spare, cache_layer *out,
+                                 judgeq_error *error) {
+    *out = (cache_layer){0};
+    int64_t *capacity = malloc((size_t)from->n_head_kv * sizeof *capacity);
+    if (!capacity) return error_memory(error, "a KV cache");
+    for (int32_t h = 0; h < from->n_head_kv; h++) {
+        capacity[h] = (kept ? kept->n_row[h] : from->head[h].n_row) + spare;
+    }
+    judgeq_status status =
+        cache_layer_init(out, from->backend, from->type, from->n_head_kv, from->head_dim, capacity, from->meter, error);
+    free(capacity);
+    if (status != JUDGEQ_OK) return status;
+
+    host_image source = image_of(from), target = image_of(out);
+    if (!source.k || !source.v || !target.k || !target.v) {
+        status = error_memory(error, "the host's copy of a KV cache");
+    } else {
+        if (source.owned) {
+            ggml_backend_tensor_get(from->k, source.k, 0, ggml_nbytes(from->k));
+            ggml_backend_tensor_get(from->v, source.v, 0, ggml_nbytes(from->v));
+        }
+        for (int32_t h = 0; h < from->n_head_kv; h++) {
+            gather_head(from, source.k, source.v, out, target.k, target.v, h, kept ? kept->row[h] : NULL,
+                        kept ? kept->n_row[h] : from->head[h].n_row);
+        }
+        if (target.owned) {
+            ggml_backend_tensor_set(out->k, target.k, 0, ggml_nbytes(out->k));
+            ggml_backend_tensor_set(out->v, target.v, 0, ggml_nbytes(out->v));
+        }
+    }
+    image_free(source);
+    image_free(target);
+    if (status != JUDGEQ_OK) cache_layer_free(out);
+    return status;
+}
+
+cache_run cache_layer_run(const cache_layer *layer, int32_t first_head) {
+    const cache_head *first = &layer->head[first_head];
+    int32_t end = first_head + 1;
+    while (end < layer->n_head_kv && layer->head[end].n_row == first->n_row &&
+           layer->head[end].capacity == first->capacity) {
+        end++;
+    }
+    return (cache_run){.first_head = first_head, .n_head = end - first_head, .n_row = first->n_row};
+}
+
+struct ggml_tensor *cache_run_keys(struct ggml_context *context, const cache_layer *layer, cache_run run, int64_t first,
+                                   int64_t n) {
+    const cache_head *head = &layer->head[run.first_head];
+    const size_t row = ggml_row_size(layer->type, layer->head_dim);
+    return ggml_view_3d(context, layer->k, layer->head_dim, n, run.n_head, row, row * (size_t)head->capacity,
+                        row * (size_t)(head->first + first));
+}
+
+struct ggml_tensor *cache_run_values(struct ggml_context *context, const cache_layer *layer, cache_run run,
+                                     int64_t first, int64_t n) {
+    const cache_head *head = &layer->head[run.first_head];
+    const size_t size = ggml_type_size(layer->type), line = size * (size_t)head->capacity;
+    return ggml_view_3d(context, layer->v, n, layer->head_dim, run.n_head, line, line * (size_t)layer->head_dim,
+                        size * ((size_t)head->first * (size_t)layer->head_dim + (size_t)first));
+}
+
+size_t cache_layer_bytes(const cache_layer *layer) {
+    int64_t rows = 0;
+    for (int32_t h = 0; h < layer->n_head_kv; h++) rows += layer->head[h].n_row;
+    return 2 * (size_t)rows * ggml_row_size(layer->type, layer->head_dim);
+}

@@ -1,0 +1,78 @@
+/* cache: the key and value rows that one layer holds, per KV head, and their original positions.
+ *
+ * Every KV head owns a segment of its own size, so heads may hold different numbers of rows (ragged budgets). Keys lie
+ * as rows, K[head] = [capacity, head_dim]; values lie transposed, V[head] = [head_dim, capacity], because decode then
+ * multiplies contiguous rows (2 x faster than transposing or flash attention on CPU). Neighbouring heads of equal size
+ * form a *run*, which a graph handles as one tensor: a uniform cache is one run, a ragged one has up to n_head_kv. */
+#ifndef JUDGEQ_SRC_CACHE_H
+#define JUDGEQ_SRC_CACHE_H
+
+#include "ggml-backend.h"
+#include "ggml.h"
+
+#include "judgeq.h"
+#include "select.h"
+
+/* KV bytes allocated now, and the most at any moment. One per session, shared by all its layers. */
+typedef struct cache_meter {
+    size_t bytes, peak;
+} cache_meter;
+
+typedef struct cache_head {
+    int64_t n_row;     /* rows held */
+    int64_t capacity;  /* rows allocated */
+    int64_t first;     /* of its segment, counted in rows of all heads before it */
+    int32_t *position; /* [capacity]; original positions of the rows, ascending */
+} cache_head;
+
+typedef struct cache_layer {
+    int32_t n_head_kv, head_dim;
+    enum ggml_type type;
+    cache_head *head; /* [n_head_kv] */
+    struct ggml_context *context;
+    struct ggml_tensor *k, *v; /* flat, [sum of capacities * head_dim] */
+    ggml_backend_buffer_t buffer;
+    ggml_backend_t backend;
+    cache_meter *meter;
+} cache_layer;
+
+/* Heads [first_head, first_head + n_head) that hold the same number of rows in the same capacity. */
+typedef struct cache_run {
+    int32_t first_head, n_head;
+    int64_t n_row;
+} cache_run;
+
+/* An empty cache with room for capacity[h] rows in each head. */
+judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, enum ggml_type type, int32_t n_head_kv,
+                               int32_t head_dim, const int64_t *capacity, cache_meter *meter, judgeq_error *error);
+/* Accepts a zeroed layer. */
+void cache_layer_free(cache_layer *layer);
+
+/* Makes room for n more rows in every head, moving the rows if need be. */
+judgeq_status cache_layer_reserve(cache_layer *layer, int64_t n, judgeq_error *error);
+
+/* Notes that the graph just computed has written n rows at the end of every head, at positions first, first + 1, ... */
+void cache_layer_append(cache_layer *layer, int64_t n, int32_t first_position);
+
+/* Forgets all rows at positions >= n_position. */
+void cache_layer_truncate(cache_layer *layer, int32_t n_position);
+
+/* out = the rows of `from` that `kept` names (NULL: all), with room for `spare` more rows in each head. The bytes of K
+ * and V are copied as they are. */
+judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kept, int64_t spare, cache_layer *out,
+                                 judgeq_error *error);
+
+/* The run that starts at head `first_head`. */
+cache_run cache_layer_run(const cache_layer *layer, int32_t first_head);
+
+/* Views of a run for a graph in `context`, rows [first, first + n) of it:
+ * keys [n_head, n, head_dim] and values [n_head, head_dim, n]. */
+struct ggml_tensor *cache_run_keys(struct ggml_context *context, const cache_layer *layer, cache_run run, int64_t first,
+                                   int64_t n);
+struct ggml_tensor *cache_run_values(struct ggml_context *context, const cache_layer *layer, cache_run run,
+                                     int64_t first, int64_t n);
+
+/* Bytes of the rows held (not of the capacity). */
+size_t cache_layer_bytes(const cache_layer *layer);
+
+#endif

@@ -1,0 +1,186 @@
+#include "gguf_file.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "gguf_check.h"
+#include "quiet.h"
+
+judgeq_status gguf_open_checked(const char *path, gguf_file *file, judgeq_error *error) {
+    quiet_ggml_log();
+    *file = (gguf_file){0};
+    judgeq_status status = file_map(path, &file->map, error);
+    if (status == JUDGEQ_OK) status = gguf_check(path, file->map.data, file->map.size, error);
+    if (status == JUDGEQ_OK) {
+        /* from the bytes that were checked, not from the path, which may be another file by now */
+        struct gguf_init_params params = {.no_alloc = true, .ctx = &file->tensors};
+        file->gguf = gguf_init_from_buffer(file->map.data, file->map.size, params);
+        if (!file->gguf) status = error_set(error, JUDGEQ_ERROR_FORMAT, "%s: ggml cannot read this GGUF file", path);
+    }
+    if (status == JUDGEQ_OK && !(file->path = strdup(path))) status = error_memory(error, "a path");
+    if (status != JUDGEQ_OK) gguf_file_close(file);
+    return status;
+}
+
+void gguf_file_close(gguf_file *file) {
+    if (file->tensors) ggml_free(file->tensors);
+    if (file->gguf) gguf_free(file->gguf);
+    file_unmap(&file->map);
+    free(file->path);
+    *file = (gguf_file){0};
+}
+
+struct ggml_tensor *gguf_file_tensor(const gguf_file *file, const char *name) {
+    return ggml_get_tensor(file->tensors, name);
+}
+
+const void *gguf_file_data(const gguf_file *file, const struct ggml_tensor *tensor) {
+    int64_t id = gguf_find_tensor(file->gguf, ggml_get_name(tensor));
+    return file->map.data + gguf_get_data_offset(file->gguf) + gguf_get_tensor_offset(file->gguf, id);
+}
+
+/* ---- values --------------------------------------------------------------------------------------------------------
+ */
+
+/* *id is the key's, or -1 where it is absent and optional. */
+static judgeq_status find_key(const gguf_file *file, const char *key, gguf_need need, int64_t *id,
+                              judgeq_error *error) {
+    *id = gguf_find_key(file->gguf, key);
+    if (*id < 0 && need == GGUF_REQUIRED)
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: key \"%s\" is missing", file->path, key);
+    return JUDGEQ_OK;
+}
+
+static judgeq_status wrong_type(const gguf_file *file, int64_t id, const char *expected, judgeq_error *error) {
+    enum gguf_type type = gguf_get_kv_type(file->gguf, id);
+    bool array = type == GGUF_TYPE_ARRAY;
+    return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: key \"%s\" has type %s%s; expected %s", file->path,
+                     gguf_get_key(file->gguf, id), array ? "array of " : "",
+                     gguf_type_name(array ? gguf_get_arr_type(file->gguf, id) : type), expected);
+}
+
+/* Any integer, as its two's complement and whether that is to be read as negative. False: not an integer. */
+static bool get_integer(const struct gguf_context *gguf, int64_t id, uint64_t *value, bool *negative) {
+    int64_t number = 0;
+    switch (gguf_get_kv_type(gguf, id)) {
+    case GGUF_TYPE_UINT8:
+        number = gguf_get_val_u8(gguf, id);
+        break;
+    case GGUF_TYPE_INT8:
+        number = gguf_get_val_i8(gguf, id);
+        break;
+    case GGUF_TYPE_UINT16:
+        number = gguf_get_val_u16(gguf, id);
+        break;
+    case GGUF_TYPE_INT16:
+        number = gguf_get_val_i16(gguf, id);
+        break;
+    case GGUF_TYPE_UINT32:
+        number = gguf_get_val_u32(gguf, id);
+        break;
+    case GGUF_TYPE_INT32:
+        number = gguf_get_val_i32(gguf, id);
+        break;
+    case GGUF_TYPE_INT64:
+        number = gguf_get_val_i64(gguf, id);
+        break;
+    case GGUF_TYPE_UINT64:
+        *value = gguf_get_val_u64(gguf, id);
+        *negative = false;
+        return true;
+    default:
+        return false;
+    }
+    *value = (uint64_t)number;
+    *negative = number < 0;
+    return true;
+}
+
+/* An integer 0 .. most; *found says whether *out was written. */
+static judgeq_status read_integer(const gguf_file *file, const char *key, gguf_need need, uint64_t most, bool *found,
+                                  uint64_t *out, judgeq_error *error) {
+    int64_t id;
+    judgeq_status status = find_key(file, key, need, &id, error);
+    *found = false;
+    if (status != JUDGEQ_OK || id < 0) return status;
+    uint64_t value;
+    bool negative;
+    if (!get_integer(file->gguf, id, &value, &negative)) return wrong_type(file, id, "an integer", error);
+    if (negative)
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: key \"%s\" is %" PRId64 "; it must not be negative",
+                         file->path, key, (int64_t)value);
+    if (value > most)
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: key \"%s\" is %" PRIu64 "; at most %" PRIu64 " is possible",
+                         file->path, key, value, most);
+    *found = true;
+    *out = value;
+    return JUDGEQ_OK;
+}
+
+judgeq_status gguf_read_u32(const gguf_file *file, const char *key, gguf_need need, uint32_t *out,
+                            judgeq_error *error) {
+    uint64_t value;
+    bool found;
+    judgeq_status status = read_integer(file, key, need, UINT32_MAX, &found, &value, error);
+    if (status == JUDGEQ_OK && found) *out = (uint32_t)value;
+    return status;
+}
+
+judgeq_status gguf_read_i64(const gguf_file *file, const char *key, gguf_need need, int64_t *out, judgeq_error *error) {
+    uint64_t value;
+    bool found;
+    judgeq_status status = read_integer(file, key, need, INT64_MAX, &found, &value, error);
+    if (status == JUDGEQ_OK && found) *out = (int64_t)value;
+    return status;
+}
+
+judgeq_status gguf_read_f32(const gguf_file *file, const char *key, gguf_need need, float *out, judgeq_error *error) {
+    int64_t id;
+    judgeq_status status = find_key(file, key, need, &id, error);
+    if (status != JUDGEQ_OK || id < 0) return status;
+    enum gguf_type type = gguf_get_kv_type(file->gguf, id);
+    if (type != GGUF_TYPE_FLOAT32 && type != GGUF_TYPE_FLOAT64) return wrong_type(file, id, "f32", error);
+    double value =
+        type == GGUF_TYPE_FLOAT32 ? (double)gguf_get_val_f32(file->gguf, id) : gguf_get_val_f64(file->gguf, id);
+    if (!isfinite(value) || fabs(value) > (double)__FLT_MAX__)
+        return error_set(error, JUDGEQ_ERROR_NUMERIC, "%s: key \"%s\" is %g; a finite number is needed", file->path,
+                         key, value);
+    *out = (float)value;
+    return JUDGEQ_OK;
+}
+
+judgeq_status gguf_read_bool(const gguf_file *file, const char *key, gguf_need need, bool *out, judgeq_error *error) {
+    int64_t id;
+    judgeq_status status = find_key(file, key, need, &id, error);
+    if (status != JUDGEQ_OK || id < 0) return status;
+    if (gguf_get_kv_type(file->gguf, id) != GGUF_TYPE_BOOL) return wrong_type(file, id, "bool", error);
+    *out = gguf_get_val_bool(file->gguf, id);
+    return JUDGEQ_OK;
+}
+
+judgeq_status gguf_read_string(const gguf_file *file, const char *key, gguf_need need, const char **out,
+                               judgeq_error *error) {
+    int64_t id;
+    judgeq_status status = find_key(file, key, need, &id, error);
+    if (status != JUDGEQ_OK || id < 0) return status;
+    if (gguf_get_kv_type(file->gguf, id) != GGUF_TYPE_STRING) return wrong_type(file, id, "a string", error);
+    *out = gguf_get_val_str(file->gguf, id);
+    return JUDGEQ_OK;
+}
+
+judgeq_status gguf_read_strings(const gguf_file *file, const char *key, gguf_need need, int64_t *id, size_t *n,
+                                judgeq_error *error) {
+    int64_t found;
+    judgeq_status status = find_key(file, key, need, &found, error);
+    if (status != JUDGEQ_OK || found < 0) return status;
+    if (gguf_get_kv_type(file->gguf, found) != GGUF_TYPE_ARRAY ||
+        gguf_get_arr_type(file->gguf, found) != GGUF_TYPE_STRING)
+        return wrong_type(file, found, "an array of strings", error);
+    *id = found;
+    *n = gguf_get_arr_n(file->gguf, found);
+    return JUDGEQ_OK;
+}

@@ -1,0 +1,234 @@
+#include "graph.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "error.h"
+
+/* ---- engine ------------------------------------------------------------------------------------------------------ */
+
+/* Upper bounds on the nodes of one block: its projections, norms and copies, and what each run of heads adds. */
+enum { BLOCK_NODES = 64, RUN_NODES = 16, OTHER_NODES = 64 };
+
+static judgeq_status set_threads(ggml_backend_t backend, int32_t n_threads, judgeq_error *error) {
+    ggml_backend_reg_t registry = ggml_backend_dev_backend_reg(ggml_backend_get_device(backend));
+    ggml_backend_set_n_threads_t set =
+        (ggml_backend_set_n_threads_t)ggml_backend_reg_get_proc_address(registry, "ggml_backend_set_n_threads");
+    if (!set) return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml's CPU backend cannot set its number of threads");
+    if (n_threads <= 0) n_threads = (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    set(backend, n_threads > 0 ? n_threads : 1);
+    return JUDGEQ_OK;
+}
+
+judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model, int32_t n_threads,
+                                judgeq_error *error) {
+    const judgeq_model_info *info = &model->info;
+    *engine = (graph_engine){0};
+    engine->backend = ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, NULL);
+    if (!engine->backend) return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml has no CPU backend");
+    judgeq_status status = set_threads(engine->backend, n_threads, error);
+    if (status == JUDGEQ_OK) {
+        engine->n_node = (size_t)info->n_layer * (size_t)(BLOCK_NODES + RUN_NODES * info->n_head_kv) + OTHER_NODES;
+        engine->memory_size =
+            engine->n_node * ggml_tensor_overhead() + ggml_graph_overhead_custom(engine->n_node, false);
+        engine->memory = malloc(engine->memory_size);
+        engine->allocator = ggml_gallocr_new(ggml_backend_get_default_buffer_type(engine->backend));
+        if (!engine->memory || !engine->allocator) status = error_memory(error, "graphs");
+    }
+    if (status != JUDGEQ_OK) graph_engine_free(engine);
+    return status;
+}
+
+void graph_engine_free(graph_engine *engine) {
+    ggml_free(engine->current.context);
+    if (engine->allocator) ggml_gallocr_free(engine->allocator);
+    if (engine->backend) ggml_backend_free(engine->backend);
+    free(engine->memory);
+    *engine = (graph_engine){0};
+}
+
+graph *graph_begin(graph_engine *engine) {
+    ggml_free(engine->current.context);
+    /* cannot fail: the memory is the engine's, and ggml_init allocates nothing else but aborts if it cannot */
+    engine->current.context = ggml_init(
+        (struct ggml_init_params){.mem_size = engine->memory_size, .mem_buffer = engine->memory, .no_alloc = true});
+    engine->current.nodes = ggml_new_graph_custom(engine->current.context, engine->n_node, false);
+    return &engine->current;
+}
+
+judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, judgeq_error *error) {
+    if (result) {
+        ggml_set_output(result);
+        ggml_build_forward_expand(engine->current.nodes, result);
+    }
+    if (ggml_gallocr_alloc_graph(engine->allocator, engine->current.nodes)) return JUDGEQ_OK;
+    return error_memory(error, "a graph's intermediate results");
+}
+
+judgeq_status graph_compute(graph_engine *engine, judgeq_error *error) {
+    const enum ggml_status status = ggml_backend_graph_compute(engine->backend, engine->current.nodes);
+    if (status == GGML_STATUS_SUCCESS) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml could not compute a graph: %s", ggml_status_to_string(status));
+}
+
+struct ggml_tensor *graph_input(graph *g, enum ggml_type type, int64_t ne0, int64_t ne1) {
+    struct ggml_tensor *tensor = ggml_new_tensor_2d(g->context, type, ne0, ne1);
+    ggml_set_input(tensor);
+    return tensor;
+}
+
+/* ---- blocks -------------------------------------------------------------------------------------------------------
+ */
+
+static struct ggml_tensor *add_norm(graph *g, const judgeq_model *model, struct ggml_tensor *x,
+                                    struct ggml_tensor *weight) {
+    return ggml_mul(g->context, ggml_rms_norm(g->context, x, model->norm_epsilon), weight);
+}
+
+static struct ggml_tensor *add_linear(graph *g, model_linear linear, struct ggml_tensor *x) {
+    struct ggml_tensor *y = ggml_mul_mat(g->context, linear.weight, x);
+    return linear.bias ? ggml_add(g->context, y, linear.bias) : y;
+}
+
+/* x [n, n_embd] -> [n, n_head, head_dim], normalised per head where the model does so. */
+static struct ggml_tensor *add_heads(graph *g, const judgeq_model *model, model_linear linear, struct ggml_tensor *norm,
+                                     int32_t n_head, struct ggml_tensor *x) {
+    struct ggml_tensor *y = add_linear(g, linear, x);
+    y = ggml_reshape_3d(g->context, y, model->info.head_dim, n_head, x->ne[1]);
+    return norm ? add_norm(g, model, y, norm) : y;
+}
+
+static struct ggml_tensor *add_rope(graph *g, const judgeq_model *model, struct ggml_tensor *x,
+                                    struct ggml_tensor *position) {
+    const model_rope *rope = &model->rope;
+    return ggml_rope_ext(g->context, x, position, rope->factors, model->info.head_dim, rope->mode, rope->n_ctx_original,
+                         rope->base, rope->scale, rope->ext_factor, rope->attention_factor, rope->beta_fast,
+                         rope->beta_slow);
+}
+
+/* Writes keys and values [n, n_head_kv, head_dim] behind the rows that the cache holds. */
+static void add_store(graph *g, const cache_layer *cache, struct ggml_tensor *key, struct ggml_tensor *value) {
+    struct ggml_context *context = g->context;
+    const int64_t n = key->ne[2];
+    cache_run run;
+    for (int32_t h = 0; h < cache->n_head_kv; h += run.n_head) {
+        run = cache_layer_run(cache, h);
+        struct ggml_tensor *k =
+            ggml_view_3d(context, key, key->ne[0], run.n_head, n, key->nb[1], key->nb[2], (size_t)h * key->nb[1]);
+        struct ggml_tensor *v = ggml_view_3d(context, value, value->ne[0], run.n_head, n, value->nb[1], value->nb[2],
+                                             (size_t)h * value->nb[1]);
+        ggml_build_forward_expand(g->nodes, ggml_cpy(context, ggml_permute(context, k, 0, 2, 1, 3),
+                                                     cache_run_keys(context, cache, run, run.n_row, n)));
+        ggml_build_forward_expand(g->nodes, ggml_cpy(context, ggml_permute(context, v, 1, 2, 0, 3),
+                                                     cache_run_values(context, cache, run, run.n_row, n)));
+    }
+}
+
+/* softmax over the first n_row rows of a run; query i of n may look at the rows up to n_row - n + i. */
+static struct ggml_tensor *add_softmax(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
+                                       int64_t n_row, bool causal, struct ggml_tensor *query) {
+    struct ggml_context *context = g->context;
+    const float scale = 1.0f / sqrtf((float)model->info.head_dim);
+    struct ggml_tensor *keys = cache_run_keys(context, cache, run, 0, n_row);
+    struct ggml_tensor *products = ggml_mul_mat(context, keys, query);
+    ggml_prec_set_acc(products, GGML_PREC_F32);
+    if (causal && query->ne[1] > 1) {
+        products = ggml_diag_mask_inf_inplace(context, products, (int)(n_row - query->ne[1]));
+    }
+    return ggml_soft_max_ext(context, products, NULL, scale, 0.0f);
+}
+
+/* The query heads that share the KV heads of a run: query [n, n_head, head_dim] -> [n_head of the run, n, head_dim]. */
+static struct ggml_tensor *run_queries(graph *g, const judgeq_model *model, cache_run run, struct ggml_tensor *query) {
+    const int32_t group = model->info.n_head / model->info.n_head_kv;
+    struct ggml_tensor *heads =
+        ggml_view_3d(g->context, query, query->ne[0], (int64_t)run.n_head * group, query->ne[2], query->nb[1],
+                     query->nb[2], (size_t)run.first_head * (size_t)group * query->nb[1]);
+    return ggml_permute(g->context, heads, 0, 2, 1, 3);
+}
+
+/* Attention of query [n, n_head, head_dim] to the rows held and n_new rows behind them, as [n, n_head * head_dim]. */
+static struct ggml_tensor *add_attend(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t n_new,
+                                      struct ggml_tensor *query, bool want_attention, graph_block *block) {
+    struct ggml_context *context = g->context;
+    struct ggml_tensor *joined = NULL;
+    cache_run run;
+    for (int32_t h = 0; h < cache->n_head_kv; h += run.n_head) {
+        run = cache_layer_run(cache, h);
+        const int64_t n_row = run.n_row + n_new;
+        struct ggml_tensor *attention =
+            add_softmax(g, model, cache, run, n_row, true, run_queries(g, model, run, query));
+        if (want_attention) {
+            ggml_set_output(attention);
+            block->attention = attention;
+        }
+        struct ggml_tensor *mixed = ggml_mul_mat(context, cache_run_values(context, cache, run, 0, n_row), attention);
+        mixed = ggml_cont(context, ggml_permute(context, mixed, 0, 2, 1, 3));
+        joined = joined ? ggml_concat(context, joined, mixed, 1) : mixed;
+    }
+    return ggml_reshape_2d(context, joined, joined->ne[0] * joined->ne[1], joined->ne[2]);
+}
+
+static struct ggml_tensor *rows_from(graph *g, struct ggml_tensor *x, int64_t first) {
+    if (first == 0) return x;
+    return ggml_view_2d(g->context, x, x->ne[0], x->ne[1] - first, x->nb[1], (size_t)first * x->nb[1]);
+}
+
+static struct ggml_tensor *add_feed_forward(graph *g, const judgeq_model *model, const model_layer *layer,
+                                            struct ggml_tensor *x) {
+    struct ggml_tensor *normed = add_norm(g, model, x, layer->ffn_norm);
+    struct ggml_tensor *gate = add_linear(g, layer->gate, normed);
+    struct ggml_tensor *up = add_linear(g, layer->up, normed);
+    struct ggml_tensor *down = add_linear(g, layer->down, ggml_swiglu_split(g->context, gate, up));
+    return ggml_add(g->context, down, x);
+}
+
+graph_block graph_add_block(graph *g, const judgeq_model *model, int32_t index, const cache_layer *cache,
+                            struct ggml_tensor *x, struct ggml_tensor *position, graph_want want) {
+    const model_layer *layer = &model->layer[index];
+    const judgeq_model_info *info = &model->info;
+    struct ggml_context *context = g->context;
+    graph_block block = {0};
+
+    struct ggml_tensor *normed = add_norm(g, model, x, layer->attention_norm);
+    struct ggml_tensor *key = add_heads(g, model, layer->key, layer->key_norm, info->n_head_kv, normed);
+    struct ggml_tensor *value = add_heads(g, model, layer->value, NULL, info->n_head_kv, normed);
+    add_store(g, cache, add_rope(g, model, key, position), value);
+
+    const int64_t n = x->ne[1] - want.first_query;
+    if (n <= 0 || !(want.output || want.attention || want.query)) return block;
+    struct ggml_tensor *positions =
+        ggml_view_1d(context, position, n, (size_t)want.first_query * ggml_element_size(position));
+    struct ggml_tensor *query =
+        add_heads(g, model, layer->query, layer->query_norm, info->n_head, rows_from(g, normed, want.first_query));
+    query = add_rope(g, model, query, positions);
+    if (want.query) {
+        ggml_set_output(query);
+        block.query = query;
+        ggml_build_forward_expand(g->nodes, query);
+    }
+    struct ggml_tensor *attended = add_attend(g, model, cache, x->ne[1], query, want.attention, &block);
+    if (block.attention) ggml_build_forward_expand(g->nodes, block.attention);
+    if (want.output) {
+        struct ggml_tensor *projected = add_linear(g, layer->output, attended);
+        x = ggml_add(context, projected, rows_from(g, x, want.first_query));
+        block.output = add_feed_forward(g, model, layer, x);
+        ggml_build_forward_expand(g->nodes, block.output);
+    }
+    return block;
+}
+
+struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, struct ggml_tensor *tokens) {
+    return ggml_get_rows(g->context, model->token_embedding, tokens);
+}
+
+struct ggml_tensor *graph_add_logits(graph *g, const judgeq_model *model, struct ggml_tensor *x) {
+    const model_linear output = {model->output, model->output_bias};
+    return add_linear(g, output, add_norm(g, model, x, model->output_norm));
+}
+
+struct ggml_tensor *graph_add_attention(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
+                                        struct ggml_tensor *query) {
+    return add_softmax(g, model, cache, run, run.n_row, false, query);
+}

@@ -1,0 +1,72 @@
+/* graph: transformer blocks as ggml graphs over a KV cache, and the engine that runs them. One builder serves prefill,
+ * soft rows, decode and pseudo tokens: they differ in how many rows come in, and in what is wanted back. */
+#ifndef JUDGEQ_SRC_GRAPH_H
+#define JUDGEQ_SRC_GRAPH_H
+
+#include "ggml-alloc.h"
+#include "ggml-backend.h"
+#include "ggml.h"
+
+#include "cache.h"
+#include "model.h"
+
+typedef struct graph {
+    struct ggml_context *context;
+    struct ggml_cgraph *nodes;
+} graph;
+
+/* Runs graphs on one device, one at a time, in buffers that are reused. */
+typedef struct graph_engine {
+    ggml_backend_t backend;
+    ggml_gallocr_t allocator;
+    void *memory; /* of the current graph's tensors */
+    size_t memory_size, n_node;
+    graph current;
+} graph_engine;
+
+/* n_threads 0: one per core. */
+judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model, int32_t n_threads,
+                                judgeq_error *error);
+void graph_engine_free(graph_engine *engine);
+
+/* Starts a graph, the engine's; its tensors live until the next one starts. */
+graph *graph_begin(graph_engine *engine);
+/* Gives the tensors their memory: inputs may be set from here on. `result` is what must be computed, besides what the
+ * builders have put into the graph themselves; NULL: nothing. */
+judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, judgeq_error *error);
+judgeq_status graph_compute(graph_engine *engine, judgeq_error *error);
+
+/* An input of the graph, [ne1, ne0]. */
+struct ggml_tensor *graph_input(graph *g, enum ggml_type type, int64_t ne0, int64_t ne1);
+
+/* What a block shall give back beside the rows that it writes into the cache. Attention, queries and output cover the
+ * rows from `first_query` on; the others only leave their key and value. */
+typedef struct graph_want {
+    int64_t first_query;
+    bool output, attention, query;
+} graph_want;
+
+typedef struct graph_block {
+    struct ggml_tensor *output;    /* [n - first_query, n_embd], or NULL */
+    struct ggml_tensor *attention; /* [n_head, n - first_query, rows held + n], after softmax; uniform caches only */
+    struct ggml_tensor *query;     /* [n - first_query, n_head, head_dim], rotated */
+} graph_block;
+
+/* One transformer block over rows x [n, n_embd] at `position` [n]: appends their keys and values to the cache (which
+ * must have room; cache_layer_append tells it afterwards), and lets them attend to the rows held and to each other,
+ * causally. */
+graph_block graph_add_block(graph *g, const judgeq_model *model, int32_t layer, const cache_layer *cache,
+                            struct ggml_tensor *x, struct ggml_tensor *position, graph_want want);
+
+/* Embeddings [n, n_embd] F32 of token ids [n]. */
+struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, struct ggml_tensor *tokens);
+
+/* Logits [n, n_vocab] of the last block's output x [n, n_embd]. */
+struct ggml_tensor *graph_add_logits(graph *g, const judgeq_model *model, struct ggml_tensor *x);
+
+/* softmax(query . K^T / sqrt(head_dim)) over rows [0, run.n_row) of a run: query [n_head of the run, n, head_dim] to
+ * [n_head of the run, n, run.n_row]. */
+struct ggml_tensor *graph_add_attention(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
+                                        struct ggml_tensor *query);
+
+#endif

@@ -1,0 +1,31 @@
+/* judge: trained soft tokens (Judge Q, section 3) as an immutable value, and the judge file: a GGUF file, described in
+ * docs/judge-files.md. */
+#ifndef JUDGEQ_SRC_JUDGE_H
+#define JUDGEQ_SRC_JUDGE_H
+
+#include "judgeq.h"
+
+#define JUDGE_ARCHITECTURE "judgeq-judge" /* general.architecture of a judge file */
+#define JUDGE_TENSOR "soft_tokens.weight" /* F32 [n_soft, n_embd] */
+#define JUDGE_FORMAT_VERSION 1
+
+#define JUDGE_KEY_FORMAT_VERSION "judgeq.format_version"
+#define JUDGE_KEY_FINGERPRINT "judgeq.model.fingerprint"
+#define JUDGE_KEY_MODEL_NAME "judgeq.model.name"
+#define JUDGE_KEY_ORIGIN "judgeq.origin"
+#define JUDGE_KEY_LOSS "judgeq.train.loss"
+#define JUDGE_KEY_STEPS "judgeq.train.steps"
+#define JUDGE_KEY_DATA_HASH "judgeq.train.data_hash"
+#define JUDGE_KEY_HELDOUT_LOSS "judgeq.heldout.loss"
+#define JUDGE_KEY_HELDOUT_HIT_RATE "judgeq.heldout.hit_rate"
+
+struct judgeq_judge {
+    judgeq_judge_info info; /* its texts are owned */
+    float *soft;            /* [n_soft, n_embd], owned */
+};
+
+/* judgeq_judge_new with the name that error messages start with: a file's path. */
+judgeq_status judge_create(const char *label, const float *soft, const judgeq_judge_info *info, judgeq_judge **out,
+                           judgeq_error *error);
+
+#endif

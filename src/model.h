@@ -1,0 +1,54 @@
+/* model: a GGUF file as hyper-parameters and bound weights, every one of them checked. Immutable after loading. */
+#ifndef JUDGEQ_SRC_MODEL_H
+#define JUDGEQ_SRC_MODEL_H
+
+#include "ggml-backend.h"
+#include "ggml.h"
+#include "gguf_file.h"
+#include "llama.h"
+
+#include "judgeq.h"
+
+/* Arguments of ggml_rope_ext, after every kind of scaling has been folded in. */
+typedef struct model_rope {
+    int mode; /* GGML_ROPE_TYPE_NORMAL (llama: pairs 2i, 2i+1) or GGML_ROPE_TYPE_NEOX (qwen: pairs i, i + head_dim/2) */
+    int32_t n_ctx_original;
+    float base, scale, ext_factor, attention_factor, beta_fast, beta_slow;
+    struct ggml_tensor *factors; /* llama-3 frequency factors [head_dim/2], or NULL */
+    const char *scaling;         /* "none", "linear", "yarn", for people */
+} model_rope;
+
+/* A matrix and its bias; the bias is NULL where the model has none. */
+typedef struct model_linear {
+    struct ggml_tensor *weight, *bias;
+} model_linear;
+
+typedef struct model_layer {
+    struct ggml_tensor *attention_norm, *ffn_norm;
+    struct ggml_tensor *query_norm, *key_norm; /* [head_dim] (qwen3), or NULL */
+    model_linear query, key, value, output, gate, up, down;
+} model_layer;
+
+struct judgeq_model {
+    judgeq_model_info info;
+    float norm_epsilon;
+    model_rope rope;
+    struct ggml_tensor *token_embedding; /* [n_vocab, n_embd] */
+    struct ggml_tensor *output_norm;
+    struct ggml_tensor *output; /* [n_vocab, n_embd]; token_embedding where they are tied */
+    struct ggml_tensor *output_bias;
+    model_layer *layer; /* [n_layer] */
+
+    gguf_file file;               /* its tensors' data point into the mapping */
+    ggml_backend_buffer_t buffer; /* over the mapping */
+    struct llama_model *vocabulary;
+    char name[128], weight_type[32];
+};
+
+/* The first weight that holds NaN or infinity, or NULL. Reads all of them: only worth it once something went wrong. */
+const char *model_find_non_finite(const judgeq_model *model);
+
+/* Keys' and values' bytes of one row in one KV head. */
+size_t model_row_bytes(const judgeq_model *model, enum ggml_type type);
+
+#endif

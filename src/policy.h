@@ -1,0 +1,62 @@
+/* policy: the algebra of eviction as a value: five choices, their text form, and the presets. No tensors here.
+ * policy.c has the presets, the printer and the questions asked of a policy; policy_parse.c reads the text form. */
+#ifndef JUDGEQ_SRC_POLICY_H
+#define JUDGEQ_SRC_POLICY_H
+
+#include "judgeq.h"
+
+/* Whose queries score the cache: any of these, joined. A count of 0 means that the probe is absent. */
+typedef struct policy_probe {
+    bool all;                   /* every prompt row (H2O) */
+    int32_t window;             /* the last `window` prompt rows; `last` is window:1 */
+    bool soft;                  /* the judge's soft tokens */
+    int32_t n_soft;             /* how many of them; 0: as many as the judge has */
+    int32_t response;           /* response tokens decoded from the full cache, at most (the oracle) */
+    int32_t lookahead;          /* pseudo tokens decoded from the cache that `draft` makes (LAQ) */
+    int32_t among;              /* 0: their queries score the full cache; M: only draft's own M x budget candidates */
+    const judgeq_preset *draft; /* NULL without lookahead; never a preset that itself looks ahead */
+} policy_probe;
+
+typedef enum policy_reduce { POLICY_MEAN, POLICY_MAX } policy_reduce;
+
+typedef enum policy_pool { POLICY_POOL_NONE, POLICY_POOL_MAX, POLICY_POOL_AVG } policy_pool;
+
+typedef enum policy_allocate { POLICY_UNIFORM, POLICY_PYRAMID, POLICY_ADA } policy_allocate;
+
+/* Widest smoothing, in positions. */
+enum { POLICY_POOL_WIDTH_MAX = 63 };
+
+/* pyramid_ratio and ada_floor are read with this many parts in one, so that integers can compute with them exactly. */
+enum { POLICY_FRACTION_PARTS = 10000 };
+
+struct judgeq_policy {
+    bool keep_all; /* `full`: nothing is evicted, the other choices do not matter */
+    bool random; /* probe none, rows ranked by a seeded hash; without it probe none ranks by position (latest first) */
+    policy_probe probe;
+    policy_reduce reduce_rows;  /* over probe rows */
+    policy_reduce reduce_heads; /* over the query heads of a KV head */
+    policy_pool pool;
+    int32_t pool_width; /* odd; 1 where pool is none */
+    policy_allocate allocate;
+    float pyramid_ratio; /* beta: the last layer's share is 1/beta of the mean layer's, 1..100 (PyramidKV, section 3) */
+    float ada_floor;     /* share of the budget that every KV head has for certain, 0..1 (Ada-KV, section 3) */
+    int32_t keep_sink;   /* first rows always kept, inside the budget */
+    int32_t
+        keep_recent; /* last rows always kept, inside the budget: rows, or per cent of the budget if the next is set */
+    bool keep_recent_percent;
+    char text[256]; /* canonical form */
+};
+
+/* judgeq_policy_parse into a policy of the caller's: nothing to free. */
+judgeq_status policy_read(const char *text, judgeq_policy *policy, judgeq_error *error);
+
+/* True where no scores are needed: rows are ranked by position or at random. */
+bool policy_ranks_without_scores(const judgeq_policy *policy);
+
+/* Rows always kept under this budget: sink and recent, recent cut to what sink leaves where it is a percentage. */
+void policy_keep_rows(const judgeq_policy *policy, int32_t budget, int32_t *sink, int32_t *recent);
+
+/* Writes the canonical form of the choices into policy->text. */
+void policy_write_text(judgeq_policy *policy);
+
+#endif

@@ -1,0 +1,47 @@
+/* score: attention rows of the probes -> one importance score per KV head and row, and the measures of a choice.
+ * No tensors: plain arrays of floats, so that every backend's attention can be fed in. */
+#ifndef JUDGEQ_SRC_SCORE_H
+#define JUDGEQ_SRC_SCORE_H
+
+#include "policy.h"
+
+/* Attention reduced over probe rows, query head by query head. Rows may come in pieces and from several probes. */
+typedef struct score_map {
+    int32_t n_head, n_head_kv;
+    int64_t n_row;             /* rows that are scored: the prompt's */
+    int64_t n_probe;           /* probe rows counted so far: what the mean divides by */
+    policy_reduce reduce_rows; /* over probe rows */
+    float *value;              /* [n_head, n_row]: sum or maximum over the probe rows so far */
+} score_map;
+
+/* All zero. n_head must be a multiple of n_head_kv. */
+judgeq_status score_map_init(score_map *map, int32_t n_head, int32_t n_head_kv, int64_t n_row,
+                             policy_reduce reduce_rows, judgeq_error *error);
+void score_map_free(score_map *map);
+
+/* Adds the attention of n_query probe rows, probabilities (>= 0) in [n_head, n_query, stride_query] floats with
+ * stride_head floats from one head to the next. Their first n_row columns are the map's rows first_row, first_row + 1,
+ * ...; columns behind those (a probe's own rows, say) are not read. */
+void score_map_add(score_map *map, const float *attention, int32_t n_query, int64_t stride_query, int64_t stride_head,
+                   int64_t first_row, int64_t n_row);
+
+/* Counts n probe rows for the mean. Apart from score_map_add, because one probe row may be added in several pieces. */
+void score_map_counts(score_map *map, int64_t n);
+
+/* The scores, out [n_head_kv, n_row]: the mean or maximum over probe rows, reduced over the query heads of each KV
+ * head. Query head h belongs to KV head h / (n_head / n_head_kv). */
+void score_heads(const score_map *map, policy_reduce reduce_heads, float *out);
+
+/* Pools in[n] along positions into out[n] (which may be `in`): stride 1, window i - width/2 ... i + width/2.
+ * At the ends, max takes what is inside; avg divides by `width` all the same, as if zeros stood outside, which is what
+ * PyTorch's avg_pool1d does by default and SnapKV's code with it. width: odd, 1..POLICY_POOL_WIDTH_MAX. */
+void score_smooth(policy_pool pool, int32_t width, const float *in, int64_t n, float *out);
+
+/* Critical KV hit rate of one KV head (Judge Q, section 4): the share of target's `budget` best rows that are also
+ * among method's `budget` best; of equal scores the earlier row counts as better. NaN without rows or memory. */
+double score_hit_rate(const float *method, const float *target, int64_t n, int32_t budget);
+
+/* Share of target's mass [n] that falls on the rows kept[n_kept]; NaN where target has none. */
+double score_mass_kept(const float *target, int64_t n, const int32_t *kept, int64_t n_kept);
+
+#endif

@@ -1,0 +1,40 @@
+/* select: scores, policy and budget -> the rows to keep. A layer's rows are ragged: every KV head holds its own. */
+#ifndef JUDGEQ_SRC_SELECT_H
+#define JUDGEQ_SRC_SELECT_H
+
+#include "policy.h"
+
+/* The rows that one layer holds. The arrays are the caller's. */
+typedef struct select_rows {
+    int32_t n_head_kv;
+    const int64_t *n_row;           /* [n_head_kv] */
+    const int32_t *const *position; /* [n_head_kv][n_row], in the sequence, ascending */
+    const float *const *score;      /* [n_head_kv][n_row]; NULL where the policy ranks without scores */
+} select_rows;
+
+/* Which of them stay: indices into the held rows (not positions), ascending. */
+typedef struct select_kept {
+    int32_t n_head_kv;
+    int64_t *n_row; /* [n_head_kv] */
+    int32_t **row;  /* [n_head_kv][n_row] */
+} select_kept;
+
+/* Selects for one layer. `budget`: this layer's rows per KV head; n_position: the sequence's length, from which sink
+ * (positions < S) and recent (positions >= n_position - R) count. seed and layer matter to the probe `random` only.
+ *   uniform, pyramid: every head keeps min(budget, held) rows: its sink and recent rows, then its best.
+ *   ada: the layer keeps n_head_kv * budget rows together: sink and recent, then each head's best until it has
+ *        ceil(floor * budget), then the best of all heads (Ada-KV, section 3). A head may keep more than `budget`.
+ * Of equal scores the earlier position wins, then the lower head. Without scores the latest positions are the best.
+ * out: all zero on failure; otherwise select_kept_free. */
+judgeq_status select_kept_rows(const judgeq_policy *policy, const select_rows *rows, int32_t budget, int32_t n_position,
+                               uint64_t seed, int32_t layer, select_kept *out, judgeq_error *error);
+void select_kept_free(select_kept *kept);
+
+/* Rows per KV head for every layer, out [n_layer]. uniform, ada: `budget` each. pyramid: decreasing in equal steps from
+ * the first layer to the last, n_layer * budget in all (or n_prompt each, if that is less), never above n_prompt. */
+void select_layer_budgets(const judgeq_policy *policy, int32_t n_layer, int32_t budget, int64_t n_prompt, int32_t *out);
+
+/* Refuses a budget <= 0 or below what the policy, or the draft of its lookahead, always keeps. */
+judgeq_status select_check_budget(const judgeq_policy *policy, int32_t budget, judgeq_error *error);
+
+#endif

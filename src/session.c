@@ -1,0 +1,319 @@
+#include "session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "error.h"
+
+double session_clock(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+bool session_looks_ahead(const judgeq_session *session) {
+    return session->policy.probe.lookahead > 0 || session->policy.probe.response > 0;
+}
+
+int32_t session_soft_rows(const judgeq_session *session) {
+    if (!session->judge) return 0;
+    const policy_probe *probes[] = {&session->policy.probe, &session->draft.probe};
+    int32_t most = 0;
+    for (int i = 0; i < 2; i++) {
+        if (!probes[i]->soft) continue;
+        const int32_t n = probes[i]->n_soft > 0 ? probes[i]->n_soft : judgeq_judge_get_info(session->judge)->n_soft;
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+/* ---- checks --------------------------------------------------------------------------------------------------------
+ */
+
+static judgeq_status check_judge(const judgeq_session *session, judgeq_error *error) {
+    const bool wanted = session->policy.probe.soft || session->draft.probe.soft;
+    if (!wanted) return JUDGEQ_OK;
+    if (!session->judge) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "policy '%s' scores with soft tokens and needs a judge for this model", session->policy.text);
+    }
+    const judgeq_judge_info *judge = judgeq_judge_get_info(session->judge);
+    const judgeq_model_info *model = &session->model->info;
+    if (judge->n_embd != model->n_embd || strcmp(judge->fingerprint, model->fingerprint) != 0) {
+        return error_set(error, JUDGEQ_ERROR_MISMATCH, "the judge belongs to %s (%s), not to this model (%s)",
+                         *judge->model_name ? judge->model_name : "another model", judge->fingerprint,
+                         model->fingerprint);
+    }
+    const int32_t needed = session_soft_rows(session);
+    if (needed > judge->n_soft) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "policy '%s' wants %d soft tokens, the judge has %d",
+                         session->policy.text, needed, judge->n_soft);
+    }
+    return JUDGEQ_OK;
+}
+
+static judgeq_status check_params(const judgeq_session *session, judgeq_error *error) {
+    const judgeq_session_params *params = &session->params;
+    if (params->n_ctx < 0 || params->chunk < 0 || params->n_threads < 0 || params->n_threads > 1024) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "n_ctx %d, chunk %d, n_threads %d: expected 0 or more",
+                         params->n_ctx, params->chunk, params->n_threads);
+    }
+    if (params->kv_type != JUDGEQ_KV_F16 && params->kv_type != JUDGEQ_KV_F32) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "KV type %d is not known (known: F16, F32)",
+                         (int)params->kv_type);
+    }
+    if (params->defer && (session->policy.probe.lookahead == 0 || session->policy.probe.among == 0)) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "policy '%s' cannot defer: only a lookahead among candidates (judge-laq) has tokens to keep",
+                         session->policy.text);
+    }
+    if (session->policy.keep_all) return JUDGEQ_OK;
+    const bool share = params->budget_fraction > 0.0f && params->budget_fraction <= 1.0f;
+    if (params->budget == 0 && params->budget_fraction == 0.0f) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "policy '%s' needs a budget: rows to keep per layer and KV head",
+                         session->policy.text);
+    }
+    if (params->budget == 0 && !share) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "a budget of %g %% of the prompt: expected more than 0, up to 100",
+                         100.0 * (double)params->budget_fraction);
+    }
+    return params->budget == 0 ? JUDGEQ_OK : select_check_budget(&session->policy, params->budget, error);
+}
+
+judgeq_status session_check_logits(const judgeq_session *session, judgeq_error *error) {
+    bool finite = true;
+    for (int32_t i = 0; i < session->model->info.n_vocab; i++) finite = finite && isfinite(session->logits[i]);
+    if (finite) return JUDGEQ_OK;
+    const char *weight = model_find_non_finite(session->model);
+    if (!weight) {
+        return error_set(error, JUDGEQ_ERROR_NUMERIC,
+                         "%s: the logits hold NaN or infinity, though all weights are finite",
+                         session->model->file.path);
+    }
+    return error_set(error, JUDGEQ_ERROR_NUMERIC, "%s: tensor %s holds NaN or infinity: the file is damaged",
+                     session->model->file.path, weight);
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------------------
+ */
+
+judgeq_session_params judgeq_session_default_params(void) {
+    return (judgeq_session_params){.kv_type = JUDGEQ_KV_F16};
+}
+
+static judgeq_status take_policies(judgeq_session *session, judgeq_error *error) {
+    judgeq_policy *policy = NULL;
+    if (session->params.policy) {
+        session->policy = *session->params.policy;
+    } else {
+        judgeq_status status = judgeq_policy_parse("full", &policy, error);
+        if (status != JUDGEQ_OK) return status;
+        session->policy = *policy;
+        judgeq_policy_free(policy);
+    }
+    session->params.policy = NULL;
+    if (!session->policy.probe.draft) return JUDGEQ_OK;
+    judgeq_status status = judgeq_policy_parse(session->policy.probe.draft->name, &policy, error);
+    if (status != JUDGEQ_OK) return status;
+    session->draft = *policy;
+    judgeq_policy_free(policy);
+    return JUDGEQ_OK;
+}
+
+static judgeq_status allocate(judgeq_session *session, judgeq_error *error) {
+    const size_t n_layer = (size_t)session->model->info.n_layer;
+    session->layer = calloc(n_layer, sizeof *session->layer);
+    session->prior = calloc(n_layer, sizeof *session->prior);
+    session->drafted = calloc(n_layer, sizeof *session->drafted);
+    session->layer_budget = calloc(n_layer, sizeof *session->layer_budget);
+    session->logits = calloc((size_t)session->model->info.n_vocab, sizeof *session->logits);
+    if (!session->layer || !session->prior || !session->drafted || !session->layer_budget || !session->logits) {
+        return error_memory(error, "a session");
+    }
+    return graph_engine_init(&session->engine, session->model, session->params.n_threads, error);
+}
+
+judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session_params *params, judgeq_session **out,
+                                 judgeq_error *error) {
+    *out = NULL;
+    judgeq_session *session = calloc(1, sizeof *session);
+    if (!session) return error_memory(error, "a session");
+    session->model = model;
+    session->params = *params;
+    session->judge = params->judge;
+    session->kv_type = params->kv_type == JUDGEQ_KV_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
+    if (session->params.n_ctx == 0) session->params.n_ctx = model->info.n_ctx_train;
+    judgeq_status status = take_policies(session, error);
+    if (status == JUDGEQ_OK) status = check_params(session, error);
+    if (status == JUDGEQ_OK) status = check_judge(session, error);
+    if (status == JUDGEQ_OK) status = allocate(session, error);
+    if (status != JUDGEQ_OK) {
+        judgeq_session_free(session);
+        return status;
+    }
+    *out = session;
+    return JUDGEQ_OK;
+}
+
+void judgeq_session_free(judgeq_session *session) {
+    if (!session) return;
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) {
+        if (session->layer) cache_layer_free(&session->layer[l]);
+        if (session->prior) score_map_free(&session->prior[l]);
+        if (session->drafted) select_kept_free(&session->drafted[l]);
+    }
+    free(session->layer);
+    free(session->prior);
+    free(session->drafted);
+    free(session->layer_budget);
+    free(session->logits);
+    free(session->deferred);
+    graph_engine_free(&session->engine);
+    free(session);
+}
+
+/* ---- steps ---------------------------------------------------------------------------------------------------------
+ */
+
+judgeq_status session_step(judgeq_session *session, int32_t token, graph_want want, graph_block *blocks,
+                           judgeq_error *error) {
+    const judgeq_model *model = session->model;
+    judgeq_status status = JUDGEQ_OK;
+    for (int32_t l = 0; status == JUDGEQ_OK && l < model->info.n_layer; l++) {
+        status = cache_layer_reserve(&session->layer[l], 1, error);
+    }
+    if (status != JUDGEQ_OK) return status;
+    graph *g = graph_begin(&session->engine);
+    struct ggml_tensor *id = graph_input(g, GGML_TYPE_I32, 1, 1), *position = graph_input(g, GGML_TYPE_I32, 1, 1);
+    struct ggml_tensor *x = graph_add_embedding(g, model, id);
+    for (int32_t l = 0; l < model->info.n_layer; l++) {
+        const graph_block block = graph_add_block(g, model, l, &session->layer[l], x, position, want);
+        if (blocks) blocks[l] = block;
+        x = block.output;
+    }
+    struct ggml_tensor *logits = graph_add_logits(g, model, x);
+    status = graph_allocate(&session->engine, logits, error);
+    if (status != JUDGEQ_OK) return status;
+    ggml_backend_tensor_set(id, &token, 0, sizeof token);
+    ggml_backend_tensor_set(position, &session->n_position, 0, sizeof session->n_position);
+    status = graph_compute(&session->engine, error);
+    if (status != JUDGEQ_OK) return status;
+    ggml_backend_tensor_get(logits, session->logits, 0, ggml_nbytes(logits));
+    for (int32_t l = 0; l < model->info.n_layer; l++) cache_layer_append(&session->layer[l], 1, session->n_position);
+    session->n_position++;
+    return session_check_logits(session, error);
+}
+
+static judgeq_status check_token(const judgeq_session *session, int32_t token, judgeq_error *error) {
+    if (token >= 0 && token < session->model->info.n_vocab) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT, "token %d is not in the vocabulary of %d", token,
+                     session->model->info.n_vocab);
+}
+
+static judgeq_status check_prompt(const judgeq_session *session, const int32_t *tokens, size_t n, judgeq_error *error) {
+    if (session->prefilled || session->failed) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "a session reads one prompt; make a new one for the next");
+    }
+    if (n == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the prompt is empty");
+    if (n > (size_t)session->params.n_ctx) {
+        return error_set(error, JUDGEQ_ERROR_LIMIT,
+                         "the prompt has %zu tokens, the context holds %d (the model was trained for %d)", n,
+                         session->params.n_ctx, session->model->info.n_ctx_train);
+    }
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) status = check_token(session, tokens[i], error);
+    return status;
+}
+
+/* The budget in rows, once the prompt's length is known. */
+static judgeq_status set_budgets(judgeq_session *session, judgeq_error *error) {
+    if (session->policy.keep_all) return JUDGEQ_OK;
+    int32_t budget = session->params.budget;
+    if (budget == 0) {
+        budget = (int32_t)ceil((double)session->params.budget_fraction * session->n_prompt);
+        judgeq_status status = select_check_budget(&session->policy, budget, error);
+        if (status != JUDGEQ_OK) return status;
+    }
+    session->stats.budget = budget;
+    select_layer_budgets(&session->policy, session->model->info.n_layer, budget, session->n_prompt,
+                         session->layer_budget);
+    return JUDGEQ_OK;
+}
+
+judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
+                                     judgeq_error *error) {
+    judgeq_status status = check_prompt(session, tokens, n_tokens, error);
+    if (status != JUDGEQ_OK) return status;
+    const double start = session_clock();
+    session->n_prompt = (int32_t)n_tokens;
+    status = set_budgets(session, error);
+    if (status == JUDGEQ_OK) status = prefill_run(session, tokens, error);
+    if (status == JUDGEQ_OK && session_looks_ahead(session)) status = lookahead_run(session, error);
+    session->stats.prefill_s = session_clock() - start;
+    session->prefilled = status == JUDGEQ_OK;
+    session->failed = !session->prefilled;
+    return status;
+}
+
+judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error) {
+    if (!session->prefilled || session->failed) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "a session decodes after a prompt was read, and not after an error");
+    }
+    judgeq_status status = check_token(session, token, error);
+    if (status != JUDGEQ_OK) return status;
+    if (session->n_position >= session->params.n_ctx) {
+        return error_set(error, JUDGEQ_ERROR_LIMIT, "the context of %d tokens is full", session->params.n_ctx);
+    }
+    const double start = session_clock();
+    status = session_step(session, token, (graph_want){.output = true}, NULL, error);
+    session->stats.decode_s += session_clock() - start;
+    session->failed = status != JUDGEQ_OK;
+    if (status == JUDGEQ_OK) session->stats.n_decoded++;
+    return status;
+}
+
+/* ---- what can be asked ---------------------------------------------------------------------------------------------
+ */
+
+const float *judgeq_session_logits(const judgeq_session *session) {
+    return session->logits;
+}
+
+const int32_t *judgeq_session_deferred(const judgeq_session *session, size_t *n_tokens) {
+    *n_tokens = session->n_deferred;
+    return session->deferred;
+}
+
+void judgeq_session_get_stats(const judgeq_session *session, judgeq_stats *stats) {
+    const judgeq_model_info *info = &session->model->info;
+    *stats = session->stats;
+    stats->n_prompt = session->n_prompt;
+    stats->n_position = session->n_position;
+    stats->kv_bytes_full = (size_t)session->n_position * (size_t)info->n_layer * (size_t)info->n_head_kv *
+                           model_row_bytes(session->model, session->kv_type);
+    for (int32_t l = 0; l < info->n_layer; l++) stats->kv_bytes_held += cache_layer_bytes(&session->layer[l]);
+    stats->kv_bytes_peak = session->meter.peak;
+}
+
+const int32_t *judgeq_session_positions(const judgeq_session *session, int32_t layer, int32_t head_kv, size_t *n_rows) {
+    *n_rows = 0;
+    const judgeq_model_info *info = &session->model->info;
+    if (!session->prefilled || layer < 0 || layer >= info->n_layer || head_kv < 0 || head_kv >= info->n_head_kv) {
+        return NULL;
+    }
+    const cache_head *head = &session->layer[layer].head[head_kv];
+    *n_rows = (size_t)head->n_row;
+    return head->position;
+}
+
+const char *judgeq_version(void) {
+    return JUDGEQ_VERSION;
+}
+
+void judgeq_free(void *memory) {
+    free(memory);
+}
