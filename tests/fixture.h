@@ -1,0 +1,24 @@
+/* fixture: what the tests share: a temporary folder, whole files, distances between arrays. */
+#ifndef JUDGEQ_TESTS_FIXTURE_H
+#define JUDGEQ_TESTS_FIXTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Makes an empty folder under TMPDIR or /tmp and writes its path. 0 or -1. */
+int fixture_folder_new(char *path, size_t size);
+/* Removes the folder with everything in it. 0 or -1. */
+int fixture_folder_remove(const char *path);
+
+/* The whole file, with a zero byte after it; NULL where it cannot be read. The caller frees it. */
+char *fixture_read(const char *path, size_t *size);
+/* 0 or -1. */
+int fixture_write(const char *path, const void *bytes, size_t size);
+
+/* Largest |a - b|; infinity where one of them is not a finite number. */
+double fixture_max_difference(const float *a, const float *b, size_t n);
+double fixture_mean_difference(const float *a, const float *b, size_t n);
+/* The population's standard deviation; NaN where a value is not finite. */
+double fixture_deviation(const float *a, size_t n);
+
+#endif

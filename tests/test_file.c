@@ -1,0 +1,189 @@
+/* file: mapping, and writing that leaves the old file or the new one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "file.h"
+#include "fixture.h"
+
+static char folder[256];
+
+static const char *path_in(const char *name) {
+    static char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static int count_entries(void) {
+    DIR *entries = opendir(folder);
+    assert_non_null(entries);
+    int n = 0;
+    while (readdir(entries)) n++;
+    closedir(entries);
+    return n - 2;
+}
+
+static void assert_content(const char *path, const char *expected) {
+    size_t size;
+    char *text = fixture_read(path, &size);
+    assert_non_null(text);
+    assert_int_equal(size, strlen(expected));
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static int setup(void **state) {
+    (void)state;
+    return fixture_folder_new(folder, sizeof folder);
+}
+
+static int teardown(void **state) {
+    (void)state;
+    return fixture_folder_remove(folder);
+}
+
+static void test_map(void **state) {
+    (void)state;
+    const char *path = path_in("file");
+    assert_int_equal(fixture_write(path, "abc", 3), 0);
+    file_mapping map;
+    assert_int_equal(file_map(path, &map, NULL), JUDGEQ_OK);
+    assert_int_equal(map.size, 3);
+    assert_memory_equal(map.data, "abc", 3);
+    file_unmap(&map);
+    assert_null(map.data);
+    file_unmap(&map);
+}
+
+static void assert_map_fails(const char *path, judgeq_status code, const char *reason) {
+    file_mapping map;
+    judgeq_error error = {0};
+    assert_int_equal(file_map(path, &map, &error), code);
+    assert_int_equal(error.code, code);
+    assert_non_null(strstr(error.message, path));
+    assert_non_null(strstr(error.message, reason));
+    assert_null(map.data);
+}
+
+static void test_map_errors(void **state) {
+    (void)state;
+    assert_map_fails(path_in("missing"), JUDGEQ_ERROR_IO, "No such file");
+    assert_map_fails(folder, JUDGEQ_ERROR_IO, "folder");
+    assert_map_fails("/dev/null", JUDGEQ_ERROR_IO, "device or pipe");
+    assert_int_equal(fixture_write(path_in("empty"), "", 0), 0);
+    assert_map_fails(path_in("empty"), JUDGEQ_ERROR_FORMAT, "empty");
+    assert_int_equal(mkfifo(path_in("pipe"), 0600), 0); /* must not wait for a writer */
+    assert_map_fails(path_in("pipe"), JUDGEQ_ERROR_IO, "device or pipe");
+}
+
+static void test_write(void **state) {
+    (void)state;
+    const char *path = path_in("file");
+    mode_t mask = umask(022);
+    assert_int_equal(file_write_atomic(path, "old", 3, NULL), JUDGEQ_OK);
+    umask(mask);
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0644);
+    assert_content(path, "old");
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(file_write_atomic(path, "newer", 5, NULL), JUDGEQ_OK);
+    assert_content(path, "newer");
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0640);
+    assert_int_equal(count_entries(), 1);
+    assert_int_equal(file_write_atomic(path, "", 0, NULL), JUDGEQ_OK);
+    assert_content(path, "");
+}
+
+static void test_write_relative(void **state) {
+    (void)state;
+    char before[512];
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(folder), 0);
+    judgeq_status status = file_write_atomic("plain", "x", 1, NULL);
+    assert_int_equal(chdir(before), 0);
+    assert_int_equal(status, JUDGEQ_OK);
+    assert_content(path_in("plain"), "x");
+}
+
+static void test_write_through_link(void **state) {
+    (void)state;
+    char link_path[512];
+    snprintf(link_path, sizeof link_path, "%s/link", folder);
+    assert_int_equal(fixture_write(path_in("file"), "old", 3), 0);
+    assert_int_equal(symlink("file", link_path), 0);
+    assert_int_equal(file_write_atomic(link_path, "new", 3, NULL), JUDGEQ_OK);
+    struct stat status;
+    assert_int_equal(lstat(link_path, &status), 0);
+    assert_true(S_ISLNK(status.st_mode));
+    assert_content(path_in("file"), "new");
+}
+
+static void assert_write_fails(const char *path, const char *reason) {
+    judgeq_error error = {0};
+    assert_int_equal(file_write_atomic(path, "new", 3, &error), JUDGEQ_ERROR_IO);
+    assert_non_null(strstr(error.message, path));
+    assert_non_null(strstr(error.message, reason));
+}
+
+static void test_write_errors(void **state) {
+    (void)state;
+    assert_write_fails(path_in("missing/file"), "No such file");
+    assert_write_fails(folder, "not a regular file");
+    assert_write_fails("/dev/full", "not a regular file");
+    assert_write_fails("/proc/judgeq", "cannot create");
+    assert_int_equal(fixture_write(path_in("file"), "old", 3), 0);
+    assert_write_fails(path_in("file/below"), "Not a directory");
+    assert_int_equal(count_entries(), 1);
+    assert_content(path_in("file"), "old");
+}
+
+/* As a full disk: a part can be written, the rest not. */
+static void test_write_no_space(void **state) {
+    (void)state;
+    static char large[65536];
+    const char *path = path_in("file");
+    assert_int_equal(fixture_write(path, "old", 3), 0);
+    struct rlimit limit, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    small = limit;
+    small.rlim_cur = 4096;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    judgeq_error error = {0};
+    judgeq_status first = file_write_atomic(path, large, sizeof large, &error);
+    judgeq_status second = file_write_atomic(path_in("other"), large, sizeof large, NULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_int_equal(first, JUDGEQ_ERROR_IO);
+    assert_non_null(strstr(error.message, "File too large"));
+    assert_non_null(strstr(error.message, "the old file is unchanged"));
+    assert_int_equal(second, JUDGEQ_ERROR_IO);
+    assert_content(path_in("file"), "old");
+    assert_int_equal(count_entries(), 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_map, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_map_errors, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_write, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_write_relative, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_write_through_link, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_write_errors, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_write_no_space, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,199 @@
+/* With the full policy our logits are libllama's, for every family, quirk and weight type, and so are the greedy
+ * tokens.
+ *
+ * Both sides run ggml's plain kernels on one thread with an F16 cache, so what differs is the order of sums: libllama
+ * pads the keys to a multiple of 256, and splits the prompt at other rows. The tolerances are relative to the logits'
+ * standard deviation (about 3). Where the weights are quantised, each product quantises its input to 8 bits, which
+ * turns a difference in the last bit of an activation into one of a whole step (1/127 of the block's largest). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fixture.h"
+#include "judgeq.h"
+#include "llama_oracle.h"
+#include "tiny_model.h"
+
+enum { N_GREEDY = 64 };
+
+/* Thirty quantised layers carry such flipped steps to the size of the quantisation noise itself: PyTorch in F32 over
+ * the same weights is up to 0.18 away from libllama at one position; over 64 positions we see up to 0.43. */
+static const double DEEP_TOLERANCE = 0.6;
+
+static char folder[256];
+
+/* Largest difference of logits over their standard deviation. */
+static double tolerance(enum ggml_type type) {
+    switch (type) {
+    case GGML_TYPE_F32:
+    case GGML_TYPE_F16:
+    case GGML_TYPE_BF16:
+        return 0.02;
+    default:
+        return 0.3;
+    }
+}
+
+static judgeq_session *prefilled(const judgeq_model *model, const int32_t *tokens, size_t n, int32_t chunk) {
+    judgeq_error error = {0};
+    judgeq_session_params params = judgeq_session_default_params();
+    judgeq_session *session = NULL;
+    params.n_threads = 1;
+    params.chunk = chunk;
+    params.n_ctx = 1 << 20;
+    if (judgeq_session_new(model, &params, &session, &error) != JUDGEQ_OK ||
+        judgeq_session_prefill(session, tokens, n, &error) != JUDGEQ_OK) {
+        fail_msg("%s", error.message);
+    }
+    return session;
+}
+
+static int32_t best(const float *logits, int32_t n) {
+    int32_t b = 0;
+    for (int32_t i = 1; i < n; i++) b = logits[i] > logits[b] ? i : b;
+    return b;
+}
+
+/* The lead of the best logit over the second: below the tolerance either may win. */
+static double margin(const float *logits, int32_t n) {
+    const int32_t b = best(logits, n);
+    double second = -INFINITY;
+    for (int32_t i = 0; i < n; i++) {
+        if (i != b && (double)logits[i] > second) second = (double)logits[i];
+    }
+    return (double)logits[b] - second;
+}
+
+/* Follows the oracle's greedy tokens; ours must choose the same wherever the choice is not a tie. Returns the largest
+ * relative difference of logits. */
+static double compare(const judgeq_model *model, oracle *o, const int32_t *tokens, size_t n, int32_t chunk,
+                      double allowed, const char *name) {
+    const int32_t n_vocab = judgeq_model_get_info(model)->n_vocab;
+    judgeq_session *session = prefilled(model, tokens, n, chunk);
+    oracle_reset(o);
+    assert_int_equal(oracle_prompt(o, tokens, n), 0);
+    double worst = 0;
+    for (int i = 0; i < N_GREEDY; i++) {
+        const float *ours = judgeq_session_logits(session), *theirs = oracle_logits(o);
+        const double scale = fixture_deviation(theirs, (size_t)n_vocab);
+        const double difference = fixture_max_difference(ours, theirs, (size_t)n_vocab) / scale;
+        worst = difference > worst ? difference : worst;
+        const int32_t token = best(theirs, n_vocab);
+        if (!(difference <= allowed) ||
+            (best(ours, n_vocab) != token && margin(theirs, n_vocab) > 2 * difference * scale)) {
+            fail_msg("%s, prompt of %zu, token %d: difference %.4f (allowed %.4f), best %d and %d", name, n, i,
+                     difference, allowed, best(ours, n_vocab), token);
+        }
+        judgeq_error error = {0};
+        if (judgeq_session_decode(session, token, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+        assert_int_equal(oracle_decode(o, token), 0);
+    }
+    judgeq_session_free(session);
+    return worst;
+}
+
+static void compare_spec(tiny_spec spec, const size_t *lengths, size_t n_lengths) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s.gguf", folder, spec.name);
+    assert_int_equal(tiny_model_write(&spec, path), 0);
+    judgeq_model *model = NULL;
+    judgeq_error error = {0};
+    if (judgeq_model_load(path, &model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    const oracle_options options = {.kv_f16 = true};
+    double worst = 0;
+    for (size_t i = 0; i < n_lengths; i++) {
+        oracle *o = oracle_open(path, (int)lengths[i] + N_GREEDY, &options);
+        if (!o) fail_msg("%s", oracle_error());
+        int32_t *tokens = malloc(lengths[i] * sizeof *tokens);
+        tiny_prompt(i, judgeq_model_get_info(model)->n_vocab, tokens, lengths[i]);
+        const double d = compare(model, o, tokens, lengths[i], 100, tolerance(spec.weight_type), spec.name);
+        worst = d > worst ? d : worst;
+        free(tokens);
+        oracle_close(o);
+    }
+    print_message("%-24s largest difference %.5f standard deviations\n", spec.name, worst);
+    judgeq_model_free(model);
+    unlink(path);
+}
+
+static void test_families_and_quirks(void **state) {
+    (void)state;
+    const size_t lengths[] = {1, 31, 512};
+    for (size_t i = 0; i < tiny_spec_count() && !tiny_spec_is_type(i); i++) compare_spec(tiny_spec_at(i), lengths, 3);
+}
+
+static void test_weight_types(void **state) {
+    (void)state;
+    const size_t lengths[] = {31};
+    for (size_t i = 0; i < tiny_spec_count(); i++) {
+        if (tiny_spec_is_type(i)) compare_spec(tiny_spec_at(i), lengths, 1);
+    }
+}
+
+static void test_long_prompt(void **state) {
+    (void)state;
+    const size_t lengths[] = {3000};
+    tiny_spec spec;
+    assert_true(tiny_spec_find("long", &spec));
+    compare_spec(spec, lengths, 1);
+}
+
+/* The real model, on real text. */
+static void test_default_model(void **state) {
+    (void)state;
+    char path[1024];
+    judgeq_error error = {0};
+    if (!judgeq_default_model_path(path, sizeof path) || access(path, R_OK) != 0) skip();
+    judgeq_model *model = NULL;
+    if (judgeq_model_load(path, &model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    char *text = malloc(1 << 16);
+    size_t length = 0;
+    for (int i = 0; i < 400; i++) {
+        length += (size_t)snprintf(text + length, 128, "Fact %d: item %d is stored in room %d. ", i, i * 37 % 101,
+                                   i * 53 % 97);
+    }
+    int32_t *tokens = NULL;
+    size_t n_tokens = 0;
+    assert_int_equal(judgeq_tokenize(model, text, length, true, &tokens, &n_tokens, &error), JUDGEQ_OK);
+    const size_t lengths[] = {1, 31, 512, 3000};
+    const oracle_options options = {.kv_f16 = true};
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(lengths[i] <= n_tokens);
+        oracle *o = oracle_open(path, (int)lengths[i] + N_GREEDY, &options);
+        if (!o) fail_msg("%s", oracle_error());
+        const double d = compare(model, o, tokens, lengths[i], 0, DEEP_TOLERANCE, "default model");
+        print_message("default model, %4zu tokens: largest difference %.5f standard deviations\n", lengths[i], d);
+        oracle_close(o);
+    }
+    judgeq_free(tokens);
+    free(text);
+    judgeq_model_free(model);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    return fixture_folder_new(folder, sizeof folder);
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    return fixture_folder_remove(folder);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_families_and_quirks),
+        cmocka_unit_test(test_weight_types),
+        cmocka_unit_test(test_long_prompt),
+        cmocka_unit_test(test_default_model),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
