@@ -1,0 +1,419 @@
+/* What holds for every preset, on tiny models of two families: whatever is scored, rows are only ever dropped. */
+#include "fixture.h"
+#include "session.h"
+#include "tiny_model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { N_PROMPT = 150, BUDGET = 48, N_SOFT = 8, N_DECODE = 12, CHUNK = 40 };
+
+/* The last layer computes fewer rows where fewer are asked for, and ggml sums a single row in another order. Logits
+ * have a standard deviation of about 3. */
+static const double SAME_LOGITS = 2e-3;
+
+typedef struct world {
+    char folder[256];
+    judgeq_model *model;
+    judgeq_judge *judge;
+    int32_t prompt[N_PROMPT];
+} world;
+
+/* ---- helpers
+ * ----------------------------------------------------------------------------------------------------------- */
+
+/* A judge of random soft tokens: what it looks at does not matter here. */
+static judgeq_judge *random_judge(const judgeq_model *model) {
+    const judgeq_model_info *info = judgeq_model_get_info(model);
+    float *soft = malloc((size_t)N_SOFT * (size_t)info->n_embd * sizeof *soft);
+    srand(1);
+    for (int i = 0; i < N_SOFT * info->n_embd; i++) soft[i] = (float)rand() / (float)RAND_MAX - 0.5f;
+    const judgeq_judge_info about = {.n_soft = N_SOFT, .n_embd = info->n_embd, .fingerprint = info->fingerprint};
+    judgeq_judge *judge = NULL;
+    judgeq_error error = {0};
+    if (judgeq_judge_new(soft, &about, &judge, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    free(soft);
+    return judge;
+}
+
+static judgeq_session *start(const world *w, const char *text, judgeq_session_params params) {
+    judgeq_error error = {0};
+    judgeq_policy *policy = NULL;
+    judgeq_session *session = NULL;
+    if (judgeq_policy_parse(text, &policy, &error) != JUDGEQ_OK) fail_msg("%s: %s", text, error.message);
+    params.policy = policy;
+    params.judge = w->judge;
+    params.n_threads = 1;
+    params.chunk = CHUNK;
+    params.n_ctx = 4096;
+    if (judgeq_session_new(w->model, &params, &session, &error) != JUDGEQ_OK) fail_msg("%s: %s", text, error.message);
+    return session;
+}
+
+static void prefill(const world *w, judgeq_session *session) {
+    judgeq_error error = {0};
+    if (judgeq_session_prefill(session, w->prompt, N_PROMPT, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+}
+
+static void decode(judgeq_session *session, int n) {
+    judgeq_error error = {0};
+    for (int i = 0; i < n; i++) {
+        if (judgeq_session_decode(session, 7 + i, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    }
+}
+
+static judgeq_session *run(const world *w, const char *text, int32_t budget) {
+    judgeq_session_params params = judgeq_session_default_params();
+    params.budget = budget;
+    judgeq_session *session = start(w, text, params);
+    prefill(w, session);
+    return session;
+}
+
+/* One row's key and value [2, head_dim], as the cache's bytes. */
+static void read_row(const cache_layer *layer, int32_t head, int64_t row, char *out) {
+    const size_t size = ggml_type_size(layer->type), key = size * (size_t)layer->head_dim;
+    const cache_head *h = &layer->head[head];
+    memcpy(out, (char *)layer->k->data + ((size_t)h->first + (size_t)row) * key, key);
+    for (int32_t d = 0; d < layer->head_dim; d++) {
+        memcpy(out + key + (size_t)d * size,
+               (char *)layer->v->data + (size_t)h->first * key + ((size_t)d * (size_t)h->capacity + (size_t)row) * size,
+               size);
+    }
+}
+
+#define EVERY_PRESET(preset)                                                                                           \
+    for (const judgeq_preset *preset = NULL, **once = &preset; once; once = NULL)                                      \
+        for (size_t i_preset = 0; (preset = judgeq_preset_at(i_preset)); i_preset++)
+
+/* ---- tests
+ * ------------------------------------------------------------------------------------------------------------- */
+
+static void test_budget_above_prompt_is_full(void **state) {
+    const world *w = *state;
+    const size_t n_vocab = (size_t)judgeq_model_get_info(w->model)->n_vocab;
+    judgeq_session *full = run(w, "full", 0);
+    float *after_prompt = malloc(n_vocab * sizeof *after_prompt);
+    memcpy(after_prompt, judgeq_session_logits(full), n_vocab * sizeof *after_prompt);
+    decode(full, N_DECODE);
+    EVERY_PRESET(preset) {
+        judgeq_session *session = run(w, preset->name, N_PROMPT + 10);
+        const double prompt = fixture_max_difference(judgeq_session_logits(session), after_prompt, n_vocab);
+        decode(session, N_DECODE);
+        const double decoded =
+            fixture_max_difference(judgeq_session_logits(session), judgeq_session_logits(full), n_vocab);
+        if (prompt > SAME_LOGITS || decoded > SAME_LOGITS) {
+            fail_msg("%s: logits differ by %g after the prompt, %g after decoding", preset->name, prompt, decoded);
+        }
+        judgeq_session_free(session);
+    }
+    free(after_prompt);
+    judgeq_session_free(full);
+}
+
+static void test_rows_within_budget(void **state) {
+    const world *w = *state;
+    const judgeq_model_info *info = judgeq_model_get_info(w->model);
+    EVERY_PRESET(preset) {
+        if (strcmp(preset->name, "full") == 0) continue;
+        judgeq_session *session = run(w, preset->name, BUDGET);
+        for (int decoded = 0; decoded <= N_DECODE; decoded += N_DECODE) {
+            size_t all = 0;
+            for (int32_t l = 0; l < info->n_layer; l++) {
+                size_t of_layer = 0;
+                for (int32_t h = 0; h < info->n_head_kv; h++) {
+                    size_t n = 0;
+                    const int32_t *position = judgeq_session_positions(session, l, h, &n);
+                    assert_non_null(position);
+                    of_layer += n;
+                    if (session->policy.allocate == POLICY_UNIFORM) assert_int_equal(n, BUDGET + decoded);
+                    for (size_t i = 1; i < n; i++) assert_true(position[i - 1] < position[i]);
+                }
+                if (session->policy.allocate != POLICY_PYRAMID) {
+                    assert_int_equal(of_layer, (BUDGET + decoded) * info->n_head_kv);
+                }
+                all += of_layer;
+            }
+            assert_int_equal(all, (BUDGET + decoded) * info->n_head_kv * info->n_layer);
+            if (decoded == 0) decode(session, N_DECODE);
+        }
+        judgeq_session_free(session);
+    }
+}
+
+/* Soft rows and pseudo tokens leave nothing behind, and what is decoded goes to the sequence's end, not to the cache's.
+ */
+static void test_positions(void **state) {
+    const world *w = *state;
+    const judgeq_model_info *info = judgeq_model_get_info(w->model);
+    EVERY_PRESET(preset) {
+        judgeq_session *session = run(w, preset->name, BUDGET);
+        judgeq_stats stats;
+        judgeq_session_get_stats(session, &stats);
+        assert_int_equal(stats.n_position, N_PROMPT);
+        decode(session, N_DECODE);
+        judgeq_session_get_stats(session, &stats);
+        assert_int_equal(stats.n_position, N_PROMPT + N_DECODE);
+        for (int32_t l = 0; l < info->n_layer; l++) {
+            for (int32_t h = 0; h < info->n_head_kv; h++) {
+                size_t n = 0;
+                const int32_t *position = judgeq_session_positions(session, l, h, &n);
+                for (int i = 0; i < N_DECODE; i++) {
+                    assert_int_equal(position[n - N_DECODE + (size_t)i], N_PROMPT + i);
+                }
+                assert_true(n == N_DECODE || position[n - N_DECODE - 1] < N_PROMPT);
+            }
+        }
+        judgeq_session_free(session);
+    }
+}
+
+static void test_kept_rows_are_the_prompts(void **state) {
+    const world *w = *state;
+    const judgeq_model_info *info = judgeq_model_get_info(w->model);
+    const size_t bytes = model_row_bytes(w->model, GGML_TYPE_F16);
+    char *ours = malloc(bytes), *theirs = malloc(bytes);
+    judgeq_session *full = run(w, "full", 0);
+    EVERY_PRESET(preset) {
+        judgeq_session *session = run(w, preset->name, BUDGET);
+        for (int32_t l = 0; l < info->n_layer; l++) {
+            for (int32_t h = 0; h < info->n_head_kv; h++) {
+                size_t n = 0;
+                const int32_t *position = judgeq_session_positions(session, l, h, &n);
+                for (size_t i = 0; i < n; i++) {
+                    read_row(&session->layer[l], h, (int64_t)i, ours);
+                    read_row(&full->layer[l], h, position[i], theirs);
+                    if (memcmp(ours, theirs, bytes) != 0)
+                        fail_msg("%s: layer %d head %d row %zu", preset->name, l, h, i);
+                }
+            }
+        }
+        judgeq_session_free(session);
+    }
+    judgeq_session_free(full);
+    free(ours);
+    free(theirs);
+}
+
+/* One layer's full KV beside the layers already cut down; with a lookahead among M x budget candidates, those. */
+static void test_prefill_peak(void **state) {
+    const world *w = *state;
+    const judgeq_model_info *info = judgeq_model_get_info(w->model);
+    const size_t row = model_row_bytes(w->model, GGML_TYPE_F16) * (size_t)info->n_head_kv;
+    const size_t spare = 32; /* rows of room that each small cache is given */
+    EVERY_PRESET(preset) {
+        judgeq_session *session = run(w, preset->name, 32);
+        judgeq_stats stats;
+        judgeq_session_get_stats(session, &stats);
+        const size_t budget = (size_t)stats.budget, n_layer = (size_t)info->n_layer;
+        const size_t among = session->policy.probe.among ? (size_t)session->policy.probe.among : 1;
+        const size_t kept = among * budget < N_PROMPT ? among * budget : N_PROMPT;
+        size_t limit = row * (N_PROMPT + N_SOFT + n_layer * (kept + spare));
+        if (session->policy.keep_all || judgeq_policy_needs_full_cache(&session->policy)) {
+            limit = row * n_layer * (N_PROMPT + N_SOFT);
+            assert_true(stats.kv_bytes_peak >= row * n_layer * N_PROMPT);
+            if (session->policy.keep_all) assert_true(stats.kv_bytes_peak <= limit);
+        } else if (stats.kv_bytes_peak > limit) {
+            fail_msg("%s: peak %zu, expected at most %zu", preset->name, stats.kv_bytes_peak, limit);
+        }
+        assert_int_equal(stats.kv_bytes_full, row * n_layer * N_PROMPT);
+        judgeq_session_free(session);
+    }
+}
+
+/* What a deferred lookahead has decoded is what greedy decoding from the candidates gives, and stays in the cache. */
+static void test_deferred(void **state) {
+    const world *w = *state;
+    judgeq_session_params params = judgeq_session_default_params();
+    params.budget = 20;
+    params.defer = true;
+    judgeq_session *session = start(w, "judge-laq", params);
+    prefill(w, session);
+    size_t n = 0;
+    const int32_t *tokens = judgeq_session_deferred(session, &n);
+    assert_true(n >= 1 && n <= 8);
+    judgeq_stats stats;
+    judgeq_session_get_stats(session, &stats);
+    assert_int_equal(stats.n_position, N_PROMPT + n);
+
+    /* the draft alone, at 4 x the budget, decoded greedily */
+    judgeq_session *draft = run(w, session->draft.text, 80);
+    for (size_t i = 0; i < n; i++) {
+        const float *logits = judgeq_session_logits(draft);
+        int32_t best = 0;
+        for (int32_t t = 1; t < judgeq_model_get_info(w->model)->n_vocab; t++)
+            best = logits[t] > logits[best] ? t : best;
+        assert_int_equal(tokens[i], best);
+        judgeq_error error = {0};
+        assert_int_equal(judgeq_session_decode(draft, best, &error), JUDGEQ_OK);
+    }
+    assert_memory_equal(judgeq_session_logits(session), judgeq_session_logits(draft),
+                        (size_t)judgeq_model_get_info(w->model)->n_vocab * sizeof(float));
+    size_t rows = 0;
+    const int32_t *position = judgeq_session_positions(session, 0, 0, &rows);
+    for (size_t i = 0; i < n; i++) assert_int_equal(position[rows - n + i], N_PROMPT + i);
+    decode(session, 2);
+    judgeq_session_free(draft);
+    judgeq_session_free(session);
+}
+
+/* Row chunks are an implementation detail: any size gives the same choice. */
+static void test_chunks_do_not_matter(void **state) {
+    const world *w = *state;
+    const char *policies[] = {"h2o", "snapkv", "judge", "judge-laq"};
+    for (size_t i = 0; i < 4; i++) {
+        size_t n[3];
+        int32_t kept[3][N_PROMPT];
+        const int32_t chunks[] = {7, 64, 512};
+        for (int c = 0; c < 3; c++) {
+            judgeq_session_params params = judgeq_session_default_params();
+            params.budget = BUDGET;
+            judgeq_session *session = start(w, policies[i], params);
+            session->params.chunk = chunks[c];
+            prefill(w, session);
+            const int32_t *position = judgeq_session_positions(session, 1, 0, &n[c]);
+            memcpy(kept[c], position, n[c] * sizeof *position);
+            judgeq_session_free(session);
+            assert_int_equal(n[c], n[0]);
+            assert_memory_equal(kept[c], kept[0], n[0] * sizeof **kept);
+        }
+    }
+}
+
+static bool stop_at_second_layer(void *data, int64_t done, int64_t total) {
+    int64_t *seen = data;
+    *seen = done;
+    return done <= total / 2;
+}
+
+static void test_cancel(void **state) {
+    const world *w = *state;
+    judgeq_session_params params = judgeq_session_default_params();
+    int64_t seen = 0;
+    params.budget = BUDGET;
+    params.progress = stop_at_second_layer;
+    params.progress_data = &seen;
+    judgeq_session *session = start(w, "judge", params);
+    judgeq_error error = {0};
+    assert_int_equal(judgeq_session_prefill(session, w->prompt, N_PROMPT, &error), JUDGEQ_ERROR_CANCELLED);
+    assert_true(seen > N_PROMPT);
+    assert_int_equal(judgeq_session_decode(session, 1, &error), JUDGEQ_ERROR_ARGUMENT);
+    judgeq_session_free(session);
+}
+
+/* ---- bad input
+ * ----------------------------------------------------------------------------------------------------------- */
+
+static void expect_refused(const world *w, const char *text, judgeq_session_params params, judgeq_status code,
+                           const char *part) {
+    judgeq_policy *policy = NULL;
+    judgeq_session *session = NULL;
+    judgeq_error error = {0};
+    assert_int_equal(judgeq_policy_parse(text, &policy, &error), JUDGEQ_OK);
+    params.policy = policy;
+    judgeq_status status = judgeq_session_new(w->model, &params, &session, &error);
+    if (status == JUDGEQ_OK) status = judgeq_session_prefill(session, w->prompt, N_PROMPT, &error);
+    assert_int_equal(status, code);
+    if (!strstr(error.message, part)) fail_msg("'%s' does not say '%s'", error.message, part);
+    judgeq_session_free(session);
+    judgeq_policy_free(policy);
+}
+
+static void test_refusals(void **state) {
+    const world *w = *state;
+    const judgeq_session_params base = judgeq_session_default_params();
+    judgeq_session_params params = base;
+    expect_refused(w, "snapkv", params, JUDGEQ_ERROR_ARGUMENT, "budget");
+    params.budget = -3;
+    expect_refused(w, "snapkv", params, JUDGEQ_ERROR_ARGUMENT, "budget");
+    params.budget = 16;
+    expect_refused(w, "snapkv", params, JUDGEQ_ERROR_ARGUMENT, "32");
+    params.budget = 0;
+    params.budget_fraction = 0.01f;
+    expect_refused(w, "snapkv", params, JUDGEQ_ERROR_ARGUMENT, "32");
+    params = base;
+    params.budget = 64;
+    expect_refused(w, "judge", params, JUDGEQ_ERROR_ARGUMENT, "judge");
+    params.judge = w->judge;
+    expect_refused(w, "probe=soft:99", params, JUDGEQ_ERROR_ARGUMENT, "99");
+    params.defer = true;
+    expect_refused(w, "judge", params, JUDGEQ_ERROR_ARGUMENT, "defer");
+    params = base;
+    params.n_ctx = 20;
+    expect_refused(w, "full", params, JUDGEQ_ERROR_LIMIT, "150");
+}
+
+static void test_bad_tokens(void **state) {
+    const world *w = *state;
+    judgeq_error error = {0};
+    judgeq_session *session = start(w, "full", judgeq_session_default_params());
+    const int32_t bad[] = {1, -1}, good[] = {1, 2};
+    assert_int_equal(judgeq_session_prefill(session, good, 0, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_prefill(session, bad, 2, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_decode(session, 1, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_prefill(session, good, 2, &error), JUDGEQ_OK);
+    assert_int_equal(judgeq_session_prefill(session, good, 2, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_decode(session, 1 << 30, &error), JUDGEQ_ERROR_ARGUMENT);
+    judgeq_session_free(session);
+}
+
+/* ---- set-up
+ * -------------------------------------------------------------------------------------------------------------- */
+
+static void world_init(world *w, const char *spec_name) {
+    tiny_spec spec;
+    char path[512];
+    judgeq_error error = {0};
+    assert_int_equal(fixture_folder_new(w->folder, sizeof w->folder), 0);
+    assert_true(tiny_spec_find(spec_name, &spec));
+    snprintf(path, sizeof path, "%s/model.gguf", w->folder);
+    assert_int_equal(tiny_model_write(&spec, path), 0);
+    if (judgeq_model_load(path, &w->model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    w->judge = random_judge(w->model);
+    tiny_prompt(3, judgeq_model_get_info(w->model)->n_vocab, w->prompt, N_PROMPT);
+}
+
+static int set_up_llama(void **state) {
+    world *w = calloc(1, sizeof *w);
+    world_init(w, "gqa-3");
+    *state = w;
+    return 0;
+}
+
+static int set_up_qwen(void **state) {
+    world *w = calloc(1, sizeof *w);
+    world_init(w, "qwen3");
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    world *w = *state;
+    judgeq_judge_free(w->judge);
+    judgeq_model_free(w->model);
+    fixture_folder_remove(w->folder);
+    free(w);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_budget_above_prompt_is_full),
+        cmocka_unit_test(test_rows_within_budget),
+        cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_kept_rows_are_the_prompts),
+        cmocka_unit_test(test_prefill_peak),
+        cmocka_unit_test(test_deferred),
+        cmocka_unit_test(test_chunks_do_not_matter),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_bad_tokens),
+    };
+    const int failed = cmocka_run_group_tests_name("llama, GQA 3", tests, set_up_llama, tear_down);
+    return failed + cmocka_run_group_tests_name("qwen3", tests, set_up_qwen, tear_down);
+}
