@@ -111,6 +111,10 @@ static judgeq_status read_shape(judgeq_model *model, judgeq_error *error) {
                          "%s: keys of %d, values of %d, rotations of %d dimensions: judgeq needs them equal and even",
                          model->file.path, info->head_dim, value_dim, rope_dim);
     }
+    if ((int64_t)info->n_head * info->head_dim > MOST_EMBEDDING) {
+        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED, "%s: %d heads of %d dimensions: more than judgeq can hold",
+                         model->file.path, info->n_head, info->head_dim);
+    }
     return JUDGEQ_OK;
 }
 
@@ -419,12 +423,30 @@ bool judgeq_default_model_path(char *path, size_t size) {
     return length > 0 && (size_t)length < size;
 }
 
-const char *model_find_non_finite(const judgeq_model *model) {
-    for (struct ggml_tensor *t = ggml_get_first_tensor(model->file.tensors); t;
-         t = ggml_get_next_tensor(model->file.tensors, t)) {
-        if (!ggml_validate_row_data(t->type, t->data, ggml_nbytes(t))) return t->name;
+/* Dequantised a row at a time; ggml_validate_row_data would be faster, but prints. */
+static bool tensor_finite(const struct ggml_tensor *tensor, float *row) {
+    const int64_t n = tensor->ne[0];
+    const ggml_to_float_t to_float = ggml_get_type_traits(tensor->type)->to_float;
+    for (int64_t r = 0; r < ggml_nrows(tensor); r++) {
+        const char *data = (const char *)tensor->data + (size_t)r * tensor->nb[1];
+        const float *values = tensor->type == GGML_TYPE_F32 ? (const float *)(const void *)data : row;
+        if (values == row) to_float(data, row, n);
+        float sum = 0; /* of x - x: 0 for finite numbers, NaN otherwise */
+        for (int64_t i = 0; i < n; i++) sum += values[i] - values[i];
+        if (sum != 0.0f) return false;
     }
-    return NULL;
+    return true;
+}
+
+const char *model_find_non_finite(const judgeq_model *model) {
+    float *row = malloc((size_t)MOST_EMBEDDING * sizeof *row); /* the longest row that was accepted, and more */
+    const char *name = NULL;
+    for (struct ggml_tensor *t = ggml_get_first_tensor(model->file.tensors); row && t && !name;
+         t = ggml_get_next_tensor(model->file.tensors, t)) {
+        if (!tensor_finite(t, row)) name = t->name;
+    }
+    free(row);
+    return name;
 }
 
 size_t model_row_bytes(const judgeq_model *model, enum ggml_type type) {
