@@ -11,7 +11,8 @@ typedef struct file_mapping {
 } file_mapping;
 
 /* Maps a whole regular file; empty files are refused. The mapping follows the file if another program overwrites it in
- * place, and a file that is cut short while mapped raises SIGBUS: write files by renaming, as file_write_atomic does. */
+ * place, and a file that is cut short while mapped raises SIGBUS: write files by renaming, as file_write_atomic does.
+ */
 judgeq_status file_map(const char *path, file_mapping *map, judgeq_error *error);
 /* Accepts a zeroed mapping, and zeroes it. */
 void file_unmap(file_mapping *map);

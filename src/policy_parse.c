@@ -2,6 +2,7 @@
 #include "error.h"
 #include "policy.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,11 +99,10 @@ static judgeq_status refuse(int index, slice part, judgeq_error *error) {
 /* A full policy and an unknown name both end in the list of presets. */
 static judgeq_status refuse_preset(const char *what, slice name, judgeq_error *error) {
     char names[256] = "";
-    for (size_t i = 0; judgeq_preset_at(i); i++) {
-        const char *preset = judgeq_preset_at(i)->name;
-        if (strlen(names) + strlen(preset) + 3 > sizeof names) break;
-        if (i) strcat(names, ", ");
-        strcat(names, preset);
+    size_t length = 0;
+    for (size_t i = 0; judgeq_preset_at(i) && length < sizeof names; i++) {
+        int n = snprintf(names + length, sizeof names - length, "%s%s", i ? ", " : "", judgeq_preset_at(i)->name);
+        length += n > 0 ? (size_t)n : 0;
     }
     return error_set(error, JUDGEQ_ERROR_ARGUMENT, "policy: %s \"%.*s\"; presets: %s", what, shown(name), name.at,
                      names);

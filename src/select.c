@@ -94,7 +94,8 @@ static judgeq_status layer_rows_init(layer_rows *layer, const select_rows *rows,
     layer->key = calloc((size_t)layer->n_row + 1, sizeof *layer->key);
     if (layer->begin && layer->taken && layer->key) return JUDGEQ_OK;
     layer_rows_free(layer);
-    return error_memory(error, "the ranks of a layer's rows");
+    error_memory(error, "the ranks of a layer's rows");
+    return JUDGEQ_ERROR_MEMORY;
 }
 
 static void layer_rows_rank(layer_rows *layer, const judgeq_policy *policy, const select_rows *rows, uint64_t seed,
@@ -127,6 +128,15 @@ static void layer_rows_take_kept(layer_rows *layer, const select_rows *rows, int
     }
 }
 
+/* Refuses where the rows always kept are more than the budget; not where a short prompt has no more than it. */
+static judgeq_status layer_rows_check(const layer_rows *layer, const judgeq_policy *policy, int32_t n_head_kv,
+                                      int32_t budget, judgeq_error *error) {
+    for (int32_t head = 0; head < n_head_kv; head++) {
+        if (budget <= 0 || layer->taken[head] > budget) return check_own_budget(policy, budget, error);
+    }
+    return JUDGEQ_OK;
+}
+
 /* Takes the best rows of every head until it has `target`. */
 static void layer_rows_take_each(layer_rows *layer, int32_t n_head_kv, int64_t target) {
     for (int32_t head = 0; head < n_head_kv; head++) {
@@ -155,32 +165,36 @@ static void layer_rows_take(layer_rows *layer, const judgeq_policy *policy, int3
 /* ---- the kept rows ---------------------------------------------------------------------------------------------- */
 
 void select_kept_free(select_kept *kept) {
-    if (kept->row) free(kept->row[0]); /* one block for all heads */
+    for (int32_t head = 0; kept->row && head < kept->n_head_kv; head++) free(kept->row[head]);
     free(kept->row);
     free(kept->n_row);
     memset(kept, 0, sizeof *kept);
 }
 
-/* The rows whose key is 0. */
+/* The indices of the keys that are 0, ascending, in an array of its own; NULL without memory. */
+static int32_t *taken_rows(const uint64_t *key, int64_t n, int64_t *n_taken) {
+    *n_taken = 0;
+    for (int64_t i = 0; i < n; i++) *n_taken += key[i] == 0;
+    int32_t *row = calloc((size_t)*n_taken + 1, sizeof *row);
+    int32_t *next = row;
+    for (int64_t i = 0; row && i < n; i++) {
+        if (key[i] == 0) *next++ = (int32_t)i;
+    }
+    return row;
+}
+
 static judgeq_status kept_from(const layer_rows *layer, int32_t n_head_kv, select_kept *out, judgeq_error *error) {
-    int64_t n_kept = 0;
-    for (int64_t i = 0; i < layer->n_row; i++) n_kept += layer->key[i] == 0;
-    int32_t *next = calloc((size_t)n_kept + 1, sizeof *next);
     *out = (select_kept){n_head_kv, calloc((size_t)n_head_kv, sizeof *out->n_row),
                          calloc((size_t)n_head_kv, sizeof *out->row)};
-    if (!next || !out->n_row || !out->row) {
-        free(next);
-        select_kept_free(out);
-        return error_memory(error, "the list of a layer's kept rows");
+    bool made = out->n_row && out->row;
+    for (int32_t head = 0; made && head < n_head_kv; head++) {
+        int64_t begin = layer->begin[head];
+        out->row[head] = taken_rows(layer->key + begin, layer->begin[head + 1] - begin, &out->n_row[head]);
+        made = out->row[head] != NULL;
     }
-    for (int32_t head = 0; head < n_head_kv; head++) {
-        out->row[head] = next;
-        for (int64_t i = layer->begin[head]; i < layer->begin[head + 1]; i++) {
-            if (layer->key[i] == 0) *next++ = (int32_t)(i - layer->begin[head]);
-        }
-        out->n_row[head] = next - out->row[head];
-    }
-    return JUDGEQ_OK;
+    if (made) return JUDGEQ_OK;
+    select_kept_free(out);
+    return error_memory(error, "the list of a layer's kept rows");
 }
 
 judgeq_status select_kept_rows(const judgeq_policy *policy, const select_rows *rows, int32_t budget, int32_t n_position,
@@ -192,17 +206,17 @@ judgeq_status select_kept_rows(const judgeq_policy *policy, const select_rows *r
                          policy->text);
     }
     layer_rows ranks;
-    judgeq_status status = check_own_budget(policy, budget, error);
-    if (status == JUDGEQ_OK) status = layer_rows_init(&ranks, rows, error);
+    judgeq_status status = layer_rows_init(&ranks, rows, error);
     if (status != JUDGEQ_OK) return status;
     if (!policy->keep_all) { /* otherwise all keys stay 0 */
         int32_t sink, recent;
         policy_keep_rows(policy, budget, &sink, &recent);
         layer_rows_rank(&ranks, policy, rows, seed, layer);
         layer_rows_take_kept(&ranks, rows, sink, (int64_t)n_position - recent);
+        status = layer_rows_check(&ranks, policy, rows->n_head_kv, budget, error);
         layer_rows_take(&ranks, policy, rows->n_head_kv, budget);
     }
-    status = kept_from(&ranks, rows->n_head_kv, out, error);
+    if (status == JUDGEQ_OK) status = kept_from(&ranks, rows->n_head_kv, out, error);
     layer_rows_free(&ranks);
     return status;
 }

@@ -16,7 +16,7 @@ typedef struct select_rows {
 typedef struct select_kept {
     int32_t n_head_kv;
     int64_t *n_row; /* [n_head_kv] */
-    int32_t **row;  /* [n_head_kv][n_row] */
+    int32_t **row;  /* [n_head_kv][n_row], an allocation per head: may be resized by realloc */
 } select_kept;
 
 /* Selects for one layer. `budget`: this layer's rows per KV head; n_position: the sequence's length, from which sink
@@ -24,6 +24,7 @@ typedef struct select_kept {
  *   uniform, pyramid: every head keeps min(budget, held) rows: its sink and recent rows, then its best.
  *   ada: the layer keeps n_head_kv * budget rows together: sink and recent, then each head's best until it has
  *        ceil(floor * budget), then the best of all heads (Ada-KV, section 3). A head may keep more than `budget`.
+ * Sink and recent rows beyond the budget are refused, unless the head holds no more rows than the budget.
  * Of equal scores the earlier position wins, then the lower head. Without scores the latest positions are the best.
  * out: all zero on failure; otherwise select_kept_free. */
 judgeq_status select_kept_rows(const judgeq_policy *policy, const select_rows *rows, int32_t budget, int32_t n_position,

@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         select_layer_budgets(policy, 7, 64, 1000, budgets);
         int64_t sum = 0;
         for (int i = 0; i < 7; i++) sum += budgets[i];
-        if (sum != 7 * 64) abort();
+        if (sum != INT64_C(7) * 64) abort();
     }
     judgeq_policy_free(policy);
     judgeq_policy_free(again);

@@ -250,6 +250,24 @@ static void presets_are_those_of_the_design(void **state) {
     judgeq_policy_free(NULL);
 }
 
+/* Pages that say something else than the program would mislead. */
+static void every_preset_has_a_page_with_its_choices(void **state) {
+    (void)state;
+    for (size_t i = 0; judgeq_preset_at(i); i++) {
+        const judgeq_preset *preset = judgeq_preset_at(i);
+        char path[1024], page[8192], line[256], example[64];
+        snprintf(path, sizeof path, "%s/../../docs/policies/%s.md", JUDGEQ_TEST_DATA, preset->name);
+        FILE *file = fopen(path, "r");
+        if (!file) fail_msg("%s is missing", path);
+        page[fread(page, 1, sizeof page - 1, file)] = 0;
+        fclose(file);
+        snprintf(line, sizeof line, "\n    %s\n", preset->text);
+        snprintf(example, sizeof example, "judgeq run --policy %s ", preset->name);
+        if (!strstr(page, line)) fail_msg("%s does not say: %s", path, preset->text);
+        if (!strstr(page, example)) fail_msg("%s has no example: %s", path, example);
+    }
+}
+
 static void the_soft_tokens_are_the_policys_or_its_drafts(void **state) {
     (void)state;
     judgeq_policy policy = read_good("probe=soft:16");
@@ -271,8 +289,8 @@ static void fractions_do_not_drift(void **state) {
         judgeq_policy policy = read_good(text);
         snprintf(expected, sizeof expected, "%.4f", parts / 10000.0); /* to strip of zeros: by hand */
         size_t length = strlen(expected);
-        while (expected[length - 1] == '0') expected[--length] = 0;
-        if (expected[length - 1] == '.') expected[--length] = 0;
+        while (length > 1 && expected[length - 1] == '0') expected[--length] = 0;
+        if (length > 1 && expected[length - 1] == '.') expected[--length] = 0;
         snprintf(written, sizeof written, "allocate=ada:%s,", expected);
         if (!strstr(policy.text, written)) fail_msg("%s is not in %s", written, policy.text);
         judgeq_policy again = read_good(policy.text);
@@ -324,6 +342,7 @@ int main(void) {
         cmocka_unit_test(bad_texts_are_refused_by_name),
         cmocka_unit_test(a_long_bad_text_leaves_room_for_the_help),
         cmocka_unit_test(presets_are_those_of_the_design),
+        cmocka_unit_test(every_preset_has_a_page_with_its_choices),
         cmocka_unit_test(the_soft_tokens_are_the_policys_or_its_drafts),
         cmocka_unit_test(fractions_do_not_drift),
         cmocka_unit_test(kept_rows_follow_the_budget),

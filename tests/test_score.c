@@ -99,7 +99,7 @@ static void pieces_give_what_the_whole_gives(void **state) {
         score_map_free(&map);
         for (int64_t row = 0; row < N_ROW; row += 71) {
             for (int head = 0; head < N_HEAD_KV; head++) {
-                assert_near(whole[head * N_ROW + row], direct_score(attention, rows, heads, head, row), 1e-6);
+                assert_near(whole[(int64_t)head * N_ROW + row], direct_score(attention, rows, heads, head, row), 1e-6);
             }
         }
         /* probe rows 0..9 in three pieces of columns, then the rest at once */
@@ -110,7 +110,7 @@ static void pieces_give_what_the_whole_gives(void **state) {
                           cuts[cut + 1] - cuts[cut]);
         }
         score_map_counts(&map, 10);
-        score_map_add(&map, attention + 10 * N_ROW, N_PROBE - 10, N_ROW, (int64_t)N_PROBE * N_ROW, 0, N_ROW);
+        score_map_add(&map, attention + INT64_C(10) * N_ROW, N_PROBE - 10, N_ROW, (int64_t)N_PROBE * N_ROW, 0, N_ROW);
         score_map_counts(&map, N_PROBE - 10);
         score_heads(&map, heads, pieces);
         score_map_free(&map);

@@ -46,6 +46,7 @@ static void the_kept_rows_are_those_worked_out_by_hand(void **state) {
         {"probe=last,keep=recent:50%", 5, {"13589", "01589"}}, /* 2 recent rows */
         {"probe=last,keep=sink:2+recent:100%", 5, {"01789", "01789"}},
         {"streaming", 6, {"012389", "012389"}},
+        {"snapkv,smooth=none", 10, {"0123456789", "0123456789"}}, /* a prompt shorter than what is always kept */
         {"probe=none", 3, {"789", "789"}},
         {"probe=none,keep=sink:1", 3, {"089", "089"}},
         {"probe=none,allocate=ada", 3, {"789", "789"}},
@@ -67,7 +68,7 @@ static void the_kept_rows_are_those_worked_out_by_hand(void **state) {
         for (int head = 0; head < N_HEAD_KV; head++) {
             char text[N_ROW + 1] = "";
             for (int64_t k = 0; k < kept.n_row[head]; k++) text[k] = (char)('0' + kept.row[head][k]);
-            if (strcmp(text, cases[i].kept[head])) {
+            if (strcmp(text, cases[i].kept[head]) != 0) {
                 fail_msg("%s, budget %d, head %d: kept %s, not %s", cases[i].policy, cases[i].budget, head, text,
                          cases[i].kept[head]);
             }

@@ -1,0 +1,73 @@
+/* judgeq policies: the presets, for people and for machines. */
+#include "commands.h"
+#include "judgeq.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char HELP[] =
+    "Usage: judgeq policies [--json]\n"
+    "\n"
+    "Lists the eviction policies that --policy knows by name: each with its paper, what it keeps, and its choices.\n"
+    "Any choice can be replaced: --policy snapkv --keep recent:8, or --policy snapkv,keep=recent:8.\n"
+    "\n"
+    "  --json      one JSON array of objects: name, source, summary, text, soft_tokens (0: needs no judge, -1: as "
+    "many\n"
+    "              as the judge has), needs_full_cache (every layer's full KV is held at once)\n"
+    "  -h, --help  this text\n";
+
+static void print_table(void) {
+    for (size_t i = 0; judgeq_preset_at(i); i++) {
+        const judgeq_preset *preset = judgeq_preset_at(i);
+        printf("%s%-10s  %s\n%12s%s\n%12s%s\n", i ? "\n" : "", preset->name, preset->source, "", preset->summary, "",
+               preset->text);
+    }
+}
+
+static json_t *preset_object(const judgeq_preset *preset) {
+    judgeq_policy *policy;
+    if (judgeq_policy_parse(preset->name, &policy, NULL) != JUDGEQ_OK) return NULL;
+    json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:i, s:b}", "name", preset->name, "source", preset->source,
+                               "summary", preset->summary, "text", judgeq_policy_text(policy), "soft_tokens",
+                               (int)judgeq_policy_soft_tokens(policy), "needs_full_cache",
+                               (int)judgeq_policy_needs_full_cache(policy));
+    judgeq_policy_free(policy);
+    return object;
+}
+
+/* False without memory, or where stdout takes no more. */
+static bool print_json(void) {
+    json_t *presets = json_array();
+    bool made = presets != NULL;
+    for (size_t i = 0; made && judgeq_preset_at(i); i++) {
+        made = json_array_append_new(presets, preset_object(judgeq_preset_at(i))) == 0;
+    }
+    bool printed = made && json_dumpf(presets, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF;
+    json_decref(presets);
+    return printed;
+}
+
+int cmd_policies(int argc, char **argv) {
+    bool json = false;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+            fputs(HELP, stdout);
+            return fflush(stdout) == 0 ? 0 : 1;
+        }
+        if (strcmp(argv[i], "--json") != 0) {
+            fprintf(stderr, "judgeq policies: unknown argument \"%s\"; it takes --json or --help\n", argv[i]);
+            return 2;
+        }
+        json = true;
+    }
+    bool printed = true;
+    if (json)
+        printed = print_json();
+    else
+        print_table();
+    if (printed && fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    fprintf(stderr, "judgeq policies: cannot write the list: %s\n", strerror(errno));
+    return 1;
+}
