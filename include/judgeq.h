@@ -6,6 +6,8 @@
  *    aborts or prints.
  *  - A function named _load, _new, _parse or _import creates an object that the caller frees with the _free of the same
  *    noun; _free accepts NULL. Every `const T *` that is returned belongs to the object it was asked of.
+ *  - The first call in a process that touches a file silences the logs of ggml and libllama; an application that wants
+ *    them sets its own logger (llama_log_set) after that.
  *  - Text is UTF-8. Sizes are bytes, lengths and budgets are tokens (rows of the KV cache), times are seconds.
  *  - Shapes are written [slowest, ..., fastest], as in C.
  *  - A model and a judge are immutable and may be shared by threads and sessions; they must outlive the sessions that
@@ -181,7 +183,7 @@ typedef struct judgeq_session_params {
     int32_t budget;              /* rows per layer and KV head; 0: use budget_fraction */
     float budget_fraction;       /* share of the prompt, 0..1; 0: no budget given */
     int32_t n_ctx;               /* tokens of prompt and response; 0: what the model was trained for */
-    int32_t n_threads;           /* 0: one per core */
+    int32_t n_threads;           /* 0: one or one per core, whatever is faster while other programs run */
     int32_t chunk;               /* prompt rows per graph; 0: chosen */
     judgeq_kv_type kv_type;
     uint64_t seed; /* of the policy `random` */

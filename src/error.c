@@ -10,6 +10,10 @@ judgeq_status error_set(judgeq_error *error, judgeq_status code, const char *for
         error->code = code;
         vsnprintf(error->message, sizeof error->message, format, arguments);
         va_end(arguments);
+        /* names come from files: no byte of theirs may steer the terminal that the message ends on */
+        for (unsigned char *c = (unsigned char *)error->message; *c; c++) {
+            if (*c < 0x20 || *c == 0x7f) *c = '?';
+        }
     }
     return code;
 }

@@ -273,7 +273,7 @@ bool gguf_has_magic(const unsigned char *data, size_t size) {
 }
 
 static judgeq_status check_version(cursor *c) {
-    const unsigned char *magic;
+    const unsigned char *magic = NULL;
     judgeq_status status = read_bytes(c, "magic", 4, &magic);
     if (status != JUDGEQ_OK) return status;
     if (!gguf_has_magic(magic, 4))

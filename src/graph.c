@@ -2,7 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "error.h"
 
@@ -11,24 +11,20 @@
 /* Upper bounds on the nodes of one block: its projections, norms and copies, and what each run of heads adds. */
 enum { BLOCK_NODES = 64, RUN_NODES = 16, OTHER_NODES = 64 };
 
-static judgeq_status set_threads(ggml_backend_t backend, int32_t n_threads, judgeq_error *error) {
-    ggml_backend_reg_t registry = ggml_backend_dev_backend_reg(ggml_backend_get_device(backend));
-    ggml_backend_set_n_threads_t set =
-        (ggml_backend_set_n_threads_t)ggml_backend_reg_get_proc_address(registry, "ggml_backend_set_n_threads");
-    if (!set) return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml's CPU backend cannot set its number of threads");
-    if (n_threads <= 0) n_threads = (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
-    set(backend, n_threads > 0 ? n_threads : 1);
-    return JUDGEQ_OK;
-}
-
 judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model, int32_t n_threads,
                                 judgeq_error *error) {
     const judgeq_model_info *info = &model->info;
     *engine = (graph_engine){0};
     engine->backend = ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, NULL);
     if (!engine->backend) return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml has no CPU backend");
-    judgeq_status status = set_threads(engine->backend, n_threads, error);
-    if (status == JUDGEQ_OK) {
+    judgeq_status status = JUDGEQ_OK;
+    ggml_backend_reg_t registry = ggml_backend_dev_backend_reg(ggml_backend_get_device(engine->backend));
+    engine->threads = threads_init(n_threads);
+    engine->set_threads =
+        (ggml_backend_set_n_threads_t)ggml_backend_reg_get_proc_address(registry, "ggml_backend_set_n_threads");
+    if (!engine->set_threads) {
+        status = error_set(error, JUDGEQ_ERROR_BACKEND, "ggml's CPU backend cannot set its number of threads");
+    } else {
         engine->n_node = (size_t)info->n_layer * (size_t)(BLOCK_NODES + RUN_NODES * info->n_head_kv) + OTHER_NODES;
         engine->memory_size =
             engine->n_node * ggml_tensor_overhead() + ggml_graph_overhead_custom(engine->n_node, false);
@@ -66,8 +62,19 @@ judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, j
     return error_memory(error, "a graph's intermediate results");
 }
 
-judgeq_status graph_compute(graph_engine *engine, judgeq_error *error) {
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+judgeq_status graph_compute(graph_engine *engine, int64_t n_row, double work, judgeq_error *error) {
+    threads_seen *seen = n_row > 1 ? &engine->rows : &engine->token;
+    const int32_t n_threads = threads_choose(&engine->threads, seen, n_row > 1 ? NULL : &engine->rows);
+    engine->set_threads(engine->backend, n_threads);
+    const double start = seconds();
     const enum ggml_status status = ggml_backend_graph_compute(engine->backend, engine->current.nodes);
+    threads_note(&engine->threads, seen, n_threads, work, seconds() - start);
     if (status == GGML_STATUS_SUCCESS) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml could not compute a graph: %s", ggml_status_to_string(status));
 }

@@ -9,6 +9,7 @@
 
 #include "cache.h"
 #include "model.h"
+#include "threads.h"
 
 typedef struct graph {
     struct ggml_context *context;
@@ -22,9 +23,12 @@ typedef struct graph_engine {
     void *memory; /* of the current graph's tensors */
     size_t memory_size, n_node;
     graph current;
+    ggml_backend_set_n_threads_t set_threads;
+    threads_chooser threads;
+    threads_seen rows, token; /* graphs of many rows, and of one */
 } graph_engine;
 
-/* n_threads 0: one per core. */
+/* n_threads 0: chosen (threads.h). */
 judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model, int32_t n_threads,
                                 judgeq_error *error);
 void graph_engine_free(graph_engine *engine);
@@ -34,7 +38,9 @@ graph *graph_begin(graph_engine *engine);
 /* Gives the tensors their memory: inputs may be set from here on. `result` is what must be computed, besides what the
  * builders have put into the graph themselves; NULL: nothing. */
 judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, judgeq_error *error);
-judgeq_status graph_compute(graph_engine *engine, judgeq_error *error);
+/* Runs it. `work`: its size, in a unit of its own for graphs of one row and for graphs of more; the number of threads
+ * is chosen by the speeds that come out. 0: not typical of its kind, so its speed is not noted. */
+judgeq_status graph_compute(graph_engine *engine, int64_t n_row, double work, judgeq_error *error);
 
 /* An input of the graph, [ne1, ne0]. */
 struct ggml_tensor *graph_input(graph *g, enum ggml_type type, int64_t ne0, int64_t ne1);

@@ -132,7 +132,7 @@ static judgeq_status score_run(lookahead *look, int32_t index, cache_run run, ju
     if (status == JUDGEQ_OK) status = attention_room(look, (size_t)ggml_nelements(attention), error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_set(query, from, 0, ggml_nbytes(query));
-    status = graph_compute(&session->engine, error);
+    status = graph_compute(&session->engine, look->n_step, 0, error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_get(attention, look->attention, 0, ggml_nbytes(attention));
 

@@ -66,7 +66,7 @@ static judgeq_status embed(prefill *p, judgeq_error *error) {
         judgeq_status status = graph_allocate(&session->engine, copied, error);
         if (status != JUDGEQ_OK) return status;
         ggml_backend_tensor_set(ids, p->tokens + start, 0, (size_t)n * sizeof *p->tokens);
-        status = graph_compute(&session->engine, error);
+        status = graph_compute(&session->engine, n, 0, error);
         if (status != JUDGEQ_OK) return status;
     }
     if (p->n_soft > 0) {
@@ -153,6 +153,14 @@ static graph_want chunk_want(const prefill *p, bool last_layer, int32_t start, i
     return want;
 }
 
+/* Multiplications of a block over n rows that attend to `past` rows before them. */
+static double chunk_work(const judgeq_model *model, int32_t n, int32_t past) {
+    const judgeq_model_info *info = &model->info;
+    const double heads = (double)info->n_head * info->head_dim, heads_kv = (double)info->n_head_kv * info->head_dim;
+    const double weights = 2 * (heads + heads_kv) * info->n_embd + 3.0 * info->n_ff * info->n_embd;
+    return n * (weights + 2 * heads * (past + n));
+}
+
 /* Rows [start, stop) through one layer: their keys and values into `staging`, their outputs back into `hidden`. */
 static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, int32_t start, int32_t stop,
                                judgeq_error *error) {
@@ -178,7 +186,7 @@ static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, 
     for (int32_t i = 0; i < n; i++) positions[i] = start + i;
     ggml_backend_tensor_set(position, positions, 0, (size_t)n * sizeof *positions);
     free(positions);
-    status = graph_compute(&session->engine, error);
+    status = graph_compute(&session->engine, n, block.output ? chunk_work(session->model, n, start) : 0, error);
     if (status != JUDGEQ_OK) return status;
     cache_layer_append(staging, n, start);
     if (!block.attention) return JUDGEQ_OK;
@@ -300,7 +308,7 @@ static judgeq_status read_logits(prefill *p, judgeq_error *error) {
                                          (size_t)(p->n_prompt - 1) * p->hidden->nb[1]);
     struct ggml_tensor *logits = graph_add_logits(g, session->model, x);
     judgeq_status status = graph_allocate(&session->engine, logits, error);
-    if (status == JUDGEQ_OK) status = graph_compute(&session->engine, error);
+    if (status == JUDGEQ_OK) status = graph_compute(&session->engine, 1, 0, error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_get(logits, session->logits, 0, ggml_nbytes(logits));
     return session_check_logits(session, error);

@@ -199,7 +199,7 @@ judgeq_status session_step(judgeq_session *session, int32_t token, graph_want wa
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_set(id, &token, 0, sizeof token);
     ggml_backend_tensor_set(position, &session->n_position, 0, sizeof session->n_position);
-    status = graph_compute(&session->engine, error);
+    status = graph_compute(&session->engine, 1, 1, error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_get(logits, session->logits, 0, ggml_nbytes(logits));
     for (int32_t l = 0; l < model->info.n_layer; l++) cache_layer_append(&session->layer[l], 1, session->n_position);

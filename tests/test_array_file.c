@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include <math.h>
@@ -16,8 +17,8 @@
 #define DATA JUDGEQ_TEST_DATA "/../data/"
 
 /* (numpy.arange(6).reshape(2, 3) - 2.5) * numpy.float32(1.1), as numpy prints it in full */
-static const float golden[6] = {-2.75f,              -1.6500000953674316f, -0.550000011920929f,
-                                0.550000011920929f, 1.6500000953674316f,  2.75f};
+static const float golden[6] = {
+    -2.75f, -1.6500000953674316f, -0.550000011920929f, 0.550000011920929f, 1.6500000953674316f, 2.75f};
 /* the same .astype("<f2").astype("<f4") */
 static const float golden_half[6] = {-2.75f, -1.650390625f, -0.5498046875f, 0.5498046875f, 1.650390625f, 2.75f};
 
@@ -145,7 +146,7 @@ static void test_write_errors(void **state) {
     assert_int_equal(array_file_write(path_in("no/a.npy"), "t", (int64_t[]){2, 3}, 2, golden, NULL), JUDGEQ_ERROR_IO);
 }
 
-/* ---- headers -------------------------------------------------------------------------------------------------------- */
+/* ---- headers ---- */
 
 static const char *write_npy(int version, const char *dictionary, size_t n_float) {
     unsigned char file[1024] = "\x93NUMPY";
@@ -206,7 +207,8 @@ static const char *write_safetensors(const char *json, size_t n_float) {
 
 static void test_safetensors_headers(void **state) {
     (void)state;
-    assert_golden(write_safetensors("{\"t\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}", 6), NULL, golden);
+    assert_golden(write_safetensors("{\"t\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}", 6), NULL,
+                  golden);
     static const struct {
         const char *json, *reason;
         judgeq_status code;

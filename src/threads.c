@@ -1,0 +1,50 @@
+#include "threads.h"
+
+#include <stddef.h>
+#include <unistd.h>
+
+static const double PATIENCE = 20; /* seconds in the faster way for each second in the slower */
+static const double WEIGHT = 0.5;  /* of the latest run in a speed */
+
+threads_chooser threads_init(int32_t n_threads) {
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return (threads_chooser){.most = n_threads > 0 ? n_threads
+                                     : cores > 1   ? (int32_t)cores
+                                                   : 1,
+                             .fixed = n_threads > 0};
+}
+
+/* All threads as long as nothing speaks against them. */
+static int faster(const threads_seen *seen) {
+    return seen->speed[1] >= seen->speed[0];
+}
+
+/* Whether more threads brought what idle cores bring. Less says that some are taken, and then smaller graphs, which
+ * wait for each other more often, are better off with one. */
+static int cores_idle(const threads_seen *seen) {
+    return seen->speed[1] >= 1.4 * seen->speed[0];
+}
+
+static bool untried(const threads_seen *seen) {
+    return seen->speed[0] == 0.0 || seen->speed[1] == 0.0;
+}
+
+int32_t threads_choose(const threads_chooser *chooser, const threads_seen *seen, const threads_seen *hint) {
+    if (chooser->fixed || chooser->most == 1) return chooser->most;
+    const bool first = seen->speed[0] == 0.0 && seen->speed[1] == 0.0;
+    const int best = first && hint ? cores_idle(hint) : faster(seen);
+    const double patience = untried(seen) && !hint ? 1 : PATIENCE;
+    const bool other = !first && seen->spent >= patience * seen->trial;
+    return (other ? !best : best) ? chooser->most : 1;
+}
+
+void threads_note(const threads_chooser *chooser, threads_seen *seen, int32_t n_threads, double work, double seconds) {
+    if (chooser->fixed || chooser->most == 1 || work == 0.0 || !(seconds > 0.0)) return;
+    const int which = n_threads > 1;
+    const bool first = seen->speed[0] == 0.0 && seen->speed[1] == 0.0;
+    const bool trial = !first && which != faster(seen);
+    seen->spent = trial ? 0.0 : seen->spent + seconds;
+    if (trial || first) seen->trial = seconds;
+    const double speed = work / seconds;
+    seen->speed[which] = seen->speed[which] == 0.0 ? speed : (1 - WEIGHT) * seen->speed[which] + WEIGHT * speed;
+}
