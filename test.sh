@@ -35,13 +35,12 @@ check_style() {
     fi
 }
 
-fuzz() { # NAME; seeds in tests/corpus/NAME, what it finds new in build/fuzz/corpus/NAME
-    local found=build/fuzz/corpus/$1
-    mkdir -p "$found"
-    local corpora=("$found")
-    [ -d "tests/corpus/$1" ] && corpora+=("tests/corpus/$1")
+fuzz() { # NAME; seeds come from the program NAME_seeds if there is one, what is found stays in build/fuzz/corpus/NAME
+    local corpus=build/fuzz/corpus/$1
+    mkdir -p "$corpus"
+    if [ -e "tests/$1_seeds.c" ]; then "build/fuzz/$1_seeds" "$corpus"; fi
     tools/quietly "build/fuzz/$1.log" "build/fuzz/$1" -max_total_time="$fuzz_seconds" -timeout=10 \
-        -rss_limit_mb=2048 -artifact_prefix=build/fuzz/ "${corpora[@]}"
+        -rss_limit_mb=2048 -max_len=65536 -artifact_prefix=build/fuzz/ "$corpus"
 }
 
 tools/deps.sh --test
@@ -56,7 +55,6 @@ for preset in asan ubsan; do
 done
 step "fuzzing, $fuzz_seconds s for each target"
 build fuzz
-for source in tests/fuzz_*.c; do
-    if [ -e "$source" ]; then fuzz "$(basename "$source" .c)"; fi
-done
+fuzz fuzz_gguf
+fuzz fuzz_policy
 tail -n 12 build/release-tests.log # ctest's summary of the release build

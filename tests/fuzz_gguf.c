@@ -50,11 +50,30 @@ static void try_judge(const char *path) {
     judgeq_judge_free(judge);
 }
 
+/* A model that was accepted must also run: text through its vocabulary, and a few tokens through its graphs. */
+static void try_running(const judgeq_model *model) {
+    static const char text[] = "the cat \xc3\xa9\xff<|im_end|>";
+    judgeq_error error = {0};
+    int32_t *tokens = NULL;
+    size_t n_tokens = 0;
+    judgeq_session *session = NULL;
+    judgeq_session_params params = judgeq_session_default_params();
+    params.n_threads = 1;
+    judgeq_status status = judgeq_tokenize(model, text, sizeof text - 1, true, &tokens, &n_tokens, &error);
+    require_answer(status, &error, "", tokens != NULL);
+    status = judgeq_session_new(model, &params, &session, &error);
+    require_answer(status, &error, "", session != NULL);
+    if (session && n_tokens > 0) (void)judgeq_session_prefill(session, tokens, n_tokens, &error);
+    judgeq_session_free(session);
+    judgeq_free(tokens);
+}
+
 static void try_model(const char *path) {
     judgeq_model *model;
     judgeq_error error = {0};
     judgeq_status status = judgeq_model_load(path, &model, &error);
     require_answer(status, &error, path, model != NULL);
+    if (model) try_running(model);
     judgeq_model_free(model);
 }
 

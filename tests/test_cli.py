@@ -483,6 +483,16 @@ class Terminal(Command):
         self.assertTrue((first + out).endswith(b"\n"))  # what was decoded stays
         (first + out).decode()
 
+    def test_closed_streams_are_held(self):
+        """No file that is opened later becomes the standard output, and is written into."""
+        process = self.start("-p", "x " * 10000, "--chunk", "1", stderr=subprocess.PIPE,
+                             preexec_fn=lambda: os.close(1))
+        os.read(process.stderr.fileno(), 1)
+        held = os.readlink(f"/proc/{process.pid}/fd/1")
+        process.kill()
+        process.communicate(timeout=60)
+        self.assertEqual(held, "/dev/null")
+
     def test_interrupt_of_json(self):
         """No half object. The bar of a slow prefill says when the handler is there."""
         process = self.start("-p", "x " * 10000, "--chunk", "1", "--json", stdout=subprocess.PIPE,

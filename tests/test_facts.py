@@ -37,7 +37,8 @@ class Documents(unittest.TestCase):
         for tokens in (300, 900, 3000, 12000):
             prompt = facts.make_prompt(1, tokens, "code", 0.5)
             words = len(prompt.document.split()) + len(prompt.fact.question.split())
-            self.assertAlmostEqual(words * facts.TOKENS_PER_WORD / tokens, 1, delta=0.1)
+            about = words * facts.TOKENS_PER_WORD + facts.TOKENS_OF_TEMPLATE
+            self.assertAlmostEqual(about / tokens, 1, delta=0.05)
 
     def test_facts_stand_at_their_depth(self):
         for kind in facts.KINDS:
