@@ -1,0 +1,280 @@
+/* judgeq inspect: what is in a model file or a judge file. Everything becomes one JSON object first; without --json it
+ * is printed as a line per field. */
+#include "commands.h"
+#include "judgeq.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <gguf.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char HELP[] =
+    "Usage: judgeq inspect [FILE] [--json]\n"
+    "\n"
+    "Says what is in a model (GGUF) or a judge file (docs/judge-files.md); the content decides which it is.\n"
+    "\n"
+    "  FILE        the file (default: the model that tools/deps.sh fetched)\n"
+    "  --json      one JSON object instead of a line per field; null: unknown\n"
+    "  -h, --help  this text\n"
+    "\n"
+    "Example:\n"
+    "  judgeq inspect judge.gguf\n";
+
+#define KV_BYTES 2 /* of one number in the default KV cache, F16 */
+
+/* ---- JSON values ---- */
+
+/* Texts come from files: where one is not UTF-8, its bytes outside ASCII become "?". NULL or "" becomes null. */
+static json_t *json_text(const char *text) {
+    if (!text || !text[0]) return json_null();
+    json_t *value = json_string(text);
+    if (value) return value;
+    char *copy = strdup(text);
+    for (char *c = copy; c && *c; c++)
+        if (!isascii((unsigned char)*c)) *c = '?';
+    value = copy ? json_string(copy) : NULL;
+    free(copy);
+    return value;
+}
+
+static json_t *json_number(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *file_bytes(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 ? json_integer(status.st_size) : json_null();
+}
+
+/* ---- judge ---- */
+
+static bool add_norms(json_t *object, const judgeq_judge *judge) {
+    const judgeq_judge_info *info = judgeq_judge_get_info(judge);
+    const float *soft = judgeq_judge_soft_tokens(judge);
+    double least = INFINITY, most = 0, sum = 0;
+    for (int32_t i = 0; i < info->n_soft; i++) {
+        double squares = 0;
+        for (int32_t j = 0; j < info->n_embd; j++) {
+            double value = (double)soft[(size_t)i * (size_t)info->n_embd + (size_t)j];
+            squares += value * value;
+        }
+        double norm = sqrt(squares);
+        least = fmin(least, norm);
+        most = fmax(most, norm);
+        sum += norm;
+    }
+    return json_object_set_new(object, "norm_min", json_number(least)) == 0 &&
+           json_object_set_new(object, "norm_mean", json_number(sum / info->n_soft)) == 0 &&
+           json_object_set_new(object, "norm_max", json_number(most)) == 0;
+}
+
+static json_t *judge_object(const char *path, const judgeq_judge *judge) {
+    const judgeq_judge_info *info = judgeq_judge_get_info(judge);
+    json_t *object = json_pack(
+        "{s:s, s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", "judge", "file", json_text(path),
+        "file_bytes", file_bytes(path), "n_soft", (int)info->n_soft, "n_embd", (int)info->n_embd, "model_name",
+        json_text(info->model_name), "fingerprint", json_text(info->fingerprint), "origin", json_text(info->origin),
+        "loss", json_text(info->loss), "steps", info->steps > 0 ? json_integer(info->steps) : json_null(), "data_hash",
+        json_text(info->data_hash), "heldout_loss", json_number((double)info->heldout_loss), "heldout_hit_rate",
+        json_number((double)info->heldout_hit_rate));
+    if (object && add_norms(object, judge)) return object;
+    json_decref(object);
+    return NULL;
+}
+
+/* ---- model ---- */
+
+/* The id of ARCHITECTURE.SUFFIX, if it has this type; else -1. */
+static int64_t find_key(const struct gguf_context *gguf, const char *architecture, const char *suffix,
+                        enum gguf_type type) {
+    char key[128];
+    snprintf(key, sizeof key, "%s.%s", architecture, suffix);
+    int64_t id = gguf_find_key(gguf, key);
+    return id >= 0 && gguf_get_kv_type(gguf, id) == type ? id : -1;
+}
+
+static json_t *number_at(const struct gguf_context *gguf, const char *architecture, const char *suffix,
+                         double fallback) {
+    int64_t id = find_key(gguf, architecture, suffix, GGUF_TYPE_FLOAT32);
+    return json_number(id < 0 ? fallback : (double)gguf_get_val_f32(gguf, id));
+}
+
+/* What judgeq_model_info leaves out. The loader has checked the file before. */
+static bool add_metadata(json_t *object, const struct gguf_context *gguf, const char *architecture) {
+    /* llama rotates elements 2i and 2i + 1, the qwen family i and i + head_dim / 2 */
+    const char *kind = strcmp(architecture, "llama") == 0 ? "adjacent pairs" : "halves";
+    int64_t type = find_key(gguf, architecture, "rope.scaling.type", GGUF_TYPE_STRING);
+    bool factors = gguf_find_tensor(gguf, "rope_freqs.weight") >= 0;
+    const char *scaling = factors ? "frequency factors" : "none";
+    if (type >= 0) scaling = gguf_get_val_str(gguf, type);
+    json_t *fields =
+        json_pack("{s:I, s:I, s:s, s:o, s:o, s:o, s:b}", "n_tensors", (json_int_t)gguf_get_n_tensors(gguf), "n_keys",
+                  (json_int_t)gguf_get_n_kv(gguf), "rope_kind", kind, "rope_base",
+                  number_at(gguf, architecture, "rope.freq_base", 10000), "rope_scaling", json_text(scaling),
+                  "rope_factor", number_at(gguf, architecture, "rope.scaling.factor", 1), "chat_template",
+                  (int)(gguf_find_key(gguf, "tokenizer.chat_template") >= 0));
+    bool ok = fields && json_object_update(object, fields) == 0;
+    json_decref(fields);
+    return ok;
+}
+
+static json_t *model_object(const char *path, const judgeq_model *model) {
+    const judgeq_model_info *info = judgeq_model_get_info(model);
+    json_int_t kv_bytes = 2 * (json_int_t)info->n_layer * info->n_head_kv * info->head_dim * KV_BYTES;
+    json_t *object = json_pack(
+        "{s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:I}", "kind", "model",
+        "file", json_text(path), "file_bytes", file_bytes(path), "architecture", json_text(info->architecture), "name",
+        json_text(info->name), "fingerprint", json_text(info->fingerprint), "n_layer", (int)info->n_layer, "n_embd",
+        (int)info->n_embd, "n_head", (int)info->n_head, "n_head_kv", (int)info->n_head_kv, "head_dim",
+        (int)info->head_dim, "n_ff", (int)info->n_ff, "n_vocab", (int)info->n_vocab, "n_ctx_train",
+        (int)info->n_ctx_train, "weight_type", json_text(info->weight_type), "weight_bytes",
+        (json_int_t)info->weight_bytes, "kv_bytes_per_token", kv_bytes, "kv_bytes_full", kv_bytes * info->n_ctx_train);
+    struct gguf_init_params params = {.no_alloc = true};
+    struct gguf_context *gguf = gguf_init_from_file(path, params);
+    bool ok = object && gguf && add_metadata(object, gguf, info->architecture);
+    if (gguf) gguf_free(gguf);
+    if (ok) return object;
+    json_decref(object);
+    return NULL;
+}
+
+/* ---- printing ---- */
+
+static const struct {
+    const char *key, *label;
+} labels[] = {
+    {"file_bytes", "file size"},
+    {"n_soft", "soft tokens"},
+    {"n_embd", "embedding"},
+    {"model_name", "model"},
+    {"n_layer", "layers"},
+    {"n_head", "query heads"},
+    {"n_head_kv", "KV heads"},
+    {"head_dim", "head dimension"},
+    {"n_ff", "feed forward"},
+    {"n_vocab", "vocabulary"},
+    {"n_ctx_train", "context"},
+    {"kv_bytes_per_token", "KV per token (f16)"},
+    {"kv_bytes_full", "KV of full context"},
+    {"n_tensors", "tensors"},
+    {"n_keys", "metadata keys"},
+    {"heldout_loss", "held-out loss"},
+    {"heldout_hit_rate", "held-out hit rate"},
+    {"norm_min", "smallest L2 norm"},
+    {"norm_mean", "mean L2 norm"},
+    {"norm_max", "largest L2 norm"},
+};
+
+static void print_label(const char *key) {
+    char text[64];
+    snprintf(text, sizeof text, "%s", key);
+    for (char *c = text; *c; c++)
+        if (*c == '_') *c = ' ';
+    for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++)
+        if (strcmp(labels[i].key, key) == 0) snprintf(text, sizeof text, "%s", labels[i].label);
+    printf("%-20s", text);
+}
+
+/* Control characters could steer the terminal. */
+static void print_text(const char *text) {
+    for (; *text; text++) putchar(iscntrl((unsigned char)*text) ? '?' : *text);
+}
+
+static void print_bytes(double bytes) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    size_t unit = 0;
+    for (; bytes >= 1024 && unit + 1 < sizeof units / sizeof units[0]; unit++) bytes /= 1024;
+    printf(unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+}
+
+static void print_object(json_t *object) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value) {
+        print_label(key);
+        if (json_is_string(value))
+            print_text(json_string_value(value));
+        else if (json_is_integer(value) && strstr(key, "bytes"))
+            print_bytes((double)json_integer_value(value));
+        else if (json_is_integer(value))
+            printf("%lld", (long long)json_integer_value(value));
+        else if (json_is_real(value))
+            printf("%g", json_real_value(value));
+        else
+            fputs(json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "unknown", stdout);
+        putchar('\n');
+    }
+}
+
+static int print(json_t *object, bool json) {
+    if (!object) {
+        fprintf(stderr, "judgeq: out of memory\n");
+        return 1;
+    }
+    bool ok = true;
+    if (json)
+        ok = json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(7)) == 0 && putchar('\n') != EOF;
+    else
+        print_object(object);
+    json_decref(object);
+    if (ok && fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    fprintf(stderr, "judgeq: cannot write to standard output: %s\n", strerror(errno));
+    return 1;
+}
+
+/* ---- command ---- */
+
+static int inspect(const char *path, bool json) {
+    judgeq_error error;
+    judgeq_judge *judge;
+    judgeq_status status = judgeq_judge_load(path, NULL, &judge, &error);
+    if (status == JUDGEQ_OK) {
+        int result = print(judge_object(path, judge), json);
+        judgeq_judge_free(judge);
+        return result;
+    }
+    judgeq_model *model = NULL;
+    /* UNSUPPORTED: a sound GGUF file, but no judge */
+    if (status == JUDGEQ_ERROR_UNSUPPORTED) status = judgeq_model_load(path, &model, &error);
+    if (status != JUDGEQ_OK) {
+        fprintf(stderr, "judgeq: %s\n", error.message);
+        return 1;
+    }
+    int result = print(model_object(path, model), json);
+    judgeq_model_free(model);
+    return result;
+}
+
+int cmd_inspect(int argc, char **argv) {
+    static const struct option names[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    bool json = false;
+    opterr = 0;
+    optind = 1;
+    for (int option; (option = getopt_long(argc, argv, "h", names, NULL)) != -1;) {
+        if (option == 'h') {
+            fputs(HELP, stdout);
+            return fflush(stdout) == 0 ? 0 : 1;
+        }
+        if (option != 'j') {
+            fprintf(stderr, "judgeq: inspect: unknown option \"%s\"; see judgeq inspect --help\n", argv[optind - 1]);
+            return 2;
+        }
+        json = true;
+    }
+    if (argc - optind > 1) {
+        fprintf(stderr, "judgeq: inspect: one file at a time, what is \"%s\"? See judgeq inspect --help\n",
+                argv[optind + 1]);
+        return 2;
+    }
+    char path[4096];
+    if (optind < argc) return inspect(argv[optind], json);
+    if (judgeq_default_model_path(path, sizeof path)) return inspect(path, json);
+    fprintf(stderr, "judgeq: inspect: there is no home folder with a default model; name a file\n");
+    return 2;
+}

@@ -1,0 +1,157 @@
+/* judgeq judge: makes judge files from arrays of soft tokens, and arrays from judge files. */
+#include "commands.h"
+#include "judgeq.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char HELP[] =
+    "Usage: judgeq judge import FILE -o JUDGE.gguf [-m MODEL] [--tensor NAME] [--origin TEXT]\n"
+    "       judgeq judge export JUDGE.gguf -o FILE.npy|FILE.safetensors\n"
+    "\n"
+    "A judge file holds soft tokens trained for one model (docs/judge-files.md).\n"
+    "\n"
+    "import: makes a judge file of an array [n_soft, n_embd].\n"
+    "  FILE               .npy (F32, F16) or .safetensors (F32, F16, BF16), recognised by its content\n"
+    "  -o, --output FILE  the judge file to write; required\n"
+    "  -m, --model FILE   the model that the soft tokens were trained for (default: the model that tools/deps.sh "
+    "fetched)\n"
+    "  --tensor NAME      the tensor in a .safetensors file (default: the only one)\n"
+    "  --origin TEXT      how the soft tokens came to be (default: \"imported from FILE\")\n"
+    "\n"
+    "export: writes a judge's soft tokens as F32.\n"
+    "  JUDGE.gguf         the judge file\n"
+    "  -o, --output FILE  ends in .npy or .safetensors; required\n"
+    "\n"
+    "  -h, --help         this text\n"
+    "\n"
+    "Files are replaced whole: a full disk leaves the old one.\n"
+    "\n"
+    "Examples:\n"
+    "  judgeq judge import soft-kl.npy -o judge.gguf --origin \"trained in PyTorch, KL, 600 steps\"\n"
+    "  judgeq judge export judge.gguf -o soft.npy\n";
+
+typedef struct options {
+    bool help;
+    const char *input, *output, *model, *tensor, *origin;
+} options;
+
+static int wrong_usage(const char *what, const char *text) {
+    fprintf(stderr, "judgeq: judge: %s%s%s%s; see judgeq judge --help\n", what, text ? " \"" : "", text ? text : "",
+            text ? "\"" : "");
+    return 2;
+}
+
+static int failure(const judgeq_error *error) {
+    fprintf(stderr, "judgeq: %s\n", error->message);
+    return 1;
+}
+
+/* 0, or the exit status of wrong usage. */
+static int parse(int argc, char **argv, options *o) {
+    enum { TENSOR = 256, ORIGIN };
+    static const struct option names[] = {{"output", required_argument, NULL, 'o'},
+                                          {"model", required_argument, NULL, 'm'},
+                                          {"tensor", required_argument, NULL, TENSOR},
+                                          {"origin", required_argument, NULL, ORIGIN},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    opterr = 0;
+    optind = 1;
+    for (int option; (option = getopt_long(argc, argv, ":o:m:h", names, NULL)) != -1;) {
+        switch (option) {
+        case 'o':
+            o->output = optarg;
+            break;
+        case 'm':
+            o->model = optarg;
+            break;
+        case TENSOR:
+            o->tensor = optarg;
+            break;
+        case ORIGIN:
+            o->origin = optarg;
+            break;
+        case 'h':
+            o->help = true;
+            break;
+        case ':':
+            return wrong_usage("a value is missing after", argv[optind - 1]);
+        default:
+            return wrong_usage("unknown option", argv[optind - 1]);
+        }
+    }
+    if (o->help) return 0;
+    if (optind == argc) return wrong_usage("which file? An input file is missing", NULL);
+    o->input = argv[optind++];
+    if (optind < argc) return wrong_usage("one input file is enough, what is", argv[optind]);
+    if (!o->output) return wrong_usage("-o FILE is missing", NULL);
+    return 0;
+}
+
+static judgeq_status replace_origin(judgeq_judge **judge, const char *origin, judgeq_error *error) {
+    judgeq_judge_info info = *judgeq_judge_get_info(*judge);
+    info.origin = origin;
+    judgeq_judge *renamed;
+    judgeq_status status = judgeq_judge_new(judgeq_judge_soft_tokens(*judge), &info, &renamed, error);
+    if (status != JUDGEQ_OK) return status;
+    judgeq_judge_free(*judge);
+    *judge = renamed;
+    return JUDGEQ_OK;
+}
+
+static judgeq_status import(const options *o, const char *model_path, judgeq_judge **judge, judgeq_error *error) {
+    judgeq_model *model;
+    judgeq_status status = judgeq_model_load(model_path, &model, error);
+    if (status == JUDGEQ_OK) status = judgeq_judge_import(o->input, o->tensor, model, judge, error);
+    if (status == JUDGEQ_OK && o->origin) status = replace_origin(judge, o->origin, error);
+    if (status == JUDGEQ_OK) status = judgeq_judge_save(*judge, o->output, error);
+    judgeq_model_free(model);
+    return status;
+}
+
+static int run_import(const options *o) {
+    char path[4096];
+    if (!o->model && !judgeq_default_model_path(path, sizeof path))
+        return wrong_usage("there is no home folder with a default model: -m MODEL is needed", NULL);
+    judgeq_judge *judge = NULL;
+    judgeq_error error;
+    judgeq_status status = import(o, o->model ? o->model : path, &judge, &error);
+    if (status == JUDGEQ_OK) {
+        const judgeq_judge_info *info = judgeq_judge_get_info(judge);
+        fprintf(stderr, "%s: %d soft tokens of %d elements for \"%s\"\n", o->output, info->n_soft, info->n_embd,
+                info->model_name);
+    }
+    judgeq_judge_free(judge);
+    return status == JUDGEQ_OK ? 0 : failure(&error);
+}
+
+static int run_export(const options *o) {
+    if (o->model || o->tensor || o->origin) return wrong_usage("export takes no option but -o", NULL);
+    judgeq_judge *judge;
+    judgeq_error error;
+    judgeq_status status = judgeq_judge_load(o->input, NULL, &judge, &error);
+    if (status == JUDGEQ_OK) status = judgeq_judge_export(judge, o->output, &error);
+    judgeq_judge_free(judge);
+    if (status == JUDGEQ_OK) return 0;
+    failure(&error);
+    return status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1; /* the ending of -o */
+}
+
+static int print_help(void) {
+    fputs(HELP, stdout);
+    return fflush(stdout) == 0 ? 0 : 1;
+}
+
+int cmd_judge(int argc, char **argv) {
+    if (argc < 2) return wrong_usage("what to do? import or export", NULL);
+    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) return print_help();
+    bool importing = strcmp(argv[1], "import") == 0;
+    if (!importing && strcmp(argv[1], "export") != 0) return wrong_usage("import and export are known, not", argv[1]);
+    options o = {0};
+    int usage = parse(argc - 1, argv + 1, &o);
+    if (usage) return usage;
+    if (o.help) return print_help();
+    return importing ? run_import(&o) : run_export(&o);
+}

@@ -1,0 +1,232 @@
+/* judgeq run: the main job: read a prompt, evict, answer. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "find_judge.h"
+#include "generate.h"
+#include "interrupt.h"
+#include "options.h"
+#include "progress.h"
+#include "prompt.h"
+#include "report.h"
+
+/* In parts: C promises string literals of 4095 characters only. */
+static const char HELP_INPUT[] =
+    "Usage: judgeq run [OPTIONS] [-p TEXT] [-f FILE]\n"
+    "\n"
+    "Reads a prompt, keeps a budget of rows in the KV cache, and writes the response as it is decoded.\n"
+    "\n"
+    "Model\n"
+    "  -m, --model FILE   GGUF model: llama, mistral, qwen2, qwen3 (default: the model that tools/deps.sh fetched)\n"
+    "  -t, --threads N    threads that compute (default: one per core, or one where other programs run)\n"
+    "      --ctx N        most tokens of prompt and response together (default: what the model was trained for)\n"
+    "      --kv-type T    numbers in the KV cache: f16 or f32 (default: f16)\n"
+    "      --chunk N      prompt rows that are computed at once (default: chosen by the prompt's length)\n"
+    "    Example: judgeq run -m qwen2.5-0.5b-instruct-q4_k_m.gguf -t 4 -p \"Who wrote Faust?\"\n"
+    "\n"
+    "Prompt\n"
+    "  -p, --prompt TEXT  the prompt\n"
+    "  -f, --file FILE    the prompt, from a file; \"-\" is standard input. With -p as well: the file's text, a blank\n"
+    "                     line, -p's text. Without both: standard input\n"
+    "      --chat         put the prompt into the model's chat template, as the user's message (default, if the\n"
+    "                     model has one)\n"
+    "      --system TEXT  a system message before it\n"
+    "      --raw          continue the prompt as it is\n"
+    "    Example: judgeq run -f report.txt -p \"Who signed the report?\"\n"
+    "\n";
+static const char HELP_EVICTION[] =
+    "Eviction\n"
+    "      --budget N|P%  rows to keep per layer and KV head, as a number or as a share of the prompt (default: all)\n"
+    "      --policy NAME  which rows to keep; judgeq policies lists the names (default: judge with a budget, full\n"
+    "                     without). full keeps all rows, whatever the budget\n"
+    "      --judge FILE   the judge, for policies with soft tokens (default: MODEL.judge.gguf beside MODEL.gguf, or a\n"
+    "                     judge for this model among those that come with judgeq)\n"
+    "      --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
+    "                     replace a choice of the policy (default: the policy's own); docs/policies has the values\n"
+    "      --defer        keep the tokens that a lookahead among candidates (judge-laq) decoded: they begin the "
+    "response\n"
+    "    Example: judgeq run -f report.txt -p \"Who signed it?\" --budget 5% --policy snapkv --smooth avg:5\n"
+    "\n"
+    "Response\n"
+    "  -n, --tokens N     most tokens to write (default: 256); 0 only reads the prompt\n"
+    "      --stop TEXT    end before this text; up to 16 times\n"
+    "      --temp T       temperature; 0 takes the likeliest token, and the next four do not matter (default: 0)\n"
+    "      --top-k K      draw from the K likeliest tokens; 0: from all (default: 40)\n"
+    "      --top-p P      draw from the likeliest tokens that have P of the probability (default: 0.95)\n"
+    "      --min-p P      draw from tokens that have P of the likeliest one's probability (default: 0.05)\n"
+    "      --seed N       of the draw, and of the policy random; the same seed writes the same text (default: 0)\n"
+    "    Example: judgeq run -p \"Tell me a story.\" --temp 0.8 --seed 7 --stop \"The end\"\n"
+    "\n"
+    "Output\n"
+    "      --json         one JSON object at the end, instead of the text as it comes; man judgeq-run has its keys\n"
+    "      --logprobs K   in the JSON object, the log-probability of every token and of the K likeliest (default: "
+    "none)\n"
+    "      --quiet        no progress and no summary on standard error\n"
+    "  -h, --help         this text\n"
+    "    Example: judgeq run -p \"Hello\" -n 16 --json --logprobs 3 --quiet\n";
+
+typedef struct run {
+    options options;
+    char *text; /* the prompt */
+    char default_model[4096];
+    const char *model_path;
+    char *found_judge; /* path, where it was searched for */
+    judgeq_model *model;
+    judgeq_policy *policy;
+    judgeq_judge *judge;
+    judgeq_session *session;
+    int32_t *tokens; /* [n_tokens], the prompt */
+    size_t n_tokens;
+    progress progress;
+    text_stream stream;
+    generation generation;
+    double load_s, started;
+} run;
+
+static judgeq_status find_model(run *r, judgeq_error *error) {
+    r->model_path = r->options.model;
+    if (r->model_path) return JUDGEQ_OK;
+    const bool known = judgeq_default_model_path(r->default_model, sizeof r->default_model);
+    r->model_path = r->default_model;
+    if (known && access(r->model_path, F_OK) == 0) return JUDGEQ_OK;
+    error->code = JUDGEQ_ERROR_IO;
+    snprintf(error->message, sizeof error->message,
+             "the default model is not there (%.300s): run tools/deps.sh or ./demo.sh in judgeq's source tree, which "
+             "fetch it, or name a model with -m FILE",
+             known ? r->model_path : "no home folder");
+    return JUDGEQ_ERROR_IO;
+}
+
+static judgeq_status load_judge(run *r, judgeq_error *error) {
+    if (r->options.judge) return judgeq_judge_load(r->options.judge, r->model, &r->judge, error);
+    if (judgeq_policy_soft_tokens(r->policy) == 0) return JUDGEQ_OK;
+    return find_judge(r->model, r->model_path, &r->judge, &r->found_judge, error);
+}
+
+static judgeq_status make_session(run *r, judgeq_error *error) {
+    const options *o = &r->options;
+    judgeq_session_params params = judgeq_session_default_params();
+    params.policy = r->policy;
+    params.judge = r->judge;
+    params.budget = o->budget;
+    params.budget_fraction = o->budget_fraction;
+    params.n_ctx = o->n_ctx;
+    params.n_threads = o->n_threads;
+    params.chunk = o->chunk;
+    params.kv_type = o->kv_type;
+    params.seed = o->sampler.seed;
+    params.defer = o->defer;
+    params.progress = progress_report;
+    params.progress_data = &r->progress;
+    return judgeq_session_new(r->model, &params, &r->session, error);
+}
+
+/* Everything up to the prompt's tokens. */
+static judgeq_status prepare(run *r, judgeq_error *error) {
+    const double start = progress_clock();
+    judgeq_status status = find_model(r, error);
+    if (status == JUDGEQ_OK) status = judgeq_model_load(r->model_path, &r->model, error);
+    if (status == JUDGEQ_OK) status = load_judge(r, error);
+    if (status == JUDGEQ_OK) status = make_session(r, error);
+    r->started = progress_clock();
+    r->load_s = r->started - start;
+    if (status != JUDGEQ_OK) return status;
+    return prompt_tokenize(r->model, &r->options, r->text, &r->tokens, &r->n_tokens, error);
+}
+
+static judgeq_status respond(run *r, judgeq_error *error) {
+    const options *o = &r->options;
+    r->stream = (text_stream){.file = o->json ? NULL : stdout, .stop = o->stop, .n_stop = o->n_stop};
+    progress_begin(&r->progress, (int64_t)r->n_tokens, o->quiet);
+    interrupt_catch();
+    const judgeq_status status = judgeq_session_prefill(r->session, r->tokens, r->n_tokens, error);
+    progress_end(&r->progress);
+    if (status == JUDGEQ_ERROR_CANCELLED) {
+        snprintf(error->message, sizeof error->message, "interrupted while reading the prompt");
+    }
+    if (status != JUDGEQ_OK) return status;
+    return generate(r->model, r->session, o, r->n_tokens, r->started, &r->stream, &r->generation, error);
+}
+
+static judgeq_status report(const run *r, judgeq_error *error) {
+    judgeq_stats stats;
+    judgeq_session_get_stats(r->session, &stats);
+    const char *judge = r->options.judge ? r->options.judge : r->found_judge;
+    const report_source source = {.model_path = r->model_path,
+                                  .judge_path = judgeq_policy_soft_tokens(r->policy) != 0 ? judge : NULL,
+                                  .policy = r->policy,
+                                  .load_s = r->load_s};
+    if (r->options.json && !report_json(&source, &stats, &r->generation, &r->stream)) {
+        error->code = JUDGEQ_ERROR_IO;
+        snprintf(error->message, sizeof error->message, "cannot write to standard output: %s", strerror(errno));
+        return JUDGEQ_ERROR_IO;
+    }
+    if (!r->options.quiet) report_summary(&stats, &r->generation);
+    return JUDGEQ_OK;
+}
+
+static void run_free(run *r) {
+    generation_free(&r->generation);
+    text_stream_free(&r->stream);
+    judgeq_free(r->tokens);
+    judgeq_session_free(r->session);
+    judgeq_judge_free(r->judge);
+    judgeq_policy_free(r->policy);
+    judgeq_model_free(r->model);
+    free(r->found_judge);
+    free(r->text);
+    options_free(&r->options);
+}
+
+/* An argument that makes no sense is wrong usage; everything else is a failure. */
+static int exit_status(judgeq_status status, const judgeq_error *error) {
+    if (status == JUDGEQ_OK) return 0;
+    fprintf(stderr, "judgeq: %s\n", error->message);
+    return status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+}
+
+static judgeq_status check_budget(const run *r, judgeq_error *error) {
+    const char *policy = judgeq_policy_text(r->policy);
+    if (r->options.budget_given || strcmp(policy, "full") == 0) return JUDGEQ_OK;
+    error->code = JUDGEQ_ERROR_ARGUMENT;
+    snprintf(error->message, sizeof error->message,
+             "policy \"%.200s\" needs a budget: --budget 256 (rows per layer and KV head) or --budget 10%% (of the "
+             "prompt)",
+             policy);
+    return JUDGEQ_ERROR_ARGUMENT;
+}
+
+static int run_all(run *r) {
+    judgeq_error error = {0};
+    /* cheap checks first: a model can take a while to load, and standard input a while to end */
+    judgeq_status status = judgeq_policy_parse(r->options.policy_text, &r->policy, &error);
+    if (status == JUDGEQ_OK) status = check_budget(r, &error);
+    if (status != JUDGEQ_OK) return exit_status(status, &error);
+    const int usage = prompt_read(&r->options, &r->text);
+    if (usage != 0) return usage;
+    status = prepare(r, &error);
+    if (status == JUDGEQ_OK) status = respond(r, &error);
+    if (status == JUDGEQ_OK) status = report(r, &error);
+    return exit_status(status, &error);
+}
+
+int cmd_run(int argc, char **argv) {
+    run *r = calloc(1, sizeof *r);
+    if (!r) {
+        fputs("judgeq: no memory\n", stderr);
+        return 1;
+    }
+    int status = options_read(argc, argv, &r->options);
+    if (status == 0 && r->options.help) {
+        printf("%s%s", HELP_INPUT, HELP_EVICTION);
+    } else if (status == 0) {
+        status = run_all(r);
+    }
+    run_free(r);
+    free(r);
+    return status;
+}

@@ -1,0 +1,76 @@
+#include "find_judge.h"
+
+#include <glob.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What the build says: the judges folder of the source tree, and the installed one as seen from the program's own
+ * folder, so that an installed tree can be moved. */
+#if !defined(JUDGEQ_SOURCE_JUDGES) || !defined(JUDGEQ_JUDGES_FROM_PROGRAM)
+#error "CMake defines JUDGEQ_SOURCE_JUDGES and JUDGEQ_JUDGES_FROM_PROGRAM"
+#endif
+
+static bool try_path(const judgeq_model *model, const char *candidate, judgeq_judge **out, char **path) {
+    if (judgeq_judge_load(candidate, model, out, NULL) != JUDGEQ_OK) return false;
+    *path = strdup(candidate);
+    if (*path) return true;
+    judgeq_judge_free(*out);
+    *out = NULL;
+    return false;
+}
+
+static bool try_beside(const judgeq_model *model, const char *model_path, judgeq_judge **out, char **path) {
+    static const char ending[] = ".gguf";
+    const size_t length = strlen(model_path), n = strlen(ending);
+    const bool ends = length > n && strcmp(model_path + length - n, ending) == 0;
+    char candidate[PATH_MAX];
+    const int stem = (int)(ends ? length - n : length);
+    const int written = snprintf(candidate, sizeof candidate, "%.*s.judge.gguf", stem, model_path);
+    if (written < 0 || (size_t)written >= sizeof candidate || access(candidate, R_OK) != 0) return false;
+    return try_path(model, candidate, out, path);
+}
+
+/* Every .gguf file, in the order of their names; those of other models are passed over. */
+static bool try_folder(const judgeq_model *model, const char *folder, judgeq_judge **out, char **path) {
+    char pattern[PATH_MAX];
+    const int written = snprintf(pattern, sizeof pattern, "%s/*.gguf", folder);
+    glob_t found;
+    if (written < 0 || (size_t)written >= sizeof pattern || glob(pattern, 0, NULL, &found) != 0) return false;
+    bool loaded = false;
+    for (size_t i = 0; i < found.gl_pathc && !loaded; i++) loaded = try_path(model, found.gl_pathv[i], out, path);
+    globfree(&found);
+    return loaded;
+}
+
+/* The installed judges folder; false where it cannot be told. */
+static bool installed_folder(char *folder, size_t size) {
+    char program[PATH_MAX];
+    const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length <= 0) return false;
+    program[length] = '\0';
+    char *name = strrchr(program, '/');
+    if (!name) return false;
+    *name = '\0';
+    const int written = snprintf(folder, size, "%s/%s", program, JUDGEQ_JUDGES_FROM_PROGRAM);
+    return written > 0 && (size_t)written < size;
+}
+
+judgeq_status find_judge(const judgeq_model *model, const char *model_path, judgeq_judge **out, char **path,
+                         judgeq_error *error) {
+    char installed[PATH_MAX];
+    *out = NULL;
+    *path = NULL;
+    if (try_beside(model, model_path, out, path)) return JUDGEQ_OK;
+    if (installed_folder(installed, sizeof installed) && try_folder(model, installed, out, path)) return JUDGEQ_OK;
+    if (try_folder(model, JUDGEQ_SOURCE_JUDGES, out, path)) return JUDGEQ_OK;
+    const char *name = judgeq_model_get_info(model)->name;
+    error->code = JUDGEQ_ERROR_IO;
+    snprintf(error->message, sizeof error->message,
+             "the policy needs a judge for %.100s (fingerprint %s), and there is none beside the model or among the "
+             "judges that come with judgeq; name one with --judge FILE, or use another policy: --policy snapkv",
+             *name ? name : "this model", judgeq_model_get_info(model)->fingerprint);
+    return JUDGEQ_ERROR_IO;
+}

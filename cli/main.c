@@ -1,0 +1,91 @@
+/* judgeq: the command. Finds the subcommand, and sees to what all of them need from the system. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "judgeq.h"
+
+static const char HELP[] = "Usage: judgeq COMMAND [OPTIONS]\n"
+                           "\n"
+                           "Runs language models in a fixed amount of KV cache.\n"
+                           "\n"
+                           "Commands\n"
+                           "  run       read a prompt, keep a budget of rows in the KV cache, write the response\n"
+                           "  policies  list the policies that choose the rows\n"
+                           "  judge     make judge files from arrays of soft tokens, and arrays from judge files\n"
+                           "  inspect   say what is in a model or a judge file\n"
+                           "\n"
+                           "judgeq COMMAND --help explains a command, judgeq --version prints the version.\n"
+                           "\n"
+                           "Example\n"
+                           "  judgeq run -f report.txt -p \"Who signed the report?\" --budget 5%\n";
+
+typedef struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} command;
+
+static const command COMMANDS[] = {
+    {"run", cmd_run}, {"policies", cmd_policies}, {"judge", cmd_judge}, {"inspect", cmd_inspect}};
+
+enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
+
+/* Standard streams that the caller has closed: a file opened later would take their place, and be written into.
+ * Opened the wrong way round, they fail when they are used. */
+static void hold_standard_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); /* the lowest free number: fd */
+        }
+    }
+}
+
+/* The command that shares the most letters at its beginning; "run" where none does. */
+static const char *nearest_command(const char *name) {
+    const char *best = COMMANDS[0].name;
+    size_t most = 0;
+    for (int i = 0; i < N_COMMANDS; i++) {
+        size_t same = 0;
+        while (name[same] && name[same] == COMMANDS[i].name[same]) same++;
+        if (same > most) {
+            most = same;
+            best = COMMANDS[i].name;
+        }
+    }
+    return best;
+}
+
+static int dispatch(int argc, char **argv) {
+    if (argc < 2) {
+        fputs("judgeq: which command? run, policies, judge or inspect; see judgeq --help\n", stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        fputs(HELP, stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("judgeq %s\n", judgeq_version());
+        return 0;
+    }
+    for (int i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(argv[1], COMMANDS[i].name) == 0) return COMMANDS[i].run(argc - 1, argv + 1);
+    }
+    fprintf(stderr, "judgeq: unknown %s \"%s\"; did you mean judgeq %s? See judgeq --help\n",
+            argv[1][0] == '-' ? "option" : "command", argv[1], nearest_command(argv[1]));
+    return 2;
+}
+
+int main(int argc, char **argv) {
+    hold_standard_streams();
+    signal(SIGPIPE, SIG_IGN); /* a write fails instead, and is reported */
+    const int status = dispatch(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    if (status == 0) fprintf(stderr, "judgeq: cannot write to standard output: %s\n", strerror(errno));
+    return status != 0 ? status : 1;
+}

@@ -1,0 +1,309 @@
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PROBE = 256, /* the choices of a policy: five in a row */
+    REDUCE,
+    SMOOTH,
+    ALLOCATE,
+    KEEP,
+    JUDGE,
+    POLICY,
+    BUDGET,
+    DEFER,
+    SYSTEM,
+    CHAT,
+    RAW,
+    TEMPERATURE,
+    TOP_K,
+    TOP_P,
+    MIN_P,
+    SEED,
+    STOP,
+    CONTEXT,
+    CHUNK,
+    KV_TYPE,
+    LOGPROBS,
+    JSON,
+    QUIET
+};
+
+enum { N_CHOICES = KEEP - PROBE + 1 };
+
+/* Keys of a policy, and names of the options PROBE to KEEP. */
+static const char *const CHOICES[N_CHOICES] = {"probe", "reduce", "smooth", "allocate", "keep"};
+
+static const char SHORT_NAMES[] = ":m:p:f:n:t:h";
+
+static const struct option NAMES[] = {
+    {"model", required_argument, NULL, 'm'},
+    {"judge", required_argument, NULL, JUDGE},
+    {"policy", required_argument, NULL, POLICY},
+    {"probe", required_argument, NULL, PROBE},
+    {"reduce", required_argument, NULL, REDUCE},
+    {"smooth", required_argument, NULL, SMOOTH},
+    {"allocate", required_argument, NULL, ALLOCATE},
+    {"keep", required_argument, NULL, KEEP},
+    {"budget", required_argument, NULL, BUDGET},
+    {"defer", no_argument, NULL, DEFER},
+    {"prompt", required_argument, NULL, 'p'},
+    {"file", required_argument, NULL, 'f'},
+    {"system", required_argument, NULL, SYSTEM},
+    {"chat", no_argument, NULL, CHAT},
+    {"raw", no_argument, NULL, RAW},
+    {"tokens", required_argument, NULL, 'n'},
+    {"temp", required_argument, NULL, TEMPERATURE},
+    {"top-k", required_argument, NULL, TOP_K},
+    {"top-p", required_argument, NULL, TOP_P},
+    {"min-p", required_argument, NULL, MIN_P},
+    {"seed", required_argument, NULL, SEED},
+    {"stop", required_argument, NULL, STOP},
+    {"threads", required_argument, NULL, 't'},
+    {"ctx", required_argument, NULL, CONTEXT},
+    {"chunk", required_argument, NULL, CHUNK},
+    {"kv-type", required_argument, NULL, KV_TYPE},
+    {"logprobs", required_argument, NULL, LOGPROBS},
+    {"json", no_argument, NULL, JSON},
+    {"quiet", no_argument, NULL, QUIET},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+/* Prints the message; the exit status of wrong usage. */
+__attribute__((format(printf, 1, 2))) static int wrong(const char *format, ...) {
+    va_list arguments;
+    fputs("judgeq: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputs("; see judgeq run --help\n", stderr);
+    return 2;
+}
+
+/* ---- values ----------------------------------------------------------------------------------------------------- */
+
+/* Nothing but digits: no sign, space or base. */
+static bool read_integer(const char *text, int64_t low, int64_t high, int64_t *out) {
+    if (!*text || strspn(text, "0123456789") != strlen(text)) return false;
+    errno = 0;
+    *out = strtoll(text, NULL, 10);
+    return errno == 0 && *out >= low && *out <= high;
+}
+
+/* No infinity, NaN or hexadecimal number. The program sets no locale: the decimal point is a point. */
+static bool read_number(const char *text, double low, double high, double *out) {
+    char *end;
+    if (!*text || strspn(text, "0123456789.eE+-") != strlen(text)) return false;
+    *out = strtod(text, &end);
+    return *end == '\0' && isfinite(*out) && *out >= low && *out <= high;
+}
+
+static int take_integer(const char *name, int64_t low, int64_t high, int32_t *out) {
+    int64_t value;
+    if (!read_integer(optarg, low, high, &value)) {
+        return wrong("%s \"%s\": expected a whole number from %lld to %lld", name, optarg, (long long)low,
+                     (long long)high);
+    }
+    *out = (int32_t)value;
+    return 0;
+}
+
+static int take_number(const char *name, double low, double high, float *out) {
+    double value;
+    if (!read_number(optarg, low, high, &value)) {
+        return wrong("%s \"%s\": expected a number from %g to %g", name, optarg, low, high);
+    }
+    *out = (float)value;
+    return 0;
+}
+
+static int take_seed(options *o) {
+    int64_t value;
+    if (!read_integer(optarg, 0, UINT32_MAX, &value)) {
+        return wrong("--seed \"%s\": expected a whole number from 0 to %u", optarg, UINT32_MAX);
+    }
+    o->sampler.seed = (uint32_t)value;
+    return 0;
+}
+
+/* "256" or "12.5%" */
+static int take_budget(options *o) {
+    const size_t length = strlen(optarg);
+    double percent = 0;
+    int64_t rows = 0;
+    o->budget_given = true;
+    if (length > 0 && optarg[length - 1] == '%') {
+        char number[64] = "";
+        if (length < sizeof number) memcpy(number, optarg, length - 1);
+        o->budget = 0;
+        o->budget_fraction = read_number(number, 0, 100, &percent) ? (float)(percent / 100) : 0;
+        if (o->budget_fraction > 0) return 0;
+    } else if (read_integer(optarg, 1, INT32_MAX, &rows)) {
+        o->budget = (int32_t)rows;
+        o->budget_fraction = 0;
+        return 0;
+    }
+    return wrong("--budget \"%s\": expected rows per layer and KV head, 1 or more, or a share of the prompt such as "
+                 "10%%, above 0 and up to 100%%",
+                 optarg);
+}
+
+static int take_kv_type(options *o) {
+    if (strcmp(optarg, "f16") != 0 && strcmp(optarg, "f32") != 0) {
+        return wrong("--kv-type \"%s\": expected f16 or f32", optarg);
+    }
+    o->kv_type = strcmp(optarg, "f16") == 0 ? JUDGEQ_KV_F16 : JUDGEQ_KV_F32;
+    return 0;
+}
+
+static int take_stop(options *o) {
+    if (!*optarg) return wrong("--stop \"\": expected a text");
+    if (o->n_stop == OPTIONS_STOPS_MOST) return wrong("--stop can be given %d times", OPTIONS_STOPS_MOST);
+    o->stop[o->n_stop++] = optarg;
+    return 0;
+}
+
+static int take_format(options *o, options_format format) {
+    if (o->format != OPTIONS_AUTO && o->format != format) return wrong("--chat and --raw exclude each other");
+    o->format = format;
+    return 0;
+}
+
+static int take(options *o, int option) {
+    switch (option) {
+    case 'm':
+        o->model = optarg;
+        return 0;
+    case JUDGE:
+        o->judge = optarg;
+        return 0;
+    case POLICY:
+        o->policy = optarg;
+        return 0;
+    case BUDGET:
+        return take_budget(o);
+    case DEFER:
+        o->defer = true;
+        return 0;
+    case 'p':
+        o->prompt = optarg;
+        return 0;
+    case 'f':
+        o->file = optarg;
+        return 0;
+    case SYSTEM:
+        o->system = optarg;
+        return 0;
+    case CHAT:
+        return take_format(o, OPTIONS_CHAT);
+    case RAW:
+        return take_format(o, OPTIONS_RAW);
+    case 'n':
+        return take_integer("-n", 0, INT32_MAX, &o->n_tokens);
+    case TEMPERATURE:
+        return take_number("--temp", 0, 100, &o->sampler.temperature);
+    case TOP_K:
+        return take_integer("--top-k", 0, INT32_MAX, &o->sampler.top_k);
+    case TOP_P:
+        return take_number("--top-p", 0, 1, &o->sampler.top_p);
+    case MIN_P:
+        return take_number("--min-p", 0, 1, &o->sampler.min_p);
+    case SEED:
+        return take_seed(o);
+    case STOP:
+        return take_stop(o);
+    case 't':
+        return take_integer("-t", 1, 1024, &o->n_threads);
+    case CONTEXT:
+        return take_integer("--ctx", 1, INT32_MAX, &o->n_ctx);
+    case CHUNK:
+        return take_integer("--chunk", 1, INT32_MAX / 2, &o->chunk);
+    case KV_TYPE:
+        return take_kv_type(o);
+    case LOGPROBS:
+        return take_integer("--logprobs", 0, OPTIONS_LOGPROBS_MOST, &o->logprobs);
+    case JSON:
+        o->json = true;
+        return 0;
+    case QUIET:
+        o->quiet = true;
+        return 0;
+    default:
+        o->help = true;
+        return 0;
+    }
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------------------- */
+
+static int check_together(const options *o) {
+    if (o->system && o->format == OPTIONS_RAW) return wrong("--system is a message of --chat, --raw has none");
+    if (o->logprobs >= 0 && !o->json) return wrong("--logprobs is a part of the JSON output: add --json");
+    if (!o->defer) return 0;
+    if (o->sampler.temperature > 0) {
+        return wrong("--defer keeps tokens that were decoded greedily: it goes with --temp 0 only");
+    }
+    if (o->logprobs >= 0) {
+        return wrong("--defer keeps tokens whose probabilities are gone: it does not go with --logprobs");
+    }
+    return 0;
+}
+
+/* The policy as given, or judge where the options speak of eviction, with the choices behind it. The text is as long
+ * as the options it is made of. */
+static int write_policy(options *o, char *const choice[]) {
+    bool evicts = o->budget_given;
+    for (int i = 0; i < N_CHOICES; i++) evicts = evicts || choice[i];
+    const char *name = o->policy ? o->policy : evicts ? "judge" : "full";
+    size_t length = strlen(name) + 1;
+    for (int i = 0; i < N_CHOICES; i++) length += choice[i] ? strlen(choice[i]) + 16 : 0;
+    o->policy_text = malloc(length);
+    if (!o->policy_text) return wrong("no memory for the policy");
+    size_t used = (size_t)snprintf(o->policy_text, length, "%s", name);
+    for (int i = 0; i < N_CHOICES; i++) {
+        if (!choice[i]) continue;
+        if (strchr(choice[i], ',')) {
+            return wrong("--%s \"%s\": expected one value, without a comma", CHOICES[i], choice[i]);
+        }
+        used += (size_t)snprintf(o->policy_text + used, length - used, ",%s=%s", CHOICES[i], choice[i]);
+    }
+    return 0;
+}
+
+int options_read(int argc, char **argv, options *o) {
+    *o = (options){.n_tokens = 256,
+                   .sampler = {.temperature = 0, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .seed = 0},
+                   .kv_type = JUDGEQ_KV_F16,
+                   .logprobs = -1};
+    char *choice[N_CHOICES] = {NULL};
+    opterr = 0;
+    optind = 1;
+    int option, status = 0;
+    while (status == 0 && (option = getopt_long(argc, argv, SHORT_NAMES, NAMES, NULL)) != -1) {
+        if (option == ':') return wrong("%s needs a value", argv[optind - 1]);
+        if (option == '?' && optopt > 0 && optopt < 256) return wrong("unknown option -%c", optopt);
+        if (option == '?') return wrong("unknown option %s", argv[optind - 1]);
+        if (option >= PROBE && option <= KEEP)
+            choice[option - PROBE] = optarg;
+        else
+            status = take(o, option);
+    }
+    if (status != 0 || o->help) return status;
+    if (optind < argc) {
+        return wrong("what is \"%s\"? A prompt goes behind -p, a file behind -f, and a text of several words in quotes",
+                     argv[optind]);
+    }
+    status = check_together(o);
+    return status != 0 ? status : write_policy(o, choice);
+}
+
+void options_free(options *o) {
+    free(o->policy_text);
+}

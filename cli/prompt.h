@@ -1,0 +1,15 @@
+/* prompt: what the model reads: text from the command line, a file or standard input; and its tokens. */
+#ifndef JUDGEQ_CLI_PROMPT_H
+#define JUDGEQ_CLI_PROMPT_H
+
+#include "options.h"
+
+/* The file's text, a blank line, -p's text; or the one that is given; or standard input. One line end at the end of a
+ * file or of standard input is dropped. *text is malloced and terminated. Fails after a message: the exit status. */
+int prompt_read(const options *options, char **text);
+
+/* In the model's chat template, or as it is. *tokens: judgeq_free. */
+judgeq_status prompt_tokenize(const judgeq_model *model, const options *options, const char *text, int32_t **tokens,
+                              size_t *n_tokens, judgeq_error *error);
+
+#endif
