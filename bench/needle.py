@@ -100,9 +100,9 @@ def arms(options):
 
 
 def run_one(judgeq, prompt, policy, budget, key):
-    result = judgeq.ask(prompt.document, prompt.fact.question, policy, budget)
+    result = judgeq.ask(prompt.document, prompt.question, policy, budget)
     entry = {"key": key, "asked_policy": policy, "asked_budget": budget, "seed": prompt.seed, "kind": prompt.fact.kind,
-             "depth": prompt.depth, "question": prompt.fact.question, "references": prompt.fact.references,
+             "depth": prompt.depth, "question": prompt.question, "references": prompt.fact.references,
              "response": result["text"], "score": facts.score(result["text"], prompt.fact.references)}
     return entry | {name: result[name] for name in FROM_JUDGEQ}
 
@@ -118,7 +118,7 @@ def measure(options):
             for prompt in facts.make_prompts(options.seed, options.prompts, options.tokens, options.kinds, options.facts)
             for policy, budget in arms(options)]
     for number, (prompt, policy, budget) in enumerate(jobs, 1):
-        key = digest(prompt.document, prompt.fact.question, policy, str(budget), *same)
+        key = digest(prompt.document, prompt.question, policy, str(budget), *same)
         if key not in record:
             entry = run_one(judgeq, prompt, policy, budget, key)
             append(path, entry)

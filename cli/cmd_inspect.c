@@ -28,7 +28,7 @@ static const char HELP[] =
 
 #define KV_BYTES 2 /* of one number in the default KV cache, F16 */
 
-/* ---- JSON values ---- */
+/* ---- JSON values ------------------------------------------------------------------------------------------------- */
 
 /* Texts come from files: where one is not UTF-8, its bytes outside ASCII become "?". NULL or "" becomes null. */
 static json_t *json_text(const char *text) {
@@ -52,7 +52,7 @@ static json_t *file_bytes(const char *path) {
     return stat(path, &status) == 0 ? json_integer(status.st_size) : json_null();
 }
 
-/* ---- judge ---- */
+/* ---- judge ------------------------------------------------------------------------------------------------------- */
 
 static bool add_norms(json_t *object, const judgeq_judge *judge) {
     const judgeq_judge_info *info = judgeq_judge_get_info(judge);
@@ -88,7 +88,7 @@ static json_t *judge_object(const char *path, const judgeq_judge *judge) {
     return NULL;
 }
 
-/* ---- model ---- */
+/* ---- model ------------------------------------------------------------------------------------------------------- */
 
 /* The id of ARCHITECTURE.SUFFIX, if it has this type; else -1. */
 static int64_t find_key(const struct gguf_context *gguf, const char *architecture, const char *suffix,
@@ -144,7 +144,7 @@ static json_t *model_object(const char *path, const judgeq_model *model) {
     return NULL;
 }
 
-/* ---- printing ---- */
+/* ---- printing ---------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *key, *label;
@@ -228,7 +228,7 @@ static int print(json_t *object, bool json) {
     return 1;
 }
 
-/* ---- command ---- */
+/* ---- command ----------------------------------------------------------------------------------------------------- */
 
 static int inspect(const char *path, bool json) {
     judgeq_error error;

@@ -87,7 +87,7 @@ __attribute__((format(printf, 1, 2))) static int wrong(const char *format, ...) 
     return 2;
 }
 
-/* ---- values ----------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 /* Nothing but digits: no sign, space or base. */
 static bool read_integer(const char *text, int64_t low, int64_t high, int64_t *out) {
@@ -241,7 +241,7 @@ static int take(options *o, int option) {
     }
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static int check_together(const options *o) {
     if (o->system && o->format == OPTIONS_RAW) return wrong("--system is a message of --chat, --raw has none");

@@ -60,13 +60,12 @@ static int read_file(const char *path, char **text, size_t *length) {
 /* "document, blank line, question"; takes `document`. */
 static char *join(char *document, size_t length, const char *question) {
     const size_t n = strlen(question);
-    char *text = realloc(document, length + 2 + n + 1);
+    char *text = realloc(document, length + n + 3);
     if (!text) {
         free(document);
         return NULL;
     }
-    memcpy(text + length, "\n\n", 2);
-    memcpy(text + length + 2, question, n + 1);
+    snprintf(text + length, n + 3, "\n\n%s", question);
     return text;
 }
 

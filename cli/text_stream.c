@@ -5,7 +5,7 @@
 
 static const char REPLACEMENT[] = "\xEF\xBF\xBD";
 
-/* ---- UTF-8 ------------------------------------------------------------------------------------------------------ */
+/* ---- UTF-8 ------------------------------------------------------------------------------------------------------- */
 
 /* The length that a character beginning with this byte has; 0 where none does. */
 static size_t character_length(unsigned char first) {
@@ -69,7 +69,7 @@ static bool take_byte(text_stream *stream, unsigned char byte) {
     return append(stream, stream->part, n);
 }
 
-/* ---- stop texts ------------------------------------------------------------------------------------------------- */
+/* ---- stop texts -------------------------------------------------------------------------------------------------- */
 
 /* Cuts the text before the first stop text that ends behind `from`. */
 static void find_stop(text_stream *stream, size_t from) {
@@ -97,7 +97,7 @@ static size_t held_back(const text_stream *stream) {
     return most;
 }
 
-/* ---- public ----------------------------------------------------------------------------------------------------- */
+/* ---- public ------------------------------------------------------------------------------------------------------ */
 
 static bool write_text(text_stream *stream, size_t end) {
     if (!stream->file || end <= stream->n_written) return true;

@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-/* ---- errors ---------------------------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
 
 typedef enum judgeq_status {
     JUDGEQ_OK = 0,
@@ -57,7 +57,7 @@ JUDGEQ_API const char *judgeq_version(void);
 /* Releases memory that a function here handed over to the caller (named where that is so). Accepts NULL. */
 JUDGEQ_API void judgeq_free(void *memory);
 
-/* ---- model ------------------------------------------------------------------------------------------------------ */
+/* ---- model ------------------------------------------------------------------------------------------------------- */
 
 typedef struct judgeq_model judgeq_model;
 
@@ -80,7 +80,7 @@ JUDGEQ_API const judgeq_model_info *judgeq_model_get_info(const judgeq_model *mo
  * Writes the path, whether or not the file is there. false: no home directory, or `size` is too small. */
 JUDGEQ_API bool judgeq_default_model_path(char *path, size_t size);
 
-/* ---- text ------------------------------------------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------------------------------------------------------- */
 
 /* Tokenises text[0..length). `special`: control tokens written in the text (<|im_start|>) become those tokens, and a
  * beginning-of-text token is added where the model wants one. *tokens is the caller's: judgeq_free. */
@@ -104,8 +104,7 @@ typedef struct judgeq_message {
 JUDGEQ_API judgeq_status judgeq_chat_text(const judgeq_model *model, const judgeq_message *messages, size_t n_messages,
                                           char **text, judgeq_error *error);
 
-/* ---- judge: trained soft tokens (Judge Q, section 3) ---------------------------------------------------------------
- */
+/* ---- judge: trained soft tokens (Judge Q, section 3) ------------------------------------------------------------- */
 
 typedef struct judgeq_judge judgeq_judge;
 
@@ -140,8 +139,7 @@ JUDGEQ_API const judgeq_judge_info *judgeq_judge_get_info(const judgeq_judge *ju
 /* [n_soft, n_embd] */
 JUDGEQ_API const float *judgeq_judge_soft_tokens(const judgeq_judge *judge);
 
-/* ---- policy: which rows to keep ------------------------------------------------------------------------------------
- */
+/* ---- policy: which rows to keep ---------------------------------------------------------------------------------- */
 
 typedef struct judgeq_policy judgeq_policy;
 
@@ -166,8 +164,7 @@ JUDGEQ_API int32_t judgeq_policy_soft_tokens(const judgeq_policy *policy);
 /* True where every layer's full KV must be held at once (lookahead over the full cache, response). */
 JUDGEQ_API bool judgeq_policy_needs_full_cache(const judgeq_policy *policy);
 
-/* ---- session -------------------------------------------------------------------------------------------------------
- */
+/* ---- session ----------------------------------------------------------------------------------------------------- */
 
 typedef struct judgeq_session judgeq_session;
 
@@ -215,6 +212,12 @@ JUDGEQ_API void judgeq_session_free(judgeq_session *session);
 /* Reads the prompt, evicts down to the budget. Once per session. After an error the session can only be freed. */
 JUDGEQ_API judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
                                                 judgeq_error *error);
+/* Reads one prompt into several sessions of the same model, judge and KV type: the blocks are computed once, each
+ * session keeps what its own policy and budget say. The first session's threads and progress count. stats: prefill_s is
+ * the shared time plus the session's own lookahead, kv_bytes_peak what this session would have needed (for policies
+ * that hold everything, one layer more). On failure none of the sessions can be used further. */
+JUDGEQ_API judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t n_sessions,
+                                                    const int32_t *tokens, size_t n_tokens, judgeq_error *error);
 /* Appends one token to the sequence. */
 JUDGEQ_API judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error);
 /* Logits of the token after the last one, [n_vocab]; valid until the next call on the session. */
@@ -228,8 +231,7 @@ JUDGEQ_API void judgeq_session_get_stats(const judgeq_session *session, judgeq_s
 JUDGEQ_API const int32_t *judgeq_session_positions(const judgeq_session *session, int32_t layer, int32_t head_kv,
                                                    size_t *n_rows);
 
-/* ---- sampling ------------------------------------------------------------------------------------------------------
- */
+/* ---- sampling ---------------------------------------------------------------------------------------------------- */
 
 typedef struct judgeq_sampler judgeq_sampler;
 

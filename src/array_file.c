@@ -59,8 +59,7 @@ static judgeq_status read_npy(const char *path, const file_mapping *map, array_f
     return convert(path, "the array", &source, map->data + start, map->size - start, out, error);
 }
 
-/* ---- safetensors: u64 header length, JSON {"NAME": {"dtype", "shape", "data_offsets"}, ...}, data -------------------
- */
+/* ---- safetensors: u64 header length, JSON {"NAME": {"dtype", "shape", "data_offsets"}, ...}, data ---------------- */
 
 #define SAFETENSORS_MAX_HEADER 100000000 /* as its own reader has it */
 
@@ -197,8 +196,7 @@ static judgeq_status read_safetensors(const char *path, const char *tensor, cons
     return status;
 }
 
-/* ---- reading by content, writing by ending --------------------------------------------------------------------------
- */
+/* ---- reading by content, writing by ending ----------------------------------------------------------------------- */
 
 static judgeq_status refuse(const char *path, const file_mapping *map, judgeq_error *error) {
     const char *what = "neither .npy nor .safetensors";

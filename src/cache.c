@@ -8,6 +8,15 @@
 /* Spare rows when a cache must grow while decoding: a sixteenth, so that moving costs each token 16 rows at most. */
 enum { GROW_LEAST = 32, GROW_SHARE = 16 };
 
+void cache_meter_add(cache_meter *meter, size_t bytes) {
+    meter->bytes += bytes;
+    if (meter->bytes > meter->peak) meter->peak = meter->bytes;
+}
+
+size_t cache_layer_allocated(const cache_layer *layer) {
+    return 2 * ggml_nbytes(layer->k);
+}
+
 static int64_t capacity_sum(const cache_layer *layer) {
     const cache_head *last = &layer->head[layer->n_head_kv - 1];
     return last->first + last->capacity;
@@ -51,14 +60,13 @@ judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, enum 
         cache_layer_free(layer);
         return status;
     }
-    meter->bytes += 2 * ggml_nbytes(layer->k);
-    if (meter->bytes > meter->peak) meter->peak = meter->bytes;
+    cache_meter_add(meter, cache_layer_allocated(layer));
     return JUDGEQ_OK;
 }
 
 void cache_layer_free(cache_layer *layer) {
     if (layer->buffer) {
-        layer->meter->bytes -= 2 * ggml_nbytes(layer->k);
+        layer->meter->bytes -= cache_layer_allocated(layer);
         ggml_backend_buffer_free(layer->buffer);
     }
     ggml_free(layer->context);
@@ -80,7 +88,7 @@ judgeq_status cache_layer_reserve(cache_layer *layer, int64_t n, judgeq_error *e
     if (spare < GROW_LEAST) spare = GROW_LEAST;
     if (spare < n) spare = n;
     cache_layer grown;
-    judgeq_status status = cache_layer_gather(layer, NULL, spare, &grown, error);
+    judgeq_status status = cache_layer_gather(layer, NULL, spare, layer->meter, &grown, error);
     if (status != JUDGEQ_OK) return status;
     cache_layer_free(layer);
     *layer = grown;
@@ -147,8 +155,8 @@ static void image_free(host_image image) {
     free(image.v);
 }
 
-judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kept, int64_t spare, cache_layer *out,
-                                 judgeq_error *error) {
+judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kept, int64_t spare, cache_meter *meter,
+                                 cache_layer *out, judgeq_error *error) {
     *out = (cache_layer){0};
     int64_t *capacity = malloc((size_t)from->n_head_kv * sizeof *capacity);
     if (!capacity) return error_memory(error, "a KV cache");
@@ -156,7 +164,7 @@ judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kep
         capacity[h] = (kept ? kept->n_row[h] : from->head[h].n_row) + spare;
     }
     judgeq_status status =
-        cache_layer_init(out, from->backend, from->type, from->n_head_kv, from->head_dim, capacity, from->meter, error);
+        cache_layer_init(out, from->backend, from->type, from->n_head_kv, from->head_dim, capacity, meter, error);
     free(capacity);
     if (status != JUDGEQ_OK) return status;
 

@@ -18,6 +18,8 @@ typedef struct cache_meter {
     size_t bytes, peak;
 } cache_meter;
 
+void cache_meter_add(cache_meter *meter, size_t bytes);
+
 typedef struct cache_head {
     int64_t n_row;     /* rows held */
     int64_t capacity;  /* rows allocated */
@@ -58,9 +60,9 @@ void cache_layer_append(cache_layer *layer, int64_t n, int32_t first_position);
 void cache_layer_truncate(cache_layer *layer, int32_t n_position);
 
 /* out = the rows of `from` that `kept` names (NULL: all), with room for `spare` more rows in each head. The bytes of K
- * and V are copied as they are. */
-judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kept, int64_t spare, cache_layer *out,
-                                 judgeq_error *error);
+ * and V are copied as they are. `meter` counts the new ones. */
+judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kept, int64_t spare, cache_meter *meter,
+                                 cache_layer *out, judgeq_error *error);
 
 /* The run that starts at head `first_head`. */
 cache_run cache_layer_run(const cache_layer *layer, int32_t first_head);
@@ -72,7 +74,8 @@ struct ggml_tensor *cache_run_keys(struct ggml_context *context, const cache_lay
 struct ggml_tensor *cache_run_values(struct ggml_context *context, const cache_layer *layer, cache_run run,
                                      int64_t first, int64_t n);
 
-/* Bytes of the rows held (not of the capacity). */
+/* Bytes of the rows held, and of the capacity. */
 size_t cache_layer_bytes(const cache_layer *layer);
+size_t cache_layer_allocated(const cache_layer *layer);
 
 #endif

@@ -72,13 +72,10 @@ judgeq_status evict_select(judgeq_session *session, const judgeq_policy *policy,
     return status;
 }
 
-judgeq_status evict_gather(judgeq_session *session, int32_t index, const select_kept *kept, judgeq_error *error) {
-    cache_layer small;
+judgeq_status evict_gather(judgeq_session *session, const cache_layer *from, const select_kept *kept, cache_layer *out,
+                           judgeq_error *error) {
     const double start = session_clock();
-    judgeq_status status = cache_layer_gather(&session->layer[index], kept, SPARE_ROWS, &small, error);
-    if (status != JUDGEQ_OK) return status;
-    cache_layer_free(&session->layer[index]);
-    session->layer[index] = small;
+    judgeq_status status = cache_layer_gather(from, kept, SPARE_ROWS, &session->meter, out, error);
     session->stats.compact_s += session_clock() - start;
-    return JUDGEQ_OK;
+    return status;
 }

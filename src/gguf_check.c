@@ -110,8 +110,7 @@ static judgeq_status check_unique(cursor *c, const char *kind, name *names, size
     return JUDGEQ_OK;
 }
 
-/* ---- values --------------------------------------------------------------------------------------------------------
- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 /* Bytes of one value; 0 for strings and arrays, whose length the file says. */
 static const uint8_t value_size[GGUF_TYPE_COUNT] = {
@@ -177,8 +176,7 @@ static judgeq_status check_key(cursor *c, uint64_t index, name *key, uint32_t *a
     return JUDGEQ_OK;
 }
 
-/* ---- tensors -------------------------------------------------------------------------------------------------------
- */
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
 typedef struct tensor_place {
     uint64_t offset, bytes;
@@ -265,8 +263,7 @@ static judgeq_status check_tensors(cursor *c, uint64_t n, uint32_t alignment, na
     return check_unique(c, "tensor", names, n);
 }
 
-/* ---- file ----------------------------------------------------------------------------------------------------------
- */
+/* ---- file -------------------------------------------------------------------------------------------------------- */
 
 bool gguf_has_magic(const unsigned char *data, size_t size) {
     return size >= 4 && memcmp(data, GGUF_MAGIC, 4) == 0;

@@ -43,8 +43,7 @@ const void *gguf_file_data(const gguf_file *file, const struct ggml_tensor *tens
     return file->map.data + gguf_get_data_offset(file->gguf) + gguf_get_tensor_offset(file->gguf, id);
 }
 
-/* ---- values --------------------------------------------------------------------------------------------------------
- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 /* *id is the key's, or -1 where it is absent and optional. */
 static judgeq_status find_key(const gguf_file *file, const char *key, gguf_need need, int64_t *id,

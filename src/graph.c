@@ -85,8 +85,7 @@ struct ggml_tensor *graph_input(graph *g, enum ggml_type type, int64_t ne0, int6
     return tensor;
 }
 
-/* ---- blocks -------------------------------------------------------------------------------------------------------
- */
+/* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
 static struct ggml_tensor *add_norm(graph *g, const judgeq_model *model, struct ggml_tensor *x,
                                     struct ggml_tensor *weight) {

@@ -27,8 +27,7 @@ const float *judgeq_judge_soft_tokens(const judgeq_judge *judge) {
     return judge->soft;
 }
 
-/* ---- making --------------------------------------------------------------------------------------------------------
- */
+/* ---- making ------------------------------------------------------------------------------------------------------ */
 
 static bool is_fingerprint(const char *text) {
     return text && strlen(text) == 32 && strspn(text, "0123456789abcdef") == 32;
@@ -98,8 +97,7 @@ judgeq_status judgeq_judge_new(const float *soft, const judgeq_judge_info *info,
     return judge_create("judge", soft, info, out, error);
 }
 
-/* ---- import and export ---------------------------------------------------------------------------------------------
- */
+/* ---- import and export ------------------------------------------------------------------------------------------- */
 
 static judgeq_status check_shape(const char *path, const array_file *array, const judgeq_model_info *model,
                                  judgeq_error *error) {

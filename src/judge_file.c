@@ -11,8 +11,7 @@
 #include "gguf_file.h"
 #include "judge.h"
 
-/* ---- load ----------------------------------------------------------------------------------------------------------
- */
+/* ---- load -------------------------------------------------------------------------------------------------------- */
 
 static judgeq_status check_kind(const gguf_file *file, judgeq_error *error) {
     const char *architecture;
@@ -118,8 +117,7 @@ judgeq_status judgeq_judge_load(const char *path, const judgeq_model *model, jud
     return status;
 }
 
-/* ---- save ----------------------------------------------------------------------------------------------------------
- */
+/* ---- save -------------------------------------------------------------------------------------------------------- */
 
 static void set_text(struct gguf_context *gguf, const char *key, const char *text) {
     if (text[0]) gguf_set_val_str(gguf, key, text);

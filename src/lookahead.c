@@ -50,8 +50,7 @@ static judgeq_status prior_init(judgeq_session *session, int32_t index, judgeq_e
     return score_map_init(map, info->n_head, info->n_head_kv, most, session->policy.reduce_rows, error);
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------------
- */
+/* ---- decoding ---------------------------------------------------------------------------------------------------- */
 
 /* What a step has looked at, for all layers: queries are kept, a response's attention is added up at once. */
 static judgeq_status take_step(lookahead *look, judgeq_error *error) {
@@ -73,6 +72,13 @@ static judgeq_status take_step(lookahead *look, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
+static judgeq_status check_cancelled(const judgeq_session *session, judgeq_error *error) {
+    const judgeq_session_params *params = &session->params;
+    const int64_t all = (int64_t)session->n_prompt * session->model->info.n_layer;
+    if (!params->progress || params->progress(params->progress_data, all, all)) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_CANCELLED, "cancelled while decoding ahead");
+}
+
 /* Decodes greedily from session->layer until n_most tokens or the end of the response. The first token is the prompt's
  * own prediction and is decoded in any case. */
 static judgeq_status decode_ahead(lookahead *look, graph_want want, judgeq_error *error) {
@@ -82,7 +88,8 @@ static judgeq_status decode_ahead(lookahead *look, graph_want want, judgeq_error
     judgeq_status status = JUDGEQ_OK;
     while (status == JUDGEQ_OK && look->n_step < look->n_most) {
         session->deferred[look->n_step] = token;
-        status = session_step(session, token, want, look->block, error);
+        status = check_cancelled(session, error);
+        if (status == JUDGEQ_OK) status = session_step(session, token, want, look->block, error);
         if (status == JUDGEQ_OK) status = take_step(look, error);
         look->n_step++;
         token = best_token(session->logits, n_vocab);
@@ -101,7 +108,7 @@ static judgeq_status decode_drafted(lookahead *look, graph_want want, judgeq_err
     if (!draft) return error_memory(error, "a draft's cache");
     judgeq_status status = JUDGEQ_OK;
     for (int32_t l = 0; status == JUDGEQ_OK && l < n_layer; l++) {
-        status = cache_layer_gather(&full[l], &session->drafted[l], look->n_most, &draft[l], error);
+        status = cache_layer_gather(&full[l], &session->drafted[l], look->n_most, &session->meter, &draft[l], error);
     }
     session->layer = draft;
     if (status == JUDGEQ_OK) status = decode_ahead(look, want, error);
@@ -111,8 +118,7 @@ static judgeq_status decode_drafted(lookahead *look, graph_want want, judgeq_err
     return status;
 }
 
-/* ---- scoring -------------------------------------------------------------------------------------------------------
- */
+/* ---- scoring ----------------------------------------------------------------------------------------------------- */
 
 /* Adds the attention of all pseudo queries to a run's prompt rows to the layer's map. */
 static judgeq_status score_run(lookahead *look, int32_t index, cache_run run, judgeq_error *error) {
@@ -189,13 +195,17 @@ static judgeq_status finish_layer(lookahead *look, int32_t index, judgeq_error *
     *map = (score_map){0};
     if (status != JUDGEQ_OK) return status;
     status = keep_decoded(session, &session->layer[index], &kept, error);
-    if (status == JUDGEQ_OK) status = evict_gather(session, index, &kept, error);
+    cache_layer small;
+    if (status == JUDGEQ_OK) status = evict_gather(session, &session->layer[index], &kept, &small, error);
+    if (status == JUDGEQ_OK) {
+        cache_layer_free(&session->layer[index]);
+        session->layer[index] = small;
+    }
     select_kept_free(&kept);
     return status;
 }
 
-/* ---- the whole -----------------------------------------------------------------------------------------------------
- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static judgeq_status lookahead_init(lookahead *look, judgeq_session *session, judgeq_error *error) {
     const policy_probe *probe = &session->policy.probe;

@@ -37,8 +37,7 @@ static const architecture *find_architecture(const char *name) {
     return NULL;
 }
 
-/* ---- hyper-parameters ----------------------------------------------------------------------------------------------
- */
+/* ---- hyper-parameters -------------------------------------------------------------------------------------------- */
 
 /* A key of the architecture's own: "llama.block_count". */
 typedef struct key_name {
@@ -177,8 +176,7 @@ static judgeq_status read_rope(judgeq_model *model, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
-/* ---- weights -------------------------------------------------------------------------------------------------------
- */
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
 
 /* Collects the first failure, so that a list of tensors can be bound without a check after each. */
 typedef struct binder {
@@ -346,8 +344,7 @@ static void take_fingerprint(judgeq_model *model) {
              (uint64_t)hash.high64, (uint64_t)hash.low64);
 }
 
-/* ---- public --------------------------------------------------------------------------------------------------------
- */
+/* ---- public ------------------------------------------------------------------------------------------------------ */
 
 static judgeq_status load(judgeq_model *model, const char *path, judgeq_error *error) {
     judgeq_status status = gguf_open_checked(path, &model->file, error);

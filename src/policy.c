@@ -90,7 +90,7 @@ void policy_keep_rows(const judgeq_policy *policy, int32_t budget, int32_t *sink
     }
 }
 
-/* ---- canonical text --------------------------------------------------------------------------------------------- */
+/* ---- canonical text ---------------------------------------------------------------------------------------------- */
 
 typedef struct writer {
     char *at;

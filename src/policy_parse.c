@@ -74,7 +74,7 @@ static bool read_fraction(slice text, int32_t low, int32_t high, float *out) {
     return parts >= low * POLICY_FRACTION_PARTS && parts <= high * POLICY_FRACTION_PARTS;
 }
 
-/* ---- errors ----------------------------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
 
 typedef struct choice {
     const char *key;
@@ -115,7 +115,7 @@ static const judgeq_preset *preset_named(slice name) {
     return NULL;
 }
 
-/* ---- probe ------------------------------------------------------------------------------------------------------ */
+/* ---- probe ------------------------------------------------------------------------------------------------------- */
 
 /* The preset that `text` begins with, where nothing, a + or a : follows; the longest, because "judge" may be followed
  * by "+ada" of the name "judge+ada" as well as by a further probe. */
@@ -213,7 +213,7 @@ static judgeq_status read_probe(slice value, judgeq_policy *policy, judgeq_error
     return JUDGEQ_OK;
 }
 
-/* ---- the other choices ------------------------------------------------------------------------------------------ */
+/* ---- the other choices ------------------------------------------------------------------------------------------- */
 
 static bool read_reduction(slice word, policy_reduce *out) {
     *out = slice_is(word, "max") ? POLICY_MAX : POLICY_MEAN;
@@ -299,7 +299,7 @@ static const choice CHOICES[N_CHOICES] = {
                      "none, or, joined by +: sink:S, and recent:R or recent:P% (S, R 1..1000000, P 1..100)"},
 };
 
-/* ---- policy ----------------------------------------------------------------------------------------------------- */
+/* ---- policy ------------------------------------------------------------------------------------------------------ */
 
 /* "key=value,key=value". *probed is set where one of the keys is probe. */
 static judgeq_status read_choices(slice text, judgeq_policy *policy, bool *probed, judgeq_error *error) {

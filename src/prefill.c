@@ -1,6 +1,7 @@
-/* prefill: reads the prompt layer by layer. Attention is causal, so the whole prompt can pass through layer 0 before
- * layer 1 starts; when a layer is done its scores are final, and it is cut down before the next one's rows exist. The
- * peak is one layer's full KV, the layers already cut down, and the hidden states [n_prompt + n_soft, n_embd]. */
+/* prefill: reads a prompt layer by layer, for one session or for several at once. Attention is causal, so the whole
+ * prompt can pass through layer 0 before layer 1 starts; when a layer is done its scores are final, and it is cut down
+ * before the next one's rows exist. The peak is one layer's full KV, the layers already cut down, and the hidden states
+ * [n_prompt + n_soft, n_embd]. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,19 +20,28 @@ typedef struct scorer {
     score_map map;
 } scorer;
 
-typedef struct prefill {
+/* A session that reads the prompt: what its policy, and the draft of its lookahead, look through. */
+typedef struct reader {
     judgeq_session *session;
+    scorer scorer[2];
+} reader;
+
+typedef struct prefill {
+    const judgeq_model *model;
+    const judgeq_judge *judge;
+    graph_engine *engine;
     const int32_t *tokens;
     int32_t n_prompt, n_soft;
     int32_t chunk;
-    scorer scorer[2]; /* the policy's, the draft's */
+    reader *reader; /* [n_reader] */
+    size_t n_reader;
     struct ggml_context *context;
     struct ggml_tensor *hidden; /* [n_prompt + n_soft, n_embd], input of the next layer */
     ggml_backend_buffer_t buffer;
+    cache_meter meter; /* of the layer that is being read; the sessions' own meters count it too */
 } prefill;
 
-/* ---- set-up --------------------------------------------------------------------------------------------------------
- */
+/* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static scorer scorer_of(const prefill *p, const judgeq_policy *policy) {
     const policy_probe *probe = &policy->probe;
@@ -54,49 +64,61 @@ static int32_t choose_chunk(const judgeq_session *session, int32_t n_key) {
 
 /* Embeds the tokens into `hidden` and puts the soft tokens behind them. */
 static judgeq_status embed(prefill *p, judgeq_error *error) {
-    judgeq_session *session = p->session;
-    const int32_t n_embd = session->model->info.n_embd;
+    const int32_t n_embd = p->model->info.n_embd;
     for (int32_t start = 0; start < p->n_prompt; start += CHUNK_MOST) {
         const int32_t n = p->n_prompt - start < CHUNK_MOST ? p->n_prompt - start : CHUNK_MOST;
-        graph *g = graph_begin(&session->engine);
+        graph *g = graph_begin(p->engine);
         struct ggml_tensor *ids = graph_input(g, GGML_TYPE_I32, n, 1);
         struct ggml_tensor *rows =
             ggml_view_2d(g->context, p->hidden, n_embd, n, p->hidden->nb[1], (size_t)start * p->hidden->nb[1]);
-        struct ggml_tensor *copied = ggml_cpy(g->context, graph_add_embedding(g, session->model, ids), rows);
-        judgeq_status status = graph_allocate(&session->engine, copied, error);
+        struct ggml_tensor *copied = ggml_cpy(g->context, graph_add_embedding(g, p->model, ids), rows);
+        judgeq_status status = graph_allocate(p->engine, copied, error);
         if (status != JUDGEQ_OK) return status;
         ggml_backend_tensor_set(ids, p->tokens + start, 0, (size_t)n * sizeof *p->tokens);
-        status = graph_compute(&session->engine, n, 0, error);
+        status = graph_compute(p->engine, n, 0, error);
         if (status != JUDGEQ_OK) return status;
     }
     if (p->n_soft > 0) {
-        ggml_backend_tensor_set(p->hidden, judgeq_judge_soft_tokens(session->judge),
-                                (size_t)p->n_prompt * p->hidden->nb[1], (size_t)p->n_soft * p->hidden->nb[1]);
+        ggml_backend_tensor_set(p->hidden, judgeq_judge_soft_tokens(p->judge), (size_t)p->n_prompt * p->hidden->nb[1],
+                                (size_t)p->n_soft * p->hidden->nb[1]);
     }
     return JUDGEQ_OK;
 }
 
-static judgeq_status prefill_init(prefill *p, judgeq_session *session, const int32_t *tokens, judgeq_error *error) {
-    *p = (prefill){.session = session, .tokens = tokens, .n_prompt = session->n_prompt};
-    p->n_soft = session_soft_rows(session);
-    p->chunk = choose_chunk(session, p->n_prompt + p->n_soft);
-    p->scorer[0] = scorer_of(p, &session->policy);
-    if (session->policy.probe.draft) p->scorer[1] = scorer_of(p, &session->draft);
+static judgeq_status prefill_init(prefill *p, judgeq_session *const *session, size_t n_session, const int32_t *tokens,
+                                  judgeq_error *error) {
+    judgeq_session *first = session[0];
+    *p = (prefill){.model = first->model, .judge = first->judge, .engine = &first->engine, .tokens = tokens};
+    p->n_prompt = first->n_prompt;
+    p->reader = calloc(n_session, sizeof *p->reader);
+    if (!p->reader) return error_memory(error, "the readers of a prompt");
+    p->n_reader = n_session;
+    for (size_t i = 0; i < n_session; i++) {
+        const int32_t n_soft = session_soft_rows(session[i]);
+        p->n_soft = n_soft > p->n_soft ? n_soft : p->n_soft;
+    }
+    for (size_t i = 0; i < n_session; i++) {
+        reader *r = &p->reader[i];
+        r->session = session[i];
+        r->scorer[0] = scorer_of(p, &session[i]->policy);
+        if (session[i]->policy.probe.draft) r->scorer[1] = scorer_of(p, &session[i]->draft);
+    }
+    p->chunk = choose_chunk(first, p->n_prompt + p->n_soft);
     p->context = ggml_init((struct ggml_init_params){.mem_size = ggml_tensor_overhead(), .no_alloc = true});
-    p->hidden = ggml_new_tensor_2d(p->context, GGML_TYPE_F32, session->model->info.n_embd, p->n_prompt + p->n_soft);
-    p->buffer = ggml_backend_alloc_ctx_tensors(p->context, session->engine.backend);
+    p->hidden = ggml_new_tensor_2d(p->context, GGML_TYPE_F32, p->model->info.n_embd, p->n_prompt + p->n_soft);
+    p->buffer = ggml_backend_alloc_ctx_tensors(p->context, p->engine->backend);
     if (!p->buffer) return error_memory(error, "the prompt's hidden states");
     return embed(p, error);
 }
 
 static void prefill_free(prefill *p) {
-    for (int i = 0; i < 2; i++) score_map_free(&p->scorer[i].map);
+    for (size_t i = 0; i < 2 * p->n_reader; i++) score_map_free(&p->reader[i / 2].scorer[i % 2].map);
+    free(p->reader);
     ggml_backend_buffer_free(p->buffer);
     ggml_free(p->context);
 }
 
-/* ---- one layer -----------------------------------------------------------------------------------------------------
- */
+/* ---- one layer --------------------------------------------------------------------------------------------------- */
 
 /* The rows [*first, *end) of the chunk [start, end) that a scorer looks through. Prompt and soft rows never share one.
  */
@@ -128,11 +150,13 @@ static judgeq_status take_scores(prefill *p, const struct ggml_tensor *attention
         if (!copy) return error_memory(error, "attention rows");
         ggml_backend_tensor_get(attention, copy, 0, ggml_nbytes(attention));
     }
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2 * p->n_reader; i++) {
+        reader *r = &p->reader[i / 2];
         int32_t first, end;
-        if (scorer_overlap(&p->scorer[i], start, stop, &first, &end)) {
-            scorer_take(&p->scorer[i], attention, data, row0, first, end, p->n_prompt);
-        }
+        if (!scorer_overlap(&r->scorer[i % 2], start, stop, &first, &end)) continue;
+        const double clock = session_clock();
+        scorer_take(&r->scorer[i % 2], attention, data, row0, first, end, p->n_prompt);
+        r->session->stats.score_s += session_clock() - clock;
     }
     free(copy);
     return JUDGEQ_OK;
@@ -142,9 +166,9 @@ static judgeq_status take_scores(prefill *p, const struct ggml_tensor *attention
 static graph_want chunk_want(const prefill *p, bool last_layer, int32_t start, int32_t stop) {
     graph_want want = {.output = stop <= p->n_prompt || !last_layer};
     int32_t needed = last_layer ? stop : start;
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2 * p->n_reader; i++) {
         int32_t first, end;
-        if (!scorer_overlap(&p->scorer[i], start, stop, &first, &end)) continue;
+        if (!scorer_overlap(&p->reader[i / 2].scorer[i % 2], start, stop, &first, &end)) continue;
         want.attention = true;
         if (first < needed) needed = first;
     }
@@ -164,53 +188,60 @@ static double chunk_work(const judgeq_model *model, int32_t n, int32_t past) {
 /* Rows [start, stop) through one layer: their keys and values into `staging`, their outputs back into `hidden`. */
 static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, int32_t start, int32_t stop,
                                judgeq_error *error) {
-    judgeq_session *session = p->session;
     const int32_t n = stop - start;
-    const graph_want want = chunk_want(p, index + 1 == session->model->info.n_layer, start, stop);
-    graph *g = graph_begin(&session->engine);
-    struct ggml_tensor *x =
-        ggml_view_2d(g->context, p->hidden, p->hidden->ne[0], n, p->hidden->nb[1], (size_t)start * p->hidden->nb[1]);
+    const graph_want want = chunk_want(p, index + 1 == p->model->info.n_layer, start, stop);
+    const size_t row = p->hidden->nb[1];
+    graph *g = graph_begin(p->engine);
+    struct ggml_tensor *x = ggml_view_2d(g->context, p->hidden, p->hidden->ne[0], n, row, (size_t)start * row);
     struct ggml_tensor *position = graph_input(g, GGML_TYPE_I32, n, 1);
-    const graph_block block = graph_add_block(g, session->model, index, staging, x, position, want);
+    const graph_block block = graph_add_block(g, p->model, index, staging, x, position, want);
     struct ggml_tensor *result = NULL;
     if (block.output) {
-        const size_t offset = (size_t)(start + want.first_query) * p->hidden->nb[1];
-        result = ggml_cpy(
-            g->context, block.output,
-            ggml_view_2d(g->context, p->hidden, p->hidden->ne[0], block.output->ne[1], p->hidden->nb[1], offset));
+        result = ggml_cpy(g->context, block.output,
+                          ggml_view_2d(g->context, p->hidden, p->hidden->ne[0], block.output->ne[1], row,
+                                       (size_t)(start + want.first_query) * row));
     }
-    judgeq_status status = graph_allocate(&session->engine, result, error);
+    judgeq_status status = graph_allocate(p->engine, result, error);
     int32_t *positions = status == JUDGEQ_OK ? malloc((size_t)n * sizeof *positions) : NULL;
     if (status == JUDGEQ_OK && !positions) status = error_memory(error, "positions");
     if (status != JUDGEQ_OK) return status;
     for (int32_t i = 0; i < n; i++) positions[i] = start + i;
     ggml_backend_tensor_set(position, positions, 0, (size_t)n * sizeof *positions);
     free(positions);
-    status = graph_compute(&session->engine, n, block.output ? chunk_work(session->model, n, start) : 0, error);
+    status = graph_compute(p->engine, n, block.output ? chunk_work(p->model, n, start) : 0, error);
     if (status != JUDGEQ_OK) return status;
     cache_layer_append(staging, n, start);
     if (!block.attention) return JUDGEQ_OK;
-    const double clock = session_clock();
-    status = take_scores(p, block.attention, start + (int32_t)want.first_query, start, stop, error);
-    session->stats.score_s += session_clock() - clock;
-    return status;
+    return take_scores(p, block.attention, start + (int32_t)want.first_query, start, stop, error);
 }
 
 static judgeq_status report(const prefill *p, int32_t layer, int32_t rows, judgeq_error *error) {
-    const judgeq_session_params *params = &p->session->params;
+    const judgeq_session_params *params = &p->reader[0].session->params;
     if (!params->progress) return JUDGEQ_OK;
-    const int64_t total = (int64_t)p->n_prompt * p->session->model->info.n_layer;
+    const int64_t total = (int64_t)p->n_prompt * p->model->info.n_layer;
     const int64_t done = (int64_t)p->n_prompt * layer + rows;
     if (params->progress(params->progress_data, done, total)) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_CANCELLED, "cancelled while reading the prompt, %lld of %lld rows done",
                      (long long)done, (long long)total);
 }
 
+/* The soft rows, behind the prompt's; they leave the cache as they found it. */
+static judgeq_status run_soft_rows(prefill *p, int32_t index, cache_layer *staging, judgeq_error *error) {
+    const double start = session_clock();
+    judgeq_status status = run_chunk(p, index, staging, p->n_prompt, p->n_prompt + p->n_soft, error);
+    const double seconds = session_clock() - start;
+    for (size_t i = 0; i < p->n_reader; i++) {
+        if (session_soft_rows(p->reader[i].session) > 0) p->reader[i].session->stats.score_s += seconds;
+    }
+    cache_layer_truncate(staging, p->n_prompt);
+    return status;
+}
+
 static judgeq_status run_layer(prefill *p, int32_t index, cache_layer *staging, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
-    const judgeq_model_info *info = &p->session->model->info;
-    for (int i = 0; status == JUDGEQ_OK && i < 2; i++) {
-        scorer *s = &p->scorer[i];
+    const judgeq_model_info *info = &p->model->info;
+    for (size_t i = 0; status == JUDGEQ_OK && i < 2 * p->n_reader; i++) {
+        scorer *s = &p->reader[i / 2].scorer[i % 2];
         score_map_free(&s->map);
         if (!s->active) continue;
         status = score_map_init(&s->map, info->n_head, info->n_head_kv, p->n_prompt, s->policy->reduce_rows, error);
@@ -220,17 +251,10 @@ static judgeq_status run_layer(prefill *p, int32_t index, cache_layer *staging, 
         status = run_chunk(p, index, staging, start, stop, error);
         if (status == JUDGEQ_OK) status = report(p, index, stop, error);
     }
-    if (status != JUDGEQ_OK || p->n_soft == 0) return status;
-    const double clock = session_clock();
-    const double counted = p->session->stats.score_s;
-    status = run_chunk(p, index, staging, p->n_prompt, p->n_prompt + p->n_soft, error);
-    p->session->stats.score_s = counted + session_clock() - clock;
-    cache_layer_truncate(staging, p->n_prompt);
-    return status;
+    return status == JUDGEQ_OK && p->n_soft > 0 ? run_soft_rows(p, index, staging, error) : status;
 }
 
-/* ---- what stays of a layer -----------------------------------------------------------------------------------------
- */
+/* ---- what stays of a layer --------------------------------------------------------------------------------------- */
 
 /* The map of the rows that are kept: value[h][i] = from[h][kept row i of h's KV head]. Frees `from`. */
 static judgeq_status take_map(score_map *from, const select_kept *kept, score_map *out, judgeq_error *error) {
@@ -257,87 +281,112 @@ static int32_t draft_budget(const judgeq_session *session, int32_t index) {
     return rows > session->n_prompt ? session->n_prompt : (int32_t)rows;
 }
 
-/* The layer of a policy that looks ahead: candidates, or everything with the draft's choice noted beside it. */
-static judgeq_status finish_draft(prefill *p, int32_t index, judgeq_error *error) {
-    judgeq_session *session = p->session;
-    scorer *own = &p->scorer[0], *draft = &p->scorer[1];
-    score_map *prior = &session->prior[index];
-    if (!draft->policy) { /* response: decoded from the full cache */
-        *prior = own->map;
-        own->map = (score_map){0};
-        return JUDGEQ_OK;
-    }
+/* All of the layer: the staging itself for a reader that is alone, a copy otherwise. */
+static judgeq_status take_all(const prefill *p, judgeq_session *session, int32_t index, cache_layer *staging,
+                              judgeq_error *error) {
+    if (p->n_reader > 1) return evict_gather(session, staging, NULL, &session->layer[index], error);
+    session->layer[index] = *staging;
+    session->layer[index].meter = &session->meter;
+    *staging = (cache_layer){0};
+    return JUDGEQ_OK;
+}
+
+/* The rows that a scorer's policy keeps, and, if prior is not NULL, own's attention to them. */
+static judgeq_status take_kept(judgeq_session *session, scorer *s, scorer *own, int32_t index, int32_t budget,
+                               const cache_layer *staging, score_map *prior, judgeq_error *error) {
     select_kept kept;
-    judgeq_status status = evict_select(session, &session->draft, draft->active ? &draft->map : NULL,
-                                        &session->layer[index], index, draft_budget(session, index), &kept, error);
+    judgeq_status status =
+        evict_select(session, s->policy, s->active ? &s->map : NULL, staging, index, budget, &kept, error);
     if (status != JUDGEQ_OK) return status;
-    if (session->policy.probe.among == 0) {
-        *prior = own->map;
-        own->map = (score_map){0};
-        session->drafted[index] = kept;
-        return JUDGEQ_OK;
-    }
-    if (own->active) status = take_map(&own->map, &kept, prior, error);
-    if (status == JUDGEQ_OK) status = evict_gather(session, index, &kept, error);
+    if (prior && own->active) status = take_map(&own->map, &kept, prior, error);
+    if (status == JUDGEQ_OK) status = evict_gather(session, staging, &kept, &session->layer[index], error);
     select_kept_free(&kept);
     return status;
 }
 
-static judgeq_status finish_layer(prefill *p, int32_t index, judgeq_error *error) {
-    judgeq_session *session = p->session;
-    const scorer *own = &p->scorer[0];
-    if (own->active && session->score_hook) session->score_hook(session->score_hook_data, index, &own->map);
-    if (session->policy.keep_all) return JUDGEQ_OK;
-    if (session_looks_ahead(session)) return finish_draft(p, index, error);
-    select_kept kept;
-    judgeq_status status = evict_select(session, &session->policy, own->active ? &own->map : NULL,
-                                        &session->layer[index], index, session->layer_budget[index], &kept, error);
-    if (status != JUDGEQ_OK) return status;
-    status = evict_gather(session, index, &kept, error);
-    select_kept_free(&kept);
-    return status;
-}
-
-/* ---- the whole prompt ----------------------------------------------------------------------------------------------
+/* The layer of a policy that looks ahead over the full cache, with the draft's choice, if there is a draft, beside it.
  */
+static judgeq_status take_full(const prefill *p, reader *r, int32_t index, cache_layer *staging, judgeq_error *error) {
+    judgeq_session *session = r->session;
+    scorer *draft = &r->scorer[1];
+    judgeq_status status = JUDGEQ_OK;
+    if (draft->policy) {
+        status = evict_select(session, draft->policy, draft->active ? &draft->map : NULL, staging, index,
+                              draft_budget(session, index), &session->drafted[index], error);
+    }
+    if (status == JUDGEQ_OK) status = take_all(p, session, index, staging, error);
+    session->prior[index] = r->scorer[0].map;
+    r->scorer[0].map = (score_map){0};
+    return status;
+}
+
+/* What stays of a layer for one reader. */
+static judgeq_status finish_layer(const prefill *p, reader *r, int32_t index, cache_layer *staging,
+                                  judgeq_error *error) {
+    judgeq_session *session = r->session;
+    scorer *own = &r->scorer[0], *draft = &r->scorer[1];
+    if (own->active && session->score_hook) session->score_hook(session->score_hook_data, index, &own->map);
+    if (session->policy.keep_all) return take_all(p, session, index, staging, error);
+    if (!session_looks_ahead(session)) {
+        return take_kept(session, own, own, index, session->layer_budget[index], staging, NULL, error);
+    }
+    if (judgeq_policy_needs_full_cache(&session->policy)) return take_full(p, r, index, staging, error);
+    return take_kept(session, draft, own, index, draft_budget(session, index), staging, &session->prior[index], error);
+}
+
+/* ---- the whole prompt ------------------------------------------------------------------------------------------- */
 
 static judgeq_status read_logits(prefill *p, judgeq_error *error) {
-    judgeq_session *session = p->session;
-    graph *g = graph_begin(&session->engine);
+    graph *g = graph_begin(p->engine);
     struct ggml_tensor *x = ggml_view_2d(g->context, p->hidden, p->hidden->ne[0], 1, p->hidden->nb[1],
                                          (size_t)(p->n_prompt - 1) * p->hidden->nb[1]);
-    struct ggml_tensor *logits = graph_add_logits(g, session->model, x);
-    judgeq_status status = graph_allocate(&session->engine, logits, error);
-    if (status == JUDGEQ_OK) status = graph_compute(&session->engine, 1, 0, error);
+    struct ggml_tensor *logits = graph_add_logits(g, p->model, x);
+    judgeq_status status = graph_allocate(p->engine, logits, error);
+    if (status == JUDGEQ_OK) status = graph_compute(p->engine, 1, 0, error);
     if (status != JUDGEQ_OK) return status;
-    ggml_backend_tensor_get(logits, session->logits, 0, ggml_nbytes(logits));
-    return session_check_logits(session, error);
+    for (size_t i = 0; i < p->n_reader; i++) {
+        ggml_backend_tensor_get(logits, p->reader[i].session->logits, 0, ggml_nbytes(logits));
+    }
+    return session_check_logits(p->reader[0].session, error);
+}
+
+/* One layer, from its rows to what every reader keeps of them. */
+static judgeq_status read_layer(prefill *p, int32_t index, const int64_t *capacity, judgeq_error *error) {
+    const judgeq_model_info *info = &p->model->info;
+    cache_layer staging;
+    judgeq_status status = cache_layer_init(&staging, p->engine->backend, p->reader[0].session->kv_type,
+                                            info->n_head_kv, info->head_dim, capacity, &p->meter, error);
+    if (status != JUDGEQ_OK) return status;
+    const size_t bytes = cache_layer_allocated(&staging);
+    for (size_t i = 0; i < p->n_reader; i++) cache_meter_add(&p->reader[i].session->meter, bytes);
+    status = run_layer(p, index, &staging, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < p->n_reader; i++) {
+        status = finish_layer(p, &p->reader[i], index, &staging, error);
+    }
+    if (!staging.buffer) return status; /* taken whole */
+    for (size_t i = 0; i < p->n_reader; i++) p->reader[i].session->meter.bytes -= bytes;
+    cache_layer_free(&staging);
+    return status;
 }
 
 static judgeq_status read_layers(prefill *p, judgeq_error *error) {
-    judgeq_session *session = p->session;
-    const judgeq_model_info *info = &session->model->info;
+    const judgeq_model_info *info = &p->model->info;
     judgeq_status status = report(p, 0, 0, error);
     int64_t *capacity = malloc((size_t)info->n_head_kv * sizeof *capacity);
     if (!capacity) return error_memory(error, "a KV cache");
     for (int32_t h = 0; h < info->n_head_kv; h++) capacity[h] = p->n_prompt + p->n_soft;
-    for (int32_t l = 0; status == JUDGEQ_OK && l < info->n_layer; l++) {
-        cache_layer *layer = &session->layer[l];
-        status = cache_layer_init(layer, session->engine.backend, session->kv_type, info->n_head_kv, info->head_dim,
-                                  capacity, &session->meter, error);
-        if (status == JUDGEQ_OK) status = run_layer(p, l, layer, error);
-        if (status == JUDGEQ_OK) status = finish_layer(p, l, error);
-    }
+    for (int32_t l = 0; status == JUDGEQ_OK && l < info->n_layer; l++) status = read_layer(p, l, capacity, error);
     free(capacity);
     return status;
 }
 
-judgeq_status prefill_run(judgeq_session *session, const int32_t *tokens, judgeq_error *error) {
+judgeq_status prefill_run(judgeq_session *const *session, size_t n_session, const int32_t *tokens,
+                          judgeq_error *error) {
     prefill p;
-    judgeq_status status = prefill_init(&p, session, tokens, error);
+    judgeq_status status = prefill_init(&p, session, n_session, tokens, error);
     if (status == JUDGEQ_OK) status = read_layers(&p, error);
     if (status == JUDGEQ_OK) status = read_logits(&p, error);
     prefill_free(&p);
-    session->n_position = session->n_prompt;
+    for (size_t i = 0; i < n_session; i++) session[i]->n_position = session[i]->n_prompt;
     return status;
 }

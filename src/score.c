@@ -81,7 +81,7 @@ void score_heads(const score_map *map, policy_reduce reduce_heads, float *out) {
     }
 }
 
-/* ---- smoothing -------------------------------------------------------------------------------------------------- */
+/* ---- smoothing --------------------------------------------------------------------------------------------------- */
 
 static double join(bool is_max, double a, double b) {
     if (!is_max) return a + b;
@@ -110,7 +110,7 @@ void score_smooth(policy_pool pool, int32_t width, const float *in, int64_t n, f
     }
 }
 
-/* ---- measures --------------------------------------------------------------------------------------------------- */
+/* ---- measures ---------------------------------------------------------------------------------------------------- */
 
 double score_hit_rate(const float *method, const float *target, int64_t n, int32_t budget) {
     if (n <= 0 || budget <= 0) return NAN;

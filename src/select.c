@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- checks of the budget --------------------------------------------------------------------------------------- */
+/* ---- checks of the budget ---------------------------------------------------------------------------------------- */
 
 /* "recent:32 = 32 rows", "sink:4+recent:32 = 36 rows" */
 static int64_t kept_always(const judgeq_policy *policy, int32_t budget, char *text, size_t size) {
@@ -55,7 +55,7 @@ judgeq_status select_check_budget(const judgeq_policy *policy, int32_t budget, j
         budget, policy->probe.draft->name, kept, (long long)((rows + times - 1) / times));
 }
 
-/* ---- one layer's rows ------------------------------------------------------------------------------------------- */
+/* ---- one layer's rows -------------------------------------------------------------------------------------------- */
 
 /* All heads' rows behind one another, as rank keys; a key of 0 is a row that stays. */
 typedef struct layer_rows {
@@ -162,7 +162,7 @@ static void layer_rows_take(layer_rows *layer, const judgeq_policy *policy, int3
     rank_take(layer->key, layer->n_row, left);
 }
 
-/* ---- the kept rows ---------------------------------------------------------------------------------------------- */
+/* ---- the kept rows ----------------------------------------------------------------------------------------------- */
 
 void select_kept_free(select_kept *kept) {
     for (int32_t head = 0; kept->row && head < kept->n_head_kv; head++) free(kept->row[head]);
@@ -221,7 +221,7 @@ judgeq_status select_kept_rows(const judgeq_policy *policy, const select_rows *r
     return status;
 }
 
-/* ---- budgets ---------------------------------------------------------------------------------------------------- */
+/* ---- budgets ----------------------------------------------------------------------------------------------------- */
 
 /* PyramidKV's formula: beyond the rows always kept, the last layer gets 1/beta of the mean, the first as much above the
  * mean as the last is below it; where the first would get more than the prompt has, it gets that, and the last gets

@@ -29,8 +29,7 @@ int32_t session_soft_rows(const judgeq_session *session) {
     return most;
 }
 
-/* ---- checks --------------------------------------------------------------------------------------------------------
- */
+/* ---- checks ------------------------------------------------------------------------------------------------------ */
 
 static judgeq_status check_judge(const judgeq_session *session, judgeq_error *error) {
     const bool wanted = session->policy.probe.soft || session->draft.probe.soft;
@@ -97,8 +96,7 @@ judgeq_status session_check_logits(const judgeq_session *session, judgeq_error *
                      session->model->file.path, weight);
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------------
- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 judgeq_session_params judgeq_session_default_params(void) {
     return (judgeq_session_params){.kv_type = JUDGEQ_KV_F16};
@@ -175,8 +173,7 @@ void judgeq_session_free(judgeq_session *session) {
     free(session);
 }
 
-/* ---- steps ---------------------------------------------------------------------------------------------------------
- */
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 judgeq_status session_step(judgeq_session *session, int32_t token, graph_want want, graph_block *blocks,
                            judgeq_error *error) {
@@ -233,7 +230,8 @@ static judgeq_status set_budgets(judgeq_session *session, judgeq_error *error) {
     if (session->policy.keep_all) return JUDGEQ_OK;
     int32_t budget = session->params.budget;
     if (budget == 0) {
-        budget = (int32_t)ceil((double)session->params.budget_fraction * session->n_prompt);
+        /* a float's 0.1 is a little more than a tenth, and must not cost a row */
+        budget = (int32_t)ceil((double)session->params.budget_fraction * session->n_prompt - 1e-3);
         judgeq_status status = select_check_budget(&session->policy, budget, error);
         if (status != JUDGEQ_OK) return status;
     }
@@ -243,19 +241,54 @@ static judgeq_status set_budgets(judgeq_session *session, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
-judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
-                                     judgeq_error *error) {
-    judgeq_status status = check_prompt(session, tokens, n_tokens, error);
+/* What sessions must have in common to read a prompt together. */
+static judgeq_status check_company(judgeq_session *const *sessions, size_t n, judgeq_error *error) {
+    const judgeq_session *first = sessions[0];
+    for (size_t i = 1; i < n; i++) {
+        if (sessions[i]->model != first->model || sessions[i]->judge != first->judge ||
+            sessions[i]->kv_type != first->kv_type) {
+            return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                             "session %zu has another model, judge or KV type than the first: read its prompt alone",
+                             i);
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (sessions[i] == sessions[k]) {
+                return error_set(error, JUDGEQ_ERROR_ARGUMENT, "sessions %zu and %zu are the same", k, i);
+            }
+        }
+    }
+    return JUDGEQ_OK;
+}
+
+judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t n_sessions, const int32_t *tokens,
+                                         size_t n_tokens, judgeq_error *error) {
+    if (n_sessions == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "no session to read the prompt");
+    judgeq_status status = check_company(sessions, n_sessions, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < n_sessions; i++) {
+        status = check_prompt(sessions[i], tokens, n_tokens, error);
+    }
     if (status != JUDGEQ_OK) return status;
     const double start = session_clock();
-    session->n_prompt = (int32_t)n_tokens;
-    status = set_budgets(session, error);
-    if (status == JUDGEQ_OK) status = prefill_run(session, tokens, error);
-    if (status == JUDGEQ_OK && session_looks_ahead(session)) status = lookahead_run(session, error);
-    session->stats.prefill_s = session_clock() - start;
-    session->prefilled = status == JUDGEQ_OK;
-    session->failed = !session->prefilled;
+    for (size_t i = 0; status == JUDGEQ_OK && i < n_sessions; i++) {
+        sessions[i]->n_prompt = (int32_t)n_tokens;
+        status = set_budgets(sessions[i], error);
+    }
+    if (status == JUDGEQ_OK) status = prefill_run(sessions, n_sessions, tokens, error);
+    const double shared = session_clock() - start;
+    for (size_t i = 0; i < n_sessions; i++) {
+        judgeq_session *session = sessions[i];
+        const double own = session_clock();
+        if (status == JUDGEQ_OK && session_looks_ahead(session)) status = lookahead_run(session, error);
+        session->stats.prefill_s = shared + session_clock() - own;
+        session->prefilled = status == JUDGEQ_OK;
+        session->failed = !session->prefilled;
+    }
     return status;
+}
+
+judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
+                                     judgeq_error *error) {
+    return judgeq_session_prefill_all(&session, 1, tokens, n_tokens, error);
 }
 
 judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error) {
@@ -276,8 +309,7 @@ judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judg
     return status;
 }
 
-/* ---- what can be asked ---------------------------------------------------------------------------------------------
- */
+/* ---- what can be asked ------------------------------------------------------------------------------------------- */
 
 const float *judgeq_session_logits(const judgeq_session *session) {
     return session->logits;

@@ -9,8 +9,7 @@
 
 #include "error.h"
 
-/* ---- checks: libllama aborts on what these refuse ------------------------------------------------------------------
- */
+/* ---- checks: libllama aborts on what these refuse ---------------------------------------------------------------- */
 
 /* No token may occur twice: libllama asserts it. Open addressing over the tokens' hashes. */
 static judgeq_status check_unique(const judgeq_model *model, int64_t id, size_t n, judgeq_error *error) {
@@ -107,8 +106,7 @@ void tokenizer_free(judgeq_model *model) {
     model->vocabulary = NULL;
 }
 
-/* ---- public --------------------------------------------------------------------------------------------------------
- */
+/* ---- public ------------------------------------------------------------------------------------------------------ */
 
 judgeq_status judgeq_tokenize(const judgeq_model *model, const char *text, size_t length, bool special,
                               int32_t **tokens, size_t *n_tokens, judgeq_error *error) {

@@ -146,7 +146,7 @@ static void test_write_errors(void **state) {
     assert_int_equal(array_file_write(path_in("no/a.npy"), "t", (int64_t[]){2, 3}, 2, golden, NULL), JUDGEQ_ERROR_IO);
 }
 
-/* ---- headers ---- */
+/* ---- headers ----------------------------------------------------------------------------------------------------- */
 
 static const char *write_npy(int version, const char *dictionary, size_t n_float) {
     unsigned char file[1024] = "\x93NUMPY";

@@ -36,7 +36,7 @@ class Documents(unittest.TestCase):
     def test_length_is_as_asked(self):
         for tokens in (300, 900, 3000, 12000):
             prompt = facts.make_prompt(1, tokens, "code", 0.5)
-            words = len(prompt.document.split()) + len(prompt.fact.question.split())
+            words = len(prompt.document.split()) + len(prompt.question.split())
             about = words * facts.TOKENS_PER_WORD + facts.TOKENS_OF_TEMPLATE
             self.assertAlmostEqual(about / tokens, 1, delta=0.05)
 

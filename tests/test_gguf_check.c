@@ -17,7 +17,7 @@
 #include "gguf_file.h"
 #include "tiny_model.h"
 
-/* ---- a GGUF file, byte by byte ---- */
+/* ---- a GGUF file, byte by byte ----------------------------------------------------------------------------------- */
 
 typedef struct bytes {
     unsigned char data[4096];
@@ -98,7 +98,7 @@ static void assert_refused(const bytes *b, const char *reason) {
     if (!strstr(error.message, reason)) fail_msg("\"%s\" lacks \"%s\"", error.message, reason);
 }
 
-/* ---- header ---- */
+/* ---- header ------------------------------------------------------------------------------------------------------ */
 
 static void test_header(void **state) {
     (void)state;
@@ -135,7 +135,7 @@ static void test_counts(void **state) {
     assert_refused(&b, "more than a file of 24 bytes can hold");
 }
 
-/* ---- keys ---- */
+/* ---- keys -------------------------------------------------------------------------------------------------------- */
 
 static void test_keys(void **state) {
     (void)state;
@@ -237,7 +237,7 @@ static void test_arrays(void **state) {
     assert_refused(&b, "unknown array type 99");
 }
 
-/* ---- tensors ---- */
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
 /* One tensor and 512 bytes for its data, which is more than 32 x 4 floats need: the end of the file is not the limit.
  */
@@ -357,7 +357,7 @@ static void test_alignment(void **state) {
     assert_refused(&b, "at byte 2147483648 run past the end");
 }
 
-/* ---- files that are damaged in one place ---- */
+/* ---- files that are damaged in one place ------------------------------------------------------------------------- */
 
 /* The path of a file in memory with these bytes. */
 static void write_memory_file(int descriptor, const void *data, size_t n) {
@@ -427,7 +427,7 @@ static void test_truncated(void **state) {
     }
 }
 
-/* ---- files that are as they should be ---- */
+/* ---- files that are as they should be ---------------------------------------------------------------------------- */
 
 static void test_open(void **state) {
     (void)state;

@@ -95,7 +95,7 @@ static judgeq_model *make_model(const char *name, int n_embd, uint64_t seed) {
     return model;
 }
 
-/* ---- the value ---- */
+/* ---- the value --------------------------------------------------------------------------------------------------- */
 
 static void test_new(void **state) {
     (void)state;
@@ -142,7 +142,7 @@ static void test_new_refuses(void **state) {
     assert_new_fails(sample_info(), JUDGEQ_ERROR_NUMERIC, "soft token 1, element 5 is infinite");
 }
 
-/* ---- the file ---- */
+/* ---- the file ---------------------------------------------------------------------------------------------------- */
 
 static void test_round_trip(void **state) {
     (void)state;
@@ -326,7 +326,7 @@ static void test_no_space(void **state) {
     assert_null(fixture_read(path_in("judge.npy"), &(size_t){0}));
 }
 
-/* ---- with a model ---- */
+/* ---- with a model ------------------------------------------------------------------------------------------------ */
 
 static void test_import_and_bind(void **state) {
     (void)state;

@@ -24,7 +24,7 @@ static float next_number(uint32_t *state) {
     return (float)(*state >> 8) / (1 << 24);
 }
 
-/* ---- reduction ------------------------------------------------------------------------------------------------ */
+/* ---- reduction --------------------------------------------------------------------------------------------------- */
 
 /* Two KV heads of two query heads each, two probe rows, three prompt rows; the fourth column is the probe's own. */
 static const float ATTENTION[4][2][4] = {
@@ -143,7 +143,7 @@ static void maps_that_make_no_sense_are_refused(void **state) {
     }
 }
 
-/* ---- smoothing ------------------------------------------------------------------------------------------------ */
+/* ---- smoothing --------------------------------------------------------------------------------------------------- */
 
 static void smoothing_is_that_worked_out_by_hand(void **state) {
     (void)state;
@@ -196,7 +196,7 @@ static void every_width_and_length_smooths_as_the_definition_says(void **state) 
     }
 }
 
-/* ---- measures ------------------------------------------------------------------------------------------------- */
+/* ---- measures ---------------------------------------------------------------------------------------------------- */
 
 static void hit_rates_are_those_worked_out_by_hand(void **state) {
     (void)state;
@@ -224,7 +224,7 @@ static void mass_kept_is_a_share_of_the_prompts(void **state) {
     assert_true(isnan(score_mass_kept(nothing, 2, kept, 1)));
 }
 
-/* ---- ranks ---------------------------------------------------------------------------------------------------- */
+/* ---- ranks ------------------------------------------------------------------------------------------------------- */
 
 static void rank_keys_are_ordered_as_scores_and_then_positions(void **state) {
     (void)state;

@@ -18,7 +18,7 @@ static judgeq_policy read_policy(const char *text) {
     return policy;
 }
 
-/* ---- by hand -------------------------------------------------------------------------------------------------- */
+/* ---- by hand ----------------------------------------------------------------------------------------------------- */
 
 enum { N_HEAD_KV = 2, N_ROW = 10 };
 
@@ -78,7 +78,7 @@ static void the_kept_rows_are_those_worked_out_by_hand(void **state) {
     }
 }
 
-/* ---- against a slow selection --------------------------------------------------------------------------------- */
+/* ---- against a slow selection ------------------------------------------------------------------------------------ */
 
 enum { MAX_HEADS = 4, MAX_ROWS = 60 };
 
@@ -214,7 +214,7 @@ static void selection_is_that_of_picking_row_by_row(void **state) {
     }
 }
 
-/* ---- random --------------------------------------------------------------------------------------------------- */
+/* ---- random ------------------------------------------------------------------------------------------------------ */
 
 static void random_rows_depend_on_seed_layer_and_head_alone(void **state) {
     (void)state;
@@ -245,7 +245,7 @@ static void random_rows_depend_on_seed_layer_and_head_alone(void **state) {
     for (int i = 0; i < 4; i++) select_kept_free(&kept[i]);
 }
 
-/* ---- bad input ------------------------------------------------------------------------------------------------ */
+/* ---- bad input --------------------------------------------------------------------------------------------------- */
 
 static void selections_that_make_no_sense_are_refused(void **state) {
     (void)state;
@@ -304,7 +304,7 @@ static void a_layer_without_rows_keeps_none(void **state) {
     }
 }
 
-/* ---- budgets -------------------------------------------------------------------------------------------------- */
+/* ---- budgets ----------------------------------------------------------------------------------------------------- */
 
 static void layer_budgets_are_those_worked_out_by_hand(void **state) {
     (void)state;

@@ -285,6 +285,46 @@ static void test_chunks_do_not_matter(void **state) {
     }
 }
 
+/* Reading together is reading alone. */
+static void test_prefill_all(void **state) {
+    const world *w = *state;
+    const judgeq_model_info *info = judgeq_model_get_info(w->model);
+    judgeq_session *together[32];
+    const judgeq_preset *preset;
+    size_t n = 0;
+    for (; (preset = judgeq_preset_at(n)); n++) {
+        judgeq_session_params params = judgeq_session_default_params();
+        params.budget = BUDGET;
+        together[n] = start(w, preset->name, params);
+    }
+    judgeq_error error = {0};
+    if (judgeq_session_prefill_all(together, n, w->prompt, N_PROMPT, &error) != JUDGEQ_OK)
+        fail_msg("%s", error.message);
+    for (size_t i = 0; i < n; i++) {
+        judgeq_session *alone = run(w, judgeq_preset_at(i)->name, BUDGET);
+        decode(alone, N_DECODE);
+        decode(together[i], N_DECODE);
+        for (int32_t l = 0; l < info->n_layer; l++) {
+            for (int32_t h = 0; h < info->n_head_kv; h++) {
+                size_t n_alone = 0, n_together = 0;
+                const int32_t *a = judgeq_session_positions(alone, l, h, &n_alone);
+                const int32_t *b = judgeq_session_positions(together[i], l, h, &n_together);
+                assert_int_equal(n_alone, n_together);
+                if (memcmp(a, b, n_alone * sizeof *a) != 0) fail_msg("%s", judgeq_preset_at(i)->name);
+            }
+        }
+        const double difference = fixture_max_difference(judgeq_session_logits(alone),
+                                                         judgeq_session_logits(together[i]), (size_t)info->n_vocab);
+        if (difference > SAME_LOGITS) fail_msg("%s: %g", judgeq_preset_at(i)->name, difference);
+        judgeq_session_free(alone);
+    }
+    assert_int_equal(judgeq_session_prefill_all(together, 0, w->prompt, N_PROMPT, &error), JUDGEQ_ERROR_ARGUMENT);
+    for (size_t i = 0; i < n; i++) judgeq_session_free(together[i]);
+    judgeq_session *session = start(w, "full", judgeq_session_default_params()), *twice[] = {session, session};
+    assert_int_equal(judgeq_session_prefill_all(twice, 2, w->prompt, N_PROMPT, &error), JUDGEQ_ERROR_ARGUMENT);
+    judgeq_session_free(session);
+}
+
 static bool stop_at_second_layer(void *data, int64_t done, int64_t total) {
     int64_t *seen = data;
     *seen = done;
@@ -410,6 +450,7 @@ int main(void) {
         cmocka_unit_test(test_prefill_peak),
         cmocka_unit_test(test_deferred),
         cmocka_unit_test(test_chunks_do_not_matter),
+        cmocka_unit_test(test_prefill_all),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_bad_tokens),

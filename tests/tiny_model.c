@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- random numbers -------------------------------------------------------------------------------------------- */
+/* ---- random numbers ---------------------------------------------------------------------------------------------- */
 
 /* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014). */
 static uint64_t random_next(uint64_t *state) {
@@ -37,7 +37,7 @@ void tiny_prompt(uint64_t seed, int n_vocab, int32_t *tokens, size_t n) {
     for (size_t i = 0; i < n; i++) tokens[i] = (int32_t)(random_next(&state) % (uint64_t)n_vocab);
 }
 
-/* ---- tensors --------------------------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
 typedef struct builder {
     const tiny_spec *spec;
@@ -173,7 +173,7 @@ static void add_tensors(builder *b, int n_vocab) {
     for (b->layer = 0; b->layer < spec->n_layer; b->layer++) add_layer(b);
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------------------ */
+/* ---- keys -------------------------------------------------------------------------------------------------------- */
 
 static const char *key(const tiny_spec *spec, const char *name, char out[96]) {
     snprintf(out, 96, "%s.%s", spec->architecture, name);
@@ -210,7 +210,7 @@ static void write_keys(const tiny_spec *spec, struct gguf_context *gguf) {
     }
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static bool spec_makes_sense(const tiny_spec *spec) {
     int64_t block = ggml_blck_size(spec->weight_type);

@@ -61,8 +61,7 @@ def make_prompt(options):
     if options.fact:
         own = [facts.Fact("own", (text,), question, ((answer,),)) for text, question, answer in options.fact]
         return facts.assemble(options.seed, options.tokens, own[0], own[1:], options.depth)
-    # Not the kinds that the default model mostly gets wrong with the full cache, too.
-    kind = options.kind or prose.pick(random.Random(f"demo {options.seed}"), facts.PLAIN)
+    kind = options.kind or prose.pick(random.Random(f"demo {options.seed}"), facts.SHORT)
     return facts.make_prompt(options.seed, options.tokens, kind, options.depth, options.facts)
 
 
@@ -71,7 +70,7 @@ def run(options, prompt):
     for number, policy in enumerate(options.policies, 1):
         print(f"{number} of {len(options.policies)}: {policy} ...", file=sys.stderr, flush=True)
         budget = None if policy == "full" else options.budget
-        result = judgeq.ask(prompt.document, prompt.fact.question, policy, budget)
+        result = judgeq.ask(prompt.document, prompt.question, policy, budget)
         share = facts.score(result["text"], prompt.fact.references)
         results.append({"policy": policy, "right": share == 1, "score": share} | {"run": result})
     return results
@@ -117,7 +116,7 @@ def show(options, prompt, results):
     print(f"Read: {first['prompt_tokens']} tokens, seed {options.seed}. Hidden in it, {100 * prompt.depth:.0f} % in:")
     for sentence in prompt.fact.sentences:
         print(f"  {sentence}")
-    print(f"Asked at the end: {prompt.fact.question}\n")
+    print(f"Asked at the end: {prompt.question}\n")
     width = max(6, *(len(policy) for policy in options.policies))
     print(f"{'policy':{width}}  {'answer':44}  right  KV MiB  peak MiB  tokens/s  first token")
     for result in results:
@@ -142,7 +141,7 @@ def main():
     if options.json:
         keep = ("seed", "budget", "tokens")
         print(json.dumps({name: getattr(options, name) for name in keep}
-                         | {"depth": prompt.depth, "question": prompt.fact.question, "references": prompt.fact.references,
+                         | {"depth": prompt.depth, "question": prompt.question, "references": prompt.fact.references,
                             "facts": prompt.fact.sentences, "document": prompt.document, "results": results,
                             "conclusion": conclusion(results, options.budget)}))
     else:
