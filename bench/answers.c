@@ -117,7 +117,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: answers MODEL JUDGE THREADS\n");
         return 2;
     }
-    world w = {.n_threads = atoi(argv[3])};
+    world w = {.n_threads = (int32_t)strtol(argv[3], NULL, 10)};
     judgeq_error error = {0};
     if (judgeq_model_load(argv[1], &w.model, &error) != JUDGEQ_OK ||
         judgeq_judge_load(argv[2], w.model, &w.judge, &error) != JUDGEQ_OK) {

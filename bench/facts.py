@@ -41,8 +41,8 @@ class Prompt:
 
     @property
     def question(self):
-        """What to ask after the document. The first sentence matters to small models: without it the default one, with
-        its full cache, continued 3 of 10 documents of 2,500 tokens instead of answering."""
+        """What to ask after the document. Small models need the first sentence: of 10 documents of 2,500 tokens the
+        default one, with its full cache, answered 6 without it, and 3 of the other 4 with it."""
         return f"Answer from the text above. {self.fact.question}"
 
 

@@ -241,7 +241,7 @@ static char *make_safetensors_header(const char *tensor, const int64_t *shape, i
     if (header) {
         memcpy(header, &padded, sizeof padded);
         memset(header + sizeof padded, ' ', padded);
-        memcpy(header + sizeof padded, text, length);
+        memcpy(header + sizeof padded, text, length); // NOLINT(bugprone-not-null-terminated-result): padded by spaces
     }
     free(text);
     return header;

@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-judgeq_status error_set(judgeq_error *error, judgeq_status code, const char *format, ...) {
+void error_write(judgeq_error *error, judgeq_status code, const char *format, ...) {
     if (error) {
         va_list arguments;
         va_start(arguments, format);
@@ -15,9 +15,4 @@ judgeq_status error_set(judgeq_error *error, judgeq_status code, const char *for
             if (*c < 0x20 || *c == 0x7f) *c = '?';
         }
     }
-    return code;
-}
-
-judgeq_status error_memory(judgeq_error *error, const char *what) {
-    return error_set(error, JUDGEQ_ERROR_MEMORY, "out of memory for %s", what);
 }

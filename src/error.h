@@ -4,12 +4,15 @@
 
 #include "judgeq.h"
 
-/* Writes code and message into *error (if not NULL) and returns the code, so that `return error_set(...)` reads well.
- */
-__attribute__((format(printf, 3, 4))) judgeq_status error_set(judgeq_error *error, judgeq_status code,
-                                                              const char *format, ...);
+/* Writes code and message into *error, if it is not NULL. */
+__attribute__((format(printf, 3, 4))) void error_write(judgeq_error *error, judgeq_status code, const char *format,
+                                                       ...);
+
+/* error_write, and the code as its value, so that `return error_set(...)` reads well. A macro, so that the compiler and
+ * the analyser see that the value is not JUDGEQ_OK. */
+#define error_set(error, code, ...) (error_write((error), (code), __VA_ARGS__), (code))
 
 /* error_set for a failed allocation of `what`. */
-judgeq_status error_memory(judgeq_error *error, const char *what);
+#define error_memory(error, what) error_set((error), JUDGEQ_ERROR_MEMORY, "out of memory for %s", (what))
 
 #endif

@@ -70,7 +70,7 @@ static bool get_integer(const struct gguf_context *gguf, int64_t id, uint64_t *v
         number = gguf_get_val_u8(gguf, id);
         break;
     case GGUF_TYPE_INT8:
-        number = gguf_get_val_i8(gguf, id);
+        number = gguf_get_val_i8(gguf, id); // NOLINT(bugprone-signed-char-misuse,cert-str34-c): a number, no character
         break;
     case GGUF_TYPE_UINT16:
         number = gguf_get_val_u16(gguf, id);

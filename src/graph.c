@@ -154,26 +154,30 @@ static struct ggml_tensor *run_queries(graph *g, const judgeq_model *model, cach
     return ggml_permute(g->context, heads, 0, 2, 1, 3);
 }
 
+/* What the query heads of one run take from its values: [n, n_head of the run, head_dim]. */
+static struct ggml_tensor *attend_run(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
+                                      int64_t n_new, struct ggml_tensor *query, graph_want want, graph_block *block) {
+    const int64_t n_row = run.n_row + n_new;
+    struct ggml_tensor *attention = add_softmax(g, model, cache, run, n_row, true, run_queries(g, model, run, query));
+    if (want.attention) {
+        ggml_set_output(attention);
+        block->attention = attention;
+    }
+    struct ggml_tensor *values = cache_run_values(g->context, cache, run, 0, n_row);
+    struct ggml_tensor *mixed = ggml_mul_mat(g->context, values, attention);
+    return ggml_cont(g->context, ggml_permute(g->context, mixed, 0, 2, 1, 3));
+}
+
 /* Attention of query [n, n_head, head_dim] to the rows held and n_new rows behind them, as [n, n_head * head_dim]. */
 static struct ggml_tensor *add_attend(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t n_new,
-                                      struct ggml_tensor *query, bool want_attention, graph_block *block) {
-    struct ggml_context *context = g->context;
-    struct ggml_tensor *joined = NULL;
-    cache_run run;
-    for (int32_t h = 0; h < cache->n_head_kv; h += run.n_head) {
+                                      struct ggml_tensor *query, graph_want want, graph_block *block) {
+    cache_run run = cache_layer_run(cache, 0);
+    struct ggml_tensor *joined = attend_run(g, model, cache, run, n_new, query, want, block);
+    for (int32_t h = run.n_head; h < cache->n_head_kv; h += run.n_head) {
         run = cache_layer_run(cache, h);
-        const int64_t n_row = run.n_row + n_new;
-        struct ggml_tensor *attention =
-            add_softmax(g, model, cache, run, n_row, true, run_queries(g, model, run, query));
-        if (want_attention) {
-            ggml_set_output(attention);
-            block->attention = attention;
-        }
-        struct ggml_tensor *mixed = ggml_mul_mat(context, cache_run_values(context, cache, run, 0, n_row), attention);
-        mixed = ggml_cont(context, ggml_permute(context, mixed, 0, 2, 1, 3));
-        joined = joined ? ggml_concat(context, joined, mixed, 1) : mixed;
+        joined = ggml_concat(g->context, joined, attend_run(g, model, cache, run, n_new, query, want, block), 1);
     }
-    return ggml_reshape_2d(context, joined, joined->ne[0] * joined->ne[1], joined->ne[2]);
+    return ggml_reshape_2d(g->context, joined, joined->ne[0] * joined->ne[1], joined->ne[2]);
 }
 
 static struct ggml_tensor *rows_from(graph *g, struct ggml_tensor *x, int64_t first) {
@@ -214,7 +218,7 @@ graph_block graph_add_block(graph *g, const judgeq_model *model, int32_t index, 
         block.query = query;
         ggml_build_forward_expand(g->nodes, query);
     }
-    struct ggml_tensor *attended = add_attend(g, model, cache, x->ne[1], query, want.attention, &block);
+    struct ggml_tensor *attended = add_attend(g, model, cache, x->ne[1], query, want, &block);
     if (block.attention) ggml_build_forward_expand(g->nodes, block.attention);
     if (want.output) {
         struct ggml_tensor *projected = add_linear(g, layer->output, attended);

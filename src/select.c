@@ -94,8 +94,7 @@ static judgeq_status layer_rows_init(layer_rows *layer, const select_rows *rows,
     layer->key = calloc((size_t)layer->n_row + 1, sizeof *layer->key);
     if (layer->begin && layer->taken && layer->key) return JUDGEQ_OK;
     layer_rows_free(layer);
-    error_memory(error, "the ranks of a layer's rows");
-    return JUDGEQ_ERROR_MEMORY;
+    return error_memory(error, "the ranks of a layer's rows");
 }
 
 static void layer_rows_rank(layer_rows *layer, const judgeq_policy *policy, const select_rows *rows, uint64_t seed,

@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
-"""Tests of bench/facts.py and of the record and the tables of bench/needle.py. Runs no model.
+"""Tests of bench/facts.py, bench/needle.py and tools/demo.py. Runs no model: a script stands in for judgeq.
 
     python3 tests/test_facts.py
 """
 import json
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import types
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tools")]
+sys.dont_write_bytecode = True
+import demo
 import facts
 import needle
 import prose
@@ -142,6 +146,101 @@ class Record(unittest.TestCase):
         self.assertEqual((row["prompts"], row["right"], row["score"], row["kv_bytes_held"]), (4, 2, 0.625, 100))
         self.assertAlmostEqual(row["error"], 0.2394, places=4) # stdev of 0, 1, 1, 0.5 over 2
         self.assertIsNone(row["decode_tokens_per_s"])
+
+
+# Answers as a perfect model with the full cache and as one that read nothing with any other policy; logs each run.
+STAND_IN = """#!/usr/bin/env python3
+import json, pathlib, sys
+if sys.argv[1] == "--version":
+    sys.exit(print("judgeq stand-in"))
+options = dict(zip(sys.argv, sys.argv[1:]))
+folder = pathlib.Path(__file__).parent
+with open(folder / "log", "a") as log:
+    log.write(options["--policy"] + " " + options.get("--budget", "-") + "\\n")
+if options["--policy"] == "broken" or (folder / "stop").exists():
+    sys.exit("judgeq: no such policy")
+full = options["--policy"] == "full"
+text = pathlib.Path(options["-f"]).read_text() if full else "Nobody knows."
+held = 100 if full else int(options["--budget"])
+print(json.dumps({"text": text, "prompt_tokens": 900, "completion_tokens": 1, "policy": "x", "budget": None,
+                  "kv_bytes_full": 1000, "kv_bytes_held": 10 * held, "kv_bytes_peak": 2000, "ttft_s": 0.5,
+                  "prefill_tokens_per_s": 9.0, "decode_tokens_per_s": None, "score_s": 0.1}))
+"""
+
+
+class Programs(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = pathlib.Path(scratch.name)
+        self.judgeq = self.folder / "judgeq"
+        self.judgeq.write_text(STAND_IN)
+        self.judgeq.chmod(0o755)
+
+    def run_program(self, program, *arguments):
+        return subprocess.run([sys.executable, ROOT / program, "--judgeq", self.judgeq, *arguments],
+                              capture_output=True, encoding="utf-8", check=False)
+
+    def runs(self):
+        log = self.folder / "log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def needle(self, *policies):
+        return self.run_program("bench/needle.py", "--policies", ";".join(policies), "--prompts", "2", "--budgets", "64,32",
+                                "-o", self.folder / "out")
+
+    def test_needle_table(self):
+        done = self.needle("full", "judge,smooth=none")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = [line.split() for line in done.stdout.splitlines()[2:5]]
+        self.assertEqual([line[:7] for line in lines], [["full", "-", "100", "+-", "0", "2/2", "0.00"],
+                                                       ["judge,smooth=none", "64", "0", "+-", "0", "0/2", "0.00"],
+                                                       ["judge,smooth=none", "32", "0", "+-", "0", "0/2", "0.00"]])
+        self.assertEqual(len(self.runs()), 6)
+
+    def test_needle_goes_on_where_it_stopped(self):
+        (self.folder / "stop").touch()
+        done = self.needle("full")
+        self.assertEqual((done.returncode, len(self.runs())), (1, 1))
+        self.assertIn("no such policy", done.stderr)
+        (self.folder / "stop").unlink()
+        self.needle("full")
+        self.assertEqual(len(self.runs()), 3)
+        self.needle("full", "snapkv") # what is there already is not run again
+        self.assertEqual(self.runs()[3:], ["snapkv 64", "snapkv 32"] * 2)
+
+    def test_demo_says_what_it_saw(self):
+        done = self.run_program("tools/demo.py", "--budget", "50")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("With the full cache the answer was right; with 50 rows per layer and KV head, 50 % of the KV memory, "
+                      "it was wrong with streaming, snapkv and judge.", done.stdout)
+        self.assertEqual(self.runs(), ["full -", "streaming 50", "snapkv 50", "judge 50"])
+        self.assertIn("2 of 4: streaming", done.stderr)
+
+    def test_demo_takes_own_facts(self):
+        done = self.run_program("tools/demo.py", "--policies", "full", "--json", "--fact", "The moon is made of basalt.",
+                                "What is the moon made of?", "basalt", "--fact", "Tea is at five.", "When is tea?", "five")
+        result = json.loads(done.stdout)
+        self.assertIn("Tea is at five.", result["document"])
+        self.assertTrue(result["question"].endswith("What is the moon made of?"))
+        self.assertTrue(result["results"][0]["right"])
+
+    def test_failures_are_passed_on(self):
+        done = self.run_program("tools/demo.py", "--policies", "broken")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("no such policy", done.stderr)
+        done = self.run_program("tools/demo.py", "--judgeq", self.folder / "missing")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("build it first", done.stderr)
+
+    def test_conclusions(self):
+        def result(policy, right):
+            return {"policy": policy, "right": right, "run": {"kv_bytes_held": 5, "kv_bytes_full": 100}}
+
+        self.assertEqual(demo.conclusion([result("full", False)], 9), "With the full cache the answer was wrong.")
+        self.assertEqual(demo.conclusion([result("judge", True), result("snapkv", False)], 9),
+                         "With 9 rows per layer and KV head, 5 % of the KV memory, the answer was right with judge, "
+                         "wrong with snapkv.")
 
 
 if __name__ == "__main__":

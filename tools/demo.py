@@ -14,6 +14,7 @@ import argparse
 import json
 import pathlib
 import random
+import shutil
 import sys
 
 sys.dont_write_bytecode = True
@@ -88,25 +89,25 @@ def join(names):
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def outcome(results):
+    """ "right with judge, wrong with streaming and snapkv" """
+    names = {word: [r["policy"] for r in results if r["right"] is right] for word, right in (("right", True), ("wrong", False))}
+    return ", ".join(f"{word} with {join(policies)}" for word, policies in names.items() if policies)
+
+
 def conclusion(results, budget):
     """One sentence made of the results, whatever they are."""
-    small = [result for result in results if result["policy"] != "full"]
     full = [result for result in results if result["policy"] == "full"]
-    right, wrong = ([r["policy"] for r in small if r["right"] == is_right] for is_right in (True, False))
-    parts = [f"{join(names)} answered {word}" for names, word in ((right, "right"), (wrong, "wrong")) if names]
-    text = f"With at most {budget} rows per layer and KV head, {' and '.join(parts)}" if parts else ""
-    if small:
-        shares = [r["run"]["kv_bytes_held"] / r["run"]["kv_bytes_full"] for r in small]
-        text += f" while holding {100 * max(shares):.1f} % of the KV memory"
+    small = [result for result in results if result["policy"] != "full"]
+    parts = []
     if full:
-        word = "right" if full[0]["right"] else "wrong"
-        text += f"; the full cache answered {word}, too" if text and word_shared(small, word) else (
-            f"; the full cache answered {word}" if text else f"The full cache answered {word}")
-    return text + "."
-
-
-def word_shared(small, word):
-    return all(result["right"] == (word == "right") for result in small)
+        parts.append(f"with the full cache the answer was {'right' if full[0]['right'] else 'wrong'}")
+    if small:
+        share = max(r["run"]["kv_bytes_held"] / r["run"]["kv_bytes_full"] for r in small)
+        parts.append(f"with {budget} rows per layer and KV head, {100 * share:.0f} % of the KV memory, "
+                     f"{'it' if full else 'the answer'} was {outcome(small)}")
+    text = "; ".join(parts) + "."
+    return text[0].upper() + text[1:]
 
 
 def show(options, prompt, results):
@@ -117,13 +118,14 @@ def show(options, prompt, results):
     for sentence in prompt.fact.sentences:
         print(f"  {sentence}")
     print(f"Asked at the end: {prompt.question}\n")
-    width = max(6, *(len(policy) for policy in options.policies))
-    print(f"{'policy':{width}}  {'answer':44}  right  KV MiB  peak MiB  tokens/s  first token")
+    name = max(6, *map(len, options.policies))
+    wide = min(80, max(40, shutil.get_terminal_size((112, 0)).columns - name - 55))
+    print(f"{'policy':{name}}  {'answer':{wide}}  right  KV MiB  peak MiB  tokens/s  first token")
     for result in results:
         one = result["run"]
         speed = f"{one['decode_tokens_per_s']:.0f}" if one["decode_tokens_per_s"] else "-"
         first_token = f"{one['ttft_s']:.1f} s" if one["ttft_s"] else "-"
-        print(f"{result['policy']:{width}}  {cut(one['text'], 44):44}  {'yes' if result['right'] else 'NO':5}"
+        print(f"{result['policy']:{name}}  {cut(one['text'], wide):{wide}}  {'yes' if result['right'] else 'no':5}"
               f"  {one['kv_bytes_held'] / MEBIBYTE:>6.2f}  {one['kv_bytes_peak'] / MEBIBYTE:>8.2f}  {speed:>8}  {first_token:>11}")
     print(f"\n{conclusion(results, options.budget)}")
     print("One question says little about a policy: try --seed 2, or measure with bench/needle.py.")
