@@ -87,10 +87,6 @@ static void read_row(const cache_layer *layer, int32_t head, int64_t row, char *
     }
 }
 
-#define EVERY_PRESET(preset)                                                                                           \
-    for (const judgeq_preset *preset = NULL, **once = &preset; once; once = NULL)                                      \
-        for (size_t i_preset = 0; (preset = judgeq_preset_at(i_preset)); i_preset++)
-
 /* ---- tests
  * ------------------------------------------------------------------------------------------------------------- */
 
@@ -101,7 +97,8 @@ static void test_budget_above_prompt_is_full(void **state) {
     float *after_prompt = malloc(n_vocab * sizeof *after_prompt);
     memcpy(after_prompt, judgeq_session_logits(full), n_vocab * sizeof *after_prompt);
     decode(full, N_DECODE);
-    EVERY_PRESET(preset) {
+    const judgeq_preset *preset;
+    for (size_t at = 0; (preset = judgeq_preset_at(at)); at++) {
         judgeq_session *session = run(w, preset->name, N_PROMPT + 10);
         const double prompt = fixture_max_difference(judgeq_session_logits(session), after_prompt, n_vocab);
         decode(session, N_DECODE);
@@ -119,7 +116,8 @@ static void test_budget_above_prompt_is_full(void **state) {
 static void test_rows_within_budget(void **state) {
     const world *w = *state;
     const judgeq_model_info *info = judgeq_model_get_info(w->model);
-    EVERY_PRESET(preset) {
+    const judgeq_preset *preset;
+    for (size_t at = 0; (preset = judgeq_preset_at(at)); at++) {
         if (strcmp(preset->name, "full") == 0) continue;
         judgeq_session *session = run(w, preset->name, BUDGET);
         for (int decoded = 0; decoded <= N_DECODE; decoded += N_DECODE) {
@@ -151,7 +149,8 @@ static void test_rows_within_budget(void **state) {
 static void test_positions(void **state) {
     const world *w = *state;
     const judgeq_model_info *info = judgeq_model_get_info(w->model);
-    EVERY_PRESET(preset) {
+    const judgeq_preset *preset;
+    for (size_t at = 0; (preset = judgeq_preset_at(at)); at++) {
         judgeq_session *session = run(w, preset->name, BUDGET);
         judgeq_stats stats;
         judgeq_session_get_stats(session, &stats);
@@ -179,7 +178,8 @@ static void test_kept_rows_are_the_prompts(void **state) {
     const size_t bytes = model_row_bytes(w->model, GGML_TYPE_F16);
     char *ours = malloc(bytes), *theirs = malloc(bytes);
     judgeq_session *full = run(w, "full", 0);
-    EVERY_PRESET(preset) {
+    const judgeq_preset *preset;
+    for (size_t at = 0; (preset = judgeq_preset_at(at)); at++) {
         judgeq_session *session = run(w, preset->name, BUDGET);
         for (int32_t l = 0; l < info->n_layer; l++) {
             for (int32_t h = 0; h < info->n_head_kv; h++) {
@@ -206,7 +206,8 @@ static void test_prefill_peak(void **state) {
     const judgeq_model_info *info = judgeq_model_get_info(w->model);
     const size_t row = model_row_bytes(w->model, GGML_TYPE_F16) * (size_t)info->n_head_kv;
     const size_t spare = 32; /* rows of room that each small cache is given */
-    EVERY_PRESET(preset) {
+    const judgeq_preset *preset;
+    for (size_t at = 0; (preset = judgeq_preset_at(at)); at++) {
         judgeq_session *session = run(w, preset->name, 32);
         judgeq_stats stats;
         judgeq_session_get_stats(session, &stats);

@@ -69,8 +69,8 @@ static void fill_spm(vocabulary *v) {
     }
     add_joins(v, "\xE2\x96\x81");
     add(v, "\xE2\x96\x81", -N_JOINS, TYPE_NORMAL);
-    for (char letter = 'a'; letter <= 'z'; letter++) {
-        add(v, (const char[]){letter, 0}, (float)(-N_JOINS - 1 - (letter - 'a')), TYPE_NORMAL);
+    for (int i = 0; i < 26; i++) {
+        add(v, (const char[]){(char)('a' + i), 0}, (float)(-N_JOINS - 1 - i), TYPE_NORMAL);
     }
     add(v, "<|im_start|>", 0, TYPE_CONTROL);
     add(v, "<|im_end|>", 0, TYPE_CONTROL);
