@@ -2,11 +2,13 @@
  * prompt can pass through layer 0 before layer 1 starts; when a layer is done its scores are final, and it is cut down
  * before the next one's rows exist. The peak is one layer's full KV, the layers already cut down, and the hidden states
  * [n_prompt + n_soft, n_embd]. */
+#include "prefill.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "error.h"
-#include "session.h"
+#include "evict.h"
 
 /* Rows of the prompt per graph: as many as keep a layer's attention [n_head, rows, n_key] within these bytes. */
 enum { CHUNK_MOST = 512, CHUNK_LEAST = 16, CHUNK_BYTES = 96 << 20 };

@@ -6,7 +6,7 @@
 #include "fixture.h"
 #include "golden.h"
 #include "score.h"
-#include "session.h"
+#include "state.h"
 
 #include <math.h>
 #include <setjmp.h>
