@@ -5,9 +5,9 @@
     bench/needle.py --policy judge --policy judge,smooth=none --budgets 64 -o build/needle
 
 Every prompt is asked with every policy and budget, greedily. One JSON line per run goes to FOLDER/needle.jsonl at once,
-so an interrupted measurement goes on where it stopped; runs that are there already are not repeated. The lines belong to
-one build of judgeq: use another folder for another. At the end a table: score (mean share of the references found) with
-one standard error, right answers (all references found), means of the KV memory and of the speed.
+so an interrupted measurement goes on where it stopped; runs that are there already are not repeated. The lines belong
+to one build of judgeq: use another folder for another. At the end a table: score (mean share of the references found)
+with one standard error, right answers (all references found), means of the KV memory and of the speed.
 """
 import argparse
 import hashlib
@@ -22,8 +22,8 @@ import facts
 import runner
 
 MEBIBYTE = 1 << 20
-FROM_JUDGEQ = ("prompt_tokens", "completion_tokens", "policy", "budget", "kv_bytes_full", "kv_bytes_held", "kv_bytes_peak",
-               "ttft_s", "prefill_tokens_per_s", "decode_tokens_per_s", "score_s")
+FROM_JUDGEQ = ("prompt_tokens", "completion_tokens", "policy", "budget", "kv_bytes_full", "kv_bytes_held",
+               "kv_bytes_peak", "ttft_s", "prefill_tokens_per_s", "decode_tokens_per_s", "score_s")
 
 
 def read_options():
@@ -31,17 +31,18 @@ def read_options():
     runner.add_options(parser)
     parser.add_argument("--policies", default="", help="policies, separated by ';'")
     parser.add_argument("--policy", action="append", default=[], help="one more policy; may be given several times")
-    parser.add_argument("--budgets", default="64,128", help="rows per layer and KV head, separated by ',' (%(default)s)")
+    parser.add_argument("--budgets", default="64,128", help="rows per KV head, separated by ',' (%(default)s)")
     parser.add_argument("--tokens", type=int, default=900, help="length of a prompt, roughly (%(default)s)")
     parser.add_argument("--prompts", type=int, default=24, help="how many (%(default)s)")
-    parser.add_argument("--facts", type=int, default=4, help="facts hidden in a prompt, one of them asked (%(default)s)")
+    parser.add_argument("--facts", type=int, default=4, help="facts in a prompt, one of them asked (%(default)s)")
     parser.add_argument("--kinds", default=",".join(facts.KINDS), help="kinds of facts, in turn (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the prompts (%(default)s)")
     parser.add_argument("-o", "--output", metavar="FOLDER", type=pathlib.Path, default=runner.ROOT / "build/needle",
                         help="where needle.jsonl is kept (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print the results as one JSON object instead of a table")
     options = parser.parse_args()
-    options.policies = list(dict.fromkeys([p.strip() for p in options.policies.split(";") if p.strip()] + options.policy))
+    named = [policy.strip() for policy in options.policies.split(";") if policy.strip()]
+    options.policies = list(dict.fromkeys(named + options.policy))
     options.policies = options.policies or ["full", "streaming", "snapkv", "judge", "judge-laq"]
     options.kinds = [kind for kind in options.kinds.split(",") if kind]
     unknown = [kind for kind in options.kinds if kind not in facts.KINDS]
@@ -114,9 +115,8 @@ def measure(options):
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "needle.jsonl"
     record, entries, new, started = read_record(path), [], 0, time.monotonic()
-    jobs = [(prompt, policy, budget)
-            for prompt in facts.make_prompts(options.seed, options.prompts, options.tokens, options.kinds, options.facts)
-            for policy, budget in arms(options)]
+    prompts = facts.make_prompts(options.seed, options.prompts, options.tokens, options.kinds, options.facts)
+    jobs = [(prompt, policy, budget) for prompt in prompts for policy, budget in arms(options)]
     for number, (prompt, policy, budget) in enumerate(jobs, 1):
         key = digest(prompt.document, prompt.question, policy, str(budget), *same)
         if key not in record:
@@ -145,7 +145,8 @@ def summary(entries):
     scores = [entry["score"] for entry in entries]
     error = statistics.stdev(scores) / len(scores) ** 0.5 if len(scores) > 1 else None
     row = {"prompts": len(scores), "score": mean(scores), "error": error, "right": sum(s == 1 for s in scores)}
-    return row | {name: mean([entry[name] for entry in entries]) for name in FROM_JUDGEQ if name not in ("policy", "budget")}
+    numbers = [name for name in FROM_JUDGEQ if name not in ("policy", "budget")]
+    return row | {name: mean([entry[name] for entry in entries]) for name in numbers}
 
 
 def rows(entries, options):
@@ -153,7 +154,8 @@ def rows(entries, options):
     for policy, budget in arms(options):
         mine = [e for e in entries if (e["asked_policy"], e["asked_budget"]) == (policy, budget)]
         kinds = {kind: mean([e["score"] for e in mine if e["kind"] == kind]) for kind in options.kinds}
-        table.append({"policy": policy, "choices": mine[0]["policy"], "budget": budget} | summary(mine) | {"kinds": kinds})
+        row = {"policy": policy, "choices": mine[0]["policy"], "budget": budget}
+        table.append(row | summary(mine) | {"kinds": kinds})
     return table
 
 
@@ -162,14 +164,17 @@ def percent(value):
 
 
 def show(table):
-    print(f"{table[0]['prompts']} prompts of {table[0]['prompt_tokens']:.0f} tokens on average; score in %, +- one standard error")
+    first = table[0]
+    print(f"{first['prompts']} prompts of {first['prompt_tokens']:.0f} tokens on average; score in %, +- one "
+          "standard error")
     width = max(len(row["policy"]) for row in table)
     print(f"{'policy':{width}}  budget  score       right  KV held MiB  of full  KV peak MiB  first token s  tokens/s")
     for row in table:
         held, full, peak = (row[f"kv_bytes_{name}"] for name in ("held", "full", "peak"))
         speed = "-" if row["decode_tokens_per_s"] is None else f"{row['decode_tokens_per_s']:.0f}"
-        print(f"{row['policy']:{width}}  {row['budget'] or '-':>6}  {percent(row['score']):>3} +- {percent(row['error']):>2}"
-              f"  {row['right']:>5}/{row['prompts']:<3}  {held / MEBIBYTE:>9.2f}  {100 * held / full:>6.1f}%"
+        print(f"{row['policy']:{width}}  {row['budget'] or '-':>6}"
+              f"  {percent(row['score']):>3} +- {percent(row['error']):>2}  {row['right']:>5}/{row['prompts']:<3}"
+              f"  {held / MEBIBYTE:>9.2f}  {100 * held / full:>6.1f}%"
               f"  {peak / MEBIBYTE:>11.2f}  {row['ttft_s']:>13.2f}  {speed:>8}")
     kinds = list(table[0]["kinds"])
     print(f"\n{'score by kind':{width}}  budget  " + "  ".join(kinds))

@@ -36,16 +36,19 @@ class Judgeq:
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", check=False)
         except OSError as error:
-            raise JudgeqFailed(f"cannot run {self.program}: {error.strerror}; build it first, or see --judgeq") from error
+            raise self.missing(error) from error
         if done.returncode != 0:
             raise JudgeqFailed(done.stderr.strip() or f"{self.program} ended with status {done.returncode}")
         return json.loads(done.stdout)
+
+    def missing(self, error):
+        return JudgeqFailed(f"cannot run {self.program}: {error.strerror}; build it first, or see --judgeq")
 
     def version(self):
         try:
             done = subprocess.run([self.program, "--version"], capture_output=True, encoding="utf-8", check=False)
         except OSError as error:
-            raise JudgeqFailed(f"cannot run {self.program}: {error.strerror}; build it first, or see --judgeq") from error
+            raise self.missing(error) from error
         return done.stdout.strip()
 
 

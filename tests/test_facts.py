@@ -35,7 +35,8 @@ class Documents(unittest.TestCase):
     def test_same_seed_same_prompt(self):
         for kind in facts.KINDS:
             self.assertEqual(facts.make_prompt(7, 900, kind, 0.3), facts.make_prompt(7, 900, kind, 0.3))
-            self.assertNotEqual(facts.make_prompt(7, 900, kind, 0.3).document, facts.make_prompt(8, 900, kind, 0.3).document)
+            documents = [facts.make_prompt(seed, 900, kind, 0.3).document for seed in (7, 8)]
+            self.assertNotEqual(*documents)
 
     def test_length_is_as_asked(self):
         for tokens in (300, 900, 3000, 12000):
@@ -186,8 +187,8 @@ class Programs(unittest.TestCase):
         return log.read_text().splitlines() if log.exists() else []
 
     def needle(self, *policies):
-        return self.run_program("bench/needle.py", "--policies", ";".join(policies), "--prompts", "2", "--budgets", "64,32",
-                                "-o", self.folder / "out")
+        return self.run_program("bench/needle.py", "--policies", ";".join(policies), "--prompts", "2",
+                                "--budgets", "64,32", "-o", self.folder / "out")
 
     def test_needle_table(self):
         done = self.needle("full", "judge,smooth=none")
@@ -212,14 +213,15 @@ class Programs(unittest.TestCase):
     def test_demo_says_what_it_saw(self):
         done = self.run_program("tools/demo.py", "--budget", "50")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("With the full cache the answer was right; with 50 rows per layer and KV head, 50 % of the KV memory, "
-                      "it was wrong with streaming, snapkv and judge.", done.stdout)
+        self.assertIn("With the full cache the answer was right; with 50 rows per layer and KV head, "
+                      "50 % of the KV memory, it was wrong with streaming, snapkv and judge.", done.stdout)
         self.assertEqual(self.runs(), ["full -", "streaming 50", "snapkv 50", "judge 50"])
         self.assertIn("2 of 4: streaming", done.stderr)
 
     def test_demo_takes_own_facts(self):
-        done = self.run_program("tools/demo.py", "--policies", "full", "--json", "--fact", "The moon is made of basalt.",
-                                "What is the moon made of?", "basalt", "--fact", "Tea is at five.", "When is tea?", "five")
+        done = self.run_program("tools/demo.py", "--policies", "full", "--json",
+                                "--fact", "The moon is made of basalt.", "What is the moon made of?", "basalt",
+                                "--fact", "Tea is at five.", "When is tea?", "five")
         result = json.loads(done.stdout)
         self.assertIn("Tea is at five.", result["document"])
         self.assertTrue(result["question"].endswith("What is the moon made of?"))
