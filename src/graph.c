@@ -194,9 +194,8 @@ static struct ggml_tensor *add_feed_forward(graph *g, const judgeq_model *model,
     return ggml_add(g->context, down, x);
 }
 
-graph_block graph_add_block(graph *g, const judgeq_model *model, int32_t index, const cache_layer *cache,
+graph_block graph_add_block(graph *g, const judgeq_model *model, const model_layer *layer, const cache_layer *cache,
                             struct ggml_tensor *x, struct ggml_tensor *position, graph_want want) {
-    const model_layer *layer = &model->layer[index];
     const judgeq_model_info *info = &model->info;
     struct ggml_context *context = g->context;
     graph_block block = {0};

@@ -58,10 +58,10 @@ typedef struct graph_block {
     struct ggml_tensor *query;     /* [n - first_query, n_head, head_dim], rotated */
 } graph_block;
 
-/* Transformer block `index` over rows x [n, n_embd] at `position` [n]: appends their keys and values to the cache
- * (which must have room; cache_layer_append tells it afterwards), and lets them attend to the rows held and to each
- * other, causally. */
-graph_block graph_add_block(graph *g, const judgeq_model *model, int32_t index, const cache_layer *cache,
+/* The transformer block of a layer over rows x [n, n_embd] at `position` [n]: appends their keys and values to the
+ * cache (which must have room; cache_layer_append tells it afterwards), and lets them attend to the rows held and to
+ * each other, causally. */
+graph_block graph_add_block(graph *g, const judgeq_model *model, const model_layer *layer, const cache_layer *cache,
                             struct ggml_tensor *x, struct ggml_tensor *position, graph_want want);
 
 /* Embeddings [n, n_embd] F32 of token ids [n]. */

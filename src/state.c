@@ -53,7 +53,7 @@ judgeq_status session_step(judgeq_session *session, int32_t token, graph_want wa
     struct ggml_tensor *id = graph_input(g, GGML_TYPE_I32, 1, 1), *position = graph_input(g, GGML_TYPE_I32, 1, 1);
     struct ggml_tensor *x = graph_add_embedding(g, model, id);
     for (int32_t l = 0; l < model->info.n_layer; l++) {
-        const graph_block block = graph_add_block(g, model, l, &session->layer[l], x, position, want);
+        const graph_block block = graph_add_block(g, model, &model->layer[l], &session->layer[l], x, position, want);
         if (blocks) blocks[l] = block;
         x = block.output;
     }
