@@ -4,10 +4,11 @@
     bench/needle.py --policies 'full;streaming;snapkv;judge;judge-laq' --budgets 64,128 --tokens 900 --prompts 24
     bench/needle.py --policy judge --policy judge,smooth=none --budgets 64 -o build/needle
 
-Every prompt is asked with every policy and budget, greedily. One JSON line per run goes to FOLDER/needle.jsonl at once,
-so an interrupted measurement goes on where it stopped; runs that are there already are not repeated. The lines belong
-to one build of judgeq: use another folder for another. At the end a table: score (mean share of the references found)
-with one standard error, right answers (all references found), means of the KV memory and of the speed.
+Every prompt is read once and answered with every policy and budget, greedily. One JSON line per answer goes to
+FOLDER/needle.jsonl, so an interrupted measurement goes on where it stopped; answers that are there already are not
+repeated. The lines belong to one build: use another folder for another. At the end a table: score (mean share of the
+references found) with one standard error, right answers (all references found), means of the KV memory and of the speed.
+The worker is build/release/answers: cmake --build --preset release --target bench
 """
 import argparse
 import hashlib
@@ -23,12 +24,14 @@ import runner
 
 MEBIBYTE = 1 << 20
 FROM_JUDGEQ = ("prompt_tokens", "completion_tokens", "policy", "budget", "kv_bytes_full", "kv_bytes_held",
-               "kv_bytes_peak", "ttft_s", "prefill_tokens_per_s", "decode_tokens_per_s", "score_s")
+               "kv_bytes_peak", "decode_tokens_per_s", "score_s")
 
 
 def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runner.add_options(parser)
+    parser.add_argument("--answers", metavar="PROGRAM", default=runner.ROOT / "build/release/answers",
+                        type=pathlib.Path, help="the worker (%(default)s)")
     parser.add_argument("--policies", default="", help="policies, separated by ';'")
     parser.add_argument("--policy", action="append", default=[], help="one more policy; may be given several times")
     parser.add_argument("--budgets", default="64,128", help="rows per KV head, separated by ',' (%(default)s)")
@@ -43,6 +46,8 @@ def read_options():
     options = parser.parse_args()
     named = [policy.strip() for policy in options.policies.split(";") if policy.strip()]
     options.policies = list(dict.fromkeys(named + options.policy))
+    if not options.judge and not options.model:
+        options.judge = runner.SHIPPED_JUDGE
     options.policies = options.policies or ["full", "streaming", "snapkv", "judge", "judge-laq"]
     options.kinds = [kind for kind in options.kinds.split(",") if kind]
     unknown = [kind for kind in options.kinds if kind not in facts.KINDS]
@@ -100,8 +105,7 @@ def arms(options):
             for budget in ([None] if policy == "full" else options.budgets)]
 
 
-def run_one(judgeq, prompt, policy, budget, key):
-    result = judgeq.ask(prompt.document, prompt.question, policy, budget)
+def entry_of(prompt, policy, budget, key, result):
     entry = {"key": key, "asked_policy": policy, "asked_budget": budget, "seed": prompt.seed, "kind": prompt.fact.kind,
              "depth": prompt.depth, "question": prompt.question, "references": prompt.fact.references,
              "response": result["text"], "score": facts.score(result["text"], prompt.fact.references)}
@@ -110,24 +114,24 @@ def run_one(judgeq, prompt, policy, budget, key):
 
 def measure(options):
     """The entries of every run asked for: prompt by prompt, so that an interrupted table compares like with like."""
-    judgeq = runner.from_options(options)
-    same = [judgeq.version(), str(options.model), str(file_digest(options.judge)), str(options.response_tokens)]
+    same = [str(options.model), str(file_digest(options.judge)), str(options.response_tokens)]
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "needle.jsonl"
     record, entries, new, started = read_record(path), [], 0, time.monotonic()
     prompts = facts.make_prompts(options.seed, options.prompts, options.tokens, options.kinds, options.facts)
-    jobs = [(prompt, policy, budget) for prompt in prompts for policy, budget in arms(options)]
-    for number, (prompt, policy, budget) in enumerate(jobs, 1):
-        key = digest(prompt.document, prompt.question, policy, str(budget), *same)
-        if key not in record:
-            entry = run_one(judgeq, prompt, policy, budget, key)
-            append(path, entry)
-            record[key] = entry
+    worker = runner.Answers(options.answers, options.judge, options.model, options.threads, options.response_tokens)
+    for number, prompt in enumerate(prompts, 1):
+        keys = {arm: digest(prompt.document, prompt.question, arm[0], str(arm[1]), *same) for arm in arms(options)}
+        missing = [arm for arm, key in keys.items() if key not in record]
+        if missing:
+            for arm, result in zip(missing, worker.ask(prompt.document, prompt.question, missing)):
+                record[keys[arm]] = entry_of(prompt, *arm, keys[arm], result)
+                append(path, record[keys[arm]])
             new += 1
-            left = (time.monotonic() - started) / new * (len(jobs) - number)
-            print(f"{number} of {len(jobs)}: {policy} {budget or ''} {prompt.fact.kind}: {entry['score']:.2f}, "
-                  f"about {left / 60:.0f} min left", file=sys.stderr)
-        entries.append(record[key])
+            left = (time.monotonic() - started) / new * (len(prompts) - number)
+            print(f"{number} of {len(prompts)}: {prompt.fact.kind}, about {left / 60:.0f} min left", file=sys.stderr)
+        entries += [record[key] for key in keys.values()]
+    worker.close()
     return entries
 
 
@@ -168,14 +172,14 @@ def show(table):
     print(f"{first['prompts']} prompts of {first['prompt_tokens']:.0f} tokens on average; score in %, +- one "
           "standard error")
     width = max(len(row["policy"]) for row in table)
-    print(f"{'policy':{width}}  budget  score       right  KV held MiB  of full  KV peak MiB  first token s  tokens/s")
+    print(f"{'policy':{width}}  budget  score       right  KV held MiB  of full  KV peak MiB  tokens/s")
     for row in table:
         held, full, peak = (row[f"kv_bytes_{name}"] for name in ("held", "full", "peak"))
         speed = "-" if row["decode_tokens_per_s"] is None else f"{row['decode_tokens_per_s']:.0f}"
         print(f"{row['policy']:{width}}  {row['budget'] or '-':>6}"
               f"  {percent(row['score']):>3} +- {percent(row['error']):>2}  {row['right']:>5}/{row['prompts']:<3}"
               f"  {held / MEBIBYTE:>9.2f}  {100 * held / full:>6.1f}%"
-              f"  {peak / MEBIBYTE:>11.2f}  {row['ttft_s']:>13.2f}  {speed:>8}")
+              f"  {peak / MEBIBYTE:>11.2f}  {speed:>8}")
     kinds = list(table[0]["kinds"])
     print(f"\n{'score by kind':{width}}  budget  " + "  ".join(kinds))
     for row in table:

@@ -23,7 +23,6 @@ import prose
 import runner
 
 MEBIBYTE = 1 << 20
-SHIPPED_JUDGE = runner.ROOT / "judges/smollm2-135m-instruct.gguf" # of the default model
 
 
 def read_options():
@@ -52,8 +51,8 @@ def read_options():
         parser.error(f"--facts must be 1 to {facts.FACTS_MOST}")
     if any(not text.strip() for fact in options.fact for text in fact):
         parser.error("--fact: the text, the question and the answer must not be empty")
-    if not options.judge and not options.model and SHIPPED_JUDGE.exists():
-        options.judge = SHIPPED_JUDGE
+    if not options.judge and not options.model and runner.SHIPPED_JUDGE.exists():
+        options.judge = runner.SHIPPED_JUDGE
     return options
 
 
