@@ -47,8 +47,7 @@ static int terminal_width(void) {
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : LINE_WIDTH;
 }
 
-/* "0:42", "1:02:03" */
-static void write_time(char *text, size_t size, double seconds) {
+void progress_time(char *text, size_t size, double seconds) {
     const long all = (long)(seconds + 0.5), hours = all / 3600, minutes = all / 60 % 60;
     if (hours > 0)
         snprintf(text, size, "%ld:%02ld:%02ld", hours, minutes, all % 60);
@@ -68,18 +67,8 @@ static void write_bar(char text[BAR_MOST + 1], int width, double share) {
     text[inside + 2] = '\0';
 }
 
-static void show(const progress *p, double share, double now) {
-    const double elapsed = now - p->start, rate = elapsed > 0 ? share * (double)p->n_tokens / elapsed : 0;
-    char count[32], speed[32], left[32] = "?", before[64], after[96], bar[BAR_MOST + 1];
-    progress_count(count, sizeof count, p->n_tokens);
-    progress_count(speed, sizeof speed, (int64_t)rate);
-    if (share > 0) write_time(left, sizeof left, elapsed * (1 - share) / share);
-    snprintf(before, sizeof before, "reading %s tokens", count);
-    snprintf(after, sizeof after, "%d %%, %s tokens/s, %s left", (int)(share * 100), speed, left);
-    if (!p->terminal) {
-        fprintf(stderr, "judgeq: %s: %s\n", before, after);
-        return;
-    }
+void progress_draw(const char *before, const char *after, double share) {
+    char bar[BAR_MOST + 1];
     /* a full line would wrap, and stay */
     const int width = terminal_width() - 1, text = (int)(strlen(before) + strlen(after));
     write_bar(bar, width - text - 2, share);
@@ -91,6 +80,21 @@ static void show(const progress *p, double share, double now) {
     else
         fprintf(stderr, "%.*s", width > 0 ? width : 0, after);
     fflush(stderr);
+}
+
+static void show(const progress *p, double share, double now) {
+    const double elapsed = now - p->start, rate = elapsed > 0 ? share * (double)p->n_tokens / elapsed : 0;
+    char count[32], speed[32], left[32] = "?", before[64], after[96];
+    progress_count(count, sizeof count, p->n_tokens);
+    progress_count(speed, sizeof speed, (int64_t)rate);
+    if (share > 0) progress_time(left, sizeof left, elapsed * (1 - share) / share);
+    snprintf(before, sizeof before, "reading %s tokens", count);
+    snprintf(after, sizeof after, "%d %%, %s tokens/s, %s left", (int)(share * 100), speed, left);
+    if (!p->terminal) {
+        fprintf(stderr, "judgeq: %s: %s\n", before, after);
+        return;
+    }
+    progress_draw(before, after, share);
 }
 
 bool progress_report(void *data, int64_t done, int64_t total) {

@@ -252,6 +252,90 @@ JUDGEQ_API void judgeq_sampler_free(judgeq_sampler *sampler);
 /* logits [n_vocab]; the token drawn, or -1 where memory ran out. */
 JUDGEQ_API int32_t judgeq_sampler_sample(judgeq_sampler *sampler, const float *logits, int32_t n_vocab);
 
+/* ---- training judges (docs/training.md) -------------------------------------------------------------------------- */
+
+typedef struct judgeq_training_set judgeq_training_set;
+
+typedef struct judgeq_training_set_info {
+    size_t n_examples;
+    size_t n_broken;    /* lines that hold no example and were left out */
+    const char *broken; /* what is wrong with the first of them, with file and line; "" where there is none */
+    int64_t n_tokens;   /* of all prompts and responses */
+    const char *hash;   /* of the file's bytes, 128 bits in hexadecimal */
+} judgeq_training_set_info;
+
+/* Reads a training set: JSON lines, a header and one example per line, as docs/training.md describes them. A set made
+ * with another model is refused (MISMATCH); a broken line is left out and counted. */
+JUDGEQ_API judgeq_status judgeq_training_set_load(const char *path, const judgeq_model *model,
+                                                  judgeq_training_set **out, judgeq_error *error);
+JUDGEQ_API void judgeq_training_set_free(judgeq_training_set *set);
+JUDGEQ_API const judgeq_training_set_info *judgeq_training_set_get_info(const judgeq_training_set *set);
+
+typedef enum judgeq_loss { JUDGEQ_LOSS_KL = 0, JUDGEQ_LOSS_MSE = 1 } judgeq_loss;
+
+typedef struct judgeq_trainer judgeq_trainer;
+
+typedef struct judgeq_trainer_params {
+    judgeq_loss loss;
+    int32_t n_soft;              /* soft tokens to train */
+    const judgeq_judge *start;   /* start from these; NULL: from embeddings of the model */
+    const int32_t *start_tokens; /* of these tokens, repeated in order; NULL: of tokens drawn by the seed */
+    size_t n_start_tokens;
+    int32_t n_epochs, n_accumulate; /* passes over the training part; examples per optimiser step */
+    int32_t n_warm_up;              /* steps of rising rate */
+    double rate, clip;              /* of AdamW; longest gradient, 0: any */
+    double heldout;                 /* share of the examples that is only measured on, 0 .. 0.5 */
+    uint64_t seed;                  /* of the drawn tokens, the held-out part and the order of the examples */
+    int32_t n_threads;              /* 0: chosen */
+    judgeq_kv_type kv_type;
+    size_t cache_bytes; /* examples read once are kept in memory up to this many bytes; changes no result */
+    /* Called often; done and total count examples in the step or evaluation under way. false: CANCELLED, and the
+     * trainer is as it was before the call. */
+    judgeq_progress progress;
+    void *progress_data;
+    void (*notice)(void *data, const char *message); /* an example that is skipped, and why; or NULL */
+    void *notice_data;
+} judgeq_trainer_params;
+
+/* What a judge is measured by, on the held-out examples; NaN where there is nothing to measure. */
+enum { JUDGEQ_MEASURE_BUDGETS = 3 };
+typedef struct judgeq_measures {
+    int32_t n_examples;
+    double loss;
+    int32_t budget[JUDGEQ_MEASURE_BUDGETS];   /* rows per KV head; a budget counts examples with longer prompts only */
+    double hit_rate[JUDGEQ_MEASURE_BUDGETS];  /* critical KV hit rate */
+    double mass_kept[JUDGEQ_MEASURE_BUDGETS]; /* share of the response's attention that falls on kept rows */
+} judgeq_measures;
+
+typedef struct judgeq_training_step {
+    int64_t step, n_steps; /* steps done, with this one; steps in all */
+    int32_t epoch;         /* from 1 */
+    int32_t n_examples, n_skipped;
+    double loss, gradient; /* means over the step's examples; the gradient's length before clipping. NaN: all skipped */
+    double rate;
+} judgeq_training_step;
+
+JUDGEQ_API judgeq_trainer_params judgeq_trainer_default_params(void);
+/* Keeps model and set, which must outlive it; copies the rest. */
+JUDGEQ_API judgeq_status judgeq_trainer_new(const judgeq_model *model, const judgeq_training_set *set,
+                                            const judgeq_trainer_params *params, judgeq_trainer **out,
+                                            judgeq_error *error);
+JUDGEQ_API void judgeq_trainer_free(judgeq_trainer *trainer);
+/* Optimiser steps done, and in all. */
+JUDGEQ_API int64_t judgeq_trainer_steps_done(const judgeq_trainer *trainer);
+JUDGEQ_API int64_t judgeq_trainer_steps(const judgeq_trainer *trainer);
+/* One optimiser step. An example whose loss or gradient is not finite is skipped and named to `notice`. */
+JUDGEQ_API judgeq_status judgeq_trainer_step(judgeq_trainer *trainer, judgeq_training_step *out, judgeq_error *error);
+/* Measures the soft tokens as they are now. */
+JUDGEQ_API judgeq_status judgeq_trainer_measure(judgeq_trainer *trainer, judgeq_measures *out, judgeq_error *error);
+/* The soft tokens as they are now, with the last measures. */
+JUDGEQ_API judgeq_status judgeq_trainer_judge(const judgeq_trainer *trainer, const char *origin, judgeq_judge **out,
+                                              judgeq_error *error);
+/* A checkpoint: everything that the next step depends on, written as judges are. A trainer that is restored from it,
+ * with the same model, set and parameters, continues bit for bit; others are refused. */
+JUDGEQ_API judgeq_status judgeq_trainer_save(const judgeq_trainer *trainer, const char *path, judgeq_error *error);
+JUDGEQ_API judgeq_status judgeq_trainer_restore(judgeq_trainer *trainer, const char *path, judgeq_error *error);
+
 #ifdef __cplusplus
 }
 #endif

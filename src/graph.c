@@ -11,6 +11,9 @@
 /* Upper bounds on the nodes of one block: its projections, norms and copies, and what each run of heads adds. */
 enum { BLOCK_NODES = 64, RUN_NODES = 16, OTHER_NODES = 64 };
 
+/* Upper bound on the tensors of one differentiable block and its gradients, about four times what they are. */
+enum { GRADIENT_NODES = 1024 };
+
 judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model, int32_t n_threads,
                                 judgeq_error *error) {
     const judgeq_model_info *info = &model->info;
@@ -44,12 +47,26 @@ void graph_engine_free(graph_engine *engine) {
     *engine = (graph_engine){0};
 }
 
+judgeq_status graph_engine_differentiate(graph_engine *engine, judgeq_error *error) {
+    const size_t size = GRADIENT_NODES * ggml_tensor_overhead() + ggml_graph_overhead_custom(GRADIENT_NODES, true);
+    void *memory = malloc(size);
+    if (!memory) return error_memory(error, "graphs");
+    ggml_free(engine->current.context);
+    engine->current = (graph){0};
+    free(engine->memory);
+    engine->memory = memory;
+    engine->memory_size = size;
+    engine->n_node = GRADIENT_NODES;
+    engine->gradients = true;
+    return JUDGEQ_OK;
+}
+
 graph *graph_begin(graph_engine *engine) {
     ggml_free(engine->current.context);
     /* cannot fail: the memory is the engine's, and ggml_init allocates nothing else but aborts if it cannot */
     engine->current.context = ggml_init(
         (struct ggml_init_params){.mem_size = engine->memory_size, .mem_buffer = engine->memory, .no_alloc = true});
-    engine->current.nodes = ggml_new_graph_custom(engine->current.context, engine->n_node, false);
+    engine->current.nodes = ggml_new_graph_custom(engine->current.context, engine->n_node, engine->gradients);
     return &engine->current;
 }
 
@@ -226,6 +243,86 @@ graph_block graph_add_block(graph *g, const judgeq_model *model, const model_lay
         ggml_build_forward_expand(g->nodes, block.output);
     }
     return block;
+}
+
+/* ---- differentiable blocks --------------------------------------------------------------------------------------- */
+
+/* ggml differentiates neither concat nor set_rows, and its out_prod wants as many query heads as KV heads: so the
+ * query heads of a KV head lie behind each other as rows, and both score blocks are added into one tensor. */
+
+/* [n, n_head, head_dim] -> [n_head_kv, group * n, head_dim] */
+static struct ggml_tensor *stack_heads(graph *g, struct ggml_tensor *x, int64_t n_head_kv) {
+    struct ggml_tensor *heads = ggml_cont(g->context, ggml_permute(g->context, x, 0, 2, 1, 3));
+    return ggml_reshape_3d(g->context, heads, x->ne[0], x->ne[1] * x->ne[2] / n_head_kv, n_head_kv);
+}
+
+/* softmax of query [n_head_kv, group * n, head_dim] over held_keys [n_head_kv, n_held, head_dim] and then new_keys
+ * [n_head_kv, n, head_dim]: [n_head_kv, group * n, n_held + n]. */
+static struct ggml_tensor *add_joined_softmax(graph *g, struct ggml_tensor *held_keys, struct ggml_tensor *new_keys,
+                                              struct ggml_tensor *query, struct ggml_tensor *mask) {
+    struct ggml_context *context = g->context;
+    struct ggml_tensor *held = ggml_mul_mat(context, held_keys, query);
+    struct ggml_tensor *own = ggml_mul_mat(context, new_keys, query);
+    ggml_prec_set_acc(held, GGML_PREC_F32);
+    struct ggml_tensor *joined = ggml_repeat_4d(context, mask, mask->ne[0], query->ne[1], query->ne[2], 1);
+    joined = ggml_acc(context, joined, held, joined->nb[1], joined->nb[2], joined->nb[3], 0);
+    joined =
+        ggml_acc(context, joined, own, joined->nb[1], joined->nb[2], joined->nb[3], held_keys->ne[1] * joined->nb[0]);
+    struct ggml_tensor *attention = ggml_soft_max_ext(context, joined, NULL, 1.0f / sqrtf((float)query->ne[0]), 0.0f);
+    ggml_set_output(attention); /* or the allocator lets soft_max_back overwrite what it still reads */
+    return attention;
+}
+
+/* Columns [first, first + n) of x [n_head_kv, rows, all]. */
+static struct ggml_tensor *columns_of(graph *g, struct ggml_tensor *x, int64_t first, int64_t n) {
+    return ggml_view_3d(g->context, x, n, x->ne[1], x->ne[2], x->nb[1], x->nb[2], (size_t)first * x->nb[0]);
+}
+
+graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, int32_t index, const cache_layer *cache,
+                                           int64_t n_held, struct ggml_tensor *x, struct ggml_tensor *position,
+                                           struct ggml_tensor *mask, bool output) {
+    const model_layer *layer = &model->layer[index];
+    const judgeq_model_info *info = &model->info;
+    struct ggml_context *context = g->context;
+    const int64_t n = x->ne[1];
+    const cache_run run = cache_layer_run(cache, 0);
+    graph_block block = {0};
+
+    struct ggml_tensor *normed = add_norm(g, model, x, layer->attention_norm);
+    struct ggml_tensor *query = add_heads(g, model, layer->query, layer->query_norm, info->n_head, normed);
+    struct ggml_tensor *key = add_heads(g, model, layer->key, layer->key_norm, info->n_head_kv, normed);
+    query = stack_heads(g, add_rope(g, model, query, position), info->n_head_kv);
+    key = stack_heads(g, add_rope(g, model, key, position), info->n_head_kv);
+    struct ggml_tensor *attention =
+        add_joined_softmax(g, cache_run_keys(context, cache, run, 0, n_held), key, query, mask);
+    block.attention = ggml_view_3d(context, attention, attention->ne[0], n, info->n_head, attention->nb[1],
+                                   attention->nb[1] * (size_t)n, 0);
+    if (!output) return block;
+
+    struct ggml_tensor *value = add_heads(g, model, layer->value, NULL, info->n_head_kv, normed);
+    value = ggml_cont(context, ggml_permute(context, value, 1, 2, 0, 3));
+    struct ggml_tensor *mixed = ggml_add(
+        context,
+        ggml_mul_mat(context, cache_run_values(context, cache, run, 0, n_held), columns_of(g, attention, 0, n_held)),
+        ggml_mul_mat(context, value, columns_of(g, attention, n_held, n)));
+    mixed = ggml_reshape_3d(context, mixed, info->head_dim, n, info->n_head);
+    mixed = ggml_cont(context, ggml_permute(context, mixed, 0, 2, 1, 3));
+    mixed = ggml_reshape_2d(context, mixed, (int64_t)info->head_dim * info->n_head, n);
+    x = ggml_add(context, add_linear(g, layer->output, mixed), x);
+    block.output = add_feed_forward(g, model, layer, x);
+    return block;
+}
+
+judgeq_status graph_fill_mask(struct ggml_tensor *mask, judgeq_error *error) {
+    const int64_t n_row = mask->ne[0], n = mask->ne[1];
+    float *values = calloc((size_t)(n * n_row), sizeof *values);
+    if (!values) return error_memory(error, "a mask");
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t k = n_row - n + i + 1; k < n_row; k++) values[i * n_row + k] = -INFINITY;
+    }
+    ggml_backend_tensor_set(mask, values, 0, ggml_nbytes(mask));
+    free(values);
+    return JUDGEQ_OK;
 }
 
 struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, struct ggml_tensor *tokens) {

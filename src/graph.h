@@ -22,6 +22,7 @@ typedef struct graph_engine {
     ggml_gallocr_t allocator;
     void *memory; /* of the current graph's tensors */
     size_t memory_size, n_node;
+    bool gradients; /* graphs have room for ggml's autodiff */
     graph current;
     ggml_backend_set_n_threads_t set_threads;
     threads_chooser threads;
@@ -32,6 +33,8 @@ typedef struct graph_engine {
 judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model, int32_t n_threads,
                                 judgeq_error *error);
 void graph_engine_free(graph_engine *engine);
+/* Makes the graphs that start from here on hold one differentiable block and its gradients. */
+judgeq_status graph_engine_differentiate(graph_engine *engine, judgeq_error *error);
 
 /* Starts a graph, the engine's; its tensors live until the next one starts. */
 graph *graph_begin(graph_engine *engine);
@@ -63,6 +66,16 @@ typedef struct graph_block {
  * each other, causally. */
 graph_block graph_add_block(graph *g, const judgeq_model *model, const model_layer *layer, const cache_layer *cache,
                             struct ggml_tensor *x, struct ggml_tensor *position, graph_want want);
+
+/* The same block, made of what ggml can differentiate: the first n_held rows of a uniform cache are constants, the keys
+ * and values of x [n, n_embd] join them in the graph and are not stored. mask [n, n_held + n]: an input of the caller,
+ * filled by graph_fill_mask. Without `output`, only the attention is computed. */
+graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, int32_t index, const cache_layer *cache,
+                                           int64_t n_held, struct ggml_tensor *x, struct ggml_tensor *position,
+                                           struct ggml_tensor *mask, bool output);
+
+/* Row i of n may look at all rows held and at the new rows up to itself: 0 there, -infinity elsewhere. */
+judgeq_status graph_fill_mask(struct ggml_tensor *mask, judgeq_error *error);
 
 /* Embeddings [n, n_embd] F32 of token ids [n]. */
 struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, struct ggml_tensor *tokens);

@@ -1,0 +1,320 @@
+/* judgeq train: a training set -> a judge file; can be interrupted and resumed at any moment. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "interrupt.h"
+#include "progress.h"
+#include "train_log.h"
+#include "train_options.h"
+
+/* In parts: C promises string literals of 4095 characters only. */
+static const char HELP_RUN[] =
+    "Usage: judgeq train --data SET.jsonl -o JUDGE.gguf [OPTIONS]\n"
+    "\n"
+    "Trains soft tokens for a model, so that they look where its responses will look. docs/training.md tells how.\n"
+    "\n"
+    "Files\n"
+    "  -m, --model FILE       GGUF model, frozen (default: the model that tools/deps.sh fetched)\n"
+    "      --data FILE        training set, made with this model\n"
+    "  -o, --output FILE      the judge file, written at the end\n"
+    "      --log FILE         JSON lines: every step, measurement and skipped example (default: JUDGE.gguf.log.jsonl)\n"
+    "      --resume           continue from JUDGE.gguf.checkpoint, bit for bit; needs the same options\n"
+    "      --checkpoint-every S   seconds between checkpoints (default: 60); Ctrl-C writes one as well\n"
+    "    Example: judgeq train --data set.jsonl -o judge.gguf --resume\n"
+    "\n"
+    "Judge\n"
+    "      --n-soft N         soft tokens (default: 32)\n"
+    "      --init START       vocabulary: embeddings of tokens drawn by the seed (default); text:TEXT: of the text's\n"
+    "                         tokens, repeated in order; judge:FILE: the soft tokens of a judge\n"
+    "      --seed N           of the drawn tokens, the held-out part and the order of the examples (default: 0)\n"
+    "    Example: judgeq train --data more.jsonl -o better.gguf --init judge:judge.gguf --lr 2e-3\n"
+    "\n";
+static const char HELP_STEPS[] =
+    "Training\n"
+    "      --loss LOSS        kl: KL divergence of the renormalised attention maps; mse: squared error, the paper's\n"
+    "                         (default: kl)\n"
+    "      --epochs N         passes over the training part (default: 6)\n"
+    "      --lr RATE          of AdamW; rises over the warm-up, then falls to 0 along a cosine (default: 0.015)\n"
+    "      --warm-up N        steps of rising rate (default: 20)\n"
+    "      --accumulate N     examples per step (default: 1)\n"
+    "      --clip LENGTH      longest gradient; 0: any (default: 0)\n"
+    "    Example: judgeq train --data set.jsonl -o judge.gguf --epochs 3 --lr 5e-3 --accumulate 4\n"
+    "\n"
+    "Measuring\n"
+    "      --heldout SHARE    part of the examples that is only measured on, 0 to 0.5 (default: 0.1)\n"
+    "      --measure-every N  steps between measurements; 0: at the end of every epoch (default: 0)\n"
+    "    Example: judgeq train --data set.jsonl -o judge.gguf --heldout 0.2 --measure-every 50\n"
+    "\n"
+    "Computing\n"
+    "  -t, --threads N        threads that compute (default: one per core, or one where other programs run)\n"
+    "      --kv-type T        numbers in the KV cache: f16 or f32 (default: f16)\n"
+    "      --cache MIB        memory for examples that were read once (default: 1024)\n"
+    "      --quiet            no progress on standard error\n"
+    "  -h, --help             this text\n"
+    "    Example: judgeq train --data set.jsonl -o judge.gguf -t 2 --cache 4096\n";
+
+typedef struct training {
+    train_options options;
+    char default_model[4096], checkpoint[4096], log_path[4096];
+    judgeq_model *model;
+    judgeq_training_set *set;
+    judgeq_judge *start;
+    int32_t *start_tokens;
+    judgeq_trainer *trainer;
+    train_log log;
+    progress progress;
+    bool measuring;
+    judgeq_training_step last; /* step 0: none in this run */
+    judgeq_measures measures;
+    int64_t first_step; /* of this run */
+    double last_checkpoint;
+} training;
+
+static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *what, const char *path) {
+    error->code = status;
+    snprintf(error->message, sizeof error->message, "%.300s: %s", path, what);
+    return status;
+}
+
+/* ---- what is shown ----------------------------------------------------------------------------------------------- */
+
+static void show_bar(training *t, int64_t done, int64_t total) {
+    const int64_t step = judgeq_trainer_steps_done(t->trainer), n_steps = judgeq_trainer_steps(t->trainer);
+    const double now = progress_clock(), part = total > 0 ? (double)done / (double)total : 0;
+    if (t->options.quiet || !t->progress.terminal || now - t->progress.last < 0.1) return;
+    t->progress.last = now;
+    const double taken = (double)(step - t->first_step) + (t->measuring ? 0 : part);
+    const double share = ((double)step + (t->measuring ? 0 : part)) / (double)n_steps;
+    char before[64], after[96], left[32] = "?", loss[32] = "";
+    if (taken > 0) progress_time(left, sizeof left, (now - t->progress.start) / taken * (1 - share) * (double)n_steps);
+    if (t->last.step > 0) snprintf(loss, sizeof loss, "loss %.4f, ", t->last.loss);
+    snprintf(before, sizeof before, "%s %lld/%lld", t->measuring ? "measuring after step" : "step", (long long)step,
+             (long long)n_steps);
+    snprintf(after, sizeof after, "%s%s left", loss, left);
+    progress_draw(before, after, share);
+}
+
+static bool report(void *data, int64_t done, int64_t total) {
+    if (interrupt_seen()) return false;
+    show_bar(data, done, total);
+    return true;
+}
+
+static void wipe_bar(training *t) {
+    if (t->progress.last > 0) progress_end(&t->progress);
+}
+
+static void note(void *data, const char *message) {
+    training *t = data;
+    const int64_t step = judgeq_trainer_steps_done(t->trainer) + (t->measuring ? 0 : 1);
+    wipe_bar(t);
+    fprintf(stderr, "judgeq: %s\n", message);
+    train_log_notice(&t->log, step, message); /* a full disk shows at the next step */
+}
+
+static void show_measures(training *t) {
+    const judgeq_measures *m = &t->measures;
+    if (t->options.quiet) return;
+    wipe_bar(t);
+    fprintf(stderr, "judgeq: step %lld/%lld", (long long)judgeq_trainer_steps_done(t->trainer),
+            (long long)judgeq_trainer_steps(t->trainer));
+    if (t->last.step > 0) fprintf(stderr, ", loss %.4f", t->last.loss);
+    if (m->n_examples > 0) fprintf(stderr, "; held out: loss %.4f", m->loss);
+    for (int b = 0; b < JUDGEQ_MEASURE_BUDGETS; b++) {
+        if (isnan(m->hit_rate[b])) continue;
+        fprintf(stderr, ", budget %d: hit rate %.1f %%, mass kept %.1f %%", m->budget[b], 100 * m->hit_rate[b],
+                100 * m->mass_kept[b]);
+    }
+    fputc('\n', stderr);
+}
+
+/* ---- set-up ------------------------------------------------------------------------------------------------------ */
+
+static judgeq_status load_start(training *t, judgeq_error *error) {
+    const train_options *o = &t->options;
+    judgeq_trainer_params *p = &t->options.params;
+    if (o->start_judge) {
+        const judgeq_status status = judgeq_judge_load(o->start_judge, t->model, &t->start, error);
+        p->start = t->start;
+        return status;
+    }
+    if (!o->start_text) return JUDGEQ_OK;
+    const judgeq_status status = judgeq_tokenize(t->model, o->start_text, strlen(o->start_text), false,
+                                                 &t->start_tokens, &p->n_start_tokens, error);
+    p->start_tokens = t->start_tokens;
+    return status;
+}
+
+static judgeq_status load_set(training *t, judgeq_error *error) {
+    const judgeq_status status = judgeq_training_set_load(t->options.data, t->model, &t->set, error);
+    if (status != JUDGEQ_OK) return status;
+    const judgeq_training_set_info *info = judgeq_training_set_get_info(t->set);
+    if (info->n_broken > 0) {
+        fprintf(stderr, "judgeq: %zu of %zu lines hold no example and are left out; the first: %s\n", info->n_broken,
+                info->n_broken + info->n_examples, info->broken);
+    }
+    return JUDGEQ_OK;
+}
+
+static judgeq_status set_paths(training *t, judgeq_error *error) {
+    const char *output = t->options.output;
+    const int n = snprintf(t->checkpoint, sizeof t->checkpoint, "%s.checkpoint", output);
+    const int m = snprintf(t->log_path, sizeof t->log_path, "%s.log.jsonl", output);
+    if (n >= (int)sizeof t->checkpoint || m >= (int)sizeof t->log_path) {
+        return failed(error, JUDGEQ_ERROR_ARGUMENT, "the path is too long", output);
+    }
+    const bool there = access(t->checkpoint, F_OK) == 0;
+    if (there && !t->options.resume) {
+        return failed(error, JUDGEQ_ERROR_ARGUMENT, "an interrupted run: --resume continues it; or remove the file",
+                      t->checkpoint);
+    }
+    if (there || !t->options.resume) return JUDGEQ_OK;
+    return failed(error, JUDGEQ_ERROR_ARGUMENT, "no such file: there is no run to resume", t->checkpoint);
+}
+
+static judgeq_status prepare(training *t, judgeq_error *error) {
+    train_options *o = &t->options;
+    const char *model = o->model;
+    if (!model) {
+        if (!judgeq_default_model_path(t->default_model, sizeof t->default_model)) {
+            return failed(error, JUDGEQ_ERROR_ARGUMENT, "no home folder with a default model: -m FILE is needed",
+                          "model");
+        }
+        model = t->default_model;
+    }
+    judgeq_status status = set_paths(t, error);
+    if (status == JUDGEQ_OK) status = judgeq_model_load(model, &t->model, error);
+    if (status == JUDGEQ_OK) status = load_set(t, error);
+    if (status == JUDGEQ_OK) status = load_start(t, error);
+    o->params.progress = report;
+    o->params.progress_data = t;
+    o->params.notice = note;
+    o->params.notice_data = t;
+    if (status == JUDGEQ_OK) status = judgeq_trainer_new(t->model, t->set, &o->params, &t->trainer, error);
+    if (status == JUDGEQ_OK && o->resume) status = judgeq_trainer_restore(t->trainer, t->checkpoint, error);
+    if (status != JUDGEQ_OK) return status;
+    t->first_step = judgeq_trainer_steps_done(t->trainer);
+    const char *log = o->log ? o->log : t->log_path;
+    if (train_log_open(&t->log, log, o->resume, t->first_step)) return JUDGEQ_OK;
+    return failed(error, JUDGEQ_ERROR_IO, strerror(errno), log);
+}
+
+/* ---- the run ----------------------------------------------------------------------------------------------------- */
+
+static judgeq_status log_failed(const training *t, judgeq_error *error) {
+    return failed(error, JUDGEQ_ERROR_IO, strerror(errno), t->log.path);
+}
+
+static judgeq_status measure(training *t, judgeq_error *error) {
+    t->measuring = true;
+    const judgeq_status status = judgeq_trainer_measure(t->trainer, &t->measures, error);
+    t->measuring = false;
+    if (status != JUDGEQ_OK) return status;
+    show_measures(t);
+    if (train_log_measures(&t->log, judgeq_trainer_steps_done(t->trainer), &t->measures)) return JUDGEQ_OK;
+    return log_failed(t, error);
+}
+
+/* True where the steps done want a measurement that the log has not. At the end, the judge file wants one in any case.
+ */
+static bool measure_due(const training *t) {
+    const int64_t step = judgeq_trainer_steps_done(t->trainer), n_steps = judgeq_trainer_steps(t->trainer);
+    const int64_t every =
+        t->options.measure_every > 0 ? t->options.measure_every : n_steps / t->options.params.n_epochs;
+    if (step == n_steps) return t->log.measured != step || t->measures.n_examples == 0;
+    return step % every == 0 && t->log.measured != step;
+}
+
+static judgeq_status save(training *t, judgeq_error *error) {
+    t->last_checkpoint = progress_clock();
+    return judgeq_trainer_save(t->trainer, t->checkpoint, error);
+}
+
+static judgeq_status run_steps(training *t, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    t->last_checkpoint = progress_clock();
+    while (status == JUDGEQ_OK) {
+        if (measure_due(t)) status = measure(t, error);
+        if (status != JUDGEQ_OK || judgeq_trainer_steps_done(t->trainer) == judgeq_trainer_steps(t->trainer)) break;
+        if (progress_clock() - t->last_checkpoint >= t->options.checkpoint_every) status = save(t, error);
+        if (status == JUDGEQ_OK) status = judgeq_trainer_step(t->trainer, &t->last, error);
+        if (status == JUDGEQ_OK && !train_log_step(&t->log, &t->last)) status = log_failed(t, error);
+    }
+    wipe_bar(t);
+    return status;
+}
+
+static judgeq_status write_judge(training *t, judgeq_error *error) {
+    const judgeq_trainer_params *p = &t->options.params;
+    char origin[200];
+    snprintf(origin, sizeof origin, "trained by judgeq %s: %s, %d epochs, rate %g, %d examples a step, seed %llu",
+             judgeq_version(), p->loss == JUDGEQ_LOSS_MSE ? "mse" : "kl", p->n_epochs, p->rate, p->n_accumulate,
+             (unsigned long long)p->seed);
+    judgeq_judge *judge = NULL;
+    judgeq_status status = judgeq_trainer_judge(t->trainer, origin, &judge, error);
+    if (status == JUDGEQ_OK) status = judgeq_judge_save(judge, t->options.output, error);
+    judgeq_judge_free(judge);
+    if (status != JUDGEQ_OK) return status;
+    unlink(t->checkpoint); /* there may be none */
+    if (!t->options.quiet) fprintf(stderr, "judgeq: wrote %s\n", t->options.output);
+    return JUDGEQ_OK;
+}
+
+/* Keeps what was done before an interruption; a failure of the disk keeps the last checkpoint. */
+static judgeq_status keep(training *t, judgeq_error *error) {
+    judgeq_error own = {0};
+    const judgeq_status status = save(t, &own);
+    if (status != JUDGEQ_OK) {
+        *error = own;
+        return status;
+    }
+    snprintf(error->message, sizeof error->message, "interrupted after step %lld of %lld; --resume continues",
+             (long long)judgeq_trainer_steps_done(t->trainer), (long long)judgeq_trainer_steps(t->trainer));
+    return JUDGEQ_ERROR_CANCELLED;
+}
+
+static judgeq_status train(training *t, judgeq_error *error) {
+    judgeq_status status = prepare(t, error);
+    if (status != JUDGEQ_OK) return status;
+    progress_begin(&t->progress, 0, t->options.quiet);
+    interrupt_catch();
+    status = run_steps(t, error);
+    if (status == JUDGEQ_ERROR_CANCELLED) status = keep(t, error);
+    if (status == JUDGEQ_OK) status = write_judge(t, error);
+    if (!train_log_close(&t->log) && status == JUDGEQ_OK) status = log_failed(t, error);
+    return status;
+}
+
+static void training_free(training *t) {
+    train_log_close(&t->log);
+    judgeq_trainer_free(t->trainer);
+    judgeq_free(t->start_tokens);
+    judgeq_judge_free(t->start);
+    judgeq_training_set_free(t->set);
+    judgeq_model_free(t->model);
+    free(t);
+}
+
+int cmd_train(int argc, char **argv) {
+    training *t = calloc(1, sizeof *t);
+    if (!t) {
+        fputs("judgeq: no memory\n", stderr);
+        return 1;
+    }
+    int status = train_options_read(argc, argv, &t->options);
+    if (status == 0 && t->options.help) {
+        printf("%s%s", HELP_RUN, HELP_STEPS);
+    } else if (status == 0) {
+        judgeq_error error = {0};
+        const judgeq_status result = train(t, &error);
+        if (result != JUDGEQ_OK) fprintf(stderr, "judgeq: %s\n", error.message);
+        status = result == JUDGEQ_OK ? 0 : result == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+    }
+    training_free(t);
+    return status;
+}

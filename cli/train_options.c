@@ -1,0 +1,215 @@
+#include "train_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    DATA = 256,
+    LOSS,
+    N_SOFT,
+    INIT,
+    EPOCHS,
+    RATE,
+    WARM_UP,
+    ACCUMULATE,
+    CLIP,
+    HELDOUT,
+    SEED,
+    MEASURE_EVERY,
+    CHECKPOINT_EVERY,
+    LOG,
+    RESUME,
+    KV_TYPE,
+    CACHE,
+    QUIET
+};
+
+static const struct option NAMES[] = {
+    {"model", required_argument, NULL, 'm'},
+    {"data", required_argument, NULL, DATA},
+    {"output", required_argument, NULL, 'o'},
+    {"loss", required_argument, NULL, LOSS},
+    {"n-soft", required_argument, NULL, N_SOFT},
+    {"init", required_argument, NULL, INIT},
+    {"epochs", required_argument, NULL, EPOCHS},
+    {"lr", required_argument, NULL, RATE},
+    {"warm-up", required_argument, NULL, WARM_UP},
+    {"accumulate", required_argument, NULL, ACCUMULATE},
+    {"clip", required_argument, NULL, CLIP},
+    {"heldout", required_argument, NULL, HELDOUT},
+    {"seed", required_argument, NULL, SEED},
+    {"measure-every", required_argument, NULL, MEASURE_EVERY},
+    {"checkpoint-every", required_argument, NULL, CHECKPOINT_EVERY},
+    {"log", required_argument, NULL, LOG},
+    {"resume", no_argument, NULL, RESUME},
+    {"threads", required_argument, NULL, 't'},
+    {"kv-type", required_argument, NULL, KV_TYPE},
+    {"cache", required_argument, NULL, CACHE},
+    {"quiet", no_argument, NULL, QUIET},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+/* Prints the message; the exit status of wrong usage. */
+__attribute__((format(printf, 1, 2))) static int wrong(const char *format, ...) {
+    va_list arguments;
+    fputs("judgeq: train: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputs("; see judgeq train --help\n", stderr);
+    return 2;
+}
+
+static int take_integer(const char *name, int64_t low, int64_t high, int64_t *out) {
+    errno = 0;
+    if (*optarg && strspn(optarg, "0123456789") == strlen(optarg)) {
+        *out = strtoll(optarg, NULL, 10);
+        if (errno == 0 && *out >= low && *out <= high) return 0;
+    }
+    return wrong("%s \"%s\": expected a whole number from %lld to %lld", name, optarg, (long long)low, (long long)high);
+}
+
+static int take_int32(const char *name, int32_t low, int32_t high, int32_t *out) {
+    int64_t value = 0;
+    const int status = take_integer(name, low, high, &value);
+    if (status == 0) *out = (int32_t)value;
+    return status;
+}
+
+static int take_number(const char *name, double low, double high, double *out) {
+    char *end = optarg;
+    if (*optarg && strspn(optarg, "0123456789.eE+-") == strlen(optarg)) *out = strtod(optarg, &end);
+    if (*optarg && *end == '\0' && isfinite(*out) && *out >= low && *out <= high) return 0;
+    return wrong("%s \"%s\": expected a number from %g to %g", name, optarg, low, high);
+}
+
+static int take_init(train_options *o) {
+    o->start_text = o->start_judge = NULL;
+    if (strcmp(optarg, "vocabulary") == 0) return 0;
+    if (strncmp(optarg, "text:", 5) == 0 && optarg[5]) {
+        o->start_text = optarg + 5;
+        return 0;
+    }
+    if (strncmp(optarg, "judge:", 6) == 0 && optarg[6]) {
+        o->start_judge = optarg + 6;
+        return 0;
+    }
+    return wrong("--init \"%s\": expected vocabulary, text:TEXT or judge:FILE", optarg);
+}
+
+static int take_loss(train_options *o) {
+    if (strcmp(optarg, "kl") != 0 && strcmp(optarg, "mse") != 0) {
+        return wrong("--loss \"%s\": expected kl or mse", optarg);
+    }
+    o->params.loss = strcmp(optarg, "mse") == 0 ? JUDGEQ_LOSS_MSE : JUDGEQ_LOSS_KL;
+    return 0;
+}
+
+static int take_kv_type(train_options *o) {
+    if (strcmp(optarg, "f16") != 0 && strcmp(optarg, "f32") != 0) {
+        return wrong("--kv-type \"%s\": expected f16 or f32", optarg);
+    }
+    o->params.kv_type = strcmp(optarg, "f32") == 0 ? JUDGEQ_KV_F32 : JUDGEQ_KV_F16;
+    return 0;
+}
+
+static int take_sizes(train_options *o, int option) {
+    int64_t value = 0;
+    const int status =
+        option == SEED ? take_integer("--seed", 0, INT64_MAX, &value) : take_integer("--cache", 0, INT32_MAX, &value);
+    if (status != 0) return status;
+    if (option == SEED) {
+        o->params.seed = (uint64_t)value;
+    } else {
+        o->params.cache_bytes = (size_t)value << 20;
+    }
+    return 0;
+}
+
+/* What changes the judge. */
+static int take_parameter(train_options *o, int option) {
+    judgeq_trainer_params *p = &o->params;
+    switch (option) {
+    case LOSS:
+        return take_loss(o);
+    case N_SOFT:
+        return take_int32("--n-soft", 1, 4096, &p->n_soft);
+    case INIT:
+        return take_init(o);
+    case EPOCHS:
+        return take_int32("--epochs", 1, 1000000, &p->n_epochs);
+    case RATE:
+        return take_number("--lr", 1e-12, 1e6, &p->rate);
+    case WARM_UP:
+        return take_int32("--warm-up", 0, INT32_MAX, &p->n_warm_up);
+    case ACCUMULATE:
+        return take_int32("--accumulate", 1, 1000000, &p->n_accumulate);
+    case CLIP:
+        return take_number("--clip", 0, 1e30, &p->clip);
+    case HELDOUT:
+        return take_number("--heldout", 0, 0.5, &p->heldout);
+    case KV_TYPE:
+        return take_kv_type(o);
+    default:
+        return take_sizes(o, option);
+    }
+}
+
+static int take(train_options *o, int option, const char *given) {
+    switch (option) {
+    case 'm':
+        o->model = optarg;
+        return 0;
+    case 'o':
+        o->output = optarg;
+        return 0;
+    case DATA:
+        o->data = optarg;
+        return 0;
+    case LOG:
+        o->log = optarg;
+        return 0;
+    case RESUME:
+        o->resume = true;
+        return 0;
+    case QUIET:
+        o->quiet = true;
+        return 0;
+    case 'h':
+        o->help = true;
+        return 0;
+    case 't':
+        return take_int32("-t", 0, 1024, &o->params.n_threads);
+    case MEASURE_EVERY:
+        return take_int32("--measure-every", 0, INT32_MAX, &o->measure_every);
+    case CHECKPOINT_EVERY:
+        return take_int32("--checkpoint-every", 0, 86400, &o->checkpoint_every);
+    case ':':
+        return wrong("a value is missing after %s", given);
+    case '?':
+        return wrong("unknown option \"%s\"", given);
+    default:
+        return take_parameter(o, option);
+    }
+}
+
+int train_options_read(int argc, char **argv, train_options *out) {
+    *out = (train_options){.params = judgeq_trainer_default_params(), .checkpoint_every = 60};
+    opterr = 0;
+    optind = 1;
+    for (int option; (option = getopt_long(argc, argv, ":m:o:t:h", NAMES, NULL)) != -1;) {
+        const int status = take(out, option, argv[optind - 1]);
+        if (status != 0) return status;
+    }
+    if (out->help) return 0;
+    if (optind < argc) return wrong("what is \"%s\"? The training set is named by --data", argv[optind]);
+    if (!out->data) return wrong("--data SET.jsonl is missing");
+    if (!out->output) return wrong("-o JUDGE.gguf is missing");
+    return 0;
+}

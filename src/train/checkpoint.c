@@ -1,0 +1,174 @@
+/* checkpoint: the state of a training run as a GGUF file: soft tokens, the optimiser's moments, the steps done. All
+ * else follows from the parameters, the training set and the model, which it names and compares. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "file.h"
+#include "gguf.h"
+#include "gguf_file.h"
+#include "trainer.h"
+
+#define CHECKPOINT_ARCHITECTURE "judgeq-checkpoint"
+
+enum { FORMAT_VERSION = 1, N_ARRAYS = 3, PARAMETERS_SIZE = 320 };
+
+static const char KEY_VERSION[] = "judgeq.format_version", KEY_FINGERPRINT[] = "judgeq.model.fingerprint";
+static const char KEY_DATA[] = "judgeq.train.data_hash", KEY_PARAMETERS[] = "judgeq.train.parameters";
+static const char KEY_STEP[] = "judgeq.train.step", KEY_UPDATES[] = "judgeq.train.updates";
+static const char *const ARRAYS[N_ARRAYS] = {"soft_tokens.weight", "adamw.mean", "adamw.square"};
+
+/* What changes the steps to come. */
+static void write_parameters(const judgeq_trainer *trainer, char text[PARAMETERS_SIZE]) {
+    const judgeq_trainer_params *p = &trainer->params;
+    snprintf(text, PARAMETERS_SIZE,
+             "loss=%s n_soft=%d epochs=%d accumulate=%d warm_up=%d lr=%.17g clip=%.17g heldout=%.17g seed=%llu kv=%s",
+             p->loss == JUDGEQ_LOSS_MSE ? "mse" : "kl", p->n_soft, p->n_epochs, p->n_accumulate, p->n_warm_up, p->rate,
+             p->clip, p->heldout, (unsigned long long)p->seed, p->kv_type == JUDGEQ_KV_F32 ? "f32" : "f16");
+}
+
+/* ---- write ------------------------------------------------------------------------------------------------------- */
+
+static void set_keys(struct gguf_context *gguf, const judgeq_trainer *trainer) {
+    char parameters[PARAMETERS_SIZE];
+    write_parameters(trainer, parameters);
+    gguf_set_val_str(gguf, "general.architecture", CHECKPOINT_ARCHITECTURE);
+    gguf_set_val_u32(gguf, KEY_VERSION, FORMAT_VERSION);
+    gguf_set_val_str(gguf, KEY_FINGERPRINT, trainer->model->info.fingerprint);
+    gguf_set_val_str(gguf, KEY_DATA, trainer->set->info.hash);
+    gguf_set_val_str(gguf, KEY_PARAMETERS, parameters);
+    gguf_set_val_u64(gguf, KEY_STEP, (uint64_t)trainer->step);
+    gguf_set_val_u64(gguf, KEY_UPDATES, (uint64_t)trainer->optimiser.step);
+}
+
+static bool add_arrays(struct gguf_context *gguf, const judgeq_trainer *trainer) {
+    struct ggml_context *context =
+        ggml_init((struct ggml_init_params){.mem_size = N_ARRAYS * ggml_tensor_overhead(), .no_alloc = true});
+    if (!context) return false;
+    for (int i = 0; i < N_ARRAYS; i++) {
+        struct ggml_tensor *tensor =
+            ggml_new_tensor_2d(context, GGML_TYPE_F32, trainer->model->info.n_embd, trainer->params.n_soft);
+        ggml_set_name(tensor, ARRAYS[i]);
+        gguf_add_tensor(gguf, tensor); /* copies the description */
+    }
+    ggml_free(context);
+    return true;
+}
+
+/* The whole file, for the caller to free; NULL: no memory. */
+static unsigned char *make_file(const judgeq_trainer *trainer, size_t *size) {
+    const float *arrays[N_ARRAYS] = {trainer->soft, trainer->optimiser.m, trainer->optimiser.v};
+    struct gguf_context *gguf = gguf_init_empty();
+    unsigned char *file = NULL;
+    set_keys(gguf, trainer);
+    if (add_arrays(gguf, trainer)) {
+        const size_t header = gguf_get_meta_size(gguf), data = trainer->n_value * sizeof *trainer->soft;
+        *size = header + gguf_get_tensor_offset(gguf, N_ARRAYS - 1) + GGML_PAD(data, GGUF_DEFAULT_ALIGNMENT);
+        file = calloc(1, *size);
+        if (file) {
+            gguf_get_meta_data(gguf, file);
+            for (int i = 0; i < N_ARRAYS; i++) {
+                memcpy(file + header + gguf_get_tensor_offset(gguf, i), arrays[i], data);
+            }
+        }
+    }
+    gguf_free(gguf);
+    return file;
+}
+
+judgeq_status judgeq_trainer_save(const judgeq_trainer *trainer, const char *path, judgeq_error *error) {
+    size_t size = 0;
+    unsigned char *file = make_file(trainer, &size);
+    if (!file) return error_memory(error, "a checkpoint");
+    const judgeq_status status = file_write_atomic(path, file, size, error);
+    free(file);
+    return status;
+}
+
+/* ---- read -------------------------------------------------------------------------------------------------------- */
+
+static judgeq_status check_kind(const gguf_file *file, judgeq_error *error) {
+    const char *architecture = "";
+    uint32_t version = 0;
+    judgeq_status status = gguf_read_string(file, "general.architecture", GGUF_REQUIRED, &architecture, error);
+    if (status == JUDGEQ_OK && strcmp(architecture, CHECKPOINT_ARCHITECTURE) != 0) {
+        status = error_set(error, JUDGEQ_ERROR_FORMAT, "%s: is not a checkpoint of judgeq train", file->path);
+    }
+    if (status == JUDGEQ_OK) status = gguf_read_u32(file, KEY_VERSION, GGUF_REQUIRED, &version, error);
+    if (status == JUDGEQ_OK && version != FORMAT_VERSION) {
+        status = error_set(error, JUDGEQ_ERROR_FORMAT, "%s: format version %u; this judgeq reads %d", file->path,
+                           version, FORMAT_VERSION);
+    }
+    return status;
+}
+
+static judgeq_status check_run(const gguf_file *file, const judgeq_trainer *trainer, judgeq_error *error) {
+    char parameters[PARAMETERS_SIZE];
+    write_parameters(trainer, parameters);
+    const struct {
+        const char *key, *what, *expected;
+    } texts[] = {{KEY_FINGERPRINT, "model", trainer->model->info.fingerprint},
+                 {KEY_DATA, "training set", trainer->set->info.hash},
+                 {KEY_PARAMETERS, "parameters", parameters}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        const char *found = "";
+        const judgeq_status status = gguf_read_string(file, texts[i].key, GGUF_REQUIRED, &found, error);
+        if (status != JUDGEQ_OK) return status;
+        if (strcmp(found, texts[i].expected) == 0) continue;
+        return error_set(error, JUDGEQ_ERROR_MISMATCH, "%s: belongs to a run with another %s (%.160s, not %.160s)",
+                         file->path, texts[i].what, found, texts[i].expected);
+    }
+    return JUDGEQ_OK;
+}
+
+static judgeq_status find_arrays(const gguf_file *file, const judgeq_trainer *trainer, const float *arrays[N_ARRAYS],
+                                 judgeq_error *error) {
+    for (int i = 0; i < N_ARRAYS; i++) {
+        const struct ggml_tensor *tensor = gguf_file_tensor(file, ARRAYS[i]);
+        const float *data = tensor ? gguf_file_data(file, tensor) : NULL;
+        if (!tensor || tensor->type != GGML_TYPE_F32 || tensor->ne[0] != trainer->model->info.n_embd ||
+            tensor->ne[1] != trainer->params.n_soft || ggml_nelements(tensor) != (int64_t)trainer->n_value ||
+            (uintptr_t)data % sizeof *data != 0) {
+            return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tensor %s is missing or not [%d, %d] of f32", file->path,
+                             ARRAYS[i], trainer->params.n_soft, trainer->model->info.n_embd);
+        }
+        for (size_t k = 0; k < trainer->n_value; k++) {
+            if (isfinite(data[k])) continue;
+            return error_set(error, JUDGEQ_ERROR_NUMERIC, "%s: tensor %s holds NaN or infinity", file->path, ARRAYS[i]);
+        }
+        arrays[i] = data;
+    }
+    return JUDGEQ_OK;
+}
+
+static judgeq_status restore_from(const gguf_file *file, judgeq_trainer *trainer, judgeq_error *error) {
+    const float *arrays[N_ARRAYS];
+    float *const own[N_ARRAYS] = {trainer->soft, trainer->optimiser.m, trainer->optimiser.v};
+    int64_t step = 0, updates = 0;
+    judgeq_status status = check_kind(file, error);
+    if (status == JUDGEQ_OK) status = check_run(file, trainer, error);
+    if (status == JUDGEQ_OK) status = find_arrays(file, trainer, arrays, error);
+    if (status == JUDGEQ_OK) status = gguf_read_i64(file, KEY_STEP, GGUF_REQUIRED, &step, error);
+    if (status == JUDGEQ_OK) status = gguf_read_i64(file, KEY_UPDATES, GGUF_REQUIRED, &updates, error);
+    if (status == JUDGEQ_OK && (step > trainer->n_steps || updates > step)) {
+        status = error_set(error, JUDGEQ_ERROR_FORMAT, "%s: %lld steps and %lld updates of %lld steps", file->path,
+                           (long long)step, (long long)updates, (long long)trainer->n_steps);
+    }
+    if (status != JUDGEQ_OK) return status;
+    for (int i = 0; i < N_ARRAYS; i++) memcpy(own[i], arrays[i], trainer->n_value * sizeof *own[i]);
+    trainer->step = step;
+    trainer->optimiser.step = updates;
+    trainer->measures = (judgeq_measures){0};
+    return JUDGEQ_OK;
+}
+
+judgeq_status judgeq_trainer_restore(judgeq_trainer *trainer, const char *path, judgeq_error *error) {
+    gguf_file file;
+    judgeq_status status = gguf_open_checked(path, &file, error);
+    if (status != JUDGEQ_OK) return status;
+    status = restore_from(&file, trainer, error);
+    gguf_file_close(&file);
+    return status;
+}

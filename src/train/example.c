@@ -1,0 +1,110 @@
+#include "example.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "state.h"
+
+/* The session's hook: the window is the response, its map's first columns are the prompt. */
+static void take_target(void *data, int32_t layer, const score_map *map) {
+    example *e = data;
+    const float scale = 1.0f / (float)map->n_probe;
+    for (int32_t h = 0; h < e->n_head; h++) {
+        float *target = e->target + ((size_t)layer * (size_t)e->n_head + (size_t)h) * (size_t)e->n_prompt;
+        const float *sum = map->value + (size_t)h * (size_t)map->n_row;
+        for (int32_t i = 0; i < e->n_prompt; i++) target[i] = scale * sum[i];
+    }
+}
+
+static judgeq_status new_session(const judgeq_model *model, const judgeq_session_params *params, size_t n_rows,
+                                 size_t n_response, judgeq_session **out, judgeq_error *error) {
+    char text[64];
+    judgeq_policy *policy = NULL;
+    snprintf(text, sizeof text, "probe=window:%zu,reduce=mean", n_response);
+    judgeq_status status = judgeq_policy_parse(text, &policy, error);
+    if (status != JUDGEQ_OK) return status;
+    judgeq_session_params own = *params;
+    own.policy = policy;
+    own.judge = NULL;
+    own.budget = (int32_t)n_rows; /* nothing is evicted */
+    own.budget_fraction = 0;
+    own.defer = false;
+    status = judgeq_session_new(model, &own, out, error);
+    judgeq_policy_free(policy);
+    return status;
+}
+
+/* The prompt's rows of every layer, in buffers that fit them. */
+static judgeq_status take_layers(judgeq_session *session, int32_t n_soft, example *e, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (int32_t l = 0; status == JUDGEQ_OK && l < e->n_layer; l++) {
+        cache_layer_truncate(&session->layer[l], e->n_prompt);
+        status = cache_layer_gather(&session->layer[l], NULL, n_soft, &e->meter, &e->layer[l], error);
+        cache_layer_free(&session->layer[l]);
+    }
+    return status;
+}
+
+static judgeq_status read_rows(const judgeq_model *model, const judgeq_session_params *params, const int32_t *tokens,
+                               size_t n_response, int32_t n_soft, example *e, judgeq_error *error) {
+    judgeq_session *session = NULL;
+    const size_t n_rows = (size_t)e->n_prompt + n_response;
+    judgeq_status status = new_session(model, params, n_rows, n_response, &session, error);
+    if (status != JUDGEQ_OK) return status;
+    session->score_hook = take_target;
+    session->score_hook_data = e;
+    status = judgeq_session_prefill(session, tokens, n_rows, error);
+    if (status == JUDGEQ_OK) status = take_layers(session, n_soft, e, error);
+    judgeq_session_free(session);
+    return status;
+}
+
+static judgeq_status check_lengths(size_t n_prompt, size_t n_response, judgeq_error *error) {
+    if (n_prompt == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "an example's prompt is empty");
+    if (n_response == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "an example's response is empty");
+    if (n_prompt <= INT32_MAX && n_response <= INT32_MAX && n_prompt + n_response <= INT32_MAX) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_LIMIT, "an example of %zu + %zu tokens is too long", n_prompt, n_response);
+}
+
+judgeq_status example_read(const judgeq_model *model, const judgeq_session_params *params, const int32_t *prompt,
+                           size_t n_prompt, const int32_t *response, size_t n_response, int32_t n_soft, example **out,
+                           judgeq_error *error) {
+    *out = NULL;
+    judgeq_status status = check_lengths(n_prompt, n_response, error);
+    if (status != JUDGEQ_OK) return status;
+    const judgeq_model_info *info = judgeq_model_get_info(model);
+    const size_t n_read = n_response > 1 ? n_response - 1 : 1;
+    example *e = calloc(1, sizeof *e);
+    int32_t *tokens = malloc((n_prompt + n_read) * sizeof *tokens);
+    if (e) {
+        e->n_layer = info->n_layer;
+        e->n_head = info->n_head;
+        e->n_prompt = (int32_t)n_prompt;
+        e->layer = calloc((size_t)info->n_layer, sizeof *e->layer);
+        e->target = calloc((size_t)info->n_layer * (size_t)info->n_head, n_prompt * sizeof *e->target);
+    }
+    if (!e || !tokens || !e->layer || !e->target) {
+        status = error_memory(error, "an example");
+    } else {
+        memcpy(tokens, prompt, n_prompt * sizeof *tokens);
+        memcpy(tokens + n_prompt, response, n_read * sizeof *tokens);
+        status = read_rows(model, params, tokens, n_read, n_soft, e, error);
+    }
+    free(tokens);
+    if (status == JUDGEQ_OK) {
+        *out = e;
+    } else {
+        example_free(e);
+    }
+    return status;
+}
+
+void example_free(example *e) {
+    if (!e) return;
+    for (int32_t l = 0; e->layer && l < e->n_layer; l++) cache_layer_free(&e->layer[l]);
+    free(e->layer);
+    free(e->target);
+    free(e);
+}

@@ -1,0 +1,24 @@
+/* example: what one prompt and its response teach. One pass of the frozen model over both gives the constants (the
+ * prompt's keys and values) and the targets (what the response's rows attend to). */
+#ifndef JUDGEQ_SRC_TRAIN_EXAMPLE_H
+#define JUDGEQ_SRC_TRAIN_EXAMPLE_H
+
+#include "cache.h"
+#include "judgeq.h"
+
+typedef struct example {
+    int32_t n_layer, n_head, n_prompt;
+    cache_layer *layer; /* [n_layer]: the prompt's rows, and room for the soft tokens' */
+    float *target;      /* [n_layer, n_head, n_prompt]: mean attention of the response's rows, not renormalised */
+    cache_meter meter;  /* bytes of `layer` */
+} example;
+
+/* Reads prompt and response. The response's rows are those of every token but the last, which the model never reads
+ * when it answers; a response of one token has that one row. params: kv_type, n_threads, chunk, n_ctx and progress
+ * count. n_soft: rows to leave room for. */
+judgeq_status example_read(const judgeq_model *model, const judgeq_session_params *params, const int32_t *prompt,
+                           size_t n_prompt, const int32_t *response, size_t n_response, int32_t n_soft, example **out,
+                           judgeq_error *error);
+void example_free(example *e);
+
+#endif

@@ -1,0 +1,182 @@
+#include "gradient.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "back_product.h"
+#include "error.h"
+#include "score.h"
+
+judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_soft, int32_t n_threads,
+                            judgeq_error *error) {
+    const judgeq_model_info *info = &model->info;
+    *g = (gradient){.model = model, .n_soft = n_soft};
+    judgeq_status status = graph_engine_init(&g->engine, model, n_threads, error);
+    if (status == JUDGEQ_OK) status = graph_engine_init(&g->back, model, n_threads, error);
+    if (status == JUDGEQ_OK) status = graph_engine_differentiate(&g->back, error);
+    if (status == JUDGEQ_OK) {
+        g->x = calloc((size_t)info->n_layer * (size_t)n_soft, (size_t)info->n_embd * sizeof *g->x);
+        g->position = calloc((size_t)n_soft, sizeof *g->position);
+        if (!g->x || !g->position) status = error_memory(error, "the rows of the soft tokens");
+    }
+    if (status != JUDGEQ_OK) gradient_free(g);
+    return status;
+}
+
+void gradient_free(gradient *g) {
+    if (g->engine.backend) graph_engine_free(&g->engine);
+    if (g->back.backend) graph_engine_free(&g->back);
+    free(g->x);
+    free(g->position);
+    *g = (gradient){0};
+}
+
+static size_t rows_size(const gradient *g) {
+    return (size_t)g->n_soft * (size_t)g->model->info.n_embd;
+}
+
+/* What the threads' chooser counts: one unit per layer. */
+static judgeq_status compute(gradient *g, graph_engine *engine, judgeq_error *error) {
+    return graph_compute(engine, g->n_soft, 1, error);
+}
+
+static void set_positions(gradient *g, struct ggml_tensor *position, int32_t first) {
+    for (int32_t i = 0; i < g->n_soft; i++) g->position[i] = first + i;
+    ggml_backend_tensor_set(position, g->position, 0, ggml_nbytes(position));
+}
+
+/* ---- forward ----------------------------------------------------------------------------------------------------- */
+
+/* map [n_head, n_prompt] = the mean over rows of attention [n_head, n_soft, n_prompt + n_soft] */
+static judgeq_status take_map(const gradient *g, const struct ggml_tensor *attention, int32_t n_prompt, float *map,
+                              judgeq_error *error) {
+    const judgeq_model_info *info = &g->model->info;
+    score_map sums;
+    float *rows = malloc(ggml_nbytes(attention));
+    if (!rows) return error_memory(error, "the soft tokens' attention");
+    judgeq_status status = score_map_init(&sums, info->n_head, info->n_head_kv, n_prompt, POLICY_MEAN, error);
+    if (status == JUDGEQ_OK) {
+        const int64_t n_key = attention->ne[0];
+        ggml_backend_tensor_get(attention, rows, 0, ggml_nbytes(attention));
+        score_map_add(&sums, rows, g->n_soft, n_key, n_key * g->n_soft, 0, n_prompt);
+        const float scale = 1.0f / (float)g->n_soft;
+        for (int64_t i = 0; i < (int64_t)info->n_head * n_prompt; i++) map[i] = scale * sums.value[i];
+        score_map_free(&sums);
+    }
+    free(rows);
+    return status;
+}
+
+/* Layer `index` over its rows x; leaves the next layer's behind them. */
+static judgeq_status forward_layer(gradient *g, int32_t index, const cache_layer *layer, int32_t n_prompt, float *map,
+                                   judgeq_error *error) {
+    const bool last = index == g->model->info.n_layer - 1;
+    graph *nodes = graph_begin(&g->engine);
+    struct ggml_tensor *x = graph_input(nodes, GGML_TYPE_F32, g->model->info.n_embd, g->n_soft);
+    struct ggml_tensor *position = graph_input(nodes, GGML_TYPE_I32, g->n_soft, 1);
+    const graph_want want = {.output = !last, .attention = true};
+    const graph_block block = graph_add_block(nodes, g->model, &g->model->layer[index], layer, x, position, want);
+    judgeq_status status = graph_allocate(&g->engine, block.output, error);
+    if (status != JUDGEQ_OK) return status;
+    float *rows = g->x + (size_t)index * rows_size(g);
+    ggml_backend_tensor_set(x, rows, 0, ggml_nbytes(x));
+    set_positions(g, position, n_prompt);
+    status = compute(g, &g->engine, error);
+    if (status != JUDGEQ_OK) return status;
+    if (!last) ggml_backend_tensor_get(block.output, rows + rows_size(g), 0, ggml_nbytes(block.output));
+    return take_map(g, block.attention, n_prompt, map, error);
+}
+
+judgeq_status gradient_forward(gradient *g, const cache_layer *layer, int32_t n_prompt, const float *soft, float *map,
+                               judgeq_error *error) {
+    const judgeq_model_info *info = &g->model->info;
+    judgeq_status status = JUDGEQ_OK;
+    memcpy(g->x, soft, rows_size(g) * sizeof *soft);
+    for (int32_t l = 0; status == JUDGEQ_OK && l < info->n_layer; l++) {
+        status =
+            forward_layer(g, l, &layer[l], n_prompt, map + (size_t)l * (size_t)info->n_head * (size_t)n_prompt, error);
+    }
+    return status;
+}
+
+/* ---- backward ---------------------------------------------------------------------------------------------------- */
+
+/* One layer's graph: its inputs, and the gradient that it computes. */
+typedef struct layer_graph {
+    struct ggml_tensor *x, *position, *mask;
+    struct ggml_tensor *slope; /* [n_head, 1, n_prompt]: of every soft token's attention */
+    struct ggml_tensor *flow;  /* [n_soft, n_embd]: of the rows that leave the layer; NULL in the last layer */
+    struct ggml_tensor *seed;  /* the derivative of the differentiated number by itself */
+    struct ggml_tensor *gradient;
+} layer_graph;
+
+/* sum(slope * attention to the prompt) + sum(flow * output) */
+static struct ggml_tensor *add_number(graph *nodes, const layer_graph *in, graph_block block) {
+    struct ggml_context *context = nodes->context;
+    struct ggml_tensor *a = block.attention;
+    struct ggml_tensor *prompt = ggml_view_3d(context, a, in->slope->ne[0], a->ne[1], a->ne[2], a->nb[1], a->nb[2], 0);
+    struct ggml_tensor *number = ggml_sum(context, ggml_mul(context, prompt, in->slope));
+    if (!in->flow) return number;
+    return ggml_add(context, number, ggml_sum(context, ggml_mul(context, block.output, in->flow)));
+}
+
+static layer_graph build_layer(gradient *g, int32_t index, const cache_layer *layer, int32_t n_prompt) {
+    const judgeq_model_info *info = &g->model->info;
+    const bool last = index == info->n_layer - 1;
+    graph *nodes = graph_begin(&g->back);
+    layer_graph in = {0};
+    in.x = graph_input(nodes, GGML_TYPE_F32, info->n_embd, g->n_soft);
+    ggml_set_param(in.x);
+    in.position = graph_input(nodes, GGML_TYPE_I32, g->n_soft, 1);
+    in.mask = graph_input(nodes, GGML_TYPE_F32, n_prompt + g->n_soft, g->n_soft);
+    in.slope = ggml_new_tensor_3d(nodes->context, GGML_TYPE_F32, n_prompt, 1, info->n_head);
+    ggml_set_input(in.slope);
+    if (!last) in.flow = graph_input(nodes, GGML_TYPE_F32, info->n_embd, g->n_soft);
+    const graph_block block =
+        graph_add_differentiable_block(nodes, g->model, index, layer, n_prompt, in.x, in.position, in.mask, !last);
+    struct ggml_tensor *number = add_number(nodes, &in, block);
+    ggml_set_loss(number);
+    ggml_set_output(number);
+    ggml_build_forward_expand(nodes->nodes, number);
+    ggml_build_backward_expand(nodes->context, nodes->nodes, NULL);
+    back_product_replace(nodes->context, nodes->nodes);
+    in.seed = ggml_graph_get_grad_acc(nodes->nodes, number);
+    ggml_set_input(in.seed);
+    in.gradient = ggml_graph_get_grad(nodes->nodes, in.x);
+    ggml_set_output(in.gradient);
+    return in;
+}
+
+/* flow: the gradient of the rows that leave the layer; becomes that of the rows that enter it. */
+static judgeq_status backward_layer(gradient *g, int32_t index, const cache_layer *layer, int32_t n_prompt,
+                                    const float *slope, float *flow, judgeq_error *error) {
+    const float one = 1.0f;
+    const layer_graph in = build_layer(g, index, layer, n_prompt);
+    judgeq_status status = graph_allocate(&g->back, NULL, error);
+    if (status == JUDGEQ_OK) status = graph_fill_mask(in.mask, error);
+    if (status != JUDGEQ_OK) return status;
+    set_positions(g, in.position, n_prompt);
+    ggml_backend_tensor_set(in.x, g->x + (size_t)index * rows_size(g), 0, ggml_nbytes(in.x));
+    ggml_backend_tensor_set(in.slope, slope, 0, ggml_nbytes(in.slope));
+    if (in.flow) ggml_backend_tensor_set(in.flow, flow, 0, ggml_nbytes(in.flow));
+    ggml_backend_tensor_set(in.seed, &one, 0, sizeof one);
+    status = compute(g, &g->back, error);
+    if (status == JUDGEQ_OK) ggml_backend_tensor_get(in.gradient, flow, 0, ggml_nbytes(in.gradient));
+    return status;
+}
+
+judgeq_status gradient_backward(gradient *g, const cache_layer *layer, int32_t n_prompt, const float *slope, float *out,
+                                judgeq_error *error) {
+    const size_t n_map = (size_t)g->model->info.n_head * (size_t)n_prompt;
+    const float share = 1.0f / (float)g->n_soft; /* of one soft token's attention in the mean */
+    float *part = malloc(n_map * sizeof *part);
+    if (!part) return error_memory(error, "the slope of a layer's attention");
+    judgeq_status status = JUDGEQ_OK;
+    for (int32_t l = g->model->info.n_layer - 1; status == JUDGEQ_OK && l >= 0; l--) {
+        for (size_t i = 0; i < n_map; i++) part[i] = share * slope[(size_t)l * n_map + i];
+        status = backward_layer(g, l, &layer[l], n_prompt, part, out, error);
+    }
+    free(part);
+    return status;
+}

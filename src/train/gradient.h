@@ -1,0 +1,40 @@
+/* gradient: forward and backward pass of soft tokens through the frozen model, over keys and values that are constants.
+ *
+ * The prompt's keys and values do not depend on the soft tokens behind it, so a training step costs passes over n_soft
+ * rows only. The forward pass is the engine's own block (graph.h). It keeps the rows x_l that enter each layer; the
+ * backward pass rebuilds one layer at a time, from the last down, with ggml's autodiff: x_l is the parameter, and the
+ * number it differentiates is sum(slope_l * map_l) + sum(g_{l+1} * x_{l+1}), whose gradient is g_l. So the memory is
+ * one layer's intermediate results and [n_layer, n_soft, n_embd] floats. */
+#ifndef JUDGEQ_SRC_TRAIN_GRADIENT_H
+#define JUDGEQ_SRC_TRAIN_GRADIENT_H
+
+#include "cache.h"
+#include "graph.h"
+#include "model.h"
+
+typedef struct gradient {
+    const judgeq_model *model;
+    int32_t n_soft;
+    graph_engine engine; /* of the forward pass */
+    graph_engine back;   /* of the backward pass: graphs of another shape, in buffers of their own */
+    float *x;            /* [n_layer, n_soft, n_embd]: the rows that enter each layer, of the last forward pass */
+    int32_t *position;   /* [n_soft] */
+} gradient;
+
+/* n_threads 0: chosen (threads.h). */
+judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_soft, int32_t n_threads,
+                            judgeq_error *error);
+/* Accepts a zeroed gradient. */
+void gradient_free(gradient *g);
+
+/* soft [n_soft, n_embd] behind a prompt of n_prompt rows. layer [n_layer]: the prompt's rows in every KV head, and room
+ * for n_soft more, which are overwritten. map [n_layer, n_head, n_prompt]: the soft tokens' mean attention. */
+judgeq_status gradient_forward(gradient *g, const cache_layer *layer, int32_t n_prompt, const float *soft, float *map,
+                               judgeq_error *error);
+
+/* After gradient_forward with the same layers: slope [n_layer, n_head, n_prompt] is the derivative of a number by
+ * every value of `map`, out [n_soft, n_embd] becomes its gradient with respect to the soft tokens. */
+judgeq_status gradient_backward(gradient *g, const cache_layer *layer, int32_t n_prompt, const float *slope, float *out,
+                                judgeq_error *error);
+
+#endif

@@ -1,0 +1,23 @@
+/* measure: how well soft tokens choose: hit rate and attention mass kept, per KV head, as the evaluation reports them.
+ */
+#ifndef JUDGEQ_SRC_TRAIN_MEASURE_H
+#define JUDGEQ_SRC_TRAIN_MEASURE_H
+
+#include "judgeq.h"
+
+/* Sums over examples, to be divided at the end. */
+typedef struct measure_sums {
+    int64_t n_examples, n_counted[JUDGEQ_MEASURE_BUDGETS];
+    double loss, hit_rate[JUDGEQ_MEASURE_BUDGETS], mass_kept[JUDGEQ_MEASURE_BUDGETS];
+} measure_sums;
+
+extern const int32_t measure_budgets[JUDGEQ_MEASURE_BUDGETS];
+
+/* Adds one example: map and target [n_layer, n_head, n_row], each reduced by the mean over the query heads of a KV
+ * head. Without smoothing, and without rows that are always kept. */
+judgeq_status measure_add(measure_sums *sums, const judgeq_model_info *model, const float *map, const float *target,
+                          int64_t n_row, double loss, judgeq_error *error);
+
+judgeq_measures measure_means(const measure_sums *sums);
+
+#endif

@@ -1,0 +1,309 @@
+#include "trainer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "loss.h"
+#include "measure.h"
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+judgeq_trainer_params judgeq_trainer_default_params(void) {
+    return (judgeq_trainer_params){.loss = JUDGEQ_LOSS_KL,
+                                   .n_soft = 32,
+                                   .n_epochs = 6,
+                                   .n_accumulate = 1,
+                                   .n_warm_up = 20,
+                                   .rate = 1.5e-2,
+                                   .clip = 0,
+                                   .heldout = 0.1,
+                                   .kv_type = JUDGEQ_KV_F16,
+                                   .cache_bytes = (size_t)1 << 30};
+}
+
+static judgeq_status check_params(const judgeq_trainer_params *p, judgeq_error *error) {
+    enum { SOFT_MOST = 4096 };
+    if (p->loss != JUDGEQ_LOSS_KL && p->loss != JUDGEQ_LOSS_MSE) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "loss %d is not known (known: KL, MSE)", (int)p->loss);
+    }
+    if (p->n_soft < 1 || p->n_soft > SOFT_MOST || p->n_epochs < 1 || p->n_accumulate < 1 || p->n_warm_up < 0) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "%d soft tokens, %d epochs, %d examples per step, %d steps of warm-up: expected 1 to %d soft "
+                         "tokens, at least one epoch and example, and no negative warm-up",
+                         p->n_soft, p->n_epochs, p->n_accumulate, p->n_warm_up, SOFT_MOST);
+    }
+    if (!(p->rate > 0 && isfinite(p->rate)) || !(p->clip >= 0) || !(p->heldout >= 0 && p->heldout <= 0.5)) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "rate %g, clip %g, held-out share %g: expected a rate above 0, a clip of 0 or more, and a "
+                         "share from 0 to 0.5",
+                         p->rate, p->clip, p->heldout);
+    }
+    if (p->start_tokens && p->n_start_tokens == 0) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the text to start from has no tokens");
+    }
+    return JUDGEQ_OK;
+}
+
+static judgeq_status allocate(judgeq_trainer *trainer, judgeq_error *error) {
+    const judgeq_model_info *model = &trainer->model->info;
+    const judgeq_training_set *set = trainer->set;
+    size_t longest = 1;
+    for (size_t i = 0; i < set->info.n_examples; i++) {
+        if ((size_t)set->example[i].n_prompt > longest) longest = (size_t)set->example[i].n_prompt;
+    }
+    const size_t n_map = (size_t)model->n_layer * (size_t)model->n_head * longest;
+    trainer->n_value = (size_t)trainer->params.n_soft * (size_t)model->n_embd;
+    trainer->soft = calloc(trainer->n_value, sizeof *trainer->soft);
+    trainer->part = calloc(trainer->n_value, sizeof *trainer->part);
+    trainer->sum = calloc(trainer->n_value, sizeof *trainer->sum);
+    trainer->map = calloc(n_map, sizeof *trainer->map);
+    trainer->slope = calloc(n_map, sizeof *trainer->slope);
+    trainer->cached = calloc(set->info.n_examples + 1, sizeof(example *)); /* one more: never 0 bytes */
+    if (!trainer->soft || !trainer->part || !trainer->sum || !trainer->map || !trainer->slope || !trainer->cached) {
+        return error_memory(error, "training");
+    }
+    return adamw_init(&trainer->optimiser, trainer->n_value, error);
+}
+
+judgeq_status judgeq_trainer_new(const judgeq_model *model, const judgeq_training_set *set,
+                                 const judgeq_trainer_params *params, judgeq_trainer **out, judgeq_error *error) {
+    *out = NULL;
+    judgeq_status status = check_params(params, error);
+    if (status != JUDGEQ_OK) return status;
+    if (set->info.n_examples == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the training set is empty");
+    judgeq_trainer *trainer = calloc(1, sizeof *trainer);
+    if (!trainer) return error_memory(error, "training");
+    trainer->model = model;
+    trainer->set = set;
+    trainer->params = *params;
+    trainer->params.start = NULL;
+    trainer->params.start_tokens = NULL;
+    trainer->order_epoch = -1;
+    status = allocate(trainer, error);
+    if (status == JUDGEQ_OK)
+        status = gradient_init(&trainer->gradient, model, params->n_soft, params->n_threads, error);
+    if (status == JUDGEQ_OK) status = trainer_start_soft(trainer, params, error);
+    if (status == JUDGEQ_OK) status = trainer_split(trainer, error);
+    if (status != JUDGEQ_OK) {
+        judgeq_trainer_free(trainer);
+        return status;
+    }
+    const int64_t batch = params->n_accumulate;
+    trainer->n_steps = params->n_epochs * (((int64_t)trainer->n_train + batch - 1) / batch);
+    *out = trainer;
+    return JUDGEQ_OK;
+}
+
+void judgeq_trainer_free(judgeq_trainer *trainer) {
+    if (!trainer) return;
+    for (size_t i = 0; trainer->cached && i < trainer->set->info.n_examples; i++) example_free(trainer->cached[i]);
+    free(trainer->cached);
+    gradient_free(&trainer->gradient);
+    adamw_free(&trainer->optimiser);
+    free(trainer->soft);
+    free(trainer->part);
+    free(trainer->sum);
+    free(trainer->map);
+    free(trainer->slope);
+    free(trainer->held); /* `train` is its end */
+    free(trainer->order);
+    free(trainer);
+}
+
+int64_t judgeq_trainer_steps_done(const judgeq_trainer *trainer) {
+    return trainer->step;
+}
+
+int64_t judgeq_trainer_steps(const judgeq_trainer *trainer) {
+    return trainer->n_steps;
+}
+
+/* ---- one example ------------------------------------------------------------------------------------------------- */
+
+static bool proceed(const judgeq_trainer *trainer) {
+    const judgeq_trainer_params *p = &trainer->params;
+    return !p->progress || p->progress(p->progress_data, trainer->done, trainer->total);
+}
+
+static judgeq_status check_cancelled(const judgeq_trainer *trainer, judgeq_error *error) {
+    if (proceed(trainer)) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_CANCELLED, "cancelled after %lld of %lld steps", (long long)trainer->step,
+                     (long long)trainer->n_steps);
+}
+
+/* The session's progress: only asks whether to go on. */
+static bool prefill_progress(void *data, int64_t done, int64_t total) {
+    (void)done;
+    (void)total;
+    return proceed(data);
+}
+
+/* Example `index`, read or from memory; release_example gives it back. */
+static judgeq_status take_example(judgeq_trainer *trainer, size_t index, example **out, judgeq_error *error) {
+    *out = trainer->cached[index];
+    if (*out) return JUDGEQ_OK;
+    const set_example *at = &trainer->set->example[index];
+    const int32_t *token = trainer->set->token + at->first;
+    judgeq_session_params params = judgeq_session_default_params();
+    params.n_threads = trainer->params.n_threads;
+    params.kv_type = trainer->params.kv_type;
+    params.progress = prefill_progress;
+    params.progress_data = trainer;
+    judgeq_status status = example_read(trainer->model, &params, token, (size_t)at->n_prompt, token + at->n_prompt,
+                                        (size_t)at->n_response, trainer->params.n_soft, out, error);
+    if (status != JUDGEQ_OK) return status;
+    const size_t n_target = (size_t)(*out)->n_layer * (size_t)(*out)->n_head * (size_t)(*out)->n_prompt;
+    const size_t bytes = (*out)->meter.bytes + n_target * sizeof *(*out)->target;
+    if (trainer->cached_bytes + bytes <= trainer->params.cache_bytes) {
+        trainer->cached[index] = *out;
+        trainer->cached_bytes += bytes;
+    }
+    return JUDGEQ_OK;
+}
+
+static void release_example(const judgeq_trainer *trainer, size_t index, example *e) {
+    if (trainer->cached[index] != e) example_free(e);
+}
+
+/* The loss of the soft tokens on an example, its maps in trainer->map and their slopes in trainer->slope. */
+static judgeq_status find_loss(judgeq_trainer *trainer, const example *e, double *loss, judgeq_error *error) {
+    const int64_t n_map = (int64_t)e->n_layer * e->n_head;
+    judgeq_status status =
+        gradient_forward(&trainer->gradient, e->layer, e->n_prompt, trainer->soft, trainer->map, error);
+    if (status != JUDGEQ_OK) return status;
+    const loss_kind kind = trainer->params.loss == JUDGEQ_LOSS_MSE ? LOSS_MSE : LOSS_KL;
+    *loss = loss_of_maps(kind, trainer->map, e->target, n_map, e->n_prompt, trainer->slope);
+    if (isfinite(*loss)) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_NUMERIC, "the loss is not a finite number");
+}
+
+/* Adds the gradient of an example to trainer->sum. */
+static judgeq_status learn(judgeq_trainer *trainer, const example *e, double *loss, judgeq_error *error) {
+    judgeq_status status = find_loss(trainer, e, loss, error);
+    if (status != JUDGEQ_OK) return status;
+    status = gradient_backward(&trainer->gradient, e->layer, e->n_prompt, trainer->slope, trainer->part, error);
+    bool finite = true;
+    for (size_t i = 0; i < trainer->n_value; i++) finite = finite && isfinite(trainer->part[i]);
+    if (status == JUDGEQ_OK && !finite) status = error_set(error, JUDGEQ_ERROR_NUMERIC, "the gradient is not finite");
+    for (size_t i = 0; status == JUDGEQ_OK && i < trainer->n_value; i++) trainer->sum[i] += trainer->part[i];
+    return status;
+}
+
+/* True where a failure concerns one example only; says so to `notice`. */
+static bool skip(const judgeq_trainer *trainer, size_t index, judgeq_status status, const judgeq_error *error) {
+    if (status != JUDGEQ_ERROR_NUMERIC) return false;
+    char message[sizeof error->message + 512];
+    snprintf(message, sizeof message, "%.400s:%lld: example skipped: %s", trainer->set->path,
+             (long long)trainer->set->example[index].line, error->message);
+    if (trainer->params.notice) trainer->params.notice(trainer->params.notice_data, message);
+    return true;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
+
+/* The examples order[first ... first + n) of the step to come; sums their gradients and losses. */
+static judgeq_status learn_batch(judgeq_trainer *trainer, size_t first, size_t n, judgeq_training_step *out,
+                                 judgeq_error *error) {
+    memset(trainer->sum, 0, trainer->n_value * sizeof *trainer->sum);
+    trainer->total = (int64_t)n;
+    for (size_t i = 0; i < n; i++) {
+        const size_t index = trainer->order[first + i];
+        judgeq_error own = {0};
+        example *e = NULL;
+        double loss = NAN;
+        trainer->done = (int64_t)i;
+        judgeq_status status = check_cancelled(trainer, &own);
+        if (status == JUDGEQ_OK) status = take_example(trainer, index, &e, &own);
+        if (status == JUDGEQ_OK) status = learn(trainer, e, &loss, &own);
+        if (e) release_example(trainer, index, e);
+        if (status == JUDGEQ_OK) {
+            out->n_examples++;
+            out->loss += loss;
+        } else if (skip(trainer, index, status, &own)) {
+            out->n_skipped++;
+        } else {
+            return error_set(error, status, "%s", own.message);
+        }
+    }
+    return JUDGEQ_OK;
+}
+
+judgeq_status judgeq_trainer_step(judgeq_trainer *trainer, judgeq_training_step *out, judgeq_error *error) {
+    if (trainer->step >= trainer->n_steps) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "all %lld steps are done", (long long)trainer->n_steps);
+    }
+    const judgeq_trainer_params *p = &trainer->params;
+    const int64_t per_epoch = trainer->n_steps / p->n_epochs, epoch = trainer->step / per_epoch;
+    const size_t first = (size_t)(trainer->step % per_epoch) * (size_t)p->n_accumulate;
+    const size_t left = trainer->n_train - first;
+    judgeq_training_step step = {.epoch = (int32_t)epoch + 1, .n_steps = trainer->n_steps};
+    trainer_shuffle(trainer, epoch);
+    judgeq_status status =
+        learn_batch(trainer, first, left < (size_t)p->n_accumulate ? left : (size_t)p->n_accumulate, &step, error);
+    if (status != JUDGEQ_OK) return status;
+    step.rate = adamw_rate(p->rate, trainer->step, p->n_warm_up, trainer->n_steps);
+    if (step.n_examples > 0) {
+        step.loss /= step.n_examples;
+        for (size_t i = 0; i < trainer->n_value; i++) trainer->sum[i] /= (float)step.n_examples;
+        step.gradient = adamw_clip(trainer->sum, trainer->n_value, p->clip);
+        adamw_update(&trainer->optimiser, trainer->soft, trainer->sum, step.rate);
+    } else {
+        step.loss = step.gradient = NAN;
+    }
+    step.step = ++trainer->step;
+    *out = step;
+    return JUDGEQ_OK;
+}
+
+/* ---- measures ---------------------------------------------------------------------------------------------------- */
+
+static judgeq_status measure_example(judgeq_trainer *trainer, size_t index, measure_sums *sums, judgeq_error *error) {
+    example *e = NULL;
+    double loss = NAN;
+    judgeq_status status = check_cancelled(trainer, error);
+    if (status == JUDGEQ_OK) status = take_example(trainer, index, &e, error);
+    if (status == JUDGEQ_OK) status = find_loss(trainer, e, &loss, error);
+    if (status == JUDGEQ_OK) {
+        status = measure_add(sums, &trainer->model->info, trainer->map, e->target, e->n_prompt, loss, error);
+    }
+    if (e) release_example(trainer, index, e);
+    return status;
+}
+
+judgeq_status judgeq_trainer_measure(judgeq_trainer *trainer, judgeq_measures *out, judgeq_error *error) {
+    measure_sums sums = {0};
+    trainer->total = (int64_t)trainer->n_held;
+    for (size_t i = 0; i < trainer->n_held; i++) {
+        judgeq_error own = {0};
+        trainer->done = (int64_t)i;
+        const judgeq_status status = measure_example(trainer, trainer->held[i], &sums, &own);
+        if (status != JUDGEQ_OK && !skip(trainer, trainer->held[i], status, &own)) {
+            return error_set(error, status, "%s", own.message);
+        }
+    }
+    trainer->measures = measure_means(&sums);
+    *out = trainer->measures;
+    return JUDGEQ_OK;
+}
+
+judgeq_status judgeq_trainer_judge(const judgeq_trainer *trainer, const char *origin, judgeq_judge **out,
+                                   judgeq_error *error) {
+    const judgeq_model_info *model = &trainer->model->info;
+    const bool measured = trainer->measures.n_examples > 0;
+    const judgeq_judge_info info = {
+        .n_soft = trainer->params.n_soft,
+        .n_embd = model->n_embd,
+        .fingerprint = model->fingerprint,
+        .model_name = model->name,
+        .origin = origin,
+        .loss = trainer->params.loss == JUDGEQ_LOSS_MSE ? "mse" : "kl",
+        .data_hash = trainer->set->info.hash,
+        .steps = trainer->step,
+        .heldout_loss = measured ? (float)trainer->measures.loss : NAN,
+        .heldout_hit_rate = measured ? (float)trainer->measures.hit_rate[0] : NAN,
+    };
+    return judgeq_judge_new(trainer->soft, &info, out, error);
+}

@@ -1,0 +1,42 @@
+/* trainer: the state of a training run. trainer.c takes steps and measures, trainer_start.c sets up what depends on the
+ * seed, checkpoint.c writes the state and reads it. */
+#ifndef JUDGEQ_SRC_TRAIN_TRAINER_H
+#define JUDGEQ_SRC_TRAIN_TRAINER_H
+
+#include "adamw.h"
+#include "example.h"
+#include "gradient.h"
+#include "training_set.h"
+
+struct judgeq_trainer {
+    const judgeq_model *model;
+    const judgeq_training_set *set;
+    judgeq_trainer_params params; /* without the start's pointers, which are the caller's */
+    gradient gradient;
+    adamw optimiser;
+    size_t n_value;       /* of the soft tokens */
+    float *soft;          /* [n_soft, n_embd] */
+    float *part, *sum;    /* [n_soft, n_embd]: gradient of one example, of a step */
+    float *map, *slope;   /* [n_layer, n_head, longest prompt] */
+    size_t *train, *held; /* [n_train], [n_held]: indices of examples, ascending */
+    size_t *order;        /* [n_train]: `train` in the order of epoch order_epoch */
+    size_t n_train, n_held;
+    int64_t order_epoch;   /* -1: none yet */
+    int64_t step, n_steps; /* done, in all */
+    example **cached;      /* [n_examples]: those that are kept in memory */
+    size_t cached_bytes;
+    judgeq_measures measures; /* the last; n_examples 0: none */
+    int64_t done, total;      /* examples of the call under way, for the progress */
+};
+
+/* n numbers by a seed and a stream; splitmix64 (Steele, Lea, Flood, 2014). */
+uint64_t trainer_random(uint64_t *state);
+
+/* Fills soft. */
+judgeq_status trainer_start_soft(judgeq_trainer *trainer, const judgeq_trainer_params *params, judgeq_error *error);
+/* Parts the examples into train and held. */
+judgeq_status trainer_split(judgeq_trainer *trainer, judgeq_error *error);
+/* Puts train into the order of an epoch. */
+void trainer_shuffle(judgeq_trainer *trainer, int64_t epoch);
+
+#endif

@@ -1,0 +1,116 @@
+/* The trainer's own matrix product of the backward pass: every weight type, against the definition in F64. */
+#include "ggml-alloc.h"
+#include "ggml-backend.h"
+#include "train/back_product.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { ROWS = 7, COLUMNS = 768, N = 5, SLICES = 2 };
+
+/* Uniform in [-1, 1), rounded to the type; `values` becomes what the type holds. */
+static void fill(struct ggml_tensor *matrix, float *values) {
+    const int64_t n = ggml_nelements(matrix);
+    uint32_t state = 1;
+    for (int64_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        values[i] = (float)(state >> 8) * 0x1p-23f - 1;
+    }
+    if (matrix->type == GGML_TYPE_F32) {
+        memcpy(matrix->data, values, ggml_nbytes(matrix));
+        return;
+    }
+    ggml_quantize_chunk(matrix->type, values, matrix->data, 0, n / COLUMNS, COLUMNS, NULL);
+    ggml_get_type_traits(matrix->type)->to_float(matrix->data, values, n);
+}
+
+/* Types that need no importance matrix and no table that takes seconds to make. */
+static bool is_quick(enum ggml_type type) {
+    const enum ggml_type types[] = {GGML_TYPE_F32,  GGML_TYPE_F16,   GGML_TYPE_BF16,   GGML_TYPE_Q4_0,
+                                    GGML_TYPE_Q4_1, GGML_TYPE_Q5_0,  GGML_TYPE_Q5_1,   GGML_TYPE_Q8_0,
+                                    GGML_TYPE_Q2_K, GGML_TYPE_Q3_K,  GGML_TYPE_Q4_K,   GGML_TYPE_Q5_K,
+                                    GGML_TYPE_Q6_K, GGML_TYPE_TQ2_0, GGML_TYPE_IQ4_NL, GGML_TYPE_IQ4_XS};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (types[i] == type) return true;
+    }
+    return false;
+}
+
+/* The gradient of sum(c * matrix x) with respect to x is matrix^T c. */
+static void check_type(ggml_backend_t backend, enum ggml_type type) {
+    struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};
+    struct ggml_context *weights = ggml_init(params), *context = ggml_init(params);
+    struct ggml_tensor *matrix = ggml_new_tensor_3d(weights, type, COLUMNS, ROWS, SLICES);
+    ggml_backend_buffer_t buffer = ggml_backend_alloc_ctx_tensors(weights, backend);
+    float *values = malloc((size_t)ggml_nelements(matrix) * sizeof *values);
+    fill(matrix, values);
+
+    struct ggml_tensor *x = ggml_new_tensor_3d(context, GGML_TYPE_F32, COLUMNS, N, SLICES);
+    struct ggml_tensor *c = ggml_new_tensor_3d(context, GGML_TYPE_F32, ROWS, N, SLICES);
+    ggml_set_input(x);
+    ggml_set_param(x);
+    ggml_set_input(c);
+    struct ggml_tensor *number = ggml_sum(context, ggml_mul(context, ggml_mul_mat(context, matrix, x), c));
+    struct ggml_cgraph *nodes = ggml_new_graph_custom(context, 64, true);
+    ggml_set_loss(number);
+    ggml_build_forward_expand(nodes, number);
+    ggml_build_backward_expand(context, nodes, NULL);
+    /* the parameter's gradient would be the product itself: one node more, as in a real graph, where it is a sum */
+    struct ggml_tensor *gradient = ggml_scale(context, ggml_graph_get_grad(nodes, x), 1.0f);
+    ggml_set_output(gradient);
+    ggml_build_forward_expand(nodes, gradient);
+    back_product_replace(context, nodes);
+    for (int i = 0; i < ggml_graph_n_nodes(nodes); i++) {
+        assert_int_not_equal(ggml_graph_node(nodes, i)->op, GGML_OP_OUT_PROD);
+    }
+    struct ggml_tensor *seed = ggml_graph_get_grad_acc(nodes, number);
+    ggml_set_input(seed);
+    ggml_gallocr_t allocator = ggml_gallocr_new(ggml_backend_get_default_buffer_type(backend));
+    assert_true(ggml_gallocr_alloc_graph(allocator, nodes));
+    float slope[SLICES * N * ROWS], found[SLICES * N * COLUMNS] = {0};
+    for (int i = 0; i < SLICES * N * ROWS; i++) slope[i] = sinf((float)i);
+    const float one = 1;
+    ggml_backend_tensor_set(x, found, 0, sizeof found);
+    ggml_backend_tensor_set(c, slope, 0, sizeof slope);
+    ggml_backend_tensor_set(seed, &one, 0, sizeof one);
+    assert_int_equal(ggml_backend_graph_compute(backend, nodes), GGML_STATUS_SUCCESS);
+    ggml_backend_tensor_get(gradient, found, 0, sizeof found);
+
+    for (int i = 0; i < SLICES * N * COLUMNS; i++) {
+        const int column = i % COLUMNS, row = i / COLUMNS, slice = row / N;
+        double expected = 0;
+        for (int r = 0; r < ROWS; r++) {
+            expected += (double)values[(slice * ROWS + r) * COLUMNS + column] * (double)slope[row * ROWS + r];
+        }
+        if (!(fabs((double)found[i] - expected) <= 1e-5)) {
+            fail_msg("%s, element %d: %g, expected %g", ggml_type_name(type), i, (double)found[i], expected);
+        }
+    }
+    free(values);
+    ggml_gallocr_free(allocator);
+    ggml_backend_buffer_free(buffer);
+    ggml_free(weights);
+    ggml_free(context);
+}
+
+static void test_types(void **state) {
+    (void)state;
+    ggml_backend_t backend = ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, NULL);
+    assert_non_null(backend);
+    for (int type = 0; type < GGML_TYPE_COUNT; type++) {
+        if (is_quick((enum ggml_type)type)) check_type(backend, (enum ggml_type)type);
+    }
+    ggml_backend_free(backend);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_types)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

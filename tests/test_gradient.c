@@ -1,0 +1,359 @@
+/* The trainer's gradient is the derivative of its loss: by finite differences on every family, quirk and weight type,
+ * and against PyTorch's on the default model. */
+#include "fixture.h"
+#include "float_model.h"
+#include "golden.h"
+#include "tiny_model.h"
+#include "train/adamw.h"
+#include "train/example.h"
+#include "train/gradient.h"
+#include "train/loss.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { PROMPT = 40, RESPONSE = 7, SOFT = 5, DIRECTIONS = 4 };
+
+static char folder[256];
+
+#define CHECK(call)                                                                                                    \
+    do {                                                                                                               \
+        judgeq_error check_error = {0};                                                                                \
+        judgeq_error *error = &check_error;                                                                            \
+        if ((call) != JUDGEQ_OK) fail_msg("%s", check_error.message);                                                  \
+    } while (0)
+
+/* ---- a model, an example, soft tokens ---------------------------------------------------------------------------- */
+
+typedef struct bench {
+    judgeq_model *model;
+    const judgeq_model_info *info;
+    example *example;
+    gradient gradient;
+    int32_t n_soft;
+    size_t n_value, n_map; /* of the soft tokens, and of all maps */
+    float *map, *slope;
+} bench;
+
+static bench bench_open(const char *path, const int32_t *tokens, size_t n_prompt, size_t n_response, int32_t n_soft) {
+    bench b = {.n_soft = n_soft};
+    judgeq_session_params params = judgeq_session_default_params();
+    params.kv_type = JUDGEQ_KV_F32;
+    params.n_threads = 1;
+    CHECK(judgeq_model_load(path, &b.model, error));
+    b.info = judgeq_model_get_info(b.model);
+    CHECK(example_read(b.model, &params, tokens, n_prompt, tokens + n_prompt, n_response, n_soft, &b.example, error));
+    CHECK(gradient_init(&b.gradient, b.model, n_soft, 1, error));
+    b.n_value = (size_t)n_soft * (size_t)b.info->n_embd;
+    b.n_map = (size_t)b.info->n_layer * (size_t)b.info->n_head * n_prompt;
+    b.map = malloc(b.n_map * sizeof *b.map);
+    b.slope = malloc(b.n_map * sizeof *b.slope);
+    return b;
+}
+
+static void bench_close(bench *b) {
+    free(b->map);
+    free(b->slope);
+    gradient_free(&b->gradient);
+    example_free(b->example);
+    judgeq_model_free(b->model);
+}
+
+/* Loss of soft tokens against targets; the gradient into `out`, if it is not NULL. */
+static double loss_at(bench *b, loss_kind kind, const float *target, const float *soft, float *out) {
+    const example *e = b->example;
+    CHECK(gradient_forward(&b->gradient, e->layer, e->n_prompt, soft, b->map, error));
+    const int64_t n_map = (int64_t)b->info->n_layer * b->info->n_head;
+    const double loss = loss_of_maps(kind, b->map, target, n_map, e->n_prompt, b->slope);
+    if (out) CHECK(gradient_backward(&b->gradient, e->layer, e->n_prompt, b->slope, out, error));
+    return loss;
+}
+
+/* Uniform in [-1, 1). */
+static float draw(uint64_t *state) {
+    *state += 0x9e3779b97f4a7c15u;
+    uint64_t z = *state;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (float)((double)((z ^ (z >> 31)) >> 11) * 0x1p-52 - 1);
+}
+
+/* ---- finite differences ------------------------------------------------------------------------------------------ */
+
+/* Directional derivatives of the loss along random directions, by central differences and by the
+ * gradient. Returns the root mean square of their difference, relative to what the gradient's length lets expect of a
+ * derivative. */
+static double difference_of(bench *b, loss_kind kind, uint64_t seed, float step) {
+    float *soft = calloc(b->n_value, sizeof *soft), *moved = calloc(b->n_value, sizeof *moved);
+    float *direction = calloc(b->n_value, sizeof *direction), *out = calloc(b->n_value, sizeof *out);
+    for (size_t i = 0; i < b->n_value; i++) soft[i] = draw(&seed);
+    loss_at(b, kind, b->example->target, soft, out);
+    double difference = 0, length = 0;
+    for (size_t i = 0; i < b->n_value; i++) length += (double)out[i] * (double)out[i];
+    for (int d = 0; d < DIRECTIONS; d++) {
+        double expected = 0, loss[2];
+        for (size_t i = 0; i < b->n_value; i++) {
+            direction[i] = draw(&seed);
+            expected += (double)direction[i] * (double)out[i];
+        }
+        for (int side = 0; side < 2; side++) {
+            for (size_t i = 0; i < b->n_value; i++) moved[i] = soft[i] + (side ? step : -step) * direction[i];
+            loss[side] = loss_at(b, kind, b->example->target, moved, NULL);
+        }
+        const double found = (loss[1] - loss[0]) / (2 * (double)step);
+        difference += (found - expected) * (found - expected);
+    }
+    free(soft);
+    free(moved);
+    free(direction);
+    free(out);
+    return sqrt(difference / DIRECTIONS / (length / 3)); /* a third: the variance of a direction's elements */
+}
+
+/* The difference quotient itself is exact to about 3e-3: rounding of an F32 loss, curvature over the step. */
+static void test_finite_differences(void **state) {
+    (void)state;
+    for (size_t i = 0; i < tiny_spec_count() && !tiny_spec_is_type(i); i++) {
+        const tiny_spec spec = tiny_spec_at(i);
+        char path[512];
+        int32_t tokens[PROMPT + RESPONSE];
+        snprintf(path, sizeof path, "%s/tiny.gguf", folder);
+        assert_int_equal(tiny_model_write(&spec, path), 0);
+        tiny_prompt(i, 200, tokens, PROMPT + RESPONSE);
+        bench b = bench_open(path, tokens, PROMPT, RESPONSE, SOFT);
+        const double kl = difference_of(&b, LOSS_KL, i, 0.01f), mse = difference_of(&b, LOSS_MSE, i, 0.01f);
+        if (getenv("JUDGEQ_TEST_VERBOSE")) print_message("%-24s kl %.2g, mse %.2g\n", spec.name, kl, mse);
+        if (!(kl <= 5e-3 && mse <= 5e-3)) fail_msg("%s: kl %g, mse %g", spec.name, kl, mse);
+        bench_close(&b);
+    }
+}
+
+/* ---- weight types ------------------------------------------------------------------------------------------------ */
+
+/* |a - b| / |b| */
+static double relative(const float *a, const float *b, size_t n) {
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        size += (double)b[i] * (double)b[i];
+    }
+    return sqrt(difference / size);
+}
+
+static float *gradient_of(const char *path, loss_kind kind, const float *target, const float *soft) {
+    int32_t tokens[PROMPT + RESPONSE];
+    tiny_prompt(1, 200, tokens, PROMPT + RESPONSE);
+    bench b = bench_open(path, tokens, PROMPT, RESPONSE, SOFT);
+    float *out = malloc(b.n_value * sizeof *out);
+    loss_at(&b, kind, target, soft, out);
+    bench_close(&b);
+    return out;
+}
+
+/* A model of every weight type against its F32 copy. ggml rounds the activations in every product (to F16, BF16 or 8
+ * bits), in the tiny models' few and steep heads by enough to turn the gradient by some per cent; a type that is read
+ * wrongly turns it by far more. */
+static void test_weight_types(void **state) {
+    (void)state;
+    for (size_t i = 0; i < tiny_spec_count(); i++) {
+        const tiny_spec spec = tiny_spec_at(i);
+        if (!tiny_spec_is_type(i)) continue;
+        char path[512], floats[512];
+        snprintf(path, sizeof path, "%s/tiny.gguf", folder);
+        snprintf(floats, sizeof floats, "%s/floats.gguf", folder);
+        assert_int_equal(tiny_model_write(&spec, path), 0);
+        assert_int_equal(float_model_write(path, floats), 0);
+        const size_t n_value = (size_t)SOFT * (size_t)spec.n_embd;
+        const size_t n_map = (size_t)spec.n_layer * (size_t)spec.n_head * PROMPT;
+        float *soft = malloc(n_value * sizeof *soft), *target = malloc(n_map * sizeof *target);
+        uint64_t seed = i;
+        for (size_t k = 0; k < n_value; k++) soft[k] = draw(&seed);
+        for (size_t k = 0; k < n_map; k++) target[k] = fabsf(draw(&seed)) / PROMPT;
+        float *ours = gradient_of(path, LOSS_KL, target, soft), *exact = gradient_of(floats, LOSS_KL, target, soft);
+        const double off = relative(ours, exact, n_value);
+        if (getenv("JUDGEQ_TEST_VERBOSE")) print_message("%-24s %.2g\n", spec.name, off);
+        if (!(off <= 0.15)) fail_msg("%s: the gradient differs by %g", spec.name, off);
+        free(soft);
+        free(target);
+        free(ours);
+        free(exact);
+    }
+}
+
+/* ---- PyTorch ----------------------------------------------------------------------------------------------------- */
+
+typedef struct bounds {
+    double target, loss, gradient;
+} bounds;
+
+static void compare(const char *path, bounds allowed) {
+    int32_t *prompt = golden_tokens("ids", GOLDEN_PROMPT), *answer = golden_tokens("answer", GOLDEN_ANSWER);
+    int32_t tokens[GOLDEN_PROMPT + GOLDEN_ANSWER];
+    memcpy(tokens, prompt, GOLDEN_PROMPT * sizeof *tokens);
+    memcpy(tokens + GOLDEN_PROMPT, answer, GOLDEN_ANSWER * sizeof *tokens);
+    bench b = bench_open(path, tokens, GOLDEN_PROMPT, GOLDEN_ANSWER, GOLDEN_SOFT);
+    assert_int_equal(b.n_map, GOLDEN_LAYERS * GOLDEN_HEADS * GOLDEN_PROMPT);
+    float *soft = golden_floats("soft-kl", b.n_value), *target = golden_floats("target", b.n_map);
+    float *out = malloc(b.n_value * sizeof *out);
+    const double off = relative(b.example->target, target, b.n_map);
+    print_message("targets differ by %.2g\n", off);
+    assert_true(off <= allowed.target);
+    const struct {
+        loss_kind kind;
+        const char *loss, *gradient;
+    } losses[] = {{LOSS_KL, "loss_kl", "grad_kl"}, {LOSS_MSE, "loss_mse", "grad_mse"}};
+    for (int i = 0; i < 2; i++) {
+        float *golden = golden_floats(losses[i].gradient, b.n_value);
+        const double expected = golden_value(losses[i].loss);
+        const double loss = loss_at(&b, losses[i].kind, target, soft, out), slope = relative(out, golden, b.n_value);
+        print_message("%s %.9g, expected %.9g; gradient differs by %.2g\n", losses[i].loss, loss, expected, slope);
+        assert_true(fabs(loss - expected) <= allowed.loss * expected);
+        assert_true(slope <= allowed.gradient);
+        free(golden);
+    }
+    free(prompt);
+    free(answer);
+    free(soft);
+    free(target);
+    free(out);
+    bench_close(&b);
+}
+
+static char model_path[1024];
+
+static void need_default_model(void) {
+    if (!judgeq_default_model_path(model_path, sizeof model_path) || access(model_path, R_OK) != 0) {
+        print_message("no default model at %s\n", model_path);
+        skip();
+    }
+}
+
+static void test_golden_float_weights(void **state) {
+    (void)state;
+    need_default_model();
+    char path[512];
+    snprintf(path, sizeof path, "%s/f32.gguf", folder);
+    assert_int_equal(float_model_write(model_path, path), 0);
+    compare(path, (bounds){.target = 1e-4, .loss = 1e-4, .gradient = 1e-3});
+    assert_int_equal(unlink(path), 0);
+}
+
+/* Every product quantises its activations to 8 bits. */
+static void test_golden_file_weights(void **state) {
+    (void)state;
+    need_default_model();
+    compare(model_path, (bounds){.target = 0.1, .loss = 0.1, .gradient = 0.2});
+}
+
+/* ---- optimiser -------------------------------------------------------------------------------------------------- */
+
+enum { STEPS = 10, TAUGHT = 3, TAUGHT_SOFT = 8, TAUGHT_FIRST = 100 };
+
+/* Example e of tools/golden_train.py; a last token behind its response, which is never read. */
+static bench open_taught(const char *path, int e) {
+    int32_t tokens[64];
+    const int n_prompt = 30 + 5 * e, n_response = 6;
+    for (int i = 0; i <= n_prompt + n_response; i++) tokens[i] = (37 * i + 11 * e + 5) % 200;
+    return bench_open(path, tokens, (size_t)n_prompt, (size_t)n_response + 1, TAUGHT_SOFT);
+}
+
+/* Ten steps of tools/golden_train.py, each within rounding of PyTorch's. */
+static void test_ten_steps(void **state) {
+    (void)state;
+    tiny_spec spec;
+    char path[512];
+    snprintf(path, sizeof path, "%s/rope-base.gguf", folder);
+    assert_true(tiny_spec_find("rope-base", &spec));
+    assert_int_equal(tiny_model_write(&spec, path), 0);
+    bench taught[TAUGHT];
+    for (int e = 0; e < TAUGHT; e++) taught[e] = open_taught(path, e);
+    const size_t n = taught[0].n_value;
+    float *golden = golden_floats("train_soft", STEPS * n), *losses = golden_floats("train_loss", STEPS);
+    float *soft = malloc(n * sizeof *soft), *out = malloc(n * sizeof *out);
+    assert_non_null(golden);
+    assert_non_null(losses);
+    const float *embedding = taught[0].model->token_embedding->data; /* F32 */
+    memcpy(soft, embedding + (size_t)TAUGHT_FIRST * (size_t)spec.n_embd, n * sizeof *soft);
+    adamw optimiser;
+    CHECK(adamw_init(&optimiser, n, error));
+    for (int step = 0; step < STEPS; step++) {
+        bench *b = &taught[step % TAUGHT];
+        const double loss = loss_at(b, LOSS_KL, b->example->target, soft, out);
+        adamw_update(&optimiser, soft, out, adamw_rate(5e-3, step, 20, STEPS));
+        const double off = fixture_max_difference(soft, golden + (size_t)step * n, n);
+        print_message("step %d: loss %.7f, expected %.7f; soft tokens differ by %.2g at most\n", step, loss,
+                      (double)losses[step], off);
+        assert_true(fabs(loss - (double)losses[step]) <= 1e-5 * (double)losses[step]);
+        assert_true(off <= 1e-6);
+    }
+    adamw_free(&optimiser);
+    for (int e = 0; e < TAUGHT; e++) bench_close(&taught[e]);
+    free(golden);
+    free(losses);
+    free(soft);
+    free(out);
+}
+
+static void test_clip(void **state) {
+    (void)state;
+    float g[] = {3, 4};
+    assert_float_equal(adamw_clip(g, 2, 10), 5, 1e-12);
+    assert_float_equal(g[0], 3, 0);
+    assert_float_equal(adamw_clip(g, 2, 0), 5, 1e-12);
+    assert_float_equal(adamw_clip(g, 2, 1), 5, 1e-12);
+    assert_float_equal(g[0], 0.6, 1e-6);
+    assert_float_equal(g[1], 0.8, 1e-6);
+}
+
+/* ---- losses ------------------------------------------------------------------------------------------------------ */
+
+/* By hand: a = (1/4, 3/4), t = (1/2, 1/2) after renormalising; unnormalised a = (0.1, 0.3), t = (0.2, 0.2). */
+static void test_losses(void **state) {
+    (void)state;
+    const float a[] = {0.1f, 0.3f}, t[] = {0.2f, 0.2f};
+    float slope[2];
+    assert_float_equal(loss_of_maps(LOSS_KL, a, t, 1, 2, slope), 0.5 * log(2) + 0.5 * log(2.0 / 3), 1e-6);
+    assert_float_equal(slope[0], -1 / 0.4 * (2 - 1), 1e-4);
+    assert_float_equal(slope[1], -1 / 0.4 * (2.0 / 3 - 1), 1e-4);
+    assert_float_equal(loss_of_maps(LOSS_MSE, a, t, 1, 2, slope), 0.02, 1e-7);
+    assert_float_equal(slope[0], -0.2, 1e-6);
+    assert_float_equal(slope[1], 0.2, 1e-6);
+    /* the mean over maps: the same twice is the same loss, and half the slope */
+    assert_float_equal(loss_of_maps(LOSS_MSE, (float[]){0.1f, 0.3f, 0.1f, 0.3f}, (float[]){0.2f, 0.2f, 0.2f, 0.2f}, 2,
+                                    2, (float[4]){0}),
+                       0.02, 1e-7);
+    /* no attention at all */
+    assert_true(isfinite(loss_of_maps(LOSS_KL, (float[]){0, 0}, t, 1, 2, slope)));
+    assert_true(isfinite(slope[0]) && isfinite(slope[1]));
+    assert_float_equal(loss_of_maps(LOSS_KL, t, t, 1, 2, NULL), 0, 1e-12);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    return fixture_folder_new(folder, sizeof folder);
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    return fixture_folder_remove(folder);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_finite_differences),
+        cmocka_unit_test(test_weight_types),
+        cmocka_unit_test(test_ten_steps),
+        cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_golden_float_weights),
+        cmocka_unit_test(test_golden_file_weights),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

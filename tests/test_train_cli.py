@@ -1,0 +1,178 @@
+"""judgeq train as its users meet it, on tiny models: runs, interruptions, wrong usage.
+test_train_cli.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
+
+
+def tokens(seed, n):
+    return [(37 * i * i + 11 * seed + 5) % 200 for i in range(n)]
+
+
+class Train(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.model = cls.path("model.gguf")
+        subprocess.run([MAKE_FIXTURE, "model", "llama", cls.model], check=True)
+        described = subprocess.run([JUDGEQ, "inspect", "--json", cls.model], check=True, capture_output=True)
+        cls.fingerprint = json.loads(described.stdout)["fingerprint"]
+        cls.data = cls.path("set.jsonl")
+        with open(cls.data, "w") as file:
+            print(json.dumps({"judgeq_data": 1, "model_fingerprint": cls.fingerprint}), file=file)
+            for i in range(20):
+                print(json.dumps({"prompt": tokens(i, 90 + i), "response": tokens(i + 50, 8)}), file=file)
+
+    @classmethod
+    def path(cls, name):
+        return os.path.join(cls.folder, name)
+
+    def arguments(self, output, *more):
+        return [JUDGEQ, "train", "-m", self.model, "--data", self.data, "-o", output, "-t", "1", "--n-soft", "4",
+                "--epochs", "3", "--accumulate", "2", "--seed", "3", *more]
+
+    def run_train(self, output, *more):
+        return subprocess.run(self.arguments(output, *more), capture_output=True, timeout=120)
+
+    def succeed(self, output, *more):
+        done = self.run_train(output, *more)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        return done.stderr.decode()
+
+    def refuse(self, status, words, *arguments):
+        done = subprocess.run([JUDGEQ, "train", *arguments], capture_output=True, timeout=60)
+        said = done.stderr.decode()
+        self.assertEqual(done.returncode, status, said)
+        self.assertIn(words, said)
+        self.assertEqual(said.count("\n"), 1, said)
+
+    @staticmethod
+    def read(path):
+        with open(path, "rb") as file:
+            return file.read()
+
+    def test_whole_run(self):
+        output = self.path("whole.gguf")
+        said = self.succeed(output)
+        self.assertIn("held out: loss", said)
+        self.assertFalse(os.path.exists(output + ".checkpoint"))
+        lines = [json.loads(line) for line in self.read(output + ".log.jsonl").splitlines()]
+        steps = [line for line in lines if "loss" in line]
+        measured = [line for line in lines if "heldout" in line]
+        self.assertEqual([line["step"] for line in steps], list(range(1, 28)))  # 18 examples, 2 a step, 3 epochs
+        self.assertEqual([line["step"] for line in measured], [0, 9, 18, 27])
+        self.assertEqual(measured[0]["heldout"]["examples"], 2)
+        self.assertLess(measured[-1]["heldout"]["loss"], measured[0]["heldout"]["loss"])
+        self.assertIsNone(measured[0]["heldout"]["hit_rate"]["128"])
+        self.assertEqual(steps[-1]["epoch"], 3)
+        described = subprocess.run([JUDGEQ, "inspect", "--json", output], check=True, capture_output=True)
+        judge = json.loads(described.stdout)
+        self.assertEqual(judge["n_soft"], 4)
+        self.assertEqual(judge["steps"], 27)
+        ran = subprocess.run([JUDGEQ, "run", "-m", self.model, "-t", "1", "--judge", output, "--budget", "16", "-n", "4",
+                              "-p", "the ring in the rain " * 20], capture_output=True, timeout=60)
+        self.assertEqual(ran.returncode, 0, ran.stderr.decode())
+
+    def interrupt_until_done(self, output, number):
+        """Starts the run again and again, each time a little longer, until it ends by itself. Returns how often it was
+        interrupted."""
+        for attempt in range(200):
+            resume = ["--resume"] if os.path.exists(output + ".checkpoint") else []
+            process = subprocess.Popen(self.arguments(output, "--checkpoint-every", "0", *resume),
+                                       stderr=subprocess.PIPE)
+            try:
+                process.wait(0.01 + 0.005 * attempt)
+            except subprocess.TimeoutExpired:
+                process.send_signal(number)
+            said = process.communicate(timeout=60)[1].decode()
+            if process.returncode == 0:
+                return attempt
+            if process.returncode == 1:
+                self.assertRegex(said, "interrupted after step [0-9]+ of 27; --resume continues")
+            else:
+                self.assertEqual(process.returncode, -number, said)
+        self.fail("never done")
+
+    def test_interrupted_runs_end_the_same(self):
+        whole = self.path("reference.gguf")
+        self.succeed(whole)
+        for name, number in ("int", signal.SIGINT), ("kill", signal.SIGKILL):
+            with self.subTest(name):
+                output = self.path(name + ".gguf")
+                self.assertGreater(self.interrupt_until_done(output, number), 0)
+                self.assertEqual(self.read(output), self.read(whole))
+                self.assertEqual(self.read(output + ".log.jsonl"), self.read(whole + ".log.jsonl"))
+
+    def test_an_old_checkpoint_is_not_overwritten(self):
+        output = self.path("old.gguf")
+        with open(output + ".checkpoint", "w") as file:
+            file.write("x")
+        done = self.run_train(output)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"--resume continues it", done.stderr)
+        done = self.run_train(output, "--resume")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(self.read(output + ".checkpoint"), b"x")
+        done = self.run_train(self.path("new.gguf"), "--resume")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"no run to resume", done.stderr)
+
+    def test_starts(self):
+        first = self.path("first.gguf")
+        self.succeed(first, "--init", "text:the rain", "--quiet")
+        self.assertEqual(self.succeed(self.path("second.gguf"), "--init", "judge:" + first, "--loss", "mse", "--quiet"), "")
+        done = self.run_train(self.path("third.gguf"), "--init", "judge:" + first, "--n-soft", "5")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"has 4 soft tokens", done.stderr)
+
+    def test_broken_lines_are_counted(self):
+        data = self.path("broken.jsonl")
+        with open(data, "wb") as file:
+            file.write(self.read(self.data) + b"{\n")
+        done = subprocess.run([JUDGEQ, "train", "-m", self.model, "--data", data, "-o", self.path("b.gguf"), "-t", "1",
+                               "--n-soft", "2", "--epochs", "1"], capture_output=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        self.assertIn("1 of 21 lines hold no example", done.stderr.decode())
+        self.assertIn("broken.jsonl:22", done.stderr.decode())
+
+    def test_a_full_disk_is_reported(self):
+        done = self.run_train(self.path("full.gguf"), "--log", "/dev/full")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"/dev/full", done.stderr)
+
+    def test_wrong_usage(self):
+        good = ["-m", self.model, "--data", self.data, "-o", self.path("never.gguf")]
+        self.refuse(2, "--data SET.jsonl is missing", "-o", "x")
+        self.refuse(2, "-o JUDGE.gguf is missing", "--data", "x")
+        self.refuse(2, "unknown option", *good, "--nonsense")
+        self.refuse(2, "a value is missing", "--data")
+        self.refuse(2, "what is \"more\"", *good, "more")
+        for option, value in (("--loss", "l1"), ("--n-soft", "0"), ("--init", "magic"), ("--init", "text:"),
+                              ("--epochs", "-1"), ("--lr", "0"), ("--lr", "fast"), ("--lr", ""), ("--warm-up", "x"),
+                              ("--accumulate", "0"), ("--clip", "-1"), ("--heldout", "0.7"), ("--seed", "x"),
+                              ("--seed", "99999999999999999999"), ("--kv-type", "q8"), ("--cache", "1.5"), ("-t", "x"),
+                              ("--measure-every", "x"), ("--checkpoint-every", "x")):
+            with self.subTest(option + value):
+                self.refuse(2, option + ' "' + value + '": expected', *good, option, value)
+        self.refuse(1, "/no/such", *good[:2], "--data", "/no/such", *good[4:])
+        self.refuse(1, "/no/such", "-m", "/no/such", *good[2:])
+        self.assertFalse(os.path.exists(self.path("never.gguf")))
+
+    def test_help_names_every_option(self):
+        done = subprocess.run([JUDGEQ, "train", "--help"], check=True, capture_output=True)
+        for option in ("model data output log resume checkpoint-every n-soft init seed loss epochs lr warm-up accumulate "
+                       "clip heldout measure-every threads kv-type cache quiet help").split():
+            self.assertIn("--" + option, done.stdout.decode())
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
