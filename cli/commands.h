@@ -7,6 +7,7 @@ int cmd_run(int argc, char **argv);
 int cmd_judge(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_policies(int argc, char **argv);
+int cmd_data(int argc, char **argv);
 int cmd_train(int argc, char **argv);
 
 #endif

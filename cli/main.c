@@ -18,6 +18,7 @@ static const char HELP[] = "Usage: judgeq COMMAND [OPTIONS]\n"
                            "  run       read a prompt, keep a budget of rows in the KV cache, write the response\n"
                            "  policies  list the policies that choose the rows\n"
                            "  judge     make judge files from arrays of soft tokens, and arrays from judge files\n"
+                           "  data      make a training set of prompts and the model's own responses\n"
                            "  train     train a judge for a model\n"
                            "  inspect   say what is in a model or a judge file\n"
                            "\n"
@@ -31,8 +32,8 @@ typedef struct command {
     int (*run)(int argc, char **argv);
 } command;
 
-static const command COMMANDS[] = {
-    {"run", cmd_run}, {"policies", cmd_policies}, {"judge", cmd_judge}, {"inspect", cmd_inspect}, {"train", cmd_train}};
+static const command COMMANDS[] = {{"run", cmd_run},         {"policies", cmd_policies}, {"judge", cmd_judge},
+                                   {"inspect", cmd_inspect}, {"data", cmd_data},         {"train", cmd_train}};
 
 enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
 
@@ -63,7 +64,7 @@ static const char *nearest_command(const char *name) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2) {
-        fputs("judgeq: which command? run, policies, judge, train or inspect; see judgeq --help\n", stderr);
+        fputs("judgeq: which command? run, policies, judge, data, train or inspect; see judgeq --help\n", stderr);
         return 2;
     }
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
