@@ -1,6 +1,6 @@
 /* expand: one layer's quantised matrices as F16, while the prompt passes through that layer. Layer-major prefill
  * multiplies each matrix by the whole prompt, so dequantising it once is soon paid back: ggml's F16 product of many
- * rows is several times faster than its quantised ones, and rounds activations to 11 bits instead of 8. */
+ * rows is faster than its quantised ones, and rounds activations to 11 bits instead of 8. */
 #ifndef JUDGEQ_SRC_EXPAND_H
 #define JUDGEQ_SRC_EXPAND_H
 
