@@ -1,15 +1,14 @@
 /* answers: one prompt, many policies and budgets, one prefill. The worker of bench/needle.py.
  *
- *   answers MODEL JUDGE THREADS < prompts > answers
+ *   answers [-m MODEL] [-j JUDGE] [-t THREADS] < prompts > answers
  *
- * A line in: {"text": the user's message, "tokens": most tokens to decode, "runs": [{"policy": ..., "budget": ...}]}.
- * A line out: {"prompt_tokens": n, "runs": [{"text", "policy" (in full), "kv_bytes_held", "kv_bytes_peak"}]}, or
- * {"error"}.
- */
+ * A line in: {"text": the user's message, "tokens": most tokens to write, "runs": [{"policy": ..., "budget": N or
+ * null}]}. A line out: {"runs": [an object per run, with the keys of `judgeq run --json`]}, or {"error": message}. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "judgeq.h"
 
@@ -40,34 +39,44 @@ static judgeq_status open_session(const world *w, const json_t *run, judgeq_sess
     return status;
 }
 
-/* Greedy, until the response ends or n tokens are there. */
-static json_t *answer(const world *w, judgeq_session *session, const json_t *run, int n, judgeq_error *error) {
+/* The response, greedy, until it ends or n tokens are there: *length bytes; the caller frees it. NULL with *error set.
+ */
+static char *respond(const world *w, judgeq_session *session, int n, size_t *length, int *n_tokens,
+                     judgeq_error *error) {
     const judgeq_sampler_params greedy = {.temperature = 0};
+    const int32_t n_vocab = judgeq_model_get_info(w->model)->n_vocab;
     judgeq_sampler *sampler = NULL;
-    if (judgeq_sampler_new(&greedy, &sampler, error) != JUDGEQ_OK) return NULL;
-    char *text = calloc((size_t)n + 1, PIECE);
-    size_t length = 0;
-    judgeq_status status = text ? JUDGEQ_OK : JUDGEQ_ERROR_MEMORY;
-    for (int i = 0; status == JUDGEQ_OK && i < n; i++) {
-        const int32_t token =
-            judgeq_sampler_sample(sampler, judgeq_session_logits(session), judgeq_model_get_info(w->model)->n_vocab);
+    judgeq_status status = judgeq_sampler_new(&greedy, &sampler, error);
+    char *text = status == JUDGEQ_OK ? calloc((size_t)n + 1, PIECE) : NULL;
+    *length = 0;
+    for (*n_tokens = 0; text && status == JUDGEQ_OK && *n_tokens < n; ++*n_tokens) {
+        const int32_t token = judgeq_sampler_sample(sampler, judgeq_session_logits(session), n_vocab);
         if (judgeq_token_ends(w->model, token)) break;
-        const int32_t piece = judgeq_token_text(w->model, token, text + length, PIECE);
-        if (piece > 0) length += (size_t)piece;
-        if (i + 1 < n) status = judgeq_session_decode(session, token, error);
+        const int32_t piece = judgeq_token_text(w->model, token, text + *length, PIECE);
+        if (piece > 0) *length += (size_t)piece;
+        if (*n_tokens + 1 < n) status = judgeq_session_decode(session, token, error);
     }
     judgeq_sampler_free(sampler);
-    json_t *result = NULL;
-    if (status == JUDGEQ_OK) {
-        judgeq_stats stats;
-        judgeq_session_get_stats(session, &stats);
-        json_t *string = json_stringn(text, length); /* NULL where an answer ends within a character */
-        result = json_pack("{s:o, s:O, s:I, s:I}", "text", string ? string : json_string(""), "policy",
-                           json_object_get(run, "policy"), "kv_bytes_held", (json_int_t)stats.kv_bytes_held,
-                           "kv_bytes_peak", (json_int_t)stats.kv_bytes_peak);
-    }
+    if (status == JUDGEQ_OK) return text;
     free(text);
-    return result;
+    return NULL;
+}
+
+static json_t *answer(const world *w, judgeq_session *session, const json_t *run, int n, judgeq_error *error) {
+    size_t length;
+    int n_tokens;
+    char *text = respond(w, session, n, &length, &n_tokens, error);
+    if (!text) return NULL;
+    judgeq_stats stats;
+    judgeq_session_get_stats(session, &stats);
+    json_t *string = json_stringn(text, length); /* NULL where the response ends within a character */
+    json_t *speed = stats.n_decoded ? json_real((double)stats.n_decoded / stats.decode_s) : json_null();
+    free(text);
+    return json_pack("{s:o, s:O, s:O, s:I, s:i, s:I, s:I, s:I, s:o, s:f}", "text", string ? string : json_string(""),
+                     "policy", json_object_get(run, "policy"), "budget", json_object_get(run, "budget"),
+                     "prompt_tokens", (json_int_t)stats.n_prompt, "completion_tokens", n_tokens, "kv_bytes_full",
+                     (json_int_t)stats.kv_bytes_full, "kv_bytes_held", (json_int_t)stats.kv_bytes_held, "kv_bytes_peak",
+                     (json_int_t)stats.kv_bytes_peak, "decode_tokens_per_s", speed, "score_s", stats.score_s);
 }
 
 static json_t *answer_all(const world *w, const json_t *line, const int32_t *tokens, size_t n_tokens) {
@@ -91,7 +100,7 @@ static json_t *answer_all(const world *w, const json_t *line, const int32_t *tok
         }
     }
     for (size_t i = 0; i < n; i++) judgeq_session_free(session[i]);
-    if (status == JUDGEQ_OK) return json_pack("{s:I, s:o}", "prompt_tokens", (json_int_t)n_tokens, "runs", answers);
+    if (status == JUDGEQ_OK) return json_pack("{s:o}", "runs", answers);
     json_decref(answers);
     return error_object(error.message);
 }
@@ -112,20 +121,27 @@ static json_t *serve(const world *w, const json_t *line) {
     return result;
 }
 
+static bool open_world(world *w, const char *model, const char *judge, judgeq_error *error) {
+    char path[4096];
+    if (!model && judgeq_default_model_path(path, sizeof path)) model = path;
+    if (judgeq_model_load(model ? model : "", &w->model, error) != JUDGEQ_OK) return false;
+    return !judge || judgeq_judge_load(judge, w->model, &w->judge, error) == JUDGEQ_OK;
+}
+
 int main(int argc, char **argv) {
-    if (argc != 4) {
-        fprintf(stderr, "usage: answers MODEL JUDGE THREADS\n");
-        return 2;
+    world w = {0};
+    const char *model = NULL, *judge = NULL;
+    for (int option; (option = getopt(argc, argv, "m:j:t:")) != -1;) {
+        if (option == 'm') model = optarg;
+        if (option == 'j') judge = optarg;
+        if (option == 't') w.n_threads = (int32_t)strtol(optarg, NULL, 10);
+        if (option == '?') return 2;
     }
-    world w = {.n_threads = (int32_t)strtol(argv[3], NULL, 10)};
     judgeq_error error = {0};
-    if (judgeq_model_load(argv[1], &w.model, &error) != JUDGEQ_OK ||
-        judgeq_judge_load(argv[2], w.model, &w.judge, &error) != JUDGEQ_OK) {
-        fprintf(stderr, "answers: %s\n", error.message);
-        return 1;
-    }
+    const bool opened = open_world(&w, model, judge, &error);
+    if (!opened) fprintf(stderr, "answers: %s\n", error.message);
     json_t *line;
-    while ((line = json_loadf(stdin, JSON_DISABLE_EOF_CHECK, NULL))) {
+    while (opened && (line = json_loadf(stdin, JSON_DISABLE_EOF_CHECK, NULL))) {
         json_t *result = serve(&w, line);
         json_dumpf(result, stdout, JSON_COMPACT);
         putchar('\n');
@@ -135,5 +151,5 @@ int main(int argc, char **argv) {
     }
     judgeq_judge_free(w.judge);
     judgeq_model_free(w.model);
-    return 0;
+    return opened ? 0 : 1;
 }

@@ -50,8 +50,10 @@ class Prompt:
 
 THINGS = """boathouse door|seed vault|archive lift|east pump house|signal tower|cold store|bell chamber|map cabinet|
     chapel gate|turbine hall|wine cellar|lamp room""".replace("\n", " ")
-FIRST_NAMES = "Amira Bruno Clemens Dorothea Emil Fatima Goran Hanneke Ines Jonas Katya Leopold Mireille Nadia Otto Petra"
-LAST_NAMES = "Adebayo Brandt Castellan Dvorak Ekström Ferreira Grunwald Haddad Ivanova Jansen Kowalski Lindqvist Moreau"
+FIRST_NAMES = """Amira Bruno Clemens Dorothea Emil Fatima Goran Hanneke Ines Jonas Katya Leopold Mireille Nadia Otto
+    Petra"""
+LAST_NAMES = """Adebayo Brandt Castellan Dvorak Ekström Ferreira Grunwald Haddad Ivanova Jansen Kowalski Lindqvist
+    Moreau"""
 CITIES = "Lisbon Nairobi Osaka Helsinki Montevideo Cracow Toronto Marseille Bergen Hanoi Tunis Seville Riga Adelaide"
 CLUBS = """rowing club|chess circle|night market|glider school|choir|astronomy group|sailing school|film society|
     bridge club|theatre troupe""".replace("\n", " ")
@@ -189,9 +191,11 @@ def assemble(seed, tokens, asked, rest, depth):
     rng, steps = random.Random(f"depths {seed}"), len(asked.sentences)
     placed = [((depth + index / steps) % 1 if index else depth, text) for index, text in enumerate(asked.sentences)]
     # Not beside the fact that is asked about: its depth would no longer be what it says.
-    loose = [text for fact in rest for text in fact.sentences] + [text for fact in (asked, *rest) for text in fact.decoys]
+    loose = [text for fact in rest for text in fact.sentences]
+    loose += [text for fact in (asked, *rest) for text in fact.decoys]
     placed += [(rng.random(), text) for text in loose]
-    words = round((tokens - TOKENS_OF_TEMPLATE) / TOKENS_PER_WORD) - len(asked.question.split()) - 5 # and those of Prompt.question
+    question = Prompt(seed, depth, "", asked).question
+    words = round((tokens - TOKENS_OF_TEMPLATE) / TOKENS_PER_WORD) - len(question.split())
     return Prompt(seed, depth, make_document(seed, words, placed), asked)
 
 

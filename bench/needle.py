@@ -4,10 +4,11 @@
     bench/needle.py --policies 'full;streaming;snapkv;judge;judge-laq' --budgets 64,128 --tokens 900 --prompts 24
     bench/needle.py --policy judge --policy judge,smooth=none --budgets 64 -o build/needle
 
-Every prompt is asked with every policy and budget, greedily. One JSON line per run goes to FOLDER/needle.jsonl at once,
-so an interrupted measurement goes on where it stopped; runs that are there already are not repeated. The lines belong to
-one build of judgeq: use another folder for another. At the end a table: score (mean share of the references found) with
-one standard error, right answers (all references found), means of the KV memory and of the speed.
+Every prompt is read once and answered with every policy and budget, greedily. One JSON line per answer goes to
+FOLDER/needle.jsonl, so an interrupted measurement goes on where it stopped; answers that are there already are not
+repeated. The lines belong to one build: use another folder for another. At the end a table: score (mean share of the
+references found) with one standard error, right answers (all references found), means of the KV memory and of the speed.
+The worker is build/release/answers: cmake --build --preset release --target bench
 """
 import argparse
 import hashlib
@@ -22,26 +23,31 @@ import facts
 import runner
 
 MEBIBYTE = 1 << 20
-FROM_JUDGEQ = ("prompt_tokens", "completion_tokens", "policy", "budget", "kv_bytes_full", "kv_bytes_held", "kv_bytes_peak",
-               "ttft_s", "prefill_tokens_per_s", "decode_tokens_per_s", "score_s")
+FROM_JUDGEQ = ("prompt_tokens", "completion_tokens", "policy", "budget", "kv_bytes_full", "kv_bytes_held",
+               "kv_bytes_peak", "decode_tokens_per_s", "score_s")
 
 
 def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runner.add_options(parser)
+    parser.add_argument("--answers", metavar="PROGRAM", default=runner.ROOT / "build/release/answers",
+                        type=pathlib.Path, help="the worker (%(default)s)")
     parser.add_argument("--policies", default="", help="policies, separated by ';'")
     parser.add_argument("--policy", action="append", default=[], help="one more policy; may be given several times")
-    parser.add_argument("--budgets", default="64,128", help="rows per layer and KV head, separated by ',' (%(default)s)")
+    parser.add_argument("--budgets", default="64,128", help="rows per KV head, separated by ',' (%(default)s)")
     parser.add_argument("--tokens", type=int, default=900, help="length of a prompt, roughly (%(default)s)")
     parser.add_argument("--prompts", type=int, default=24, help="how many (%(default)s)")
-    parser.add_argument("--facts", type=int, default=4, help="facts hidden in a prompt, one of them asked (%(default)s)")
+    parser.add_argument("--facts", type=int, default=4, help="facts in a prompt, one of them asked (%(default)s)")
     parser.add_argument("--kinds", default=",".join(facts.KINDS), help="kinds of facts, in turn (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the prompts (%(default)s)")
     parser.add_argument("-o", "--output", metavar="FOLDER", type=pathlib.Path, default=runner.ROOT / "build/needle",
                         help="where needle.jsonl is kept (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print the results as one JSON object instead of a table")
     options = parser.parse_args()
-    options.policies = list(dict.fromkeys([p.strip() for p in options.policies.split(";") if p.strip()] + options.policy))
+    named = [policy.strip() for policy in options.policies.split(";") if policy.strip()]
+    options.policies = list(dict.fromkeys(named + options.policy))
+    if not options.judge and not options.model:
+        options.judge = runner.SHIPPED_JUDGE
     options.policies = options.policies or ["full", "streaming", "snapkv", "judge", "judge-laq"]
     options.kinds = [kind for kind in options.kinds.split(",") if kind]
     unknown = [kind for kind in options.kinds if kind not in facts.KINDS]
@@ -99,8 +105,7 @@ def arms(options):
             for budget in ([None] if policy == "full" else options.budgets)]
 
 
-def run_one(judgeq, prompt, policy, budget, key):
-    result = judgeq.ask(prompt.document, prompt.question, policy, budget)
+def entry_of(prompt, policy, budget, key, result):
     entry = {"key": key, "asked_policy": policy, "asked_budget": budget, "seed": prompt.seed, "kind": prompt.fact.kind,
              "depth": prompt.depth, "question": prompt.question, "references": prompt.fact.references,
              "response": result["text"], "score": facts.score(result["text"], prompt.fact.references)}
@@ -109,25 +114,24 @@ def run_one(judgeq, prompt, policy, budget, key):
 
 def measure(options):
     """The entries of every run asked for: prompt by prompt, so that an interrupted table compares like with like."""
-    judgeq = runner.from_options(options)
-    same = [judgeq.version(), str(options.model), str(file_digest(options.judge)), str(options.response_tokens)]
+    same = [str(options.model), str(file_digest(options.judge)), str(options.response_tokens)]
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "needle.jsonl"
     record, entries, new, started = read_record(path), [], 0, time.monotonic()
-    jobs = [(prompt, policy, budget)
-            for prompt in facts.make_prompts(options.seed, options.prompts, options.tokens, options.kinds, options.facts)
-            for policy, budget in arms(options)]
-    for number, (prompt, policy, budget) in enumerate(jobs, 1):
-        key = digest(prompt.document, prompt.question, policy, str(budget), *same)
-        if key not in record:
-            entry = run_one(judgeq, prompt, policy, budget, key)
-            append(path, entry)
-            record[key] = entry
+    prompts = facts.make_prompts(options.seed, options.prompts, options.tokens, options.kinds, options.facts)
+    worker = runner.Answers(options.answers, options.judge, options.model, options.threads, options.response_tokens)
+    for number, prompt in enumerate(prompts, 1):
+        keys = {arm: digest(prompt.document, prompt.question, arm[0], str(arm[1]), *same) for arm in arms(options)}
+        missing = [arm for arm, key in keys.items() if key not in record]
+        if missing:
+            for arm, result in zip(missing, worker.ask(prompt.document, prompt.question, missing)):
+                record[keys[arm]] = entry_of(prompt, *arm, keys[arm], result)
+                append(path, record[keys[arm]])
             new += 1
-            left = (time.monotonic() - started) / new * (len(jobs) - number)
-            print(f"{number} of {len(jobs)}: {policy} {budget or ''} {prompt.fact.kind}: {entry['score']:.2f}, "
-                  f"about {left / 60:.0f} min left", file=sys.stderr)
-        entries.append(record[key])
+            left = (time.monotonic() - started) / new * (len(prompts) - number)
+            print(f"{number} of {len(prompts)}: {prompt.fact.kind}, about {left / 60:.0f} min left", file=sys.stderr)
+        entries += [record[key] for key in keys.values()]
+    worker.close()
     return entries
 
 
@@ -145,7 +149,8 @@ def summary(entries):
     scores = [entry["score"] for entry in entries]
     error = statistics.stdev(scores) / len(scores) ** 0.5 if len(scores) > 1 else None
     row = {"prompts": len(scores), "score": mean(scores), "error": error, "right": sum(s == 1 for s in scores)}
-    return row | {name: mean([entry[name] for entry in entries]) for name in FROM_JUDGEQ if name not in ("policy", "budget")}
+    numbers = [name for name in FROM_JUDGEQ if name not in ("policy", "budget")]
+    return row | {name: mean([entry[name] for entry in entries]) for name in numbers}
 
 
 def rows(entries, options):
@@ -153,7 +158,8 @@ def rows(entries, options):
     for policy, budget in arms(options):
         mine = [e for e in entries if (e["asked_policy"], e["asked_budget"]) == (policy, budget)]
         kinds = {kind: mean([e["score"] for e in mine if e["kind"] == kind]) for kind in options.kinds}
-        table.append({"policy": policy, "choices": mine[0]["policy"], "budget": budget} | summary(mine) | {"kinds": kinds})
+        row = {"policy": policy, "choices": mine[0]["policy"], "budget": budget}
+        table.append(row | summary(mine) | {"kinds": kinds})
     return table
 
 
@@ -162,15 +168,18 @@ def percent(value):
 
 
 def show(table):
-    print(f"{table[0]['prompts']} prompts of {table[0]['prompt_tokens']:.0f} tokens on average; score in %, +- one standard error")
+    first = table[0]
+    print(f"{first['prompts']} prompts of {first['prompt_tokens']:.0f} tokens on average; score in %, +- one "
+          "standard error")
     width = max(len(row["policy"]) for row in table)
-    print(f"{'policy':{width}}  budget  score       right  KV held MiB  of full  KV peak MiB  first token s  tokens/s")
+    print(f"{'policy':{width}}  budget  score       right  KV held MiB  of full  KV peak MiB  tokens/s")
     for row in table:
         held, full, peak = (row[f"kv_bytes_{name}"] for name in ("held", "full", "peak"))
         speed = "-" if row["decode_tokens_per_s"] is None else f"{row['decode_tokens_per_s']:.0f}"
-        print(f"{row['policy']:{width}}  {row['budget'] or '-':>6}  {percent(row['score']):>3} +- {percent(row['error']):>2}"
-              f"  {row['right']:>5}/{row['prompts']:<3}  {held / MEBIBYTE:>9.2f}  {100 * held / full:>6.1f}%"
-              f"  {peak / MEBIBYTE:>11.2f}  {row['ttft_s']:>13.2f}  {speed:>8}")
+        print(f"{row['policy']:{width}}  {row['budget'] or '-':>6}"
+              f"  {percent(row['score']):>3} +- {percent(row['error']):>2}  {row['right']:>5}/{row['prompts']:<3}"
+              f"  {held / MEBIBYTE:>9.2f}  {100 * held / full:>6.1f}%"
+              f"  {peak / MEBIBYTE:>11.2f}  {speed:>8}")
     kinds = list(table[0]["kinds"])
     print(f"\n{'score by kind':{width}}  budget  " + "  ".join(kinds))
     for row in table:

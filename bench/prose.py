@@ -5,7 +5,8 @@ bench/facts.py may hide codes, dates and cities in it, and each stands in the do
 """
 import re
 
-PLACES = "Ashmere Bellwick Coldbrook Dunleigh Elmstow Farrowby Greycombe Hollin Ivelsea Kestrelby Larkstone Merrow".split()
+PLACES = """Ashmere Bellwick Coldbrook Dunleigh Elmstow Farrowby Greycombe Hollin Ivelsea Kestrelby Larkstone
+    Merrow""".split()
 
 POOLS = {
     "person": """Mrs Arkwright|Mr Bellamy|Miss Corrie|Mr Dunnock|Mrs Eastwood|Mr Fennel|Miss Garland|Mr Hathersage|
@@ -21,9 +22,11 @@ POOLS = {
     "crop": "barley|oats|turnips|plums|beans|rye|pears|cabbages|hops|walnuts|gooseberries|flax",
     "animal": "goats|geese|ponies|sheep|hens|bees|oxen|donkeys|ducks|swallows|herons|owls",
     "room": "the hall|the kitchen|the loft|the cellar|the porch|the long gallery|the back office|the reading room",
-    "object": """a brass telescope|a painted chest|a clay whistle|a silk banner|a pewter jug|a carved spoon|a ship's bell|
-        a wooden loom|a glass float|an iron kettle|a leather saddle|a stone mortar|a tin trumpet|a woven basket""",
-    "state": "in good order|slightly worn|cracked along one side|newly cleaned|missing its handle|a little faded|complete",
+    "object": """a brass telescope|a painted chest|a clay whistle|a silk banner|a pewter jug|a carved spoon|
+        a ship's bell|a wooden loom|a glass float|an iron kettle|a leather saddle|a stone mortar|
+        a tin trumpet|a woven basket""",
+    "state": """in good order|slightly worn|cracked along one side|newly cleaned|missing its handle|a little faded|
+        complete""",
     "colour": "green|dark red|pale blue|yellow|white|grey|brown|black",
     "trade": "carpenter|blacksmith|postman|miller|baker|clerk|glazier|roofer|tailor|gardener|bookbinder|cooper",
     "vessel": "the coal barge|the pilot cutter|a fishing smack|the mail boat|the dredger|a timber schooner|the old tug",

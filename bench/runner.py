@@ -1,10 +1,11 @@
-"""Runs `judgeq run` once and reads its JSON: what bench/needle.py and tools/demo.py share."""
+"""Runs judgeq and reads its JSON: `judgeq run` once for tools/demo.py, `answers` for many policies in bench/needle.py."""
 import json
 import pathlib
 import subprocess
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+SHIPPED_JUDGE = ROOT / "judges/smollm2-135m-instruct.gguf" # of the default model
 
 
 class JudgeqFailed(Exception):
@@ -36,17 +37,52 @@ class Judgeq:
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", check=False)
         except OSError as error:
-            raise JudgeqFailed(f"cannot run {self.program}: {error.strerror}; build it first, or see --judgeq") from error
+            raise self.missing(error) from error
         if done.returncode != 0:
             raise JudgeqFailed(done.stderr.strip() or f"{self.program} ended with status {done.returncode}")
         return json.loads(done.stdout)
+
+    def missing(self, error):
+        return JudgeqFailed(f"cannot run {self.program}: {error.strerror}; build it first, or see --judgeq")
 
     def version(self):
         try:
             done = subprocess.run([self.program, "--version"], capture_output=True, encoding="utf-8", check=False)
         except OSError as error:
-            raise JudgeqFailed(f"cannot run {self.program}: {error.strerror}; build it first, or see --judgeq") from error
+            raise self.missing(error) from error
         return done.stdout.strip()
+
+
+class Answers:
+    """The program `answers`: one prompt, many policies and budgets, one prefill. Its process lives as long as this."""
+
+    def __init__(self, program, judge=None, model=None, threads=None, tokens=64):
+        self.program, self.tokens = str(program), tokens
+        command = [self.program]
+        for option, value in (("-m", model), ("-j", judge), ("-t", threads)):
+            if value is not None:
+                command += [option, str(value)]
+        try:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
+        except OSError as error:
+            raise JudgeqFailed(f"cannot run {program}: {error.strerror}; build it first: "
+                               "cmake --build --preset release --target bench") from error
+
+    def ask(self, document, question, arms):
+        """The JSON objects of greedy runs, one for each (policy, budget) of arms; budget None: all rows."""
+        runs = [{"policy": policy, "budget": budget} for policy, budget in arms]
+        line = {"text": f"{document}\n\n{question}", "tokens": self.tokens, "runs": runs}
+        try:
+            print(json.dumps(line), file=self.process.stdin, flush=True)
+        except BrokenPipeError:
+            pass # it has said why on standard error
+        result = json.loads(self.process.stdout.readline() or '{"error": "answers has ended"}')
+        if "error" in result:
+            raise JudgeqFailed(result["error"])
+        return result["runs"]
+
+    def close(self):
+        self.process.communicate()
 
 
 def add_options(parser, tokens=64):

@@ -26,6 +26,10 @@ static const char HELP_INPUT[] =
     "      --ctx N        most tokens of prompt and response together (default: what the model was trained for)\n"
     "      --kv-type T    numbers in the KV cache: f16 or f32 (default: f16)\n"
     "      --chunk N      prompt rows that are computed at once (default: chosen by the prompt's length)\n"
+    "      --plain-weights\n"
+    "                     read the prompt with quantised weights as they are, as libllama does (default: a long "
+    "prompt\n"
+    "                     with an F16 copy of one layer's weights at a time, which is faster and more exact)\n"
     "    Example: judgeq run -m qwen2.5-0.5b-instruct-q4_k_m.gguf -t 4 -p \"Who wrote Faust?\"\n"
     "\n"
     "Prompt\n"
@@ -117,6 +121,7 @@ static judgeq_status make_session(run *r, judgeq_error *error) {
     params.n_ctx = o->n_ctx;
     params.n_threads = o->n_threads;
     params.chunk = o->chunk;
+    params.plain_weights = o->plain_weights;
     params.kv_type = o->kv_type;
     params.seed = o->sampler.seed;
     params.defer = o->defer;

@@ -29,6 +29,7 @@ enum {
     STOP,
     CONTEXT,
     CHUNK,
+    PLAIN_WEIGHTS,
     KV_TYPE,
     LOGPROBS,
     JSON,
@@ -68,6 +69,7 @@ static const struct option NAMES[] = {
     {"threads", required_argument, NULL, 't'},
     {"ctx", required_argument, NULL, CONTEXT},
     {"chunk", required_argument, NULL, CHUNK},
+    {"plain-weights", no_argument, NULL, PLAIN_WEIGHTS},
     {"kv-type", required_argument, NULL, KV_TYPE},
     {"logprobs", required_argument, NULL, LOGPROBS},
     {"json", no_argument, NULL, JSON},
@@ -189,6 +191,9 @@ static int take(options *o, int option) {
         return 0;
     case BUDGET:
         return take_budget(o);
+    case PLAIN_WEIGHTS:
+        o->plain_weights = true;
+        return 0;
     case DEFER:
         o->defer = true;
         return 0;

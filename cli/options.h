@@ -21,6 +21,7 @@ typedef struct options {
     int32_t budget;        /* rows; 0: budget_fraction */
     float budget_fraction; /* of the prompt */
     bool defer;
+    bool plain_weights;
 
     const char *prompt, *file, *system;
     options_format format;

@@ -1,9 +1,9 @@
-/* evict: from the attention that a layer's rows received to the rows that stay. */
+#include "evict.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "error.h"
-#include "session.h"
 
 /* Rows of room behind the kept ones, so that the first tokens decoded move nothing. */
 enum { SPARE_ROWS = 32 };

@@ -3,11 +3,13 @@
  * which is the full cache (LAQ, section 3) or the draft's own candidates (judge-laq). response   the answer itself,
  * decoded from the full cache; its attention scores the prompt (the oracle). Both run after prefill, over
  * session->layer; prefill has left the attention of the policy's other probes in `prior`. */
+#include "lookahead.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "error.h"
-#include "session.h"
+#include "evict.h"
 
 static int32_t best_token(const float *logits, int32_t n_vocab) {
     int32_t best = 0;

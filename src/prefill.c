@@ -2,11 +2,17 @@
  * prompt can pass through layer 0 before layer 1 starts; when a layer is done its scores are final, and it is cut down
  * before the next one's rows exist. The peak is one layer's full KV, the layers already cut down, and the hidden states
  * [n_prompt + n_soft, n_embd]. */
+#include "prefill.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "error.h"
-#include "session.h"
+#include "evict.h"
+#include "expand.h"
+
+/* Shorter prompts do not pay for a layer's expansion. */
+enum { EXPAND_LEAST = 128 };
 
 /* Rows of the prompt per graph: as many as keep a layer's attention [n_head, rows, n_key] within these bytes. */
 enum { CHUNK_MOST = 512, CHUNK_LEAST = 16, CHUNK_BYTES = 96 << 20 };
@@ -38,6 +44,8 @@ typedef struct prefill {
     struct ggml_context *context;
     struct ggml_tensor *hidden; /* [n_prompt + n_soft, n_embd], input of the next layer */
     ggml_backend_buffer_t buffer;
+    expand expand;
+    model_layer layer; /* that is being read, as `expand` gives it */
     cache_meter meter; /* of the layer that is being read; the sessions' own meters count it too */
 } prefill;
 
@@ -108,12 +116,15 @@ static judgeq_status prefill_init(prefill *p, judgeq_session *const *session, si
     p->hidden = ggml_new_tensor_2d(p->context, GGML_TYPE_F32, p->model->info.n_embd, p->n_prompt + p->n_soft);
     p->buffer = ggml_backend_alloc_ctx_tensors(p->context, p->engine->backend);
     if (!p->buffer) return error_memory(error, "the prompt's hidden states");
-    return embed(p, error);
+    judgeq_status status = embed(p, error);
+    if (status != JUDGEQ_OK || first->params.plain_weights || p->n_prompt < EXPAND_LEAST) return status;
+    return expand_init(&p->expand, p->model, p->engine, error);
 }
 
 static void prefill_free(prefill *p) {
     for (size_t i = 0; i < 2 * p->n_reader; i++) score_map_free(&p->reader[i / 2].scorer[i % 2].map);
     free(p->reader);
+    expand_free(&p->expand);
     ggml_backend_buffer_free(p->buffer);
     ggml_free(p->context);
 }
@@ -194,7 +205,7 @@ static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, 
     graph *g = graph_begin(p->engine);
     struct ggml_tensor *x = ggml_view_2d(g->context, p->hidden, p->hidden->ne[0], n, row, (size_t)start * row);
     struct ggml_tensor *position = graph_input(g, GGML_TYPE_I32, n, 1);
-    const graph_block block = graph_add_block(g, p->model, index, staging, x, position, want);
+    const graph_block block = graph_add_block(g, p->model, &p->layer, staging, x, position, want);
     struct ggml_tensor *result = NULL;
     if (block.output) {
         result = ggml_cpy(g->context, block.output,
@@ -359,7 +370,8 @@ static judgeq_status read_layer(prefill *p, int32_t index, const int64_t *capaci
     if (status != JUDGEQ_OK) return status;
     const size_t bytes = cache_layer_allocated(&staging);
     for (size_t i = 0; i < p->n_reader; i++) cache_meter_add(&p->reader[i].session->meter, bytes);
-    status = run_layer(p, index, &staging, error);
+    status = expand_layer(&p->expand, p->model, index, p->engine, &p->layer, error);
+    if (status == JUDGEQ_OK) status = run_layer(p, index, &staging, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < p->n_reader; i++) {
         status = finish_layer(p, &p->reader[i], index, &staging, error);
     }

@@ -1,12 +1,12 @@
 /* The attention that scores the cache is the reference's: soft rows, the observation window, the response.
  *
  * tests/golden holds what PyTorch computed in F32 over the default model's dequantised weights. On an F32 copy of the
- * model ours is the same computation and must agree closely; on the file as it is, every product quantises its input to
- * 8 bits, so it agrees as far as that goes. */
+ * model ours is the same computation and must agree closely; on the file as it is, the prompt is read with F16 copies
+ * of its weights, and what is decoded with activations of 8 bits, so it agrees as far as these go. */
 #include "fixture.h"
 #include "golden.h"
 #include "score.h"
-#include "session.h"
+#include "state.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -165,7 +165,7 @@ static void test_float_weights(void **state) {
 
 static void test_file_weights(void **state) {
     (void)state;
-    compare(model_path, (bounds){.map_most = 0.03, .map_mean = 2e-4, .logits = 1.0, .hit_rate = 0.03});
+    compare(model_path, (bounds){.map_most = 0.02, .map_mean = 5e-5, .logits = 0.6, .hit_rate = 0.02});
 }
 
 static int set_up(void **state) {

@@ -35,7 +35,8 @@ class Documents(unittest.TestCase):
     def test_same_seed_same_prompt(self):
         for kind in facts.KINDS:
             self.assertEqual(facts.make_prompt(7, 900, kind, 0.3), facts.make_prompt(7, 900, kind, 0.3))
-            self.assertNotEqual(facts.make_prompt(7, 900, kind, 0.3).document, facts.make_prompt(8, 900, kind, 0.3).document)
+            documents = [facts.make_prompt(seed, 900, kind, 0.3).document for seed in (7, 8)]
+            self.assertNotEqual(*documents)
 
     def test_length_is_as_asked(self):
         for tokens in (300, 900, 3000, 12000):
@@ -168,14 +169,35 @@ print(json.dumps({"text": text, "prompt_tokens": 900, "completion_tokens": 1, "p
 """
 
 
+# The same for `answers`, which reads a line for each prompt.
+ANSWERS = """#!/usr/bin/env python3
+import json, pathlib, sys
+folder = pathlib.Path(__file__).parent
+for line in sys.stdin:
+    request = json.loads(line)
+    runs = []
+    for run in request["runs"]:
+        with open(folder / "log", "a") as log:
+            log.write(f"{run['policy']} {run['budget'] or '-'}\\n")
+        full = run["policy"] == "full"
+        held = 100 if full else run["budget"]
+        runs.append({"text": request["text"] if full else "Nobody knows.", "policy": "x", "budget": run["budget"],
+                     "prompt_tokens": 900, "completion_tokens": 1, "kv_bytes_full": 1000, "kv_bytes_held": 10 * held,
+                     "kv_bytes_peak": 2000, "decode_tokens_per_s": None, "score_s": 0.1})
+    stop = (folder / "stop").exists()
+    print(json.dumps({"error": "no such policy"} if stop else {"runs": runs}), flush=True)
+"""
+
+
 class Programs(unittest.TestCase):
     def setUp(self):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.folder = pathlib.Path(scratch.name)
-        self.judgeq = self.folder / "judgeq"
-        self.judgeq.write_text(STAND_IN)
-        self.judgeq.chmod(0o755)
+        self.judgeq, self.answers = self.folder / "judgeq", self.folder / "answers"
+        for program, text in ((self.judgeq, STAND_IN), (self.answers, ANSWERS)):
+            program.write_text(text)
+            program.chmod(0o755)
 
     def run_program(self, program, *arguments):
         return subprocess.run([sys.executable, ROOT / program, "--judgeq", self.judgeq, *arguments],
@@ -186,8 +208,8 @@ class Programs(unittest.TestCase):
         return log.read_text().splitlines() if log.exists() else []
 
     def needle(self, *policies):
-        return self.run_program("bench/needle.py", "--policies", ";".join(policies), "--prompts", "2", "--budgets", "64,32",
-                                "-o", self.folder / "out")
+        return self.run_program("bench/needle.py", "--policies", ";".join(policies), "--prompts", "2",
+                                "--budgets", "64,32", "--answers", self.answers, "-o", self.folder / "out")
 
     def test_needle_table(self):
         done = self.needle("full", "judge,smooth=none")
@@ -209,17 +231,24 @@ class Programs(unittest.TestCase):
         self.needle("full", "snapkv") # what is there already is not run again
         self.assertEqual(self.runs()[3:], ["snapkv 64", "snapkv 32"] * 2)
 
+    def test_needle_without_worker(self):
+        self.answers.unlink()
+        done = self.needle("full")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--target bench", done.stderr)
+
     def test_demo_says_what_it_saw(self):
         done = self.run_program("tools/demo.py", "--budget", "50")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("With the full cache the answer was right; with 50 rows per layer and KV head, 50 % of the KV memory, "
-                      "it was wrong with streaming, snapkv and judge.", done.stdout)
+        self.assertIn("With the full cache the answer was right; with 50 rows per layer and KV head, "
+                      "50 % of the KV memory, it was wrong with streaming, snapkv and judge.", done.stdout)
         self.assertEqual(self.runs(), ["full -", "streaming 50", "snapkv 50", "judge 50"])
         self.assertIn("2 of 4: streaming", done.stderr)
 
     def test_demo_takes_own_facts(self):
-        done = self.run_program("tools/demo.py", "--policies", "full", "--json", "--fact", "The moon is made of basalt.",
-                                "What is the moon made of?", "basalt", "--fact", "Tea is at five.", "When is tea?", "five")
+        done = self.run_program("tools/demo.py", "--policies", "full", "--json",
+                                "--fact", "The moon is made of basalt.", "What is the moon made of?", "basalt",
+                                "--fact", "Tea is at five.", "When is tea?", "five")
         result = json.loads(done.stdout)
         self.assertIn("Tea is at five.", result["document"])
         self.assertTrue(result["question"].endswith("What is the moon made of?"))

@@ -75,8 +75,8 @@ static const struct {
     {"snapkv,keep=recent:8", "probe=window:32,reduce=mean/mean,smooth=max:7,allocate=uniform,keep=recent:8"},
     {"snapkv,keep=recent:50%,keep=sink:2",
      "probe=window:32,reduce=mean/mean,smooth=max:7,allocate=uniform,keep=sink:2"},
-    {"judge,allocate=ada,smooth=max:5", "probe=soft,reduce=max/max,smooth=max:5,allocate=ada:0.2,keep=recent:8"},
-    {"judge+ada,probe=soft:8", "probe=soft:8,reduce=max/max,smooth=max:7,allocate=ada:0.2,keep=recent:8"},
+    {"judge,allocate=ada,smooth=max:5", "probe=soft,reduce=max/mean,smooth=max:5,allocate=ada:0.2,keep=recent:8"},
+    {"judge+ada,probe=soft:8", "probe=soft:8,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8"},
     {"laq++,reduce=max",
      "probe=window:8+lookahead:8@snapkv,reduce=max/max,smooth=max:7,allocate=uniform,keep=recent:8"},
     {"probe=lookahead:4@judge+ada",
@@ -225,7 +225,7 @@ static const struct {
      true},
     {"judge", NULL, -1, false}, /* its defaults are chosen by measurement */
     {"judge+ada", NULL, -1, false},
-    {"judge-laq", "probe=soft+lookahead:8@judge:4x,reduce=max/max,smooth=max:7,allocate=ada:0.2,keep=recent:8", -1,
+    {"judge-laq", "probe=soft+lookahead:8@judge:4x,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8", -1,
      false},
     {"oracle", "probe=response:64,reduce=mean/mean,smooth=none,allocate=uniform,keep=none", 0, true},
 };

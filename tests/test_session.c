@@ -1,6 +1,6 @@
 /* What holds for every preset, on tiny models of two families: whatever is scored, rows are only ever dropped. */
 #include "fixture.h"
-#include "session.h"
+#include "state.h"
 #include "tiny_model.h"
 
 #include <setjmp.h>
@@ -52,6 +52,7 @@ static judgeq_session *start(const world *w, const char *text, judgeq_session_pa
     params.chunk = CHUNK;
     params.n_ctx = 4096;
     if (judgeq_session_new(w->model, &params, &session, &error) != JUDGEQ_OK) fail_msg("%s: %s", text, error.message);
+    judgeq_policy_free(policy);
     return session;
 }
 

@@ -2,7 +2,7 @@
 """The demo of judgeq: one long document, one question, one small KV cache budget, and a row for every policy.
 
     ./demo.sh                                  seed 1: full, streaming, snapkv and judge
-    ./demo.sh --seed 7 --budget 256            another document and question, a larger cache
+    ./demo.sh --seed 7 --budget 512            another document and question, a larger cache
     ./demo.sh --policies 'full;judge;judge-laq' --show-document
     ./demo.sh --fact 'The cellar floods in May.' 'When does the cellar flood?' 'May'
 
@@ -14,7 +14,6 @@ import argparse
 import json
 import pathlib
 import random
-import shutil
 import sys
 
 sys.dont_write_bytecode = True
@@ -24,7 +23,6 @@ import prose
 import runner
 
 MEBIBYTE = 1 << 20
-SHIPPED_JUDGE = runner.ROOT / "judges/smollm2-135m-instruct.gguf" # of the default model
 
 
 def read_options():
@@ -32,7 +30,7 @@ def read_options():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     runner.add_options(parser, tokens=48)
     parser.add_argument("--policies", default="full;streaming;snapkv;judge", help="separated by ';' (%(default)s)")
-    parser.add_argument("--budget", type=int, default=128, help="rows per layer and KV head (%(default)s)")
+    parser.add_argument("--budget", type=int, default=256, help="rows per layer and KV head (%(default)s)")
     parser.add_argument("--tokens", type=int, default=2500, help="length of the prompt, roughly (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of document, facts and question (%(default)s)")
     parser.add_argument("--facts", type=int, default=4, help="facts in the document, one of them asked (%(default)s)")
@@ -53,8 +51,8 @@ def read_options():
         parser.error(f"--facts must be 1 to {facts.FACTS_MOST}")
     if any(not text.strip() for fact in options.fact for text in fact):
         parser.error("--fact: the text, the question and the answer must not be empty")
-    if not options.judge and not options.model and SHIPPED_JUDGE.exists():
-        options.judge = SHIPPED_JUDGE
+    if not options.judge and not options.model and runner.SHIPPED_JUDGE.exists():
+        options.judge = runner.SHIPPED_JUDGE
     return options
 
 
@@ -91,7 +89,8 @@ def join(names):
 
 def outcome(results):
     """ "right with judge, wrong with streaming and snapkv" """
-    names = {word: [r["policy"] for r in results if r["right"] is right] for word, right in (("right", True), ("wrong", False))}
+    names = {word: [result["policy"] for result in results if result["right"] is right]
+             for word, right in (("right", True), ("wrong", False))}
     return ", ".join(f"{word} with {join(policies)}" for word, policies in names.items() if policies)
 
 
@@ -119,14 +118,14 @@ def show(options, prompt, results):
         print(f"  {sentence}")
     print(f"Asked at the end: {prompt.question}\n")
     name = max(6, *map(len, options.policies))
-    wide = min(80, max(40, shutil.get_terminal_size((112, 0)).columns - name - 55))
-    print(f"{'policy':{name}}  {'answer':{wide}}  right  KV MiB  peak MiB  tokens/s  first token")
+    print(f"{'policy':{name}}  right  KV MiB  peak MiB  tokens/s  first token  answer")
     for result in results:
         one = result["run"]
+        held, peak = (one[f"kv_bytes_{which}"] / MEBIBYTE for which in ("held", "peak"))
         speed = f"{one['decode_tokens_per_s']:.0f}" if one["decode_tokens_per_s"] else "-"
         first_token = f"{one['ttft_s']:.1f} s" if one["ttft_s"] else "-"
-        print(f"{result['policy']:{name}}  {cut(one['text'], wide):{wide}}  {'yes' if result['right'] else 'no':5}"
-              f"  {one['kv_bytes_held'] / MEBIBYTE:>6.2f}  {one['kv_bytes_peak'] / MEBIBYTE:>8.2f}  {speed:>8}  {first_token:>11}")
+        print(f"{result['policy']:{name}}  {'yes' if result['right'] else 'no':5}  {held:>6.2f}  {peak:>8.2f}"
+              f"  {speed:>8}  {first_token:>11}  {cut(one['text'], 100)}")
     print(f"\n{conclusion(results, options.budget)}")
     print("One question says little about a policy: try --seed 2, or measure with bench/needle.py.")
 

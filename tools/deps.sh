@@ -46,7 +46,7 @@ need() { # PACKAGE, WHAT, then a command that succeeds where it is there
     local package=$1 what=$2
     shift 2
     if ! "$@" >/dev/null 2>&1; then
-        packages+=("$package")
+        [[ " ${packages[*]} " == *" $package "* ]] || packages+=("$package")
         missing+=("$what")
     fi
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "error.h"
-#include "session.h"
+#include "state.h"
 
 /* The session's hook: the window is the response, its map's first columns are the prompt. */
 static void take_target(void *data, int32_t layer, const score_map *map) {

@@ -76,7 +76,7 @@ static judgeq_status forward_layer(gradient *g, int32_t index, const cache_layer
     struct ggml_tensor *x = graph_input(nodes, GGML_TYPE_F32, g->model->info.n_embd, g->n_soft);
     struct ggml_tensor *position = graph_input(nodes, GGML_TYPE_I32, g->n_soft, 1);
     const graph_want want = {.output = !last, .attention = true};
-    const graph_block block = graph_add_block(nodes, g->model, index, layer, x, position, want);
+    const graph_block block = graph_add_block(nodes, g->model, &g->model->layer[index], layer, x, position, want);
     judgeq_status status = graph_allocate(&g->engine, block.output, error);
     if (status != JUDGEQ_OK) return status;
     float *rows = g->x + (size_t)index * rows_size(g);
@@ -133,8 +133,8 @@ static layer_graph build_layer(gradient *g, int32_t index, const cache_layer *la
     in.slope = ggml_new_tensor_3d(nodes->context, GGML_TYPE_F32, n_prompt, 1, info->n_head);
     ggml_set_input(in.slope);
     if (!last) in.flow = graph_input(nodes, GGML_TYPE_F32, info->n_embd, g->n_soft);
-    const graph_block block =
-        graph_add_differentiable_block(nodes, g->model, index, layer, n_prompt, in.x, in.position, in.mask, !last);
+    const graph_block block = graph_add_differentiable_block(nodes, g->model, &g->model->layer[index], layer, n_prompt,
+                                                             in.x, in.position, in.mask, !last);
     struct ggml_tensor *number = add_number(nodes, &in, block);
     ggml_set_loss(number);
     ggml_set_output(number);

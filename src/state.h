@@ -1,8 +1,8 @@
-/* session: one timeline over a model. Its parts: prefill.c reads the prompt layer by layer, evict.c turns scores into
- * kept rows, lookahead.c scores with tokens that are decoded first, session.c is the public face and the decode step.
- */
-#ifndef JUDGEQ_SRC_SESSION_H
-#define JUDGEQ_SRC_SESSION_H
+/* state: what a session holds between calls, and the one step that all parts share: a token through all layers. The
+ * parts: prefill reads the prompt layer by layer, evict turns scores into kept rows, lookahead scores with tokens that
+ * are decoded first, session is the public face. */
+#ifndef JUDGEQ_SRC_STATE_H
+#define JUDGEQ_SRC_STATE_H
 
 #include "cache.h"
 #include "graph.h"
@@ -56,28 +56,5 @@ judgeq_status session_step(judgeq_session *session, int32_t token, graph_want wa
 
 /* Fails with NUMERIC, naming a weight if one is at fault, unless all logits are finite. */
 judgeq_status session_check_logits(const judgeq_session *session, judgeq_error *error);
-
-/* ---- prefill.c --------------------------------------------------------------------------------------------------- */
-
-/* Reads the prompt tokens[n_prompt] into all sessions: they share a model, a judge and a KV type; the blocks are
- * computed once, by the first session's engine. */
-judgeq_status prefill_run(judgeq_session *const *session, size_t n_session, const int32_t *tokens, judgeq_error *error);
-
-/* ---- lookahead.c ------------------------------------------------------------------------------------------------- */
-judgeq_status lookahead_run(judgeq_session *session, judgeq_error *error);
-
-/* ---- evict.c ----------------------------------------------------------------------------------------------------- */
-
-/* The rows among the prompt's rows of `cache` that a policy keeps under `budget`. map: attention to them, or NULL. */
-judgeq_status evict_select(judgeq_session *session, const judgeq_policy *policy, const score_map *map,
-                           const cache_layer *cache, int32_t index, int32_t budget, select_kept *kept,
-                           judgeq_error *error);
-
-/* out = the rows of `from` that are kept (NULL: all), with room to decode. */
-judgeq_status evict_gather(judgeq_session *session, const cache_layer *from, const select_kept *kept, cache_layer *out,
-                           judgeq_error *error);
-
-/* Rows of one KV head that belong to the prompt. */
-int64_t evict_prompt_rows(const judgeq_session *session, const cache_layer *cache, int32_t head);
 
 #endif

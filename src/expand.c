@@ -1,0 +1,77 @@
+#include "expand.h"
+
+#include <stdlib.h>
+
+#include "error.h"
+
+/* The matrices of a layer, in one order. */
+static void matrices(model_layer *layer, struct ggml_tensor **matrix[EXPAND_MATRICES]) {
+    struct ggml_tensor **all[EXPAND_MATRICES] = {&layer->query.weight,  &layer->key.weight,  &layer->value.weight,
+                                                 &layer->output.weight, &layer->gate.weight, &layer->up.weight,
+                                                 &layer->down.weight};
+    for (int i = 0; i < EXPAND_MATRICES; i++) matrix[i] = all[i];
+}
+
+static bool any_quantised(const judgeq_model *model) {
+    for (int32_t l = 0; l < model->info.n_layer; l++) {
+        model_layer layer = model->layer[l];
+        struct ggml_tensor **matrix[EXPAND_MATRICES];
+        matrices(&layer, matrix);
+        for (int i = 0; i < EXPAND_MATRICES; i++) {
+            if (ggml_is_quantized((*matrix[i])->type)) return true;
+        }
+    }
+    return false;
+}
+
+judgeq_status expand_init(expand *e, const judgeq_model *model, const graph_engine *engine, judgeq_error *error) {
+    *e = (expand){0};
+    if (!any_quantised(model)) return JUDGEQ_OK;
+    model_layer first = model->layer[0]; /* all layers have its shapes */
+    struct ggml_tensor **matrix[EXPAND_MATRICES];
+    matrices(&first, matrix);
+    e->context =
+        ggml_init((struct ggml_init_params){.mem_size = EXPAND_MATRICES * ggml_tensor_overhead(), .no_alloc = true});
+    for (int i = 0; i < EXPAND_MATRICES; i++) {
+        const struct ggml_tensor *plain = *matrix[i];
+        e->half[i] = ggml_new_tensor_2d(e->context, GGML_TYPE_F16, plain->ne[0], plain->ne[1]);
+        e->n_count = plain->ne[1] > e->n_count ? plain->ne[1] : e->n_count;
+    }
+    e->count = malloc((size_t)e->n_count * sizeof *e->count);
+    e->buffer = ggml_backend_alloc_ctx_tensors(e->context, engine->backend);
+    if (!e->count || !e->buffer) {
+        expand_free(e);
+        return error_memory(error, "one layer's weights as F16");
+    }
+    for (int64_t i = 0; i < e->n_count; i++) e->count[i] = (int32_t)i;
+    return JUDGEQ_OK;
+}
+
+void expand_free(expand *e) {
+    ggml_backend_buffer_free(e->buffer);
+    ggml_free(e->context);
+    free(e->count);
+    *e = (expand){0};
+}
+
+judgeq_status expand_layer(expand *e, const judgeq_model *model, int32_t index, graph_engine *engine, model_layer *out,
+                           judgeq_error *error) {
+    *out = model->layer[index];
+    if (!e->buffer) return JUDGEQ_OK;
+    struct ggml_tensor **matrix[EXPAND_MATRICES];
+    matrices(out, matrix);
+    graph *g = graph_begin(engine);
+    struct ggml_tensor *count = graph_input(g, GGML_TYPE_I32, e->n_count, 1);
+    for (int i = 0; i < EXPAND_MATRICES; i++) {
+        struct ggml_tensor *plain = *matrix[i];
+        if (!ggml_is_quantized(plain->type)) continue;
+        struct ggml_tensor *all = ggml_view_1d(g->context, count, plain->ne[1], 0);
+        struct ggml_tensor *rows = ggml_get_rows(g->context, plain, all); /* ggml's way of dequantising on any device */
+        ggml_build_forward_expand(g->nodes, ggml_cpy(g->context, rows, e->half[i]));
+        *matrix[i] = e->half[i];
+    }
+    judgeq_status status = graph_allocate(engine, NULL, error);
+    if (status != JUDGEQ_OK) return status;
+    ggml_backend_tensor_set(count, e->count, 0, (size_t)e->n_count * sizeof *e->count);
+    return graph_compute(engine, e->n_count, 0, error);
+}
