@@ -4,11 +4,14 @@
  * rows only. The forward pass is the engine's own block (graph.h). It keeps the rows x_l that enter each layer; the
  * backward pass rebuilds one layer at a time, from the last down, with ggml's autodiff: x_l is the parameter, and the
  * number it differentiates is sum(slope_l * map_l) + sum(g_{l+1} * x_{l+1}), whose gradient is g_l. So the memory is
- * one layer's intermediate results and [n_layer, n_soft, n_embd] floats. */
+ * one layer's intermediate results and [n_layer, n_soft, n_embd] floats. Both passes read a layer's quantised matrices
+ * as F16, as prefill does for long prompts: activations keep 11 bits, and the loss is the one that prefill would see.
+ */
 #ifndef JUDGEQ_SRC_TRAIN_GRADIENT_H
 #define JUDGEQ_SRC_TRAIN_GRADIENT_H
 
 #include "cache.h"
+#include "expand.h"
 #include "graph.h"
 #include "model.h"
 
@@ -17,6 +20,7 @@ typedef struct gradient {
     int32_t n_soft;
     graph_engine engine; /* of the forward pass */
     graph_engine back;   /* of the backward pass: graphs of another shape, in buffers of their own */
+    expand expand;       /* the layer that is being passed, as prefill would read it */
     float *x;            /* [n_layer, n_soft, n_embd]: the rows that enter each layer, of the last forward pass */
     int32_t *position;   /* [n_soft] */
 } gradient;
