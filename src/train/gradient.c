@@ -8,13 +8,49 @@
 #include "error.h"
 #include "score.h"
 
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
+
+static judgeq_status init_weights(gradient *g, size_t cache_bytes, judgeq_error *error) {
+    const size_t n_layer = (size_t)g->model->info.n_layer;
+    g->expand = calloc(n_layer, sizeof *g->expand);
+    g->weights = calloc(n_layer, sizeof *g->weights);
+    g->held = calloc(n_layer, sizeof *g->held);
+    if (!g->expand || !g->weights || !g->held) return error_memory(error, "the layers' weights");
+    for (size_t i = 0; i < n_layer; i++) g->held[i] = -1;
+    g->n_expand = 1;
+    judgeq_status status = expand_init(&g->expand[0], g->model, &g->engine, error);
+    if (status != JUDGEQ_OK || !g->expand[0].buffer) return status;
+    const size_t bytes = ggml_backend_buffer_get_size(g->expand[0].buffer);
+    if (bytes > cache_bytes / n_layer) return status;
+    g->n_expand = g->model->info.n_layer;
+    g->kept_bytes = n_layer * bytes;
+    for (size_t i = 1; status == JUDGEQ_OK && i < n_layer; i++) {
+        status = expand_init(&g->expand[i], g->model, &g->engine, error);
+    }
+    return status;
+}
+
+static judgeq_status take_weights(gradient *g, int32_t index, model_layer *out, judgeq_error *error) {
+    const int32_t slot = g->n_expand > 1 ? index : 0;
+    judgeq_status status = JUDGEQ_OK;
+    if (g->held[slot] != index) {
+        g->held[slot] = -1;
+        status = expand_layer(&g->expand[slot], g->model, index, &g->engine, &g->weights[slot], error);
+        if (status == JUDGEQ_OK) g->held[slot] = index;
+    }
+    *out = g->weights[slot];
+    return status;
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
 judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_soft, int32_t n_threads,
-                            judgeq_error *error) {
+                            size_t cache_bytes, judgeq_error *error) {
     const judgeq_model_info *info = &model->info;
     *g = (gradient){.model = model, .n_soft = n_soft};
     judgeq_status status = graph_engine_init(&g->engine, model, n_threads, error);
     if (status == JUDGEQ_OK) status = graph_engine_init(&g->back, model, n_threads, error);
-    if (status == JUDGEQ_OK) status = expand_init(&g->expand, model, &g->engine, error);
+    if (status == JUDGEQ_OK) status = init_weights(g, cache_bytes, error);
     if (status == JUDGEQ_OK) status = graph_engine_differentiate(&g->back, error);
     if (status == JUDGEQ_OK) {
         g->x = calloc((size_t)info->n_layer * (size_t)n_soft, (size_t)info->n_embd * sizeof *g->x);
@@ -26,7 +62,10 @@ judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_so
 }
 
 void gradient_free(gradient *g) {
-    expand_free(&g->expand);
+    for (int32_t i = 0; g->expand && i < g->n_expand; i++) expand_free(&g->expand[i]);
+    free(g->expand);
+    free(g->weights);
+    free(g->held);
     if (g->engine.backend) graph_engine_free(&g->engine);
     if (g->back.backend) graph_engine_free(&g->back);
     free(g->x);
@@ -75,7 +114,7 @@ static judgeq_status forward_layer(gradient *g, int32_t index, const cache_layer
                                    judgeq_error *error) {
     const bool last = index == g->model->info.n_layer - 1;
     model_layer weights;
-    judgeq_status status = expand_layer(&g->expand, g->model, index, &g->engine, &weights, error);
+    judgeq_status status = take_weights(g, index, &weights, error);
     if (status != JUDGEQ_OK) return status;
     graph *nodes = graph_begin(&g->engine);
     struct ggml_tensor *x = graph_input(nodes, GGML_TYPE_F32, g->model->info.n_embd, g->n_soft);
@@ -159,7 +198,7 @@ static judgeq_status backward_layer(gradient *g, int32_t index, const cache_laye
                                     const float *slope, float *flow, judgeq_error *error) {
     const float one = 1.0f;
     model_layer weights;
-    judgeq_status status = expand_layer(&g->expand, g->model, index, &g->engine, &weights, error);
+    judgeq_status status = take_weights(g, index, &weights, error);
     if (status != JUDGEQ_OK) return status;
     const layer_graph in = build_layer(g, index, &weights, layer, n_prompt);
     status = graph_allocate(&g->back, NULL, error);

@@ -18,16 +18,21 @@
 typedef struct gradient {
     const judgeq_model *model;
     int32_t n_soft;
-    graph_engine engine; /* of the forward pass */
-    graph_engine back;   /* of the backward pass: graphs of another shape, in buffers of their own */
-    expand expand;       /* the layer that is being passed, as prefill would read it */
-    float *x;            /* [n_layer, n_soft, n_embd]: the rows that enter each layer, of the last forward pass */
-    int32_t *position;   /* [n_soft] */
+    graph_engine engine;  /* of the forward pass */
+    graph_engine back;    /* of the backward pass: graphs of another shape, in buffers of their own */
+    expand *expand;       /* [n_expand] */
+    model_layer *weights; /* [n_expand]: layers as `expand` gives them */
+    int32_t *held;        /* [n_expand]: which layer that is; -1: none yet */
+    int32_t n_expand;     /* n_layer where they all may be kept, otherwise 1 */
+    size_t kept_bytes;    /* of layers that are kept */
+    float *x;             /* [n_layer, n_soft, n_embd]: the rows that enter each layer, of the last forward pass */
+    int32_t *position;    /* [n_soft] */
 } gradient;
 
-/* n_threads 0: chosen (threads.h). */
+/* n_threads 0: chosen (threads.h). cache_bytes: all layers as F16 are kept if they fit, so that no step has to make
+ * them again. */
 judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_soft, int32_t n_threads,
-                            judgeq_error *error);
+                            size_t cache_bytes, judgeq_error *error);
 /* Accepts a zeroed gradient. */
 void gradient_free(gradient *g);
 
