@@ -53,7 +53,9 @@ static const char HELP_STEPS[] =
     "Computing\n"
     "  -t, --threads N        threads that compute (default: one per core, or one where other programs run)\n"
     "      --kv-type T        numbers in the KV cache: f16 or f32 (default: f16)\n"
-    "      --cache MIB        memory for examples that were read once (default: 1024)\n"
+    "      --cache MIB        memory for what need not be made again: weights as F16, examples that were read "
+    "(default:\n"
+    "                         1024)\n"
     "      --quiet            no progress on standard error\n"
     "  -h, --help             this text\n"
     "    Example: judgeq train --data set.jsonl -o judge.gguf -t 2 --cache 4096\n";

@@ -278,10 +278,9 @@ static struct ggml_tensor *columns_of(graph *g, struct ggml_tensor *x, int64_t f
     return ggml_view_3d(g->context, x, n, x->ne[1], x->ne[2], x->nb[1], x->nb[2], (size_t)first * x->nb[0]);
 }
 
-graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, int32_t index, const cache_layer *cache,
-                                           int64_t n_held, struct ggml_tensor *x, struct ggml_tensor *position,
-                                           struct ggml_tensor *mask, bool output) {
-    const model_layer *layer = &model->layer[index];
+graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, const model_layer *layer,
+                                           const cache_layer *cache, int64_t n_held, struct ggml_tensor *x,
+                                           struct ggml_tensor *position, struct ggml_tensor *mask, bool output) {
     const judgeq_model_info *info = &model->info;
     struct ggml_context *context = g->context;
     const int64_t n = x->ne[1];

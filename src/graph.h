@@ -70,9 +70,9 @@ graph_block graph_add_block(graph *g, const judgeq_model *model, const model_lay
 /* The same block, made of what ggml can differentiate: the first n_held rows of a uniform cache are constants, the keys
  * and values of x [n, n_embd] join them in the graph and are not stored. mask [n, n_held + n]: an input of the caller,
  * filled by graph_fill_mask. Without `output`, only the attention is computed. */
-graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, int32_t index, const cache_layer *cache,
-                                           int64_t n_held, struct ggml_tensor *x, struct ggml_tensor *position,
-                                           struct ggml_tensor *mask, bool output);
+graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, const model_layer *layer,
+                                           const cache_layer *cache, int64_t n_held, struct ggml_tensor *x,
+                                           struct ggml_tensor *position, struct ggml_tensor *mask, bool output);
 
 /* Row i of n may look at all rows held and at the new rows up to itself: 0 there, -infinity elsewhere. */
 judgeq_status graph_fill_mask(struct ggml_tensor *mask, judgeq_error *error);

@@ -1,16 +1,49 @@
 #include "back_product.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 /* A tile of the matrix: TILE_ROWS of its rows, TILE_COLUMNS of its columns, which every block size divides. */
 enum { TILE_ROWS = 4, TILE_COLUMNS = 256 };
 
-/* out[c] += sum over the tile's rows r of slope[r] * tile[r][c] */
-static void add_rows(float *restrict out, const float tile[restrict TILE_ROWS][TILE_COLUMNS], const float *slope,
-                     int64_t n) {
-    const float s0 = slope[0], s1 = slope[1], s2 = slope[2], s3 = slope[3];
+/* Compiled for newer CPUs too, where the compiler can choose among them when the program starts. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) &&                           \
+    !defined(__SANITIZE_ADDRESS__)
+#define FOR_EVERY_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define FOR_EVERY_CPU
+#endif
+
+/* out[t][c] += sum over the tile's rows r of slope[t][r] * tile[r][c], for two tokens t: a row that was loaded serves
+ * both. */
+FOR_EVERY_CPU
+static void add_rows(float *restrict out0, float *restrict out1, const float tile[restrict TILE_ROWS][TILE_COLUMNS],
+                     const float slope[2][TILE_ROWS], int64_t n) {
+    const float a0 = slope[0][0], a1 = slope[0][1], a2 = slope[0][2], a3 = slope[0][3];
+    const float b0 = slope[1][0], b1 = slope[1][1], b2 = slope[1][2], b3 = slope[1][3];
     for (int64_t c = 0; c < n; c++) {
-        out[c] += s0 * tile[0][c] + s1 * tile[1][c] + s2 * tile[2][c] + s3 * tile[3][c];
+        const float w0 = tile[0][c], w1 = tile[1][c], w2 = tile[2][c], w3 = tile[3][c];
+        out0[c] += a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3;
+        out1[c] += b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3;
+    }
+}
+
+/* F16 to F32 without a table, so that it becomes vector code: the bits moved to their places make a number that is too
+ * small by 2^112, subnormal or not. Infinity and NaN become finite: a model that holds them never comes this far, its
+ * logits are checked first. */
+FOR_EVERY_CPU
+static void read_half(const uint16_t *restrict in, float *restrict out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t bits = (uint32_t)(in[i] & 0x7fff) << 13;
+        const uint32_t sign = (uint32_t)(in[i] & 0x8000) << 16;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        value *= 0x1p112f;
+        uint32_t signed_bits;
+        memcpy(&signed_bits, &value, sizeof value);
+        signed_bits |= sign;
+        memcpy(&out[i], &signed_bits, sizeof value);
     }
 }
 
@@ -20,6 +53,8 @@ static void read_row(const struct ggml_tensor *matrix, int64_t r, int64_t slice,
                       (size_t)(first / ggml_blck_size(matrix->type)) * ggml_type_size(matrix->type);
     if (matrix->type == GGML_TYPE_F32) {
         memcpy(out, row, (size_t)n * sizeof *out);
+    } else if (matrix->type == GGML_TYPE_F16) {
+        read_half((const uint16_t *)(const void *)row, out, n);
     } else {
         ggml_get_type_traits(matrix->type)->to_float(row, out, n);
     }
@@ -28,6 +63,7 @@ static void read_row(const struct ggml_tensor *matrix, int64_t r, int64_t slice,
 /* Columns [first, first + n) of one slice of the result. */
 static void compute_tile(struct ggml_tensor *result, int64_t slice, int64_t first, int64_t n) {
     const struct ggml_tensor *matrix = result->src[0], *slope = result->src[1];
+    float unused[TILE_COLUMNS] = {0}; /* the second of a pair where the number of tokens is odd */
     char *out = (char *)result->data + (size_t)slice * result->nb[2] + (size_t)first * sizeof(float);
     const char *in = (const char *)slope->data + (size_t)slice * slope->nb[2];
     for (int64_t t = 0; t < result->ne[1]; t++) memset(out + (size_t)t * result->nb[1], 0, (size_t)n * sizeof(float));
@@ -35,12 +71,16 @@ static void compute_tile(struct ggml_tensor *result, int64_t slice, int64_t firs
         float tile[TILE_ROWS][TILE_COLUMNS] = {{0}};
         const int64_t rows = matrix->ne[1] - r < TILE_ROWS ? matrix->ne[1] - r : TILE_ROWS;
         for (int64_t i = 0; i < rows; i++) read_row(matrix, r + i, slice, first, n, tile[i]);
-        for (int64_t t = 0; t < result->ne[1]; t++) {
-            float factor[TILE_ROWS] = {0};
+        for (int64_t t = 0; t < result->ne[1]; t += 2) {
+            const bool pair = t + 1 < result->ne[1];
+            float factor[2][TILE_ROWS] = {{0}};
             for (int64_t i = 0; i < rows; i++) {
-                memcpy(&factor[i], in + (size_t)t * slope->nb[0] + (size_t)(r + i) * slope->nb[1], sizeof factor[i]);
+                const char *at = in + (size_t)t * slope->nb[0] + (size_t)(r + i) * slope->nb[1];
+                memcpy(&factor[0][i], at, sizeof(float));
+                if (pair) memcpy(&factor[1][i], at + slope->nb[0], sizeof(float));
             }
-            add_rows((float *)(void *)(out + (size_t)t * result->nb[1]), tile, factor, n);
+            float *row = (float *)(void *)(out + (size_t)t * result->nb[1]);
+            add_rows(row, pair ? (float *)(void *)((char *)row + result->nb[1]) : unused, tile, factor, n);
         }
     }
 }

@@ -8,12 +8,49 @@
 #include "error.h"
 #include "score.h"
 
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
+
+static judgeq_status init_weights(gradient *g, size_t cache_bytes, judgeq_error *error) {
+    const size_t n_layer = (size_t)g->model->info.n_layer;
+    g->expand = calloc(n_layer, sizeof *g->expand);
+    g->weights = calloc(n_layer, sizeof *g->weights);
+    g->held = calloc(n_layer, sizeof *g->held);
+    if (!g->expand || !g->weights || !g->held) return error_memory(error, "the layers' weights");
+    for (size_t i = 0; i < n_layer; i++) g->held[i] = -1;
+    g->n_expand = 1;
+    judgeq_status status = expand_init(&g->expand[0], g->model, &g->engine, error);
+    if (status != JUDGEQ_OK || !g->expand[0].buffer) return status;
+    const size_t bytes = ggml_backend_buffer_get_size(g->expand[0].buffer);
+    if (bytes > cache_bytes / n_layer) return status;
+    g->n_expand = g->model->info.n_layer;
+    g->kept_bytes = n_layer * bytes;
+    for (size_t i = 1; status == JUDGEQ_OK && i < n_layer; i++) {
+        status = expand_init(&g->expand[i], g->model, &g->engine, error);
+    }
+    return status;
+}
+
+static judgeq_status take_weights(gradient *g, int32_t index, model_layer *out, judgeq_error *error) {
+    const int32_t slot = g->n_expand > 1 ? index : 0;
+    judgeq_status status = JUDGEQ_OK;
+    if (g->held[slot] != index) {
+        g->held[slot] = -1;
+        status = expand_layer(&g->expand[slot], g->model, index, &g->engine, &g->weights[slot], error);
+        if (status == JUDGEQ_OK) g->held[slot] = index;
+    }
+    *out = g->weights[slot];
+    return status;
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
 judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_soft, int32_t n_threads,
-                            judgeq_error *error) {
+                            size_t cache_bytes, judgeq_error *error) {
     const judgeq_model_info *info = &model->info;
     *g = (gradient){.model = model, .n_soft = n_soft};
     judgeq_status status = graph_engine_init(&g->engine, model, n_threads, error);
     if (status == JUDGEQ_OK) status = graph_engine_init(&g->back, model, n_threads, error);
+    if (status == JUDGEQ_OK) status = init_weights(g, cache_bytes, error);
     if (status == JUDGEQ_OK) status = graph_engine_differentiate(&g->back, error);
     if (status == JUDGEQ_OK) {
         g->x = calloc((size_t)info->n_layer * (size_t)n_soft, (size_t)info->n_embd * sizeof *g->x);
@@ -25,6 +62,10 @@ judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_so
 }
 
 void gradient_free(gradient *g) {
+    for (int32_t i = 0; g->expand && i < g->n_expand; i++) expand_free(&g->expand[i]);
+    free(g->expand);
+    free(g->weights);
+    free(g->held);
     if (g->engine.backend) graph_engine_free(&g->engine);
     if (g->back.backend) graph_engine_free(&g->back);
     free(g->x);
@@ -72,12 +113,15 @@ static judgeq_status take_map(const gradient *g, const struct ggml_tensor *atten
 static judgeq_status forward_layer(gradient *g, int32_t index, const cache_layer *layer, int32_t n_prompt, float *map,
                                    judgeq_error *error) {
     const bool last = index == g->model->info.n_layer - 1;
+    model_layer weights;
+    judgeq_status status = take_weights(g, index, &weights, error);
+    if (status != JUDGEQ_OK) return status;
     graph *nodes = graph_begin(&g->engine);
     struct ggml_tensor *x = graph_input(nodes, GGML_TYPE_F32, g->model->info.n_embd, g->n_soft);
     struct ggml_tensor *position = graph_input(nodes, GGML_TYPE_I32, g->n_soft, 1);
     const graph_want want = {.output = !last, .attention = true};
-    const graph_block block = graph_add_block(nodes, g->model, &g->model->layer[index], layer, x, position, want);
-    judgeq_status status = graph_allocate(&g->engine, block.output, error);
+    const graph_block block = graph_add_block(nodes, g->model, &weights, layer, x, position, want);
+    status = graph_allocate(&g->engine, block.output, error);
     if (status != JUDGEQ_OK) return status;
     float *rows = g->x + (size_t)index * rows_size(g);
     ggml_backend_tensor_set(x, rows, 0, ggml_nbytes(x));
@@ -121,7 +165,8 @@ static struct ggml_tensor *add_number(graph *nodes, const layer_graph *in, graph
     return ggml_add(context, number, ggml_sum(context, ggml_mul(context, block.output, in->flow)));
 }
 
-static layer_graph build_layer(gradient *g, int32_t index, const cache_layer *layer, int32_t n_prompt) {
+static layer_graph build_layer(gradient *g, int32_t index, const model_layer *weights, const cache_layer *layer,
+                               int32_t n_prompt) {
     const judgeq_model_info *info = &g->model->info;
     const bool last = index == info->n_layer - 1;
     graph *nodes = graph_begin(&g->back);
@@ -134,7 +179,7 @@ static layer_graph build_layer(gradient *g, int32_t index, const cache_layer *la
     ggml_set_input(in.slope);
     if (!last) in.flow = graph_input(nodes, GGML_TYPE_F32, info->n_embd, g->n_soft);
     const graph_block block =
-        graph_add_differentiable_block(nodes, g->model, index, layer, n_prompt, in.x, in.position, in.mask, !last);
+        graph_add_differentiable_block(nodes, g->model, weights, layer, n_prompt, in.x, in.position, in.mask, !last);
     struct ggml_tensor *number = add_number(nodes, &in, block);
     ggml_set_loss(number);
     ggml_set_output(number);
@@ -152,8 +197,11 @@ static layer_graph build_layer(gradient *g, int32_t index, const cache_layer *la
 static judgeq_status backward_layer(gradient *g, int32_t index, const cache_layer *layer, int32_t n_prompt,
                                     const float *slope, float *flow, judgeq_error *error) {
     const float one = 1.0f;
-    const layer_graph in = build_layer(g, index, layer, n_prompt);
-    judgeq_status status = graph_allocate(&g->back, NULL, error);
+    model_layer weights;
+    judgeq_status status = take_weights(g, index, &weights, error);
+    if (status != JUDGEQ_OK) return status;
+    const layer_graph in = build_layer(g, index, &weights, layer, n_prompt);
+    status = graph_allocate(&g->back, NULL, error);
     if (status == JUDGEQ_OK) status = graph_fill_mask(in.mask, error);
     if (status != JUDGEQ_OK) return status;
     set_positions(g, in.position, n_prompt);

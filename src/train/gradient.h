@@ -4,26 +4,35 @@
  * rows only. The forward pass is the engine's own block (graph.h). It keeps the rows x_l that enter each layer; the
  * backward pass rebuilds one layer at a time, from the last down, with ggml's autodiff: x_l is the parameter, and the
  * number it differentiates is sum(slope_l * map_l) + sum(g_{l+1} * x_{l+1}), whose gradient is g_l. So the memory is
- * one layer's intermediate results and [n_layer, n_soft, n_embd] floats. */
+ * one layer's intermediate results and [n_layer, n_soft, n_embd] floats. Both passes read a layer's quantised matrices
+ * as F16, as prefill does for long prompts: activations keep 11 bits, and the loss is the one that prefill would see.
+ */
 #ifndef JUDGEQ_SRC_TRAIN_GRADIENT_H
 #define JUDGEQ_SRC_TRAIN_GRADIENT_H
 
 #include "cache.h"
+#include "expand.h"
 #include "graph.h"
 #include "model.h"
 
 typedef struct gradient {
     const judgeq_model *model;
     int32_t n_soft;
-    graph_engine engine; /* of the forward pass */
-    graph_engine back;   /* of the backward pass: graphs of another shape, in buffers of their own */
-    float *x;            /* [n_layer, n_soft, n_embd]: the rows that enter each layer, of the last forward pass */
-    int32_t *position;   /* [n_soft] */
+    graph_engine engine;  /* of the forward pass */
+    graph_engine back;    /* of the backward pass: graphs of another shape, in buffers of their own */
+    expand *expand;       /* [n_expand] */
+    model_layer *weights; /* [n_expand]: layers as `expand` gives them */
+    int32_t *held;        /* [n_expand]: which layer that is; -1: none yet */
+    int32_t n_expand;     /* n_layer where they all may be kept, otherwise 1 */
+    size_t kept_bytes;    /* of layers that are kept */
+    float *x;             /* [n_layer, n_soft, n_embd]: the rows that enter each layer, of the last forward pass */
+    int32_t *position;    /* [n_soft] */
 } gradient;
 
-/* n_threads 0: chosen (threads.h). */
+/* n_threads 0: chosen (threads.h). cache_bytes: all layers as F16 are kept if they fit, so that no step has to make
+ * them again. */
 judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_soft, int32_t n_threads,
-                            judgeq_error *error);
+                            size_t cache_bytes, judgeq_error *error);
 /* Accepts a zeroed gradient. */
 void gradient_free(gradient *g);
 

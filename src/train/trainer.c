@@ -84,13 +84,15 @@ judgeq_status judgeq_trainer_new(const judgeq_model *model, const judgeq_trainin
     trainer->order_epoch = -1;
     status = allocate(trainer, error);
     if (status == JUDGEQ_OK)
-        status = gradient_init(&trainer->gradient, model, params->n_soft, params->n_threads, error);
+        status =
+            gradient_init(&trainer->gradient, model, params->n_soft, params->n_threads, params->cache_bytes, error);
     if (status == JUDGEQ_OK) status = trainer_start_soft(trainer, params, error);
     if (status == JUDGEQ_OK) status = trainer_split(trainer, error);
     if (status != JUDGEQ_OK) {
         judgeq_trainer_free(trainer);
         return status;
     }
+    trainer->cached_bytes = trainer->gradient.kept_bytes;
     const int64_t batch = params->n_accumulate;
     trainer->n_steps = params->n_epochs * (((int64_t)trainer->n_train + batch - 1) / batch);
     *out = trainer;
