@@ -11,6 +11,7 @@
 #include "data_sources.h"
 #include "interrupt.h"
 #include "progress.h"
+#include "values.h"
 
 static const char HELP[] =
     "Usage: judgeq data -o SET.jsonl [OPTIONS] SOURCE...\n"
@@ -66,21 +67,8 @@ typedef struct maker {
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
-static int wrong_usage(const char *what, const char *text) {
-    fprintf(stderr, "judgeq: data: %s%s%s%s; see judgeq data --help\n", what, text ? " \"" : "", text ? text : "",
-            text ? "\"" : "");
-    return 2;
-}
-
-static int take_integer(const char *what, int64_t low, int64_t high, int64_t *out) {
-    errno = 0;
-    if (*optarg && strspn(optarg, "0123456789") == strlen(optarg)) {
-        *out = strtoll(optarg, NULL, 10);
-        if (errno == 0 && *out >= low && *out <= high) return 0;
-    }
-    fprintf(stderr, "judgeq: data: %s \"%s\": expected a whole number from %lld to %lld; see judgeq data --help\n",
-            what, optarg, (long long)low, (long long)high);
-    return 2;
+static int take_integer(const char *name, int64_t low, int64_t high, int64_t *out) {
+    return value_integer(optarg, low, high, out) ? 0 : usage_wrong_integer("data", name, optarg, low, high);
 }
 
 static int take_count(const char *what, int32_t low, int32_t *out) {
@@ -122,9 +110,9 @@ static int take(options *o, int option, const char *given) {
         o->help = true;
         return 0;
     case ':':
-        return wrong_usage("a value is missing after", given);
+        return usage_wrong("data", "a value is missing after \"%s\"", given);
     default:
-        return wrong_usage("unknown option", given);
+        return usage_wrong("data", "unknown option \"%s\"", given);
     }
 }
 
@@ -151,9 +139,9 @@ static int read_options(int argc, char **argv, options *o) {
     o->source = argv + optind;
     o->n_source = argc - optind;
     if (o->help) return 0;
-    if (!o->output) return wrong_usage("-o SET.jsonl is missing", NULL);
-    if (o->n_source == 0) return wrong_usage("which sources? Folders or files are missing", NULL);
-    if (o->min_tokens > o->max_tokens) return wrong_usage("--min is more than --max", NULL);
+    if (!o->output) return usage_wrong("data", "-o SET.jsonl is missing");
+    if (o->n_source == 0) return usage_wrong("data", "which sources? Folders or files are missing");
+    if (o->min_tokens > o->max_tokens) return usage_wrong("data", "--min is more than --max");
     return 0;
 }
 

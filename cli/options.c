@@ -1,9 +1,7 @@
 #include "options.h"
+#include "values.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,59 +76,28 @@ static const struct option NAMES[] = {
     {0},
 };
 
-/* Prints the message; the exit status of wrong usage. */
-__attribute__((format(printf, 1, 2))) static int wrong(const char *format, ...) {
-    va_list arguments;
-    fputs("judgeq: ", stderr);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputs("; see judgeq run --help\n", stderr);
-    return 2;
-}
+#define wrong(...) usage_wrong("run", __VA_ARGS__)
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */
 
-/* Nothing but digits: no sign, space or base. */
-static bool read_integer(const char *text, int64_t low, int64_t high, int64_t *out) {
-    if (!*text || strspn(text, "0123456789") != strlen(text)) return false;
-    errno = 0;
-    *out = strtoll(text, NULL, 10);
-    return errno == 0 && *out >= low && *out <= high;
-}
-
-/* No infinity, NaN or hexadecimal number. The program sets no locale: the decimal point is a point. */
-static bool read_number(const char *text, double low, double high, double *out) {
-    char *end;
-    if (!*text || strspn(text, "0123456789.eE+-") != strlen(text)) return false;
-    *out = strtod(text, &end);
-    return *end == '\0' && isfinite(*out) && *out >= low && *out <= high;
-}
-
 static int take_integer(const char *name, int64_t low, int64_t high, int32_t *out) {
     int64_t value;
-    if (!read_integer(optarg, low, high, &value)) {
-        return wrong("%s \"%s\": expected a whole number from %lld to %lld", name, optarg, (long long)low,
-                     (long long)high);
-    }
+    if (!value_integer(optarg, low, high, &value)) return usage_wrong_integer("run", name, optarg, low, high);
     *out = (int32_t)value;
     return 0;
 }
 
 static int take_number(const char *name, double low, double high, float *out) {
     double value;
-    if (!read_number(optarg, low, high, &value)) {
-        return wrong("%s \"%s\": expected a number from %g to %g", name, optarg, low, high);
-    }
+    if (!value_number(optarg, low, high, &value)) return usage_wrong_number("run", name, optarg, low, high);
     *out = (float)value;
     return 0;
 }
 
 static int take_seed(options *o) {
     int64_t value;
-    if (!read_integer(optarg, 0, UINT32_MAX, &value)) {
-        return wrong("--seed \"%s\": expected a whole number from 0 to %u", optarg, UINT32_MAX);
-    }
+    if (!value_integer(optarg, 0, UINT32_MAX, &value))
+        return usage_wrong_integer("run", "--seed", optarg, 0, UINT32_MAX);
     o->sampler.seed = (uint32_t)value;
     return 0;
 }
@@ -145,9 +112,9 @@ static int take_budget(options *o) {
         char number[64] = "";
         if (length < sizeof number) memcpy(number, optarg, length - 1);
         o->budget = 0;
-        o->budget_fraction = read_number(number, 0, 100, &percent) ? (float)(percent / 100) : 0;
+        o->budget_fraction = value_number(number, 0, 100, &percent) ? (float)(percent / 100) : 0;
         if (o->budget_fraction > 0) return 0;
-    } else if (read_integer(optarg, 1, INT32_MAX, &rows)) {
+    } else if (value_integer(optarg, 1, INT32_MAX, &rows)) {
         o->budget = (int32_t)rows;
         o->budget_fraction = 0;
         return 0;

@@ -1,11 +1,8 @@
 #include "train_options.h"
+#include "values.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -55,24 +52,10 @@ static const struct option NAMES[] = {
     {0},
 };
 
-/* Prints the message; the exit status of wrong usage. */
-__attribute__((format(printf, 1, 2))) static int wrong(const char *format, ...) {
-    va_list arguments;
-    fputs("judgeq: train: ", stderr);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputs("; see judgeq train --help\n", stderr);
-    return 2;
-}
+#define wrong(...) usage_wrong("train", __VA_ARGS__)
 
 static int take_integer(const char *name, int64_t low, int64_t high, int64_t *out) {
-    errno = 0;
-    if (*optarg && strspn(optarg, "0123456789") == strlen(optarg)) {
-        *out = strtoll(optarg, NULL, 10);
-        if (errno == 0 && *out >= low && *out <= high) return 0;
-    }
-    return wrong("%s \"%s\": expected a whole number from %lld to %lld", name, optarg, (long long)low, (long long)high);
+    return value_integer(optarg, low, high, out) ? 0 : usage_wrong_integer("train", name, optarg, low, high);
 }
 
 static int take_int32(const char *name, int32_t low, int32_t high, int32_t *out) {
@@ -83,10 +66,7 @@ static int take_int32(const char *name, int32_t low, int32_t high, int32_t *out)
 }
 
 static int take_number(const char *name, double low, double high, double *out) {
-    char *end = optarg;
-    if (*optarg && strspn(optarg, "0123456789.eE+-") == strlen(optarg)) *out = strtod(optarg, &end);
-    if (*optarg && *end == '\0' && isfinite(*out) && *out >= low && *out <= high) return 0;
-    return wrong("%s \"%s\": expected a number from %g to %g", name, optarg, low, high);
+    return value_number(optarg, low, high, out) ? 0 : usage_wrong_number("train", name, optarg, low, high);
 }
 
 static int take_init(train_options *o) {

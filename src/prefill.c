@@ -345,7 +345,7 @@ static judgeq_status finish_layer(const prefill *p, reader *r, int32_t index, ca
     return take_kept(session, draft, own, index, draft_budget(session, index), staging, &session->prior[index], error);
 }
 
-/* ---- the whole prompt ------------------------------------------------------------------------------------------- */
+/* ---- the whole prompt -------------------------------------------------------------------------------------------- */
 
 static judgeq_status read_logits(prefill *p, judgeq_error *error) {
     graph *g = graph_begin(p->engine);

@@ -4,6 +4,7 @@
  * model ours is the same computation and must agree closely; on the file as it is, the prompt is read with F16 copies
  * of its weights, and what is decoded with activations of 8 bits, so it agrees as far as these go. */
 #include "fixture.h"
+#include "float_model.h"
 #include "golden.h"
 #include "score.h"
 #include "state.h"
@@ -21,43 +22,6 @@
 enum { MAP = GOLDEN_HEADS * GOLDEN_PROMPT, MAPS = GOLDEN_LAYERS * MAP };
 
 static char folder[256], model_path[1024];
-
-/* ---- an F32 copy of a model
- * ------------------------------------------------------------------------------------------ */
-
-static bool add_float_copies(const gguf_file *from, struct gguf_context *gguf, struct ggml_context *context) {
-    for (struct ggml_tensor *t = ggml_get_first_tensor(from->tensors); t; t = ggml_get_next_tensor(from->tensors, t)) {
-        struct ggml_tensor *copy = ggml_new_tensor(context, GGML_TYPE_F32, GGML_MAX_DIMS, t->ne);
-        if (!copy) return false;
-        ggml_set_name(copy, t->name);
-        const void *data = gguf_file_data(from, t);
-        if (t->type == GGML_TYPE_F32) {
-            memcpy(copy->data, data, ggml_nbytes(t));
-        } else {
-            ggml_get_type_traits(t->type)->to_float(data, copy->data, ggml_nelements(t));
-        }
-        gguf_add_tensor(gguf, copy);
-    }
-    return true;
-}
-
-static void write_float_copy(const char *path, const char *out) {
-    gguf_file from;
-    judgeq_error error = {0};
-    if (gguf_open_checked(path, &from, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
-    size_t bytes = 0;
-    for (struct ggml_tensor *t = ggml_get_first_tensor(from.tensors); t; t = ggml_get_next_tensor(from.tensors, t)) {
-        bytes += (size_t)ggml_nelements(t) * sizeof(float) + 2 * ggml_tensor_overhead();
-    }
-    struct ggml_context *context = ggml_init((struct ggml_init_params){.mem_size = bytes + (1 << 20)});
-    struct gguf_context *gguf = gguf_init_empty();
-    gguf_set_kv(gguf, from.gguf);
-    assert_true(add_float_copies(&from, gguf, context));
-    assert_true(gguf_write_to_file(gguf, out, false));
-    gguf_free(gguf);
-    ggml_free(context);
-    gguf_file_close(&from);
-}
 
 /* ---- maps
  * -------------------------------------------------------------------------------------------------------------- */
@@ -159,7 +123,7 @@ static void test_float_weights(void **state) {
     (void)state;
     char path[512];
     snprintf(path, sizeof path, "%s/f32.gguf", folder);
-    write_float_copy(model_path, path);
+    assert_int_equal(float_model_write(model_path, path), 0);
     compare(path, (bounds){.map_most = 1e-5, .map_mean = 1e-7, .logits = 1e-3, .hit_rate = 1e-3});
 }
 

@@ -259,7 +259,7 @@ static void test_golden_file_weights(void **state) {
     compare(model_path, (bounds){.target = 5e-3, .loss = 5e-3, .gradient = 0.02});
 }
 
-/* ---- optimiser -------------------------------------------------------------------------------------------------- */
+/* ---- optimiser --------------------------------------------------------------------------------------------------- */
 
 enum { STEPS = 10, TAUGHT = 3, TAUGHT_SOFT = 8, TAUGHT_FIRST = 100 };
 

@@ -1,0 +1,19 @@
+/* values: what stands behind an option, read strictly, and the message and exit status of wrong usage. */
+#ifndef JUDGEQ_CLI_VALUES_H
+#define JUDGEQ_CLI_VALUES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Nothing but digits: no sign, space or base. */
+bool value_integer(const char *text, int64_t low, int64_t high, int64_t *out);
+/* No infinity, NaN or hexadecimal number. The program sets no locale: the decimal point is a point. */
+bool value_number(const char *text, double low, double high, double *out);
+
+/* Prints "judgeq: COMMAND: MESSAGE; see judgeq COMMAND --help"; the exit status of wrong usage. */
+__attribute__((format(printf, 2, 3))) int usage_wrong(const char *command, const char *format, ...);
+/* The same for a value that is no whole number, or no number, within its bounds. */
+int usage_wrong_integer(const char *command, const char *option, const char *text, int64_t low, int64_t high);
+int usage_wrong_number(const char *command, const char *option, const char *text, double low, double high);
+
+#endif
