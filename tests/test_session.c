@@ -173,6 +173,21 @@ static void test_positions(void **state) {
     }
 }
 
+/* Without a floor, ada may leave a KV head nothing; it still sees what is decoded. */
+static void test_head_without_rows(void **state) {
+    const world *w = *state;
+    judgeq_session *session = run(w, "probe=soft,allocate=ada:0", 1);
+    decode(session, 2);
+    size_t fewest = SIZE_MAX;
+    for (int32_t h = 0; h < judgeq_model_get_info(w->model)->n_head_kv; h++) {
+        size_t n = 0;
+        judgeq_session_positions(session, 0, h, &n);
+        fewest = n < fewest ? n : fewest;
+    }
+    assert_true(fewest >= 2);
+    judgeq_session_free(session);
+}
+
 static void test_kept_rows_are_the_prompts(void **state) {
     const world *w = *state;
     const judgeq_model_info *info = judgeq_model_get_info(w->model);
@@ -448,6 +463,7 @@ int main(void) {
         cmocka_unit_test(test_budget_above_prompt_is_full),
         cmocka_unit_test(test_rows_within_budget),
         cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_head_without_rows),
         cmocka_unit_test(test_kept_rows_are_the_prompts),
         cmocka_unit_test(test_prefill_peak),
         cmocka_unit_test(test_deferred),
