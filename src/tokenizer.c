@@ -49,6 +49,30 @@ static judgeq_status check_array(const judgeq_model *model, const char *key, enu
                      gguf_type_name(type));
 }
 
+/* SentencePiece falls back to bytes: libllama throws where a text has a byte that is neither <0xNN> nor a token itself.
+ */
+static judgeq_status check_byte_tokens(const judgeq_model *model, judgeq_error *error) {
+    const struct gguf_context *gguf = model->file.gguf;
+    const int64_t id = gguf_find_key(gguf, "tokenizer.ggml.tokens");
+    const size_t n = gguf_get_arr_n(gguf, id);
+    bool found[256] = {false};
+    for (size_t i = 0; i < n; i++) {
+        const char *text = gguf_get_arr_str(gguf, id, i);
+        char written[8];
+        if (text[0] && !text[1]) found[(unsigned char)text[0]] = true;
+        if (strlen(text) != 6 || memcmp(text, "<0x", 3) != 0) continue;
+        const long byte = strtol(text + 3, NULL, 16);
+        snprintf(written, sizeof written, "<0x%02lX>", (unsigned long)byte & 0xff);
+        if (strcmp(written, text) == 0) found[byte] = true;
+    }
+    for (int byte = 0; byte < 256; byte++) {
+        if (found[byte]) continue;
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tokenizer.ggml.tokens has no token <0x%02X>",
+                         model->file.path, byte);
+    }
+    return JUDGEQ_OK;
+}
+
 static judgeq_status check_vocabulary(const judgeq_model *model, judgeq_error *error) {
     const char *kind = NULL;
     int64_t id = -1, merges = -1;
@@ -72,6 +96,7 @@ static judgeq_status check_vocabulary(const judgeq_model *model, judgeq_error *e
     if (status == JUDGEQ_OK) {
         status = check_array(model, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, GGUF_TYPE_UINT32, n, error);
     }
+    if (status == JUDGEQ_OK && strcmp(kind, "llama") == 0) status = check_byte_tokens(model, error);
     if (status == JUDGEQ_OK) {
         status = gguf_read_strings(&model->file, "tokenizer.ggml.merges", GGUF_OPTIONAL, &merges, &n_merges, error);
     }

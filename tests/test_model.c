@@ -174,6 +174,19 @@ static void test_norm_type(void **state) {
     expect_refused(model, JUDGEQ_ERROR_UNSUPPORTED, "blk.0.attn_norm.weight", "f32");
 }
 
+static void rename_token(tiny_model *model, const char *from, const char *to) {
+    const int64_t id = gguf_find_key(model->gguf, "tokenizer.ggml.tokens");
+    const size_t n = gguf_get_arr_n(model->gguf, id);
+    char **tokens = malloc(n * sizeof *tokens);
+    for (size_t i = 0; i < n; i++) {
+        const char *text = gguf_get_arr_str(model->gguf, id, i);
+        tokens[i] = strdup(strcmp(text, from) == 0 ? to : text);
+    }
+    gguf_set_arr_str(model->gguf, "tokenizer.ggml.tokens", (const char **)tokens, n);
+    for (size_t i = 0; i < n; i++) free(tokens[i]);
+    free(tokens);
+}
+
 static void test_vocabulary(void **state) {
     (void)state;
     static const char *const two[] = {"a", "b"};
@@ -184,14 +197,12 @@ static void test_vocabulary(void **state) {
     gguf_set_arr_str(model.gguf, "tokenizer.ggml.tokens", (const char **)two, 2);
     expect_refused(model, JUDGEQ_ERROR_FORMAT, "tokenizer.ggml.tokens", "2");
     model = build("llama");
-    const int64_t id = gguf_find_key(model.gguf, "tokenizer.ggml.tokens");
-    const size_t n = gguf_get_arr_n(model.gguf, id);
-    char **tokens = malloc(n * sizeof *tokens);
-    for (size_t i = 0; i < n; i++) tokens[i] = strdup(gguf_get_arr_str(model.gguf, id, i == 9 ? 7 : i));
-    gguf_set_arr_str(model.gguf, "tokenizer.ggml.tokens", (const char **)tokens, n);
-    for (size_t i = 0; i < n; i++) free(tokens[i]);
-    free(tokens);
-    expect_refused(model, JUDGEQ_ERROR_FORMAT, "7", "9"); /* libllama aborts on a token that occurs twice */
+    rename_token(&model, "<0x06>", "<0x04>");
+    expect_refused(model, JUDGEQ_ERROR_FORMAT, "7",
+                   "9 are the same"); /* libllama aborts on a token that occurs twice */
+    model = build("llama");
+    rename_token(&model, "<0x41>", "<0x4G>");
+    expect_refused(model, JUDGEQ_ERROR_FORMAT, "<0x41>", ""); /* libllama throws when a text has that byte */
     model = build("llama");
     const float scores[] = {1, 2};
     gguf_set_arr_data(model.gguf, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores, 2);
