@@ -35,11 +35,12 @@ check_style() {
     fi
 }
 
+# The same seed in every run: a change is tested by the same inputs before and after it. Drop it to look for more.
 fuzz() { # NAME; seeds come from the program NAME_seeds if there is one, what is found stays in build/fuzz/corpus/NAME
     local corpus=build/fuzz/corpus/$1
     mkdir -p "$corpus"
     if [ -e "tests/$1_seeds.c" ]; then "build/fuzz/$1_seeds" "$corpus"; fi
-    tools/quietly "build/fuzz/$1.log" "build/fuzz/$1" -max_total_time="$fuzz_seconds" -timeout=10 \
+    tools/quietly "build/fuzz/$1.log" "build/fuzz/$1" -seed=1 -max_total_time="$fuzz_seconds" -timeout=10 \
         -rss_limit_mb=2048 -max_len=65536 -artifact_prefix=build/fuzz/ "$corpus"
 }
 
