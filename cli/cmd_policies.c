@@ -21,8 +21,14 @@ static const char HELP[] =
 static void print_table(void) {
     for (size_t i = 0; judgeq_preset_at(i); i++) {
         const judgeq_preset *preset = judgeq_preset_at(i);
-        printf("%s%-10s  %s\n%12s%s\n%12s%s\n", i ? "\n" : "", preset->name, preset->source, "", preset->summary, "",
-               preset->text);
+        judgeq_policy *policy;
+        const bool known = judgeq_policy_parse(preset->name, &policy, NULL) == JUDGEQ_OK;
+        printf("%s%-10s  %s\n%12s%s\n", i ? "\n" : "", preset->name, preset->source, "", preset->summary);
+        if (known && judgeq_policy_needs_full_cache(policy)) {
+            printf("%12severy layer's full KV is held at once before anything is evicted\n", "");
+        }
+        printf("%12s%s\n", "", preset->text);
+        judgeq_policy_free(policy);
     }
 }
 

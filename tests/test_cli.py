@@ -383,6 +383,8 @@ class Responses(Command):
 class Eviction(Command):
     def test_every_policy(self):
         presets = json.loads(self.succeed("policies", "--json").stdout)
+        said = self.succeed("policies").stdout.decode().count("full KV is held at once")
+        self.assertEqual(said, sum(preset["needs_full_cache"] for preset in presets))
         self.assertGreater(len(presets), 10)
         for preset in presets:
             with self.subTest(policy=preset["name"]):
