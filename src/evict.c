@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "error.h"
 
 /* Rows of room behind the kept ones, so that the first tokens decoded move nothing. */
@@ -42,7 +43,7 @@ static judgeq_status score_rows(const judgeq_session *session, const judgeq_poli
 judgeq_status evict_select(judgeq_session *session, const judgeq_policy *policy, const score_map *map,
                            const cache_layer *cache, int32_t index, int32_t budget, select_kept *kept,
                            judgeq_error *error) {
-    const double start = session_clock();
+    const double start = clock_seconds();
     const size_t n_head = (size_t)cache->n_head_kv;
     int64_t *n_row = calloc(n_head, sizeof *n_row);
     const int32_t **position = calloc(n_head, sizeof *position);
@@ -68,14 +69,14 @@ judgeq_status evict_select(judgeq_session *session, const judgeq_policy *policy,
     free((void *)position);
     free((void *)scores);
     free(score);
-    session->stats.score_s += session_clock() - start;
+    session->stats.score_s += clock_seconds() - start;
     return status;
 }
 
 judgeq_status evict_gather(judgeq_session *session, const cache_layer *from, const select_kept *kept, cache_layer *out,
                            judgeq_error *error) {
-    const double start = session_clock();
+    const double start = clock_seconds();
     judgeq_status status = cache_layer_gather(from, kept, SPARE_ROWS, &session->meter, out, error);
-    session->stats.compact_s += session_clock() - start;
+    session->stats.compact_s += clock_seconds() - start;
     return status;
 }

@@ -2,8 +2,8 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "clock.h"
 #include "error.h"
 
 /* ---- engine ------------------------------------------------------------------------------------------------------ */
@@ -79,19 +79,13 @@ judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, j
     return error_memory(error, "a graph's intermediate results");
 }
 
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 judgeq_status graph_compute(graph_engine *engine, int64_t n_row, double work, judgeq_error *error) {
     threads_seen *seen = n_row > 1 ? &engine->rows : &engine->token;
     const int32_t n_threads = threads_choose(&engine->threads, seen, n_row > 1 ? NULL : &engine->rows);
     engine->set_threads(engine->backend, n_threads);
-    const double start = seconds();
+    const double start = clock_seconds();
     const enum ggml_status status = ggml_backend_graph_compute(engine->backend, engine->current.nodes);
-    threads_note(&engine->threads, seen, n_threads, work, seconds() - start);
+    threads_note(&engine->threads, seen, n_threads, work, clock_seconds() - start);
     if (status == GGML_STATUS_SUCCESS) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml could not compute a graph: %s", ggml_status_to_string(status));
 }

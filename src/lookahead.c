@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "error.h"
 #include "evict.h"
 
@@ -181,11 +182,11 @@ static judgeq_status keep_decoded(const judgeq_session *session, const cache_lay
 
 static judgeq_status finish_layer(lookahead *look, int32_t index, judgeq_error *error) {
     judgeq_session *session = look->session;
-    const double start = session_clock();
+    const double start = clock_seconds();
     judgeq_status status = JUDGEQ_OK;
     if (look->query) {
         status = score_layer(look, index, error);
-        session->stats.score_s += session_clock() - start;
+        session->stats.score_s += clock_seconds() - start;
     }
     if (status != JUDGEQ_OK) return status;
     score_map *map = &session->prior[index];
@@ -250,10 +251,10 @@ static judgeq_status look_ahead(lookahead *look, judgeq_error *error) {
     float *logits = malloc(n_vocab * sizeof *logits);
     if (!logits) return error_memory(error, "logits");
     memcpy(logits, session->logits, n_vocab * sizeof *logits);
-    const double start = session_clock();
+    const double start = clock_seconds();
     const bool copy = probe->draft && probe->among == 0;
     judgeq_status status = copy ? decode_drafted(look, want, error) : decode_ahead(look, want, error);
-    session->stats.lookahead_s += session_clock() - start;
+    session->stats.lookahead_s += clock_seconds() - start;
     if (status == JUDGEQ_OK && !session->params.defer) forget_decoded(session, logits);
     if (status == JUDGEQ_OK && session->params.defer) session->n_deferred = (size_t)look->n_step;
     free(logits);

@@ -320,26 +320,25 @@ static judgeq_status bind_tensors(judgeq_model *model, const architecture *arch,
 }
 
 static void take_fingerprint(judgeq_model *model) {
-    XXH3_state_t *state = XXH3_createState();
-    XXH3_128bits_reset(state);
+    XXH3_state_t state;
+    XXH3_128bits_reset(&state);
     const judgeq_model_info *info = &model->info;
     const int32_t shape[] = {info->n_layer,  info->n_embd, info->n_head,     info->n_head_kv,
                              info->head_dim, info->n_ff,   model->rope.mode, info->n_vocab};
     const float numbers[] = {model->norm_epsilon, model->rope.base, model->rope.scale, model->rope.ext_factor,
                              model->rope.attention_factor};
-    XXH3_128bits_update(state, info->architecture, strlen(info->architecture));
-    XXH3_128bits_update(state, shape, sizeof shape);
-    XXH3_128bits_update(state, numbers, sizeof numbers);
+    XXH3_128bits_update(&state, info->architecture, strlen(info->architecture));
+    XXH3_128bits_update(&state, shape, sizeof shape);
+    XXH3_128bits_update(&state, numbers, sizeof numbers);
     for (struct ggml_tensor *t = ggml_get_first_tensor(model->file.tensors); t;
          t = ggml_get_next_tensor(model->file.tensors, t)) {
         const int32_t type = (int32_t)t->type;
         const size_t size = ggml_nbytes(t);
-        XXH3_128bits_update(state, t->name, strlen(t->name));
-        XXH3_128bits_update(state, &type, sizeof type);
-        XXH3_128bits_update(state, t->data, size < FINGERPRINT_SAMPLE ? size : FINGERPRINT_SAMPLE);
+        XXH3_128bits_update(&state, t->name, strlen(t->name));
+        XXH3_128bits_update(&state, &type, sizeof type);
+        XXH3_128bits_update(&state, t->data, size < FINGERPRINT_SAMPLE ? size : FINGERPRINT_SAMPLE);
     }
-    const XXH128_hash_t hash = XXH3_128bits_digest(state);
-    XXH3_freeState(state);
+    const XXH128_hash_t hash = XXH3_128bits_digest(&state);
     snprintf(model->info.fingerprint, sizeof model->info.fingerprint, "%016" PRIx64 "%016" PRIx64,
              (uint64_t)hash.high64, (uint64_t)hash.low64);
 }

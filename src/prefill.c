@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "error.h"
 #include "evict.h"
 #include "expand.h"
@@ -165,9 +166,9 @@ static judgeq_status take_scores(prefill *p, const struct ggml_tensor *attention
         reader *r = &p->reader[i / 2];
         int32_t first, end;
         if (!scorer_overlap(&r->scorer[i % 2], start, stop, &first, &end)) continue;
-        const double clock = session_clock();
+        const double clock = clock_seconds();
         scorer_take(&r->scorer[i % 2], attention, data, row0, first, end, p->n_prompt);
-        r->session->stats.score_s += session_clock() - clock;
+        r->session->stats.score_s += clock_seconds() - clock;
     }
     free(copy);
     return JUDGEQ_OK;
@@ -238,9 +239,9 @@ static judgeq_status report(const prefill *p, int32_t layer, int32_t rows, judge
 
 /* The soft rows, behind the prompt's; they leave the cache as they found it. */
 static judgeq_status run_soft_rows(prefill *p, int32_t index, cache_layer *staging, judgeq_error *error) {
-    const double start = session_clock();
+    const double start = clock_seconds();
     judgeq_status status = run_chunk(p, index, staging, p->n_prompt, p->n_prompt + p->n_soft, error);
-    const double seconds = session_clock() - start;
+    const double seconds = clock_seconds() - start;
     for (size_t i = 0; i < p->n_reader; i++) {
         if (session_soft_rows(p->reader[i].session) > 0) p->reader[i].session->stats.score_s += seconds;
     }

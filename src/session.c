@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "error.h"
 
 /* ---- checks ------------------------------------------------------------------------------------------------------ */
@@ -205,18 +206,18 @@ judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t
         status = check_prompt(sessions[i], tokens, n_tokens, error);
     }
     if (status != JUDGEQ_OK) return status;
-    const double start = session_clock();
+    const double start = clock_seconds();
     for (size_t i = 0; status == JUDGEQ_OK && i < n_sessions; i++) {
         sessions[i]->n_prompt = (int32_t)n_tokens;
         status = set_budgets(sessions[i], error);
     }
     if (status == JUDGEQ_OK) status = prefill_run(sessions, n_sessions, tokens, error);
-    const double shared = session_clock() - start;
+    const double shared = clock_seconds() - start;
     for (size_t i = 0; i < n_sessions; i++) {
         judgeq_session *session = sessions[i];
-        const double own = session_clock();
+        const double own = clock_seconds();
         if (status == JUDGEQ_OK && session_looks_ahead(session)) status = lookahead_run(session, error);
-        session->stats.prefill_s = shared + session_clock() - own;
+        session->stats.prefill_s = shared + clock_seconds() - own;
         session->prefilled = status == JUDGEQ_OK;
         session->failed = !session->prefilled;
     }
@@ -238,9 +239,9 @@ judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judg
     if (session->n_position >= session->params.n_ctx) {
         return error_set(error, JUDGEQ_ERROR_LIMIT, "the context of %d tokens is full", session->params.n_ctx);
     }
-    const double start = session_clock();
+    const double start = clock_seconds();
     status = session_step(session, token, (graph_want){.output = true}, NULL, error);
-    session->stats.decode_s += session_clock() - start;
+    session->stats.decode_s += clock_seconds() - start;
     session->failed = status != JUDGEQ_OK;
     if (status == JUDGEQ_OK) session->stats.n_decoded++;
     return status;

@@ -1,15 +1,8 @@
 #include "state.h"
 
 #include <math.h>
-#include <time.h>
 
 #include "error.h"
-
-double session_clock(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 bool session_looks_ahead(const judgeq_session *session) {
     return session->policy.probe.lookahead > 0 || session->policy.probe.response > 0;

@@ -40,9 +40,6 @@ struct judgeq_session {
     void *score_hook_data;
 };
 
-/* Seconds on a clock that only goes forward. */
-double session_clock(void);
-
 /* True where tokens are decoded before the policy can choose. */
 bool session_looks_ahead(const judgeq_session *session);
 
