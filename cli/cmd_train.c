@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "interrupt.h"
 #include "progress.h"
+#include "train_curves.h"
 #include "train_log.h"
 #include "train_options.h"
 
@@ -22,7 +23,9 @@ static const char HELP_RUN[] =
     "  -m, --model FILE       GGUF model, frozen (default: the model that tools/deps.sh fetched)\n"
     "      --data FILE        training set, made with this model\n"
     "  -o, --output FILE      the judge file, written at the end\n"
-    "      --log FILE         JSON lines: every step, measurement and skipped example (default: JUDGE.gguf.log.jsonl)\n"
+    "      --log FILE         JSON lines: every step, measurement and skipped example (default: "
+    "JUDGE.gguf.log.jsonl);\n"
+    "                         its curves are drawn as JUDGE.gguf.log.svg at the end, if gnuplot is there\n"
     "      --resume           continue from JUDGE.gguf.checkpoint, bit for bit; needs the same options\n"
     "      --checkpoint-every S   seconds between checkpoints (default: 60); Ctrl-C writes one as well\n"
     "    Example: judgeq train --data set.jsonl -o judge.gguf --resume\n"
@@ -62,7 +65,7 @@ static const char HELP_STEPS[] =
 
 typedef struct training {
     train_options options;
-    char default_model[4096], checkpoint[4096], log_path[4096];
+    char default_model[4096], checkpoint[4096], log_path[4096], picture[4096];
     judgeq_model *model;
     judgeq_training_set *set;
     judgeq_judge *start;
@@ -167,6 +170,7 @@ static judgeq_status set_paths(training *t, judgeq_error *error) {
     const char *output = t->options.output;
     const int n = snprintf(t->checkpoint, sizeof t->checkpoint, "%s.checkpoint", output);
     const int m = snprintf(t->log_path, sizeof t->log_path, "%s.log.jsonl", output);
+    snprintf(t->picture, sizeof t->picture, "%s.log.svg", output); /* shorter than log_path */
     if (n >= (int)sizeof t->checkpoint || m >= (int)sizeof t->log_path) {
         return failed(error, JUDGEQ_ERROR_ARGUMENT, "the path is too long", output);
     }
@@ -280,6 +284,17 @@ static judgeq_status keep(training *t, judgeq_error *error) {
     return JUDGEQ_ERROR_CANCELLED;
 }
 
+/* The judge is written: a picture that cannot be drawn is worth a note, not a failure. */
+static void draw_curves(const training *t) {
+    judgeq_error error = {0};
+    const judgeq_status status = train_curves_draw(t->log.path, t->picture, &error);
+    if (t->options.quiet) return;
+    if (status == JUDGEQ_OK)
+        fprintf(stderr, "judgeq: drew %s\n", t->picture);
+    else
+        fprintf(stderr, "judgeq: no picture of the curves: %s\n", error.message);
+}
+
 static judgeq_status train(training *t, judgeq_error *error) {
     judgeq_status status = prepare(t, error);
     if (status != JUDGEQ_OK) return status;
@@ -289,6 +304,7 @@ static judgeq_status train(training *t, judgeq_error *error) {
     if (status == JUDGEQ_ERROR_CANCELLED) status = keep(t, error);
     if (status == JUDGEQ_OK) status = write_judge(t, error);
     if (!train_log_close(&t->log) && status == JUDGEQ_OK) status = log_failed(t, error);
+    if (status == JUDGEQ_OK) draw_curves(t);
     return status;
 }
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
@@ -81,6 +82,25 @@ class Train(unittest.TestCase):
         ran = subprocess.run([JUDGEQ, "run", "-m", self.model, "-t", "1", "--judge", output, "--budget", "16", "-n", "4",
                               "-p", "the ring in the rain " * 20], capture_output=True, timeout=60)
         self.assertEqual(ran.returncode, 0, ran.stderr.decode())
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "no gnuplot")
+    def test_the_curves_are_drawn(self):
+        output = self.path("curves.gguf")
+        said = self.succeed(output)
+        self.assertIn("drew " + output + ".log.svg", said)
+        picture = xml.etree.ElementTree.parse(output + ".log.svg").getroot()
+        texts = ["".join(text.itertext()).strip() for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+        for text in "Loss", "each step", "held out", "Critical KV hit rate, held out", "budget 64", "optimiser step":
+            self.assertIn(text, texts)
+        self.assertNotIn("budget 128", texts)  # no prompt is longer
+
+    def test_no_gnuplot_is_no_failure(self):
+        output = self.path("plain.gguf")
+        done = subprocess.run(self.arguments(output), capture_output=True, timeout=120,
+                              env=os.environ | {"PATH": self.folder})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(b"no picture of the curves: gnuplot is not installed", done.stderr)
+        self.assertTrue(os.path.exists(output))
 
     def interrupt_until_done(self, output, number):
         """Starts the run again and again, each time a little longer, until it ends by itself. Returns how often it was

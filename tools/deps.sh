@@ -61,6 +61,7 @@ check_system() {
     need python3-pip "Python 3.11 or newer with pip (python3 -m pip)" has_python
     need libjansson-dev "jansson with its header (pkg-config jansson)" pkg-config --exists jansson
     need libxxhash-dev "xxHash with its header (pkg-config libxxhash)" pkg-config --exists libxxhash
+    need gnuplot-nox "gnuplot, which draws the charts" command -v gnuplot
     need libcmocka-dev "cmocka with its header (pkg-config cmocka)" pkg-config --exists cmocka
     need util-linux "flock" command -v flock
     if [ "$1" = --test ]; then

@@ -1,0 +1,359 @@
+#include "chart.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "gnuplot.h"
+
+/* ---- the style --------------------------------------------------------------------------------------------------- */
+
+/* Okabe and Ito's colours, told apart by every kind of colour vision; their yellow, too pale for lines, is a grey. The
+ * first one is the page's text colour. */
+static const char *const COLOURS[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
+                                      "#e69f00", "#56b4e9", "#8a8a8a", "text"};
+/* gnuplot's numbers of marks: disc, square, triangles, diamond, filled and then open */
+static const int MARKS[] = {7, 5, 9, 11, 13, 6, 4, 8, 10, 12, 1, 2};
+
+enum { N_COLOURS = sizeof COLOURS / sizeof COLOURS[0], N_MARKS = sizeof MARKS / sizeof MARKS[0] };
+
+typedef struct theme {
+    const char *page, *text, *faint; /* faint: subtitles */
+    const char *grid;
+} theme;
+
+static const theme LIGHT = {"#ffffff", "#1f2328", "#59636e", "#d8dce0"};
+static const theme DARK = {"#15191e", "#e6e9ec", "#a3abb4", "#3a4149"};
+
+/* viridis: even steps of lightness */
+static const char PALETTE[] = "set palette defined (0 '#440154', 1 '#482878', 2 '#3e4989', 3 '#31688e', 4 '#26828e', "
+                              "5 '#1f9e89', 6 '#35b779', 7 '#6ece58', 8 '#b5de2b', 9 '#fde725')\n";
+
+static const char *colour_of(const chart_series *s, const theme *look) {
+    const char *colour = COLOURS[s->look % N_COLOURS];
+    return colour[0] == '#' ? colour : look->text;
+}
+
+/* ---- script parts ------------------------------------------------------------------------------------------------ */
+
+enum { ALL = -1, NAME_MOST = 36 }; /* characters; a longer name in a legend or at an axis ends in an ellipsis */
+
+static bool begins_character(unsigned char byte) {
+    return (byte & 0xc0) != 0x80;
+}
+
+/* A quoted string in which gnuplot reads nothing but text: single quotes, what is in `twice` doubled inside; nothing
+ * that ends a line. */
+static void put_quoted(FILE *script, const char *text, int most, const char *twice) {
+    int n = 0;
+    fputc('\'', script);
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        if (begins_character(*c) && n++ == most) {
+            fputs("\xe2\x80\xa6", script);
+            break;
+        }
+        if (strchr(twice, *c)) fputc(*c, script);
+        fputc(*c < 0x20 || *c == 0x7f ? ' ' : *c, script);
+    }
+    fputc('\'', script);
+}
+
+static void put_text(FILE *script, const char *text) {
+    put_quoted(script, text, ALL, "'");
+}
+
+/* Names at ticks are formats. */
+static void put_tick(FILE *script, const char *name, size_t place) {
+    put_quoted(script, name, NAME_MOST, "'%");
+    fprintf(script, " %zu", place);
+}
+
+/* Characters of a name as it is shown. */
+static size_t name_width(const char *name) {
+    size_t n = 0;
+    for (; *name; name++) n += begins_character((unsigned char)*name);
+    return n <= NAME_MOST ? n : NAME_MOST + 1;
+}
+
+static bool ends_with(const char *text, const char *end) {
+    const size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static void put_terminal(FILE *script, const chart_sheet *sheet, const theme *look, bool png) {
+    const int height = sheet->height * (int)sheet->n_chart;
+    fputs("set encoding utf8\n", script);
+    if (png) /* twice the size, for sharp screens and print */
+        fprintf(script,
+                "set terminal pngcairo noenhanced size %d,%d fontscale 2 linewidth 2 pointscale 1.6 "
+                "font 'DejaVu Sans,10' background '%s'\n",
+                2 * sheet->width, 2 * height, look->page);
+    else
+        fprintf(script, "set terminal svg noenhanced size %d,%d font 'sans-serif,13' background '%s'\n", sheet->width,
+                height, look->page);
+}
+
+static void put_frame(FILE *script, const theme *look) {
+    fprintf(script,
+            "set border 3 linewidth 1 linecolor rgb '%s'\nset tics nomirror out scale 0.6 textcolor rgb '%s'\n"
+            "set grid ytics linewidth 0.7 linetype 1 linecolor rgb '%s'\nset key textcolor rgb '%s'\n"
+            "set datafile missing 'NaN'\nset errorbars 0.6\n",
+            look->text, look->text, look->grid, look->text);
+    fputs(PALETTE, script);
+}
+
+static void put_titles(FILE *script, const chart *c, const theme *look) {
+    fputs("unset label\nset label 1 ", script);
+    put_text(script, c->title);
+    fprintf(script, " at graph 0, graph 1 offset character 0, %s left front font ',%s' textcolor rgb '%s'\n",
+            c->subtitle ? "2.5" : "1.3", "15", look->text);
+    if (c->subtitle) {
+        fputs("set label 2 ", script);
+        put_text(script, c->subtitle);
+        fprintf(script, " at graph 0, graph 1 offset character 0, 1.1 left front font ',12' textcolor rgb '%s'\n",
+                look->faint);
+    }
+    fputs("set xlabel ", script);
+    put_text(script, c->x_label);
+    fprintf(script, " textcolor rgb '%s'\nset ylabel ", look->text);
+    put_text(script, c->grid ? "" : c->y_label);
+    fprintf(script, " textcolor rgb '%s'\nset tmargin %d\nset bmargin 3.6\n", look->text, c->subtitle ? 5 : 4);
+}
+
+/* ---- series ------------------------------------------------------------------------------------------------------ */
+
+typedef struct range {
+    double low, high; /* low > high: nothing seen */
+} range;
+
+static void widen(range *r, double value) {
+    if (!isfinite(value)) return;
+    r->low = fmin(r->low, value);
+    r->high = fmax(r->high, value);
+}
+
+static range x_range(const chart *c) {
+    range r = {INFINITY, -INFINITY};
+    for (size_t i = 0; i < c->n_series; i++) {
+        for (size_t k = 0; k < c->series[i].n; k++) {
+            if (isfinite(c->series[i].y[k])) widen(&r, c->series[i].x[k]);
+        }
+    }
+    return r;
+}
+
+/* gnuplot widens an empty range by itself, but not on a logarithmic axis, and marks on the frame are cut. */
+static void put_axes(FILE *script, const chart *c) {
+    const range x = x_range(c);
+    fputs("set xtics autofreq\nset ytics autofreq\nunset logscale\n", script);
+    if (c->x_log) {
+        fprintf(script, "set logscale x 2\nset xrange [%.9g:%.9g]\n", x.low / 1.12, x.high * 1.12);
+    } else {
+        const double edge = x.high > x.low ? 0.015 * (x.high - x.low) : 1;
+        fprintf(script, "set xrange [%.9g:%.9g]\n", x.low - edge, x.high + edge);
+    }
+    fputs("set yrange [", script);
+    if (!isnan(c->y_low)) fprintf(script, "%.9g", c->y_low);
+    fputc(':', script);
+    if (!isnan(c->y_high)) fprintf(script, "%.9g", c->y_high);
+    fputs("]\n", script);
+}
+
+static void put_data(FILE *script, const chart *c) {
+    for (size_t i = 0; i < c->n_series; i++) {
+        const chart_series *s = &c->series[i];
+        fprintf(script, "$series%zu << end_of_data\n", i);
+        for (size_t k = 0; k < s->n; k++) {
+            fprintf(script, "%.9g ", s->x[k]);
+            const double values[] = {s->y[k], s->low ? s->low[k] : NAN, s->high ? s->high[k] : NAN};
+            for (int v = 0; v < 3; v++) {
+                if (isfinite(values[v]))
+                    fprintf(script, "%.9g ", values[v]);
+                else
+                    fputs("NaN ", script);
+            }
+            fputc('\n', script);
+        }
+        fputs("end_of_data\n", script);
+    }
+}
+
+static bool has_points(const chart_series *s) {
+    for (size_t k = 0; k < s->n; k++) {
+        if (isfinite(s->x[k]) && isfinite(s->y[k])) return true;
+    }
+    return false;
+}
+
+static void put_series(FILE *script, const chart_series *s, size_t number, const theme *look) {
+    const char *colour = colour_of(s, look);
+    const int mark = MARKS[s->look % N_MARKS];
+    const size_t dashes = 1 + s->look / N_COLOURS;
+    if (s->low && s->high) {
+        fprintf(script,
+                "$series%zu using 1:2:3:4 with yerrorbars pointtype -1 linewidth 1.2 linecolor rgb '%s' "
+                "notitle, ",
+                number, colour);
+    }
+    fprintf(script, "$series%zu using 1:2 ", number);
+    switch (s->kind) {
+    case CHART_LINE:
+        fprintf(script, "with linespoints linewidth 2 dashtype %zu pointtype %d pointsize 0.8", dashes, mark);
+        break;
+    case CHART_CURVE:
+        fprintf(script, "with lines linewidth 2.2 dashtype %zu", dashes);
+        break;
+    case CHART_POINTS:
+        fprintf(script, "with points pointtype %d pointsize 1", mark);
+        break;
+    case CHART_CLOUD:
+        fputs("with points pointtype 7 pointsize 0.25", script);
+        break;
+    }
+    fprintf(script, " linecolor rgb '%s%s' ", s->kind == CHART_CLOUD ? "#a0" : "#", colour + 1);
+    if (s->name) {
+        fputs("title ", script);
+        put_quoted(script, s->name, NAME_MOST, "'");
+    } else {
+        fputs("notitle", script);
+    }
+}
+
+static size_t legend_width(const chart *c) {
+    size_t most = 0;
+    for (size_t i = 0; i < c->n_series; i++) {
+        const size_t width = c->series[i].name ? name_width(c->series[i].name) : 0;
+        if (width > most) most = width;
+    }
+    return most;
+}
+
+static void put_lines(FILE *script, const chart *c, size_t legend, const theme *look) {
+    put_data(script, c);
+    put_axes(script, c);
+    fprintf(script, "set lmargin 9\nset rmargin %zu\n", legend > 0 ? legend + 8 : 3);
+    fputs(legend_width(c) > 0
+              ? "set key at graph 1.03, graph 1 left top vertical Left reverse samplen 2.5 spacing 1.15\n"
+              : "unset key\n",
+          script);
+    fputs("plot ", script);
+    bool first = true;
+    for (size_t i = 0; i < c->n_series; i++) {
+        if (!has_points(&c->series[i])) continue;
+        if (!first) fputs(", ", script);
+        put_series(script, &c->series[i], i, look);
+        first = false;
+    }
+    fputc('\n', script);
+}
+
+/* ---- heat maps --------------------------------------------------------------------------------------------------- */
+
+/* Names along an axis; where there are many, every k-th. */
+static void put_names(FILE *script, char axis, const char *const *name, size_t n, size_t most) {
+    const size_t every = (n + most - 1) / most;
+    fprintf(script, "set %ctics (", axis);
+    for (size_t i = 0; i < n; i += every) {
+        if (i > 0) fputs(", ", script);
+        put_tick(script, name[i], i);
+    }
+    fputs(") scale 0\n", script);
+}
+
+static void put_cells(FILE *script, const chart_grid *g) {
+    fputs("$cells << end_of_data\n", script);
+    for (size_t i = 0; i < g->n_row; i++) {
+        for (size_t k = 0; k < g->n_column; k++) {
+            const double value = g->value[i * g->n_column + k];
+            if (isfinite(value)) fprintf(script, "%zu %zu %.9g\n", k, i, value);
+        }
+    }
+    fputs("end_of_data\n", script);
+}
+
+static void put_heat_map(FILE *script, const chart *c, const theme *look) {
+    const chart_grid *g = c->grid;
+    size_t widest = 0;
+    for (size_t i = 0; i < g->n_row; i++) {
+        const size_t width = name_width(g->row[i]);
+        if (width > widest) widest = width;
+    }
+    put_cells(script, g);
+    put_names(script, 'x', g->column, g->n_column, 16);
+    put_names(script, 'y', g->row, g->n_row, 40);
+    fprintf(script,
+            "unset logscale\nunset key\nunset grid\nset border 0\nset lmargin %zu\nset rmargin 14\n"
+            "set xrange [-0.5:%zu.5]\nset yrange [%zu.5:-0.5]\nset cbrange [%.9g:%.9g]\nset cblabel ",
+            widest + 4, g->n_column - 1, g->n_row - 1, g->low, g->high);
+    put_text(script, c->y_label);
+    fprintf(script, " textcolor rgb '%s'\n", look->text);
+    fputs("plot $cells using 1:2:(0.48):(0.47):3 with boxxyerror fillstyle solid noborder linecolor palette notitle",
+          script);
+    if (g->numbers) { /* white on the dark half of the palette, black on the other */
+        const double middle = g->low + 0.55 * (g->high - g->low);
+        fprintf(script,
+                ", $cells using 1:2:($3 < %.9g ? sprintf('%%.0f', $3) : '') with labels textcolor rgb '#ffffff'"
+                " notitle, $cells using 1:2:($3 < %.9g ? '' : sprintf('%%.0f', $3)) with labels textcolor rgb "
+                "'#000000' notitle",
+                middle, middle);
+    }
+    fputc('\n', script);
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
+static bool chart_has_points(const chart *c) {
+    if (c->grid) {
+        for (size_t i = 0; i < c->grid->n_row * c->grid->n_column; i++) {
+            if (isfinite(c->grid->value[i])) return true;
+        }
+        return false;
+    }
+    for (size_t i = 0; i < c->n_series; i++) {
+        if (has_points(&c->series[i])) return true;
+    }
+    return false;
+}
+
+static void put_sheet(FILE *script, const chart_sheet *sheet, bool png) {
+    const theme *look = sheet->dark ? &DARK : &LIGHT;
+    size_t legend = 0; /* the widest one, so that all plots are equally wide */
+    for (size_t i = 0; i < sheet->n_chart; i++) {
+        const size_t width = legend_width(&sheet->chart[i]);
+        if (width > legend) legend = width;
+    }
+    put_terminal(script, sheet, look, png);
+    put_frame(script, look);
+    if (sheet->n_chart > 1) fprintf(script, "set multiplot layout %zu,1\n", sheet->n_chart);
+    for (size_t i = 0; i < sheet->n_chart; i++) {
+        const chart *c = &sheet->chart[i];
+        put_titles(script, c, look);
+        if (c->grid)
+            put_heat_map(script, c, look);
+        else
+            put_lines(script, c, legend, look);
+    }
+    if (sheet->n_chart > 1) fputs("unset multiplot\n", script);
+}
+
+judgeq_status chart_write(const chart_sheet *sheet, const char *path, judgeq_error *error) {
+    const bool png = ends_with(path, ".png");
+    if (!png && !ends_with(path, ".svg")) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: a picture's name ends in .svg or .png", path);
+    }
+    for (size_t i = 0; i < sheet->n_chart; i++) {
+        if (chart_has_points(&sheet->chart[i])) continue;
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: nothing to draw for \"%s\"", path, sheet->chart[i].title);
+    }
+    char *text = NULL;
+    size_t length = 0;
+    FILE *script = open_memstream(&text, &length);
+    if (!script) return error_memory(error, path);
+    put_sheet(script, sheet, png);
+    const bool whole = fclose(script) == 0;
+    const judgeq_status status = whole ? gnuplot_draw(text, length, path, error) : error_memory(error, path);
+    free(text);
+    return status;
+}
