@@ -223,6 +223,10 @@ JUDGEQ_API judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessi
                                                     const int32_t *tokens, size_t n_tokens, judgeq_error *error);
 /* Appends one token to the sequence. */
 JUDGEQ_API judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error);
+/* Forgets the tokens decoded since the prompt was read but the first n_tokens, so that others can take their place. The
+ * logits stay those of the last call until the next token is decoded. Fails where the rows are no longer there: after
+ * an eviction that followed the prompt's, or for more tokens than were decoded. */
+JUDGEQ_API judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, judgeq_error *error);
 /* Logits of the token after the last one, [n_vocab]; valid until the next call on the session. */
 JUDGEQ_API const float *judgeq_session_logits(const judgeq_session *session);
 /* The greedy tokens that a deferred lookahead already decoded: the response starts with them, and they are in the
@@ -233,6 +237,13 @@ JUDGEQ_API void judgeq_session_get_stats(const judgeq_session *session, judgeq_s
 /* Original positions of the rows held by one KV head, ascending, [*n_rows]; the session's, until the next call. */
 JUDGEQ_API const int32_t *judgeq_session_positions(const judgeq_session *session, int32_t layer, int32_t head_kv,
                                                    size_t *n_rows);
+
+/* What a response looks at: from here on, the attention of every decoded token to the prompt is added up. Only for a
+ * session that holds its whole prompt (policy full); the target that Judge Q trains and measures by (section 3). */
+JUDGEQ_API judgeq_status judgeq_session_watch(judgeq_session *session, judgeq_error *error);
+/* The sums of a layer over *n_tokens decoded tokens, [n_head, n_prompt]; not renormalised: what falls on the response
+ * itself is missing. The session's, until the next call on it; NULL where it is not watched. */
+JUDGEQ_API const float *judgeq_session_watched(const judgeq_session *session, int32_t layer, int64_t *n_tokens);
 
 /* ---- sampling ---------------------------------------------------------------------------------------------------- */
 

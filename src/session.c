@@ -2,6 +2,7 @@
 #include "lookahead.h"
 #include "prefill.h"
 #include "state.h"
+#include "watch.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -136,6 +137,7 @@ void judgeq_session_free(judgeq_session *session) {
     free(session->layer_budget);
     free(session->logits);
     free(session->deferred);
+    free(session->watched);
     graph_engine_free(&session->engine);
     free(session);
 }
@@ -229,6 +231,18 @@ judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tok
     return judgeq_session_prefill_all(&session, 1, tokens, n_tokens, error);
 }
 
+/* One token, and what it looks at where that is watched. */
+static judgeq_status step(judgeq_session *session, int32_t token, judgeq_error *error) {
+    if (!session->watched) return session_step(session, token, (graph_want){.output = true}, NULL, error);
+    const graph_want want = {.output = true, .attention = true};
+    graph_block *blocks = calloc((size_t)session->model->info.n_layer, sizeof *blocks);
+    if (!blocks) return error_memory(error, "attention rows");
+    judgeq_status status = session_step(session, token, want, blocks, error);
+    if (status == JUDGEQ_OK) status = watch_add(session, blocks, error);
+    free(blocks);
+    return status;
+}
+
 judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error) {
     if (!session->prefilled || session->failed) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
@@ -240,11 +254,24 @@ judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judg
         return error_set(error, JUDGEQ_ERROR_LIMIT, "the context of %d tokens is full", session->params.n_ctx);
     }
     const double start = clock_seconds();
-    status = session_step(session, token, (graph_want){.output = true}, NULL, error);
+    status = step(session, token, error);
     session->stats.decode_s += clock_seconds() - start;
     session->failed = status != JUDGEQ_OK;
     if (status == JUDGEQ_OK) session->stats.n_decoded++;
     return status;
+}
+
+judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, judgeq_error *error) {
+    const int64_t n_decoded = session->n_position - session->n_prompt;
+    if (!session->prefilled || session->failed || n_tokens < 0 || n_tokens > n_decoded) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "cannot rewind to %lld tokens behind the prompt: %lld were decoded", (long long)n_tokens,
+                         (long long)n_decoded);
+    }
+    const int32_t n_position = session->n_prompt + (int32_t)n_tokens;
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) cache_layer_truncate(&session->layer[l], n_position);
+    session->n_position = n_position;
+    return JUDGEQ_OK;
 }
 
 /* ---- what can be asked ------------------------------------------------------------------------------------------- */

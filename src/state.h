@@ -35,6 +35,8 @@ struct judgeq_session {
     float *logits;      /* [n_vocab] */
     int32_t *deferred;  /* [n_deferred] */
     size_t n_deferred;
+    float *watched; /* [n_layer, n_head, n_prompt], attention of the tokens decoded since judgeq_session_watch; or NULL */
+    int64_t n_watched;
     judgeq_stats stats;
     session_score_hook score_hook;
     void *score_hook_data;

@@ -119,6 +119,44 @@ static void compare(const char *path, bounds allowed) {
     judgeq_model_free(model);
 }
 
+/* The same target from the public calls: a full cache that is watched while it decodes PyTorch's response. */
+static void test_watched(void **state) {
+    (void)state;
+    judgeq_error error = {0};
+    judgeq_model *model = NULL;
+    judgeq_session *session = NULL;
+    char path[512];
+    snprintf(path, sizeof path, "%s/f32.gguf", folder);
+    assert_int_equal(float_model_write(model_path, path), 0);
+    if (judgeq_model_load(path, &model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    judgeq_session_params params = judgeq_session_default_params();
+    params.kv_type = JUDGEQ_KV_F32;
+    params.n_threads = 1;
+    assert_int_equal(judgeq_session_new(model, &params, &session, &error), JUDGEQ_OK);
+    int32_t *ids = golden_tokens("ids", GOLDEN_PROMPT), *answer = golden_tokens("answer", GOLDEN_ANSWER);
+    assert_int_equal(judgeq_session_prefill(session, ids, GOLDEN_PROMPT, &error), JUDGEQ_OK);
+    assert_int_equal(judgeq_session_decode(session, answer[0], &error), JUDGEQ_OK);
+    assert_int_equal(judgeq_session_watch(session, &error), JUDGEQ_OK);
+    assert_int_equal(judgeq_session_rewind(session, 0, &error), JUDGEQ_OK);
+    for (int i = 0; i + 1 < GOLDEN_ANSWER; i++) {
+        assert_int_equal(judgeq_session_decode(session, answer[i], &error), JUDGEQ_OK);
+    }
+    float *target = golden_floats("target", MAPS), *ours = malloc(MAP * sizeof *ours);
+    for (int l = 0; l < GOLDEN_LAYERS; l++) {
+        int64_t n_tokens;
+        const float *sum = judgeq_session_watched(session, l, &n_tokens);
+        assert_int_equal(n_tokens, GOLDEN_ANSWER - 1);
+        for (int i = 0; i < MAP; i++) ours[i] = sum[i] / (float)n_tokens;
+        assert_true(fixture_max_difference(ours, target + (size_t)l * MAP, MAP) <= 1e-5);
+    }
+    free(target);
+    free(ours);
+    free(ids);
+    free(answer);
+    judgeq_session_free(session);
+    judgeq_model_free(model);
+}
+
 static void test_float_weights(void **state) {
     (void)state;
     char path[512];
@@ -150,6 +188,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_float_weights),
         cmocka_unit_test(test_file_weights),
+        cmocka_unit_test(test_watched),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

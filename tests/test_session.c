@@ -348,6 +348,27 @@ static bool stop_at_second_layer(void *data, int64_t done, int64_t total) {
     return done <= total / 2;
 }
 
+static void test_rewind(void **state) {
+    const world *w = *state;
+    const size_t n_vocab = (size_t)judgeq_model_get_info(w->model)->n_vocab;
+    const int32_t other[] = {31, 32, 33};
+    judgeq_error error = {0};
+    judgeq_session *session = run(w, "snapkv", BUDGET), *fresh = run(w, "snapkv", BUDGET);
+    decode(session, 3);
+    decode(fresh, 2);
+    assert_int_equal(judgeq_session_rewind(session, 2, &error), JUDGEQ_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(judgeq_session_decode(session, other[i], &error), JUDGEQ_OK);
+        assert_int_equal(judgeq_session_decode(fresh, other[i], &error), JUDGEQ_OK);
+    }
+    assert_memory_equal(judgeq_session_logits(session), judgeq_session_logits(fresh), n_vocab * sizeof(float));
+    assert_int_equal(judgeq_session_rewind(session, 6, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_rewind(session, -1, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_watch(session, &error), JUDGEQ_ERROR_ARGUMENT); /* rows are missing */
+    judgeq_session_free(session);
+    judgeq_session_free(fresh);
+}
+
 static void test_cancel(void **state) {
     const world *w = *state;
     judgeq_session_params params = judgeq_session_default_params();
@@ -469,6 +490,7 @@ int main(void) {
         cmocka_unit_test(test_deferred),
         cmocka_unit_test(test_chunks_do_not_matter),
         cmocka_unit_test(test_prefill_all),
+        cmocka_unit_test(test_rewind),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_bad_tokens),
