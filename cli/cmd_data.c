@@ -16,39 +16,47 @@
 static const char HELP[] =
     "Usage: judgeq data -o SET.jsonl [OPTIONS] SOURCE...\n"
     "\n"
-    "Makes a training set for judgeq train: prompts, and the model's own greedy responses to them with the full "
-    "cache.\n"
+    "Makes a training set for judgeq train: prompts, and the model's own responses to them with the full cache.\n"
     "\n"
     "SOURCE is a folder, whose files are taken with those of its folders, or a file:\n"
     "  .txt .md .markdown  UTF-8 text: cut into passages, each with an instruction before or after it\n"
     "  .jsonl              one conversation per line: OpenAI's \"messages\" or ShareGPT's \"conversations\"\n"
     "  .json               an array of such conversations. The turns up to the user's last one are the prompt\n"
-    "What cannot be read is named, counted and left out.\n"
+    "What cannot be read is named, counted and left out. SOURCE:WEIGHT draws from a source that much more often than\n"
+    "from one of weight 1, which is the weight of the others then.\n"
     "\n"
     "  -o, --output FILE   the training set (docs/training.md); required\n"
     "  -m, --model FILE    GGUF model that answers (default: the model that tools/deps.sh fetched)\n"
     "  -n, --examples N    most examples (default: all prompts there are)\n"
-    "      --tokens N      most tokens of a response (default: 128)\n"
+    "\n"
+    "Prompts:\n"
     "      --min N         fewest tokens of a prompt (default: 300)\n"
     "      --max N         most tokens of a prompt (default: 900)\n"
-    "      --seed N        of lengths, instructions and order (default: 0)\n"
+    "      --retrieval S   share of the passages in which facts are hidden and asked for (default: 0.5)\n"
+    "      --seed N        of lengths, instructions, facts, order and sampling (default: 0)\n"
+    "\n"
+    "Responses:\n"
+    "      --tokens N      most tokens of a response (default: 128)\n"
+    "      --temp T        temperature they are sampled at (default: 0, greedy)\n"
+    "      --top-p P       sample from the likeliest tokens that make up this share (default: 1)\n"
+    "\n"
+    "Running:\n"
     "      --resume        continue an interrupted set; needs the same options and sources\n"
     "  -t, --threads N     threads that compute (default: one per core, or one where other programs run)\n"
     "      --quiet         no progress and no summary on standard error\n"
     "  -h, --help          this text\n"
     "\n"
     "Examples:\n"
-    "  judgeq data -o set.jsonl -n 500 ~/documents chats.jsonl\n"
+    "  judgeq data -o set.jsonl -n 500 ~/documents:3 chats.jsonl\n"
     "  judgeq train --data set.jsonl -o judge.gguf\n";
 
 typedef struct options {
     bool help, resume, quiet;
     const char *model, *output;
     int32_t n_examples; /* 0: all */
-    int32_t n_tokens, min_tokens, max_tokens, n_threads;
-    int64_t seed;
-    char **source;
-    int n_source;
+    int32_t n_tokens, n_threads;
+    judgeq_sampler_params sampler;
+    data_sources_params sources;
 } options;
 
 typedef struct maker {
@@ -78,7 +86,25 @@ static int take_count(const char *what, int32_t low, int32_t *out) {
     return status;
 }
 
-enum { TOKENS = 256, MIN, MAX, SEED, RESUME, QUIET };
+static int take_number(const char *name, double low, double high, double *out) {
+    return value_number(optarg, low, high, out) ? 0 : usage_wrong_number("data", name, optarg, low, high);
+}
+
+static int take_float(const char *name, double high, float *out) {
+    double value = *out;
+    const int status = take_number(name, 0, high, &value);
+    *out = (float)value;
+    return status;
+}
+
+static int take_seed(options *o) {
+    int64_t value = 0;
+    const int status = take_integer("--seed", 0, INT64_MAX, &value);
+    o->sources.seed = (uint64_t)value;
+    return status;
+}
+
+enum { TOKENS = 256, MIN, MAX, SEED, RETRIEVAL, TEMP, TOP_P, RESUME, QUIET };
 
 static int take(options *o, int option, const char *given) {
     switch (option) {
@@ -95,11 +121,17 @@ static int take(options *o, int option, const char *given) {
     case TOKENS:
         return take_count("--tokens", 2, &o->n_tokens);
     case MIN:
-        return take_count("--min", 1, &o->min_tokens);
+        return take_count("--min", 1, &o->sources.min_tokens);
     case MAX:
-        return take_count("--max", 1, &o->max_tokens);
+        return take_count("--max", 1, &o->sources.max_tokens);
     case SEED:
-        return take_integer("--seed", 0, INT64_MAX, &o->seed);
+        return take_seed(o);
+    case RETRIEVAL:
+        return take_number("--retrieval", 0, 1, &o->sources.retrieval);
+    case TEMP:
+        return take_float("--temp", 100, &o->sampler.temperature);
+    case TOP_P:
+        return take_float("--top-p", 1, &o->sampler.top_p);
     case RESUME:
         o->resume = true;
         return 0;
@@ -125,23 +157,28 @@ static int read_options(int argc, char **argv, options *o) {
                                           {"min", required_argument, NULL, MIN},
                                           {"max", required_argument, NULL, MAX},
                                           {"seed", required_argument, NULL, SEED},
+                                          {"retrieval", required_argument, NULL, RETRIEVAL},
+                                          {"temp", required_argument, NULL, TEMP},
+                                          {"top-p", required_argument, NULL, TOP_P},
                                           {"resume", no_argument, NULL, RESUME},
                                           {"quiet", no_argument, NULL, QUIET},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
-    *o = (options){.n_tokens = 128, .min_tokens = 300, .max_tokens = 900};
+    *o = (options){.n_tokens = 128,
+                   .sampler = {.temperature = 0, .top_p = 1},
+                   .sources = {.min_tokens = 300, .max_tokens = 900, .retrieval = 0.5}};
     opterr = 0;
     optind = 1;
     for (int option; (option = getopt_long(argc, argv, ":m:o:n:t:h", names, NULL)) != -1;) {
         const int status = take(o, option, argv[optind - 1]);
         if (status != 0) return status;
     }
-    o->source = argv + optind;
-    o->n_source = argc - optind;
+    o->sources.source = argv + optind;
+    o->sources.n_source = argc - optind;
     if (o->help) return 0;
     if (!o->output) return usage_wrong("data", "-o SET.jsonl is missing");
-    if (o->n_source == 0) return usage_wrong("data", "which sources? Folders or files are missing");
-    if (o->min_tokens > o->max_tokens) return usage_wrong("data", "--min is more than --max");
+    if (o->sources.n_source == 0) return usage_wrong("data", "which sources? Folders or files are missing");
+    if (o->sources.min_tokens > o->sources.max_tokens) return usage_wrong("data", "--min is more than --max");
     return 0;
 }
 
@@ -167,10 +204,12 @@ static json_t *make_header(const maker *m) {
     const judgeq_model_info *model = judgeq_model_get_info(m->model);
     char hash[17];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_sources_hash(&m->sources));
-    return json_pack("{s:i, s:s, s:s, s:s, s:I, s:i, s:i, s:i}", "judgeq_data", 1, "model_fingerprint",
+    const options *o = &m->options;
+    return json_pack("{s:i, s:s, s:s, s:s, s:I, s:i, s:i, s:f, s:i, s:f, s:f}", "judgeq_data", 1, "model_fingerprint",
                      model->fingerprint, "model_name", model->name, "prompts_hash", hash, "seed",
-                     (json_int_t)m->options.seed, "min_tokens", m->options.min_tokens, "max_tokens",
-                     m->options.max_tokens, "response_tokens", m->options.n_tokens);
+                     (json_int_t)o->sources.seed, "min_tokens", o->sources.min_tokens, "max_tokens",
+                     o->sources.max_tokens, "retrieval", o->sources.retrieval, "response_tokens", o->n_tokens,
+                     "temperature", (double)o->sampler.temperature, "top_p", (double)o->sampler.top_p);
 }
 
 /* Goes behind the last whole line; a torn one, which a kill leaves, is cut off. */
@@ -279,11 +318,12 @@ static judgeq_status cancelled(judgeq_error *error) {
     return failed(error, JUDGEQ_ERROR_CANCELLED, "interrupted", "--resume continues");
 }
 
-/* The greedy response: its token ids, with the one that ends it. */
+/* The response to prompt m->next: its token ids, with the one that ends it. */
 static judgeq_status respond(maker *m, judgeq_session *session, json_t *response, judgeq_error *error) {
-    const judgeq_sampler_params greedy = {.temperature = 0, .top_p = 1};
+    judgeq_sampler_params params = m->options.sampler;
+    params.seed = (uint32_t)(m->options.sources.seed * 0x9e3779b1u + m->next); /* a resumed run draws the same */
     judgeq_sampler *sampler = NULL;
-    judgeq_status status = judgeq_sampler_new(&greedy, &sampler, error);
+    judgeq_status status = judgeq_sampler_new(&params, &sampler, error);
     const int32_t n_vocab = judgeq_model_get_info(m->model)->n_vocab;
     for (int32_t i = 0; status == JUDGEQ_OK && i < m->options.n_tokens; i++) {
         const int32_t token = judgeq_sampler_sample(sampler, judgeq_session_logits(session), n_vocab);
@@ -341,9 +381,9 @@ static judgeq_status take_prompt(maker *m, judgeq_error *error) {
     int32_t *tokens = NULL;
     size_t n = 0;
     judgeq_status status = tokenize(m, json_array_get(m->sources.prompts, m->next), &tokens, &n, error);
-    if (status == JUDGEQ_OK && n < (size_t)o->min_tokens) {
+    if (status == JUDGEQ_OK && n < (size_t)o->sources.min_tokens) {
         m->n_short++;
-    } else if (status == JUDGEQ_OK && (n > (size_t)o->max_tokens || n + (size_t)o->n_tokens > most)) {
+    } else if (status == JUDGEQ_OK && (n > (size_t)o->sources.max_tokens || n + (size_t)o->n_tokens > most)) {
         m->n_long++;
     } else if (status == JUDGEQ_OK) {
         status = write_example(m, tokens, n, error);
@@ -375,7 +415,7 @@ static void summarise(const maker *m) {
             "judgeq: %zu examples in %s; of %zu prompts from %zu files, %zu were shorter than %d tokens, %zu longer "
             "than %d or than the model's context, %zu got no answer; %zu files, lines or conversations were left out\n",
             m->n_examples, m->options.output, json_array_size(m->sources.prompts), m->sources.n_files, m->n_short,
-            m->options.min_tokens, m->n_long, m->options.max_tokens, m->n_silent, m->sources.n_broken);
+            m->options.sources.min_tokens, m->n_long, m->options.sources.max_tokens, m->n_silent, m->sources.n_broken);
 }
 
 static judgeq_status make_set(maker *m, judgeq_error *error) {
@@ -385,12 +425,11 @@ static judgeq_status make_set(maker *m, judgeq_error *error) {
     }
     judgeq_status status = judgeq_model_load(o->model ? o->model : m->default_model, &m->model, error);
     if (status != JUDGEQ_OK) return status;
-    const uint64_t seed = (uint64_t)o->seed;
-    if (!data_sources_read(&m->sources, m->model, o->source, o->n_source, o->min_tokens, o->max_tokens, seed)) {
+    if (!data_sources_read(&m->sources, m->model, &o->sources)) {
         return failed(error, JUDGEQ_ERROR_MEMORY, "sources", "no memory");
     }
     if (json_array_size(m->sources.prompts) == 0) {
-        return failed(error, JUDGEQ_ERROR_ARGUMENT, o->source[0], "the sources hold no prompt");
+        return failed(error, JUDGEQ_ERROR_ARGUMENT, o->sources.source[0], "the sources hold no prompt");
     }
     status = open_file(m, error);
     if (status == JUDGEQ_OK) status = make_examples(m, error);

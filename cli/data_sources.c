@@ -2,11 +2,15 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "data_facts.h"
+#include "draw.h"
 
 enum { REPORTS_MOST = 20, DEPTH_MOST = 32, SAMPLE_BYTES = 1 << 16, CUT_WITHIN = 300 };
 
@@ -26,14 +30,6 @@ static const char *const INSTRUCTIONS[] = {
     "Repeat the first and the last sentence of the text.",
 };
 enum { N_INSTRUCTIONS = sizeof INSTRUCTIONS / sizeof INSTRUCTIONS[0] };
-
-/* splitmix64 (Steele, Lea, Flood, 2014), below n. */
-static size_t draw(data_sources *s, size_t n) {
-    uint64_t z = (s->random += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (size_t)((z ^ (z >> 31)) % n);
-}
 
 /* One thing left out: said for the first ones, counted for all. */
 __attribute__((format(printf, 2, 3))) static void leave_out(data_sources *s, const char *format, ...) {
@@ -101,17 +97,29 @@ static size_t passage_end(const char *text, size_t size, size_t end) {
     return end;
 }
 
-/* An instruction before or after the passage, as the user's only message. */
-static bool add_passage(data_sources *s, const char *text, size_t n) {
-    const char *instruction = INSTRUCTIONS[draw(s, N_INSTRUCTIONS)];
-    const bool before = draw(s, 2) == 0;
+/* An instruction before or after the passage. */
+static char *instruct(data_sources *s, const char *text, size_t n) {
+    const char *instruction = INSTRUCTIONS[draw_below(&s->random, N_INSTRUCTIONS)];
     char *message = NULL;
-    const int length = before ? asprintf(&message, "%s\n\n%.*s", instruction, (int)n, text)
-                              : asprintf(&message, "%.*s\n\n%s", (int)n, text, instruction);
-    if (length < 0) return false;
-    const int added = json_array_append_new(s->prompts, json_pack("[{s:s, s:s}]", "role", "user", "content", message));
+    const int length = draw_below(&s->random, 2) == 0 ? asprintf(&message, "%s\n\n%.*s", instruction, (int)n, text)
+                                                      : asprintf(&message, "%.*s\n\n%s", (int)n, text, instruction);
+    return length < 0 ? NULL : message;
+}
+
+/* A passage with what is asked about it, as the user's only message. */
+static bool add_passage(data_sources *s, const char *text, size_t n) {
+    const bool hide = draw_share(&s->random) < s->params->retrieval;
+    char *message = hide ? data_facts_hide(&s->random, text, n) : instruct(s, text, n);
+    if (!message) return false;
+    const int added = json_array_append_new(s->group, json_pack("[{s:s, s:s}]", "role", "user", "content", message));
     free(message);
     return added == 0;
+}
+
+/* Tokens of a passage: as many between 300 and 600 as between 600 and 1200. */
+static double draw_length(data_sources *s) {
+    const double shortest = s->params->min_tokens, longest = s->params->max_tokens;
+    return shortest * pow(longest / shortest, draw_share(&s->random));
 }
 
 /* Cuts a text into passages of lengths drawn between the limits; a short rest is dropped. */
@@ -126,9 +134,8 @@ static bool add_text(data_sources *s, const char *path, const char *text, size_t
     const double ratio = bytes_per_token(s, text, size);
     s->n_files++;
     for (size_t start = 0, end; start < size; start = end) {
-        const size_t n_token = (size_t)s->min_tokens + draw(s, (size_t)(s->max_tokens - s->min_tokens) + 1);
-        end = passage_end(text, size, start + (size_t)((double)n_token * ratio) + 1);
-        if ((double)(end - start) < (double)s->min_tokens * ratio && start > 0) break;
+        end = passage_end(text, size, start + (size_t)(draw_length(s) * ratio) + 1);
+        if ((double)(end - start) < s->params->min_tokens * ratio && start > 0) break;
         if (!add_passage(s, text + start, end - start)) return false;
     }
     return true;
@@ -179,7 +186,7 @@ static bool add_conversation(data_sources *s, const char *path, size_t number, c
     const json_t *turns = json_object_get(object, "messages");
     json_t *messages = json_array();
     const char *wrong = take_turns(turns ? turns : json_object_get(object, "conversations"), messages);
-    if (!wrong) return json_array_append_new(s->prompts, messages) == 0;
+    if (!wrong) return json_array_append_new(s->group, messages) == 0;
     leave_out(s, "%s:%zu: %s", path, number, wrong);
     json_decref(messages);
     return true;
@@ -288,19 +295,84 @@ static bool add_path(data_sources *s, const char *path, int depth) { // NOLINT(m
     return added;
 }
 
-bool data_sources_read(data_sources *s, const judgeq_model *model, char *const *path, int n_path, int32_t min_tokens,
-                       int32_t max_tokens, uint64_t seed) {
-    *s = (data_sources){.model = model, .min_tokens = min_tokens, .max_tokens = max_tokens, .random = seed};
-    s->prompts = json_array();
-    bool added = s->prompts != NULL;
-    for (int i = 0; added && i < n_path; i++) added = add_path(s, path[i], 0);
-    for (size_t i = added ? json_array_size(s->prompts) : 0; i > 1; i--) {
-        const size_t k = draw(s, i);
-        json_t *last = json_incref(json_array_get(s->prompts, i - 1));
-        json_array_set(s->prompts, i - 1, json_array_get(s->prompts, k));
-        json_array_set_new(s->prompts, k, last);
+/* ---- the mix ----------------------------------------------------------------------------------------------------- */
+
+/* The prompts of one source, in an order that the seed decides, and how often it is drawn from. */
+typedef struct group {
+    json_t *prompts;
+    size_t next;
+    double weight; /* 0: none was given */
+} group;
+
+/* "PATH:WEIGHT", unless a file has that very name. *path is the caller's. False where memory ran out. */
+static bool split_weight(const char *source, char **path, double *weight) {
+    const char *colon = strrchr(source, ':');
+    struct stat status;
+    char *end = NULL;
+    *weight = 0;
+    size_t length = strlen(source);
+    if (colon && stat(source, &status) != 0) {
+        const double value = strtod(colon + 1, &end);
+        if (end != colon + 1 && *end == '\0' && isfinite(value) && value > 0) {
+            *weight = value;
+            length = (size_t)(colon - source);
+        }
+    }
+    *path = strndup(source, length);
+    return *path != NULL;
+}
+
+static void shuffle(data_sources *s, json_t *array) {
+    for (size_t i = json_array_size(array); i > 1; i--) {
+        const size_t k = draw_below(&s->random, i);
+        json_t *last = json_incref(json_array_get(array, i - 1));
+        json_array_set(array, i - 1, json_array_get(array, k));
+        json_array_set_new(array, k, last);
+    }
+}
+
+static bool read_group(data_sources *s, const char *source, group *out) {
+    char *path = NULL;
+    out->prompts = s->group = json_array();
+    const bool read = out->prompts && split_weight(source, &path, &out->weight) && add_path(s, path, 0);
+    free(path);
+    if (read) shuffle(s, out->prompts);
+    return read;
+}
+
+/* Draws from the groups by their weights until all are empty. */
+static bool mix(data_sources *s, group *groups, int n) {
+    bool weighted = false, added = true;
+    for (int i = 0; i < n; i++) weighted = weighted || groups[i].weight > 0;
+    for (int i = 0; i < n; i++) {
+        if (groups[i].weight == 0) groups[i].weight = weighted ? 1 : (double)json_array_size(groups[i].prompts);
+    }
+    while (added) {
+        double sum = 0;
+        int chosen = -1;
+        for (int i = 0; i < n; i++) sum += groups[i].next < json_array_size(groups[i].prompts) ? groups[i].weight : 0;
+        double rest = draw_share(&s->random) * sum;
+        for (int i = 0; i < n && rest >= 0; i++) {
+            if (groups[i].next == json_array_size(groups[i].prompts)) continue;
+            rest -= groups[i].weight;
+            chosen = i;
+        }
+        if (chosen < 0) break;
+        added = json_array_append(s->prompts, json_array_get(groups[chosen].prompts, groups[chosen].next++)) == 0;
     }
     return added;
+}
+
+bool data_sources_read(data_sources *s, const judgeq_model *model, const data_sources_params *params) {
+    *s = (data_sources){.model = model, .params = params, .random = params->seed, .prompts = json_array()};
+    group *groups = calloc((size_t)params->n_source, sizeof *groups);
+    bool read = s->prompts && groups;
+    for (int i = 0; read && i < params->n_source; i++) read = read_group(s, params->source[i], &groups[i]);
+    if (read) read = mix(s, groups, params->n_source);
+    for (int i = 0; groups && i < params->n_source; i++) json_decref(groups[i].prompts);
+    free(groups);
+    s->group = NULL;
+    return read;
 }
 
 void data_sources_free(data_sources *s) {

@@ -7,17 +7,27 @@
 
 #include "judgeq.h"
 
+typedef struct data_sources_params {
+    char *const *source; /* [n_source]: "PATH" or "PATH:WEIGHT" */
+    int n_source;
+    int32_t min_tokens, max_tokens; /* of a passage's prompt, about */
+    double retrieval;               /* share of the passages that facts are hidden in, 0 .. 1 */
+    uint64_t seed;
+} data_sources_params;
+
 typedef struct data_sources {
     const judgeq_model *model;
-    int32_t min_tokens, max_tokens; /* of a passage's prompt, about */
-    uint64_t random;                /* state */
-    json_t *prompts;                /* array of arrays of {"role", "content"}: what the model shall answer */
-    size_t n_files, n_broken;       /* files read; files, lines and conversations left out */
+    const data_sources_params *params;
+    uint64_t random;          /* state */
+    json_t *prompts;          /* array of arrays of {"role", "content"}: what the model shall answer */
+    json_t *group;            /* while it reads: the prompts of one source, in `prompts` form */
+    size_t n_files, n_broken; /* files read; files, lines and conversations left out */
 } data_sources;
 
-/* The prompts come in an order that the seed decides. False where memory ran out; data_sources_free in any case. */
-bool data_sources_read(data_sources *sources, const judgeq_model *model, char *const *path, int n_path,
-                       int32_t min_tokens, int32_t max_tokens, uint64_t seed);
+/* Every beginning of the prompts holds the sources by their weights, a source without one counting 1; where none has
+ * one, by how many prompts they have. The order is the seed's. Keeps params. False where memory ran out;
+ * data_sources_free in any case. */
+bool data_sources_read(data_sources *sources, const judgeq_model *model, const data_sources_params *params);
 void data_sources_free(data_sources *sources);
 
 /* 64 bits that change with any prompt. */

@@ -99,6 +99,47 @@ class Data(unittest.TestCase):
         self.assertEqual(examples[0]["prompt"], examples[1]["prompt"])
         self.assertEqual(examples[0]["prompt"], examples[2]["prompt"])
 
+    def test_weights(self):
+        """Every beginning holds the sources by their weights."""
+        def talks(name, word):
+            lines = [json.dumps({"messages": [{"role": "user", "content": (word + " ") * (60 + i)}]}) for i in range(30)]
+            return self.write(name, "\n".join(lines))
+        often, seldom = talks("often.jsonl", "ring"), talks("seldom.jsonl", "heron")
+        def count(*arguments):
+            output = self.path("weights.jsonl")
+            if os.path.exists(output):
+                os.unlink(output)
+            examples, _ = self.make(output, "-n", "20", *arguments)
+            return sum(ring in example["prompt"] for example in examples)
+        only, _ = self.make(self.path("only.jsonl"), often, "-n", "1")
+        other, _ = self.make(self.path("other.jsonl"), seldom, "-n", "1")
+        ring = max(set(only[0]["prompt"]) - set(other[0]["prompt"]), key=only[0]["prompt"].count)
+        self.assertGreater(count(often + ":9", seldom), 14)
+        self.assertLess(count(often, seldom + ":9"), 6)
+        self.assertEqual(count(often + ":9", seldom + ":0.000001"), 20)
+        self.assertTrue(5 <= count(often, seldom) <= 15)
+        named = self.write("name:2", "x")  # a file of that very name is no weight
+        _, said = self.make(self.path("named.jsonl"), often, named, "-n", "1")
+        self.assertIn("name:2: does not end in", said)
+
+    def test_retrieval(self):
+        """Prompts with facts hidden in them are longer than their passages; the share is what was asked for."""
+        plain, _ = self.make(self.path("none.jsonl"), self.texts, "--retrieval", "0")
+        facts, _ = self.make(self.path("facts.jsonl"), self.texts, "--retrieval", "1", "--max", "2000")
+        self.assertNotEqual([e["prompt"] for e in plain], [e["prompt"] for e in facts])
+        header = json.loads(self.read(self.path("facts.jsonl")).splitlines()[0])
+        self.assertEqual(header["retrieval"], 1)
+
+    def test_sampled_responses(self):
+        greedy, _ = self.make(self.path("greedy.jsonl"), self.texts)
+        sampled, _ = self.make(self.path("sampled.jsonl"), self.texts, "--temp", "1")
+        again, _ = self.make(self.path("sampled-again.jsonl"), self.texts, "--temp", "1", "-n", "2")
+        self.make(self.path("sampled-again.jsonl"), self.texts, "--temp", "1", "--resume")
+        self.assertEqual([e["prompt"] for e in greedy], [e["prompt"] for e in sampled])
+        self.assertNotEqual([e["response"] for e in greedy], [e["response"] for e in sampled])
+        self.assertEqual(again, sampled[:2])
+        self.assertEqual(self.read(self.path("sampled-again.jsonl")), self.read(self.path("sampled.jsonl")))
+
     def test_what_is_broken_is_named_and_counted(self):
         good = json.dumps({"messages": [{"role": "user", "content": SENTENCE * 3}]})
         lines = self.write("broken.jsonl", "\n".join([
@@ -194,7 +235,8 @@ class Data(unittest.TestCase):
                 (2, "-o SET.jsonl is missing", ["x"]), (2, "which sources?", ["-o", "x"]),
                 (2, "unknown option", ["--nonsense"]), (2, "a value is missing", ["-o"]),
                 (2, '-n "0": expected', ["-n", "0"]), (2, '--tokens "1": expected', ["--tokens", "1"]),
-                (2, '--seed "x": expected', ["--seed", "x"]), (2, "--min is more than --max",
+                (2, '--seed "x": expected', ["--seed", "x"]), (2, '--temp "-1": expected', ["--temp", "-1"]),
+                (2, '--retrieval "2": expected', ["--retrieval", "2"]), (2, "--min is more than --max",
                                                                ["-o", "x", "--min", "9", "--max", "8", "y"]),
                 (2, "the sources hold no prompt", ["-m", self.model, "-o", self.path("no"), self.write("s.jsonl", "\n")]),
                 (1, "/no/such", ["-m", "/no/such", "-o", self.path("no"), "x"]),
@@ -205,7 +247,7 @@ class Data(unittest.TestCase):
                 self.assertIn(words, done.stderr.decode())
         self.assertFalse(os.path.exists(self.path("no")))
         done = subprocess.run([JUDGEQ, "data", "--help"], check=True, capture_output=True)
-        for option in "output model examples tokens min max seed resume threads quiet help".split():
+        for option in "output model examples tokens min max retrieval temp top-p seed resume threads quiet help".split():
             self.assertIn("--" + option, done.stdout.decode())
 
 

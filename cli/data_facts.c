@@ -1,0 +1,343 @@
+#include "data_facts.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "draw.h"
+
+/* ---- what facts are made of -------------------------------------------------------------------------------------- */
+
+typedef enum value_kind {
+    VALUE_NUMBER,    /* 48213 */
+    VALUE_REFERENCE, /* KT-3391 */
+    VALUE_HEX,       /* 9f03ac61 */
+    VALUE_PERSON,
+    VALUE_PLACE,
+    VALUE_DAY,    /* 14 March */
+    VALUE_CLOCK,  /* 17:45 */
+    VALUE_AMOUNT, /* 3,412 crowns */
+    VALUE_ANIMAL,
+    VALUE_PHRASE /* maple-harbour */
+} value_kind;
+
+/* In a statement, $k stands for what the fact is about and $v for what is said of it. In a question, $k alone. */
+typedef struct shape {
+    const char *statement[2];
+    const char *question, *reverse; /* reverse: asks for $k by $v, or NULL */
+    const char *several;            /* asks for all values of one $k, or NULL */
+    const char *const *keys;        /* NULL-terminated */
+    value_kind value;
+} shape;
+
+#define LIST(name, ...) static const char *const name[] = {__VA_ARGS__, NULL}
+
+LIST(GIVEN, "Selma", "Tobias", "Yusuf", "Greta", "Anselm", "Lucia", "Henrik", "Odile", "Ravi", "Marta", "Silvio",
+     "Wanda", "Isaac", "Noor", "Pavel", "Celia", "Dmitri", "Ruth", "Edgar", "Kiri", "Lorenzo", "Thea", "Malik",
+     "Agnes");
+LIST(FAMILY, "Okafor", "Berger", "Santini", "Novak", "Hale", "Whitlock", "Rasmussen", "Oduya", "Keller", "Marchetti",
+     "Pryce", "Lund", "Abbasi", "Torres", "Vance", "Siddiqui", "Ferrand", "Mori", "Halloran", "Brooks");
+LIST(PLACES, "Ghent", "Tampere", "Porto", "Leeds", "Graz", "Izmir", "Malmö", "Bilbao", "Split", "Cardiff", "Lyon",
+     "Quito", "Nagoya", "Austin", "Perth", "Tbilisi", "Utrecht", "Salerno", "Halifax", "Mombasa", "Denver", "Cordoba");
+LIST(MONTHS, "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+     "November", "December");
+LIST(ANIMALS, "falcon", "badger", "lynx", "tortoise", "salmon", "raven", "hedgehog", "dolphin", "moose", "gecko",
+     "pelican", "ferret", "bison", "cobra", "magpie", "walrus");
+LIST(FIRST_WORDS, "maple", "granite", "orange", "winter", "paper", "cobalt", "thunder", "lemon", "shadow", "ivory",
+     "desert", "lunar");
+LIST(SECOND_WORDS, "harbour", "ladder", "orchard", "signal", "bridge", "falcon", "river", "engine", "mirror", "garden",
+     "castle", "rocket");
+
+LIST(CUSTOMERS, "bakery on Mill Street", "Northgate clinic", "harbour museum", "Linden school", "ferry company",
+     "printing house", "village library", "tennis club", "observatory", "dairy cooperative", "steel works",
+     "botanical garden");
+LIST(TEAMS, "payroll team", "rescue squad", "editorial board", "translation desk", "night shift", "audit committee",
+     "youth orchestra", "repair crew", "survey party", "planning office", "kitchen staff", "press department");
+LIST(EVENTS, "annual meeting", "spring concert", "safety drill", "budget review", "book fair", "summer camp",
+     "chess final", "harvest supper", "product launch", "alumni dinner", "coding workshop", "charity auction");
+LIST(JOBS, "roof repair", "new heating", "bus rental", "stage lighting", "garden fence", "water pump",
+     "network upgrade", "window cleaning", "piano tuning", "parking permit", "office carpet", "alarm system");
+LIST(MACHINES, "backup server", "blue printer", "loading crane", "coffee machine", "test bench", "mail gateway",
+     "label press", "freight elevator", "weather balloon", "plotter", "archive scanner", "solar charger");
+LIST(LINES, "airport bus", "night train", "island ferry", "mountain tram", "school coach", "harbour shuttle",
+     "express to the coast", "market bus", "valley train", "hospital shuttle", "museum boat", "campus tram");
+LIST(SERVICES, "billing service", "image store", "search index", "mail relay", "login portal", "metrics collector",
+     "map server", "chat bridge", "payment gateway", "video encoder", "task queue", "license checker");
+
+static const shape SHAPES[] = {
+    {{"The invoice of the $k carries the reference $v.", "For the $k, the reference on the invoice reads $v."},
+     "Which reference does the invoice of the $k carry?",
+     "Whose invoice carries the reference $v?",
+     "Which references do the invoices of the $k carry?",
+     CUSTOMERS,
+     VALUE_REFERENCE},
+    {{"The $k can be reached on extension $v.", "Whoever needs the $k should dial extension $v."},
+     "On which extension can the $k be reached?",
+     "Who can be reached on extension $v?",
+     "On which extensions can the $k be reached?",
+     TEAMS,
+     VALUE_NUMBER},
+    {{"$v is in charge of the $k this year.", "This year the $k is led by $v."},
+     "Who is in charge of the $k?",
+     "What is $v in charge of?",
+     NULL,
+     TEAMS,
+     VALUE_PERSON},
+    {{"This time the $k will be held in $v.", "People are travelling to $v for the $k."},
+     "Where will the $k be held?",
+     "What will be held in $v?",
+     "In which places will the $k be held?",
+     EVENTS,
+     VALUE_PLACE},
+    {{"The $k was moved to $v.", "Everyone should note $v as the day of the $k."},
+     "To which day was the $k moved?",
+     "What was moved to $v?",
+     NULL,
+     EVENTS,
+     VALUE_DAY},
+    {{"We paid $v for the $k.", "In the end the $k came to $v."},
+     "How much was paid for the $k?",
+     "What cost $v?",
+     NULL,
+     JOBS,
+     VALUE_AMOUNT},
+    {{"The serial number of the $k is $v.", "A sticker on the $k shows the serial number $v."},
+     "What is the serial number of the $k?",
+     "Which machine has the serial number $v?",
+     NULL,
+     MACHINES,
+     VALUE_NUMBER},
+    {{"The last $k leaves at $v.", "On weekdays the $k departs at $v."},
+     "When does the $k leave?",
+     "What leaves at $v?",
+     "At which times does the $k leave?",
+     LINES,
+     VALUE_CLOCK},
+    {{"The access token of the $k starts with $v.", "Remember that $v is the token for the $k."},
+     "What is the token of the $k?",
+     "Which service has the token $v?",
+     "What are the tokens of the $k?",
+     SERVICES,
+     VALUE_HEX},
+    {{"The mascot of the $k is a $v.", "A $v was chosen as the mascot of the $k."},
+     "What is the mascot of the $k?",
+     "Whose mascot is a $v?",
+     NULL,
+     TEAMS,
+     VALUE_ANIMAL},
+    {{"The passphrase for the $k is $v.", "To unlock the $k, type $v."},
+     "What is the passphrase for the $k?",
+     "What does the passphrase $v unlock?",
+     NULL,
+     SERVICES,
+     VALUE_PHRASE},
+    {{"The spare part for the $k was ordered under number $v.", "Order $v is the spare part for the $k."},
+     "Under which number was the spare part for the $k ordered?",
+     "For which machine is the order $v?",
+     "Under which numbers were spare parts for the $k ordered?",
+     MACHINES,
+     VALUE_REFERENCE},
+    {{"$v did the $k.", "The $k was done by $v."},
+     "Who did the $k?",
+     "What did $v do?",
+     "Which people did the $k?",
+     JOBS,
+     VALUE_PERSON},
+    {{"The $k sent us a box with $v parcels.", "From the $k came a delivery of $v parcels."},
+     "How many parcels came from the $k?",
+     NULL,
+     NULL,
+     CUSTOMERS,
+     VALUE_NUMBER},
+};
+
+LIST(ORDERS, "Answer from the text.", "Answer in one sentence, using the text.", "The text contains the answer.",
+     "Look it up in the text.", "Reply with what the text says.", "Please be brief.");
+
+enum { N_SHAPES = sizeof SHAPES / sizeof SHAPES[0], FACTS_MOST = 6, ASKED_MOST = 3, KEYS = 12, VALUE_SIZE = 64 };
+
+/* ---- drawing ----------------------------------------------------------------------------------------------------- */
+
+static const char *pick(uint64_t *random, const char *const *list) {
+    size_t n = 0;
+    while (list[n]) n++;
+    return list[draw_below(random, n)];
+}
+
+static void draw_value(uint64_t *random, value_kind kind, char *out) {
+    const int digits = (int)draw_below(random, 9000) + 1000;
+    switch (kind) {
+    case VALUE_NUMBER:
+        snprintf(out, VALUE_SIZE, "%zu", draw_below(random, 2) ? 10000 + draw_below(random, 9990000) : (size_t)digits);
+        break;
+    case VALUE_REFERENCE:
+        snprintf(out, VALUE_SIZE, "%c%c-%d", (int)('A' + draw_below(random, 26)), (int)('A' + draw_below(random, 26)),
+                 digits);
+        break;
+    case VALUE_HEX:
+        snprintf(out, VALUE_SIZE, "%08zx", draw_below(random, (size_t)1 << 32));
+        break;
+    case VALUE_PERSON:
+        snprintf(out, VALUE_SIZE, "%s %s", pick(random, GIVEN), pick(random, FAMILY));
+        break;
+    case VALUE_PLACE:
+        snprintf(out, VALUE_SIZE, "%s", pick(random, PLACES));
+        break;
+    case VALUE_DAY:
+        snprintf(out, VALUE_SIZE, "%zu %s", 1 + draw_below(random, 28), pick(random, MONTHS));
+        break;
+    case VALUE_CLOCK:
+        snprintf(out, VALUE_SIZE, "%02zu:%02zu", 5 + draw_below(random, 19), 5 * draw_below(random, 12));
+        break;
+    case VALUE_AMOUNT:
+        snprintf(out, VALUE_SIZE, "%d,%03zu crowns", digits % 9 + 1, draw_below(random, 1000));
+        break;
+    case VALUE_ANIMAL:
+        snprintf(out, VALUE_SIZE, "%s", pick(random, ANIMALS));
+        break;
+    case VALUE_PHRASE:
+        snprintf(out, VALUE_SIZE, "%s-%s", pick(random, FIRST_WORDS), pick(random, SECOND_WORDS));
+        break;
+    }
+}
+
+/* ---- facts ------------------------------------------------------------------------------------------------------- */
+
+typedef struct fact {
+    const shape *shape;
+    const char *key;
+    char value[VALUE_SIZE];
+} fact;
+
+/* What is hidden: `n` facts, of which the first n_asked are asked for. */
+typedef struct facts {
+    fact fact[FACTS_MOST];
+    size_t n, n_asked;
+    bool one_key; /* all that are asked for are values of one key */
+} facts;
+
+static bool taken(const facts *f, const fact *candidate, bool same_key_allowed) {
+    for (size_t i = 0; i < f->n; i++) {
+        const fact *other = &f->fact[i];
+        if (strcmp(other->value, candidate->value) == 0) return true;
+        if (!same_key_allowed && other->shape == candidate->shape && other->key == candidate->key) return true;
+    }
+    return false;
+}
+
+/* Adds a fact of a shape, with `key` or, where that is NULL, with one of its own. */
+static void add_fact(facts *f, uint64_t *random, const shape *of, const char *key) {
+    fact candidate = {.shape = of};
+    do {
+        candidate.key = key ? key : of->keys[draw_below(random, KEYS)];
+        draw_value(random, of->value, candidate.value);
+    } while (taken(f, &candidate, key != NULL));
+    f->fact[f->n++] = candidate;
+}
+
+/* One fact is asked for, or two or three of any kinds, or all values of one key; others of the same kind, or of any
+ * kinds, stand beside them. */
+static void draw_facts(facts *f, uint64_t *random) {
+    *f = (facts){0};
+    const shape *of = &SHAPES[draw_below(random, N_SHAPES)];
+    const size_t form = draw_below(random, 4), n_others = draw_below(random, FACTS_MOST - ASKED_MOST + 1);
+    const bool alike = draw_below(random, 2) == 0;
+    f->one_key = form == 0 && of->several;
+    f->n_asked = f->one_key || form == 1 ? 2 + draw_below(random, ASKED_MOST - 1) : 1;
+    add_fact(f, random, of, NULL);
+    while (f->n < f->n_asked) {
+        add_fact(f, random, alike || f->one_key ? of : &SHAPES[draw_below(random, N_SHAPES)],
+                 f->one_key ? f->fact[0].key : NULL);
+    }
+    for (size_t i = 0; i < n_others; i++) {
+        add_fact(f, random, alike ? of : &SHAPES[draw_below(random, N_SHAPES)], NULL);
+    }
+}
+
+/* ---- text -------------------------------------------------------------------------------------------------------- */
+
+/* A template with its $k and $v filled in. */
+static void put_template(FILE *out, const char *template, const fact *f) {
+    for (const char *c = template; *c; c++) {
+        if (c[0] == '$' && (c[1] == 'k' || c[1] == 'v')) {
+            fputs(c[1] == 'k' ? f->key : f->value, out);
+            c++;
+        } else {
+            fputc(*c, out);
+        }
+    }
+}
+
+static void put_question(FILE *out, const facts *f, uint64_t *random) {
+    const bool reverse = f->n_asked == 1 && f->fact[0].shape->reverse && draw_below(random, 5) == 0;
+    const char *order = pick(random, ORDERS);
+    const bool first = draw_below(random, 2) == 0;
+    if (first) fprintf(out, "%s ", order);
+    for (size_t i = 0; i < (f->one_key ? 1 : f->n_asked); i++) {
+        const shape *of = f->fact[i].shape;
+        if (i > 0) fputc(' ', out);
+        put_template(out, f->one_key ? of->several : reverse ? of->reverse : of->question, &f->fact[i]);
+    }
+    if (!first) fprintf(out, " %s", order);
+}
+
+/* Behind the sentence or line that ends at or after `from`; `length` where there is none. */
+static size_t sentence_end(const char *passage, size_t length, size_t from) {
+    for (size_t i = from; i + 1 < length; i++) {
+        if (passage[i] == '\n' && i > 0) return i + 1;
+        if (strchr(".!?", passage[i]) && passage[i + 1] == ' ') return i + 2;
+    }
+    return length;
+}
+
+static int compare_places(const void *a, const void *b) {
+    const size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void put_passage(FILE *out, const facts *f, uint64_t *random, const char *passage, size_t length) {
+    size_t place[FACTS_MOST], order[FACTS_MOST];
+    for (size_t i = 0; i < f->n; i++) {
+        place[i] = sentence_end(passage, length, draw_below(random, length));
+        order[i] = i;
+    }
+    qsort(place, f->n, sizeof *place, compare_places);
+    for (size_t i = f->n; i > 1; i--) {
+        const size_t k = draw_below(random, i), last = order[i - 1];
+        order[i - 1] = order[k];
+        order[k] = last;
+    }
+    size_t done = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        const fact *at = &f->fact[order[i]];
+        fwrite(passage + done, 1, place[i] - done, out);
+        done = place[i];
+        put_template(out, at->shape->statement[draw_below(random, 2)], at);
+        fputc(done > 0 && passage[done - 1] == '\n' ? '\n' : ' ', out);
+    }
+    fwrite(passage + done, 1, length - done, out);
+}
+
+char *data_facts_hide(uint64_t *random, const char *passage, size_t length) {
+    facts f;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) return NULL;
+    draw_facts(&f, random);
+    const bool before = draw_below(random, 3) == 0;
+    if (before) {
+        put_question(out, &f, random);
+        fputs("\n\n", out);
+    }
+    if (length > 0) put_passage(out, &f, random, passage, length);
+    if (!before) {
+        fputs("\n\n", out);
+        put_question(out, &f, random);
+    }
+    const bool whole = !ferror(out);
+    if (fclose(out) == 0 && whole) return text;
+    free(text);
+    return NULL;
+}

@@ -1,0 +1,14 @@
+/* data_facts: retrieval prompts for a training set. Facts that no passage holds by itself are hidden in one, and some
+ * of them are asked for. */
+#ifndef JUDGEQ_CLI_DATA_FACTS_H
+#define JUDGEQ_CLI_DATA_FACTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* passage[0..length) with one to six facts between its sentences, and a question about one of them, or about several at
+ * once, before or behind it. Kinds, values, places and question follow from *random, which goes on. NULL where memory
+ * ran out; the caller frees it. */
+char *data_facts_hide(uint64_t *random, const char *passage, size_t length);
+
+#endif

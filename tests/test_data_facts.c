@@ -1,0 +1,107 @@
+/* Retrieval prompts: what is asked for stands in the passage, and the passage is otherwise as it was. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "data_facts.h"
+
+static const char PASSAGE[] =
+    "Sluices were opened in the early morning. The water — cold and grey — ran past the mill.\n"
+    "Nobody had expected it: neither the miller, nor his guests (\"früh auf\", as they said). A boat broke loose!\n"
+    "東京の水は静かだった。 Was it the wind? It was not. By noon the meadow lay under water, and the road with it.\n";
+
+static char *make(uint64_t seed, const char *passage) {
+    char *text = data_facts_hide(&seed, passage, strlen(passage));
+    assert_non_null(text);
+    return text;
+}
+
+/* Every piece of the passage between two facts, in order: each line or sentence stands there whole. */
+static void test_the_passage_stays(void **state) {
+    (void)state;
+    static const char *const sentences[] = {"Sluices were opened in the early morning. ",
+                                            "The water — cold and grey — ran past the mill.\n",
+                                            "A boat broke loose!\n",
+                                            "東京の水は静かだった。 ",
+                                            "Was it the wind? ",
+                                            "It was not. "};
+    for (uint64_t seed = 0; seed < 500; seed++) {
+        char *text = make(seed, PASSAGE);
+        const char *at = text;
+        for (size_t i = 0; i < sizeof sentences / sizeof *sentences; i++) {
+            at = strstr(at, sentences[i]);
+            assert_non_null(at);
+        }
+        assert_true(strlen(text) > sizeof PASSAGE + 40);
+        json_t *utf8 = json_string(text);
+        assert_non_null(utf8);
+        json_decref(utf8);
+        assert_null(strchr(text, '$')); /* a placeholder that nothing replaced */
+        free(text);
+    }
+}
+
+/* One kind of fact, by its statement and its question: whenever it is asked for, it was stated. */
+static void test_what_is_asked_was_stated(void **state) {
+    (void)state;
+    static const char question[] = "Where will the ", tail[] = " be held?";
+    int seen = 0, first = 0;
+    for (uint64_t seed = 0; seed < 3000; seed++) {
+        char *text = make(seed, PASSAGE), key[64] = "", stated[2][160];
+        const char *at = strstr(text, question), *end = at ? strstr(at, tail) : NULL;
+        if (end) {
+            snprintf(key, sizeof key, "%.*s", (int)(end - at - (long)strlen(question)), at + strlen(question));
+            snprintf(stated[0], sizeof stated[0], "This time the %s will be held in ", key);
+            snprintf(stated[1], sizeof stated[1], "for the %s.", key);
+            assert_true(strstr(text, stated[0]) || strstr(text, stated[1]));
+            seen++;
+            first += at < strstr(text, "Sluices");
+        }
+        free(text);
+    }
+    assert_true(seen > 50);
+    assert_true(first > seen / 6 && first < seen / 2); /* a third of the questions stand before the passage */
+}
+
+static void test_the_seed_decides(void **state) {
+    (void)state;
+    uint64_t random = 7;
+    char *a = make(7, PASSAGE), *b = make(7, PASSAGE), *c = make(8, PASSAGE);
+    assert_string_equal(a, b);
+    assert_string_not_equal(a, c);
+    free(b);
+    free(data_facts_hide(&random, PASSAGE, strlen(PASSAGE)));
+    b = data_facts_hide(&random, PASSAGE, strlen(PASSAGE)); /* the state went on */
+    assert_string_not_equal(a, b);
+    free(a);
+    free(b);
+    free(c);
+}
+
+static void test_passages_without_sentences(void **state) {
+    (void)state;
+    static const char *const odd[] = {"", "x", "no end", "\n", "one line\n", "東京", "....", "a. "};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        for (uint64_t seed = 0; seed < 50; seed++) {
+            char *text = make(seed, odd[i]);
+            assert_true(strlen(text) > strlen(odd[i]) + 20);
+            free(text);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_passage_stays),
+        cmocka_unit_test(test_what_is_asked_was_stated),
+        cmocka_unit_test(test_the_seed_decides),
+        cmocka_unit_test(test_passages_without_sentences),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
