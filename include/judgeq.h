@@ -183,11 +183,13 @@ typedef struct judgeq_session_params {
     int32_t n_threads;           /* 0: one or one per core, whatever is faster while other programs run */
     int32_t chunk;               /* prompt rows per graph; 0: chosen */
     judgeq_kv_type kv_type;
-    bool
-        plain_weights; /* read the prompt with quantised weights as they are, rounding activations to 8 bits as libllama
-                          does; false: with an F16 copy of one layer's weights at a time, faster and more exact */
-    uint64_t seed;     /* of the policy `random` */
-    bool defer;        /* keep the tokens that a lookahead among candidates decoded (judge-laq) */
+    /* libllama's arithmetic: quantised weights as they are, activations rounded to 8 bits, and all sums in its order
+     * (chunks of 512 rows unless `chunk` is given, keys padded to multiples of 256), so that with the full policy the
+     * logits are its, bit for bit. false: the prompt is read with an F16 copy of one layer's weights at a time, faster
+     * and more exact. */
+    bool plain_weights;
+    uint64_t seed; /* of the policy `random` */
+    bool defer;    /* keep the tokens that a lookahead among candidates decoded (judge-laq) */
     judgeq_progress progress;
     void *progress_data;
 } judgeq_session_params;

@@ -22,13 +22,17 @@ static int64_t capacity_sum(const cache_layer *layer) {
     return last->first + last->capacity;
 }
 
+int64_t cache_padded(const cache_layer *layer, int64_t n) {
+    return (n + layer->padding - 1) / layer->padding * layer->padding;
+}
+
 static judgeq_status allocate_heads(cache_layer *layer, const int64_t *capacity, judgeq_error *error) {
     layer->head = calloc((size_t)layer->n_head_kv, sizeof *layer->head);
     if (!layer->head) return error_memory(error, "the heads of a KV cache");
     int64_t first = 0;
     for (int32_t h = 0; h < layer->n_head_kv; h++) {
         cache_head *head = &layer->head[h];
-        head->capacity = capacity[h] > 0 ? capacity[h] : 1;
+        head->capacity = cache_padded(layer, capacity[h] > 0 ? capacity[h] : 1);
         head->first = first;
         head->position = malloc((size_t)head->capacity * sizeof *head->position);
         if (!head->position) return error_memory(error, "the positions of a KV cache");
@@ -37,19 +41,23 @@ static judgeq_status allocate_heads(cache_layer *layer, const int64_t *capacity,
     return JUDGEQ_OK;
 }
 
-judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, enum ggml_type type, int32_t n_head_kv,
-                               int32_t head_dim, const int64_t *capacity, cache_meter *meter, judgeq_error *error) {
-    *layer =
-        (cache_layer){.n_head_kv = n_head_kv, .head_dim = head_dim, .type = type, .backend = backend, .meter = meter};
+judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, cache_shape shape, const int64_t *capacity,
+                               cache_meter *meter, judgeq_error *error) {
+    *layer = (cache_layer){.type = shape.type,
+                           .n_head_kv = shape.n_head_kv,
+                           .head_dim = shape.head_dim,
+                           .padding = shape.padding,
+                           .backend = backend,
+                           .meter = meter};
     judgeq_status status = allocate_heads(layer, capacity, error);
     if (status == JUDGEQ_OK) {
         layer->context = ggml_init((struct ggml_init_params){.mem_size = 2 * ggml_tensor_overhead(), .no_alloc = true});
         if (!layer->context) status = error_memory(error, "a KV cache");
     }
     if (status == JUDGEQ_OK) {
-        const int64_t elements = capacity_sum(layer) * head_dim;
-        layer->k = ggml_new_tensor_1d(layer->context, type, elements);
-        layer->v = ggml_new_tensor_1d(layer->context, type, elements);
+        const int64_t elements = capacity_sum(layer) * layer->head_dim;
+        layer->k = ggml_new_tensor_1d(layer->context, layer->type, elements);
+        layer->v = ggml_new_tensor_1d(layer->context, layer->type, elements);
         layer->buffer = ggml_backend_alloc_ctx_tensors(layer->context, backend);
         if (!layer->buffer) {
             status = error_set(error, JUDGEQ_ERROR_MEMORY, "out of memory for %zu bytes of KV cache",
@@ -60,6 +68,7 @@ judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, enum 
         cache_layer_free(layer);
         return status;
     }
+    ggml_backend_buffer_clear(layer->buffer, 0);
     cache_meter_add(meter, cache_layer_allocated(layer));
     return JUDGEQ_OK;
 }
@@ -163,8 +172,8 @@ judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kep
     for (int32_t h = 0; h < from->n_head_kv; h++) {
         capacity[h] = (kept ? kept->n_row[h] : from->head[h].n_row) + spare;
     }
-    judgeq_status status =
-        cache_layer_init(out, from->backend, from->type, from->n_head_kv, from->head_dim, capacity, meter, error);
+    const cache_shape shape = {from->type, from->n_head_kv, from->head_dim, from->padding};
+    judgeq_status status = cache_layer_init(out, from->backend, shape, capacity, meter, error);
     free(capacity);
     if (status != JUDGEQ_OK) return status;
 

@@ -3,7 +3,10 @@
  * Every KV head owns a segment of its own size, so heads may hold different numbers of rows (ragged budgets). Keys lie
  * as rows, K[head] = [capacity, head_dim]; values lie transposed, V[head] = [head_dim, capacity], because decode then
  * multiplies contiguous rows (2 x faster than transposing or flash attention on CPU). Neighbouring heads of equal size
- * form a *run*, which a graph handles as one tensor: a uniform cache is one run, a ragged one has up to n_head_kv. */
+ * form a *run*, which a graph handles as one tensor: a uniform cache is one run, a ragged one has up to n_head_kv.
+ *
+ * Rows are allocated in multiples of `padding`, and graphs read such multiples: what lies behind the rows held is
+ * finite (zero, or a row that was forgotten), and is masked. */
 #ifndef JUDGEQ_SRC_CACHE_H
 #define JUDGEQ_SRC_CACHE_H
 
@@ -27,9 +30,15 @@ typedef struct cache_head {
     int32_t *position; /* [capacity]; original positions of the rows, ascending */
 } cache_head;
 
-typedef struct cache_layer {
-    int32_t n_head_kv, head_dim;
+/* What a layer's cache is made of, beside its rows. */
+typedef struct cache_shape {
     enum ggml_type type;
+    int32_t n_head_kv, head_dim, padding;
+} cache_shape;
+
+typedef struct cache_layer {
+    enum ggml_type type;
+    int32_t n_head_kv, head_dim, padding;
     cache_head *head; /* [n_head_kv] */
     struct ggml_context *context;
     struct ggml_tensor *k, *v; /* flat, [sum of capacities * head_dim] */
@@ -44,14 +53,17 @@ typedef struct cache_run {
     int64_t n_row;
 } cache_run;
 
-/* An empty cache with room for capacity[h] rows in each head. */
-judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, enum ggml_type type, int32_t n_head_kv,
-                               int32_t head_dim, const int64_t *capacity, cache_meter *meter, judgeq_error *error);
+/* An empty cache with room for at least capacity[h] rows in each head. */
+judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, cache_shape shape, const int64_t *capacity,
+                               cache_meter *meter, judgeq_error *error);
 /* Accepts a zeroed layer. */
 void cache_layer_free(cache_layer *layer);
 
 /* Makes room for n more rows in every head, moving the rows if need be. */
 judgeq_status cache_layer_reserve(cache_layer *layer, int64_t n, judgeq_error *error);
+
+/* n rows and their padding. */
+int64_t cache_padded(const cache_layer *layer, int64_t n);
 
 /* Notes that the graph just computed has written n rows at the end of every head, at positions first, first + 1, ... */
 void cache_layer_append(cache_layer *layer, int64_t n, int32_t first_position);

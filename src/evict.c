@@ -6,8 +6,8 @@
 #include "clock.h"
 #include "error.h"
 
-/* Rows of room behind the kept ones, so that the first tokens decoded move nothing. */
-enum { SPARE_ROWS = 32 };
+/* Rows of room behind the kept ones, at least: padding adds to them, so that few first tokens move anything. */
+enum { SPARE_ROWS = 1 };
 
 int64_t evict_prompt_rows(const judgeq_session *session, const cache_layer *cache, int32_t head) {
     const cache_head *rows = &cache->head[head];

@@ -9,7 +9,7 @@
 /* ---- engine ------------------------------------------------------------------------------------------------------ */
 
 /* Upper bounds on the nodes of one block: its projections, norms and copies, and what each run of heads adds. */
-enum { BLOCK_NODES = 64, RUN_NODES = 16, OTHER_NODES = 64 };
+enum { BLOCK_NODES = 64, RUN_NODES = 24, OTHER_NODES = 64 };
 
 /* Upper bound on the tensors of one differentiable block and its gradients, about four times what they are. */
 enum { GRADIENT_NODES = 1024 };
@@ -32,8 +32,9 @@ judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model,
         engine->memory_size =
             engine->n_node * ggml_tensor_overhead() + ggml_graph_overhead_custom(engine->n_node, false);
         engine->memory = malloc(engine->memory_size);
+        engine->mask = calloc((size_t)info->n_layer * (size_t)info->n_head_kv, sizeof *engine->mask);
         engine->allocator = ggml_gallocr_new(ggml_backend_get_default_buffer_type(engine->backend));
-        if (!engine->memory || !engine->allocator) status = error_memory(error, "graphs");
+        if (!engine->memory || !engine->mask || !engine->allocator) status = error_memory(error, "graphs");
     }
     if (status != JUDGEQ_OK) graph_engine_free(engine);
     return status;
@@ -44,6 +45,7 @@ void graph_engine_free(graph_engine *engine) {
     if (engine->allocator) ggml_gallocr_free(engine->allocator);
     if (engine->backend) ggml_backend_free(engine->backend);
     free(engine->memory);
+    free(engine->mask);
     *engine = (graph_engine){0};
 }
 
@@ -66,8 +68,22 @@ graph *graph_begin(graph_engine *engine) {
     /* cannot fail: the memory is the engine's, and ggml_init allocates nothing else but aborts if it cannot */
     engine->current.context = ggml_init(
         (struct ggml_init_params){.mem_size = engine->memory_size, .mem_buffer = engine->memory, .no_alloc = true});
+    engine->current.mask = engine->mask;
+    engine->current.n_mask = 0;
     engine->current.nodes = ggml_new_graph_custom(engine->current.context, engine->n_node, engine->gradients);
     return &engine->current;
+}
+
+static judgeq_status fill_mask(graph_mask mask, judgeq_error *error) {
+    const int64_t n_key = mask.tensor->ne[0], n = mask.tensor->ne[1];
+    float *values = calloc((size_t)(n * n_key), sizeof *values);
+    if (!values) return error_memory(error, "a mask");
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t k = mask.seen + i * mask.step; k < n_key; k++) values[i * n_key + k] = -INFINITY;
+    }
+    ggml_backend_tensor_set(mask.tensor, values, 0, ggml_nbytes(mask.tensor));
+    free(values);
+    return JUDGEQ_OK;
 }
 
 judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, judgeq_error *error) {
@@ -75,8 +91,14 @@ judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, j
         ggml_set_output(result);
         ggml_build_forward_expand(engine->current.nodes, result);
     }
-    if (ggml_gallocr_alloc_graph(engine->allocator, engine->current.nodes)) return JUDGEQ_OK;
-    return error_memory(error, "a graph's intermediate results");
+    if (!ggml_gallocr_alloc_graph(engine->allocator, engine->current.nodes)) {
+        return error_memory(error, "a graph's intermediate results");
+    }
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t i = 0; status == JUDGEQ_OK && i < engine->current.n_mask; i++) {
+        status = fill_mask(engine->current.mask[i], error);
+    }
+    return status;
 }
 
 judgeq_status graph_compute(graph_engine *engine, int64_t n_row, double work, judgeq_error *error) {
@@ -142,18 +164,27 @@ static void add_store(graph *g, const cache_layer *cache, struct ggml_tensor *ke
     }
 }
 
-/* softmax over the first n_row rows of a run; query i of n may look at the rows up to n_row - n + i. */
+/* The mask of n rows over n_key keys; layers and runs of one shape share it. */
+static struct ggml_tensor *add_mask(graph *g, int64_t n_key, int64_t n, int64_t seen, int64_t step) {
+    for (size_t i = 0; i < g->n_mask; i++) {
+        const graph_mask *mask = &g->mask[i];
+        if (mask->tensor->ne[0] == n_key && mask->tensor->ne[1] == n && mask->seen == seen && mask->step == step) {
+            return mask->tensor;
+        }
+    }
+    g->mask[g->n_mask] = (graph_mask){graph_input(g, GGML_TYPE_F32, n_key, n), seen, step};
+    return g->mask[g->n_mask++].tensor;
+}
+
+/* softmax over the rows of a run and their padding; query i may look at the first seen + i * step of them. */
 static struct ggml_tensor *add_softmax(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
-                                       int64_t n_row, bool causal, struct ggml_tensor *query) {
+                                       int64_t n_row, int64_t seen, int64_t step, struct ggml_tensor *query) {
     struct ggml_context *context = g->context;
     const float scale = 1.0f / sqrtf((float)model->info.head_dim);
     struct ggml_tensor *keys = cache_run_keys(context, cache, run, 0, n_row);
     struct ggml_tensor *products = ggml_mul_mat(context, keys, query);
     ggml_prec_set_acc(products, GGML_PREC_F32);
-    if (causal && query->ne[1] > 1) {
-        products = ggml_diag_mask_inf_inplace(context, products, (int)(n_row - query->ne[1]));
-    }
-    return ggml_soft_max_ext(context, products, NULL, scale, 0.0f);
+    return ggml_soft_max_ext(context, products, add_mask(g, n_row, query->ne[1], seen, step), scale, 0.0f);
 }
 
 /* The query heads that share the KV heads of a run: query [n, n_head, head_dim] -> [n_head of the run, n, head_dim]. */
@@ -168,8 +199,9 @@ static struct ggml_tensor *run_queries(graph *g, const judgeq_model *model, cach
 /* What the query heads of one run take from its values: [n, n_head of the run, head_dim]. */
 static struct ggml_tensor *attend_run(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
                                       int64_t n_new, struct ggml_tensor *query, graph_want want, graph_block *block) {
-    const int64_t n_row = run.n_row + n_new;
-    struct ggml_tensor *attention = add_softmax(g, model, cache, run, n_row, true, run_queries(g, model, run, query));
+    const int64_t n_row = cache_padded(cache, run.n_row + n_new), seen = run.n_row + n_new - query->ne[2] + 1;
+    struct ggml_tensor *attention =
+        add_softmax(g, model, cache, run, n_row, seen, 1, run_queries(g, model, run, query));
     if (want.attention) {
         ggml_set_output(attention);
         block->attention = attention;
@@ -232,7 +264,8 @@ graph_block graph_add_block(graph *g, const judgeq_model *model, const model_lay
     if (block.attention) ggml_build_forward_expand(g->nodes, block.attention);
     if (want.output) {
         struct ggml_tensor *projected = add_linear(g, layer->output, attended);
-        x = ggml_add(context, projected, rows_from(g, x, want.first_query));
+        projected = rows_from(g, projected, want.first_output - want.first_query);
+        x = ggml_add(context, projected, rows_from(g, x, want.first_output));
         block.output = add_feed_forward(g, model, layer, x);
         ggml_build_forward_expand(g->nodes, block.output);
     }
@@ -307,15 +340,7 @@ graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, 
 }
 
 judgeq_status graph_fill_mask(struct ggml_tensor *mask, judgeq_error *error) {
-    const int64_t n_row = mask->ne[0], n = mask->ne[1];
-    float *values = calloc((size_t)(n * n_row), sizeof *values);
-    if (!values) return error_memory(error, "a mask");
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t k = n_row - n + i + 1; k < n_row; k++) values[i * n_row + k] = -INFINITY;
-    }
-    ggml_backend_tensor_set(mask, values, 0, ggml_nbytes(mask));
-    free(values);
-    return JUDGEQ_OK;
+    return fill_mask((graph_mask){mask, mask->ne[0] - mask->ne[1] + 1, 1}, error);
 }
 
 struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, struct ggml_tensor *tokens) {
@@ -329,5 +354,5 @@ struct ggml_tensor *graph_add_logits(graph *g, const judgeq_model *model, struct
 
 struct ggml_tensor *graph_add_attention(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
                                         struct ggml_tensor *query) {
-    return add_softmax(g, model, cache, run, run.n_row, false, query);
+    return add_softmax(g, model, cache, run, cache_padded(cache, run.n_row), run.n_row, 0, query);
 }

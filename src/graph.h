@@ -11,9 +11,17 @@
 #include "model.h"
 #include "threads.h"
 
+/* What the rows of a query may look at: row i at the first seen + i * step keys. */
+typedef struct graph_mask {
+    struct ggml_tensor *tensor; /* [rows, keys]: 0 there, -infinity elsewhere */
+    int64_t seen, step;
+} graph_mask;
+
 typedef struct graph {
     struct ggml_context *context;
     struct ggml_cgraph *nodes;
+    graph_mask *mask; /* [n_mask], each different from the others */
+    size_t n_mask;
 } graph;
 
 /* Runs graphs on one device, one at a time, in buffers that are reused. */
@@ -24,6 +32,7 @@ typedef struct graph_engine {
     size_t memory_size, n_node;
     bool gradients; /* graphs have room for ggml's autodiff */
     graph current;
+    graph_mask *mask; /* room for one per layer and KV head */
     ggml_backend_set_n_threads_t set_threads;
     threads_chooser threads;
     threads_seen rows, token; /* graphs of many rows, and of one */
@@ -38,8 +47,8 @@ judgeq_status graph_engine_differentiate(graph_engine *engine, judgeq_error *err
 
 /* Starts a graph, the engine's; its tensors live until the next one starts. */
 graph *graph_begin(graph_engine *engine);
-/* Gives the tensors their memory: inputs may be set from here on. `result` is what must be computed, besides what the
- * builders have put into the graph themselves; NULL: nothing. */
+/* Gives the tensors their memory, and masks their values: inputs may be set from here on. `result` is what must be
+ * computed, besides what the builders have put into the graph themselves; NULL: nothing. */
 judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, judgeq_error *error);
 /* Runs it. `work`: its size, in a unit of its own for graphs of one row and for graphs of more; the number of threads
  * is chosen by the speeds that come out. 0: not typical of its kind, so its speed is not noted. */
@@ -48,16 +57,18 @@ judgeq_status graph_compute(graph_engine *engine, int64_t n_row, double work, ju
 /* An input of the graph, [ne1, ne0]. */
 struct ggml_tensor *graph_input(graph *g, enum ggml_type type, int64_t ne0, int64_t ne1);
 
-/* What a block shall give back beside the rows that it writes into the cache. Attention, queries and output cover the
- * rows from `first_query` on; the others only leave their key and value. */
+/* What a block shall give back beside the rows that it writes into the cache. Attention and queries cover the rows from
+ * `first_query` on, the output those from `first_output` on, which is not before it; the others only leave their key
+ * and value. */
 typedef struct graph_want {
-    int64_t first_query;
+    int64_t first_query, first_output;
     bool output, attention, query;
 } graph_want;
 
 typedef struct graph_block {
-    struct ggml_tensor *output;    /* [n - first_query, n_embd], or NULL */
-    struct ggml_tensor *attention; /* [n_head, n - first_query, rows held + n], after softmax; uniform caches only */
+    struct ggml_tensor *output;    /* [n - first_output, n_embd], or NULL */
+    struct ggml_tensor *attention; /* [n_head, n - first_query, rows held + n and padding], after softmax; uniform
+                                      caches only */
     struct ggml_tensor *query;     /* [n - first_query, n_head, head_dim], rotated */
 } graph_block;
 
@@ -74,7 +85,7 @@ graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, 
                                            const cache_layer *cache, int64_t n_held, struct ggml_tensor *x,
                                            struct ggml_tensor *position, struct ggml_tensor *mask, bool output);
 
-/* Row i of n may look at all rows held and at the new rows up to itself: 0 there, -infinity elsewhere. */
+/* mask [n, rows held + n]: row i of n may look at all rows held and at the new rows up to itself. */
 judgeq_status graph_fill_mask(struct ggml_tensor *mask, judgeq_error *error);
 
 /* Embeddings [n, n_embd] F32 of token ids [n]. */
@@ -84,7 +95,7 @@ struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, str
 struct ggml_tensor *graph_add_logits(graph *g, const judgeq_model *model, struct ggml_tensor *x);
 
 /* softmax(query . K^T / sqrt(head_dim)) over rows [0, run.n_row) of a run: query [n_head of the run, n, head_dim] to
- * [n_head of the run, n, run.n_row]. */
+ * [n_head of the run, n, run.n_row and padding]. */
 struct ggml_tensor *graph_add_attention(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
                                         struct ggml_tensor *query);
 

@@ -149,7 +149,8 @@ static judgeq_status score_run(lookahead *look, int32_t index, cache_run run, ju
     part.n_head = (int32_t)n_head;
     part.n_head_kv = run.n_head;
     part.value += (size_t)(run.first_head * group) * (size_t)map->n_row;
-    score_map_add(&part, look->attention, look->n_step, run.n_row, run.n_row * look->n_step, 0, run.n_row);
+    const int64_t n_key = attention->ne[0];
+    score_map_add(&part, look->attention, look->n_step, n_key, n_key * look->n_step, 0, run.n_row);
     return JUDGEQ_OK;
 }
 

@@ -66,6 +66,7 @@ static scorer scorer_of(const prefill *p, const judgeq_policy *policy) {
 
 static int32_t choose_chunk(const judgeq_session *session, int32_t n_key) {
     if (session->params.chunk > 0) return session->params.chunk;
+    if (session->params.plain_weights) return CHUNK_MOST; /* libllama's default */
     const int64_t row = (int64_t)session->model->info.n_head * n_key * (int64_t)sizeof(float);
     const int64_t fits = CHUNK_BYTES / row;
     return fits > CHUNK_MOST ? CHUNK_MOST : fits < CHUNK_LEAST ? CHUNK_LEAST : (int32_t)fits;
@@ -174,7 +175,9 @@ static judgeq_status take_scores(prefill *p, const struct ggml_tensor *attention
     return JUDGEQ_OK;
 }
 
-/* What a chunk must give: everything in inner layers; in the last one only what scores, and the prompt's last row. */
+/* What a chunk must give: everything in inner layers; in the last one only what scores, and the prompt's last row.
+ * ggml sums one row in another order than many, and libllama cuts the last layer down behind its attention: plain mode
+ * does so too. */
 static graph_want chunk_want(const prefill *p, bool last_layer, int32_t start, int32_t stop) {
     graph_want want = {.output = stop <= p->n_prompt || !last_layer};
     int32_t needed = last_layer ? stop : start;
@@ -184,8 +187,11 @@ static graph_want chunk_want(const prefill *p, bool last_layer, int32_t start, i
         want.attention = true;
         if (first < needed) needed = first;
     }
-    if (stop == p->n_prompt && needed > stop - 1) needed = stop - 1;
+    if (stop == p->n_prompt && needed > stop - 1) {
+        needed = p->reader[0].session->params.plain_weights ? start : stop - 1;
+    }
     want.first_query = needed - start;
+    want.first_output = last_layer && want.output ? stop - start - 1 : want.first_query;
     return want;
 }
 
@@ -211,7 +217,7 @@ static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, 
     if (block.output) {
         result = ggml_cpy(g->context, block.output,
                           ggml_view_2d(g->context, p->hidden, p->hidden->ne[0], block.output->ne[1], row,
-                                       (size_t)(start + want.first_query) * row));
+                                       (size_t)(start + want.first_output) * row));
     }
     judgeq_status status = graph_allocate(p->engine, result, error);
     int32_t *positions = status == JUDGEQ_OK ? malloc((size_t)n * sizeof *positions) : NULL;
@@ -366,8 +372,9 @@ static judgeq_status read_logits(prefill *p, judgeq_error *error) {
 static judgeq_status read_layer(prefill *p, int32_t index, const int64_t *capacity, judgeq_error *error) {
     const judgeq_model_info *info = &p->model->info;
     cache_layer staging;
-    judgeq_status status = cache_layer_init(&staging, p->engine->backend, p->reader[0].session->kv_type,
-                                            info->n_head_kv, info->head_dim, capacity, &p->meter, error);
+    const judgeq_session *first = p->reader[0].session;
+    const cache_shape shape = {first->kv_type, info->n_head_kv, info->head_dim, first->kv_padding};
+    judgeq_status status = cache_layer_init(&staging, p->engine->backend, shape, capacity, &p->meter, error);
     if (status != JUDGEQ_OK) return status;
     const size_t bytes = cache_layer_allocated(&staging);
     for (size_t i = 0; i < p->n_reader; i++) cache_meter_add(&p->reader[i].session->meter, bytes);

@@ -64,6 +64,10 @@ static judgeq_status check_params(const judgeq_session *session, judgeq_error *e
     return params->budget == 0 ? JUDGEQ_OK : select_check_budget(&session->policy, params->budget, error);
 }
 
+/* Rows of the cache are read in multiples of these: enough for wide registers; and libllama's own, whose sums plain
+ * mode repeats. */
+enum { PADDING = 32, PADDING_PLAIN = 256 };
+
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 judgeq_session_params judgeq_session_default_params(void) {
@@ -111,6 +115,7 @@ judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session
     session->params = *params;
     session->judge = params->judge;
     session->kv_type = params->kv_type == JUDGEQ_KV_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
+    session->kv_padding = params->plain_weights ? PADDING_PLAIN : PADDING;
     if (session->params.n_ctx == 0) session->params.n_ctx = model->info.n_ctx_train;
     judgeq_status status = take_policies(session, error);
     if (status == JUDGEQ_OK) status = check_params(session, error);
@@ -186,10 +191,13 @@ static judgeq_status check_company(judgeq_session *const *sessions, size_t n, ju
     const judgeq_session *first = sessions[0];
     for (size_t i = 1; i < n; i++) {
         if (sessions[i]->model != first->model || sessions[i]->judge != first->judge ||
-            sessions[i]->kv_type != first->kv_type) {
-            return error_set(error, JUDGEQ_ERROR_ARGUMENT,
-                             "session %zu has another model, judge or KV type than the first: read its prompt alone",
-                             i);
+            sessions[i]->kv_type != first->kv_type ||
+            sessions[i]->params.plain_weights != first->params.plain_weights) {
+            return error_set(
+                error, JUDGEQ_ERROR_ARGUMENT,
+                "session %zu has another model, judge, KV type or plain_weights than the first: read its prompt "
+                "alone",
+                i);
         }
         for (size_t k = 0; k < i; k++) {
             if (sessions[i] == sessions[k]) {

@@ -22,6 +22,7 @@ struct judgeq_session {
     judgeq_session_params params;
     graph_engine engine;
     enum ggml_type kv_type;
+    int32_t kv_padding; /* cache.h */
     bool prefilled, failed;
 
     cache_meter meter;

@@ -216,12 +216,16 @@ static void test_kept_rows_are_the_prompts(void **state) {
     free(theirs);
 }
 
-/* One layer's full KV beside the layers already cut down; with a lookahead among M x budget candidates, those. */
+static size_t padded(size_t n, size_t padding) {
+    return (n + padding - 1) / padding * padding;
+}
+
+/* One layer's full KV beside the layers already cut down; with a lookahead among M x budget candidates, those. Each KV
+ * head has its padding. */
 static void test_prefill_peak(void **state) {
     const world *w = *state;
     const judgeq_model_info *info = judgeq_model_get_info(w->model);
     const size_t row = model_row_bytes(w->model, GGML_TYPE_F16) * (size_t)info->n_head_kv;
-    const size_t spare = 32; /* rows of room that each small cache is given */
     const judgeq_preset *preset;
     for (size_t at = 0; (preset = judgeq_preset_at(at)); at++) {
         judgeq_session *session = run(w, preset->name, 32);
@@ -230,9 +234,10 @@ static void test_prefill_peak(void **state) {
         const size_t budget = (size_t)stats.budget, n_layer = (size_t)info->n_layer;
         const size_t among = session->policy.probe.among ? (size_t)session->policy.probe.among : 1;
         const size_t kept = among * budget < N_PROMPT ? among * budget : N_PROMPT;
-        size_t limit = row * (N_PROMPT + N_SOFT + n_layer * (kept + spare));
+        const size_t padding = (size_t)session->kv_padding, prompt = padded(N_PROMPT + N_SOFT, padding);
+        size_t limit = row * (prompt + n_layer * (kept + padding));
         if (session->policy.keep_all || judgeq_policy_needs_full_cache(&session->policy)) {
-            limit = row * n_layer * (N_PROMPT + N_SOFT);
+            limit = row * n_layer * prompt;
             assert_true(stats.kv_bytes_peak >= row * n_layer * N_PROMPT);
             if (session->policy.keep_all) assert_true(stats.kv_bytes_peak <= limit);
         } else if (stats.kv_bytes_peak > limit) {
