@@ -16,11 +16,13 @@
 
 static const char HELP[] =
     "Usage: judgeq inspect [FILE] [--json]\n"
+    "       judgeq inspect --kept [-f FILE] [-p TEXT] [OPTIONS]\n"
     "\n"
     "Says what is in a model (GGUF) or a judge file (docs/judge-files.md); the content decides which it is.\n"
     "\n"
     "  FILE        the file (default: the model that tools/deps.sh fetched)\n"
     "  --json      one JSON object instead of a line per field; null: unknown\n"
+    "  --kept      show which tokens of a text a policy keeps; judgeq inspect --kept --help tells how\n"
     "  -h, --help  this text\n"
     "\n"
     "Example:\n"
@@ -252,6 +254,9 @@ static int inspect(const char *path, bool json) {
 }
 
 int cmd_inspect(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--kept") == 0) return cmd_kept(argc, argv);
+    }
     static const struct option names[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool json = false;
     opterr = 0;

@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "commands.h"
 #include "find_judge.h"
+#include "find_model.h"
 #include "generate.h"
 #include "interrupt.h"
 #include "options.h"
@@ -91,20 +91,6 @@ typedef struct run {
     double load_s, started;
 } run;
 
-static judgeq_status find_model(run *r, judgeq_error *error) {
-    r->model_path = r->options.model;
-    if (r->model_path) return JUDGEQ_OK;
-    const bool known = judgeq_default_model_path(r->default_model, sizeof r->default_model);
-    r->model_path = r->default_model;
-    if (known && access(r->model_path, F_OK) == 0) return JUDGEQ_OK;
-    error->code = JUDGEQ_ERROR_IO;
-    snprintf(error->message, sizeof error->message,
-             "the default model is not there (%.300s): run tools/deps.sh or ./demo.sh in judgeq's source tree, which "
-             "fetch it, or name a model with -m FILE",
-             known ? r->model_path : "no home folder");
-    return JUDGEQ_ERROR_IO;
-}
-
 static judgeq_status load_judge(run *r, judgeq_error *error) {
     if (r->options.judge) return judgeq_judge_load(r->options.judge, r->model, &r->judge, error);
     if (judgeq_policy_soft_tokens(r->policy) == 0) return JUDGEQ_OK;
@@ -133,7 +119,8 @@ static judgeq_status make_session(run *r, judgeq_error *error) {
 /* Everything up to the prompt's tokens. */
 static judgeq_status prepare(run *r, judgeq_error *error) {
     const double start = progress_clock();
-    judgeq_status status = find_model(r, error);
+    judgeq_status status =
+        find_model(r->options.model, r->default_model, sizeof r->default_model, &r->model_path, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(r->model_path, &r->model, error);
     if (status == JUDGEQ_OK) status = load_judge(r, error);
     if (status == JUDGEQ_OK) status = make_session(r, error);

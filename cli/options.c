@@ -102,26 +102,10 @@ static int take_seed(options *o) {
     return 0;
 }
 
-/* "256" or "12.5%" */
 static int take_budget(options *o) {
-    const size_t length = strlen(optarg);
-    double percent = 0;
-    int64_t rows = 0;
     o->budget_given = true;
-    if (length > 0 && optarg[length - 1] == '%') {
-        char number[64] = "";
-        if (length < sizeof number) memcpy(number, optarg, length - 1);
-        o->budget = 0;
-        o->budget_fraction = value_number(number, 0, 100, &percent) ? (float)(percent / 100) : 0;
-        if (o->budget_fraction > 0) return 0;
-    } else if (value_integer(optarg, 1, INT32_MAX, &rows)) {
-        o->budget = (int32_t)rows;
-        o->budget_fraction = 0;
-        return 0;
-    }
-    return wrong("--budget \"%s\": expected rows per layer and KV head, 1 or more, or a share of the prompt such as "
-                 "10%%, above 0 and up to 100%%",
-                 optarg);
+    if (value_budget(optarg, &o->budget, &o->budget_fraction)) return 0;
+    return usage_wrong_budget("run", "--budget", optarg);
 }
 
 static int take_kv_type(options *o) {

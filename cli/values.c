@@ -25,6 +25,23 @@ bool value_number(const char *text, double low, double high, double *out) {
     return true;
 }
 
+bool value_budget(const char *text, int32_t *rows, float *fraction) {
+    const size_t length = strlen(text);
+    int64_t whole = 0;
+    double percent = 0;
+    *rows = 0;
+    *fraction = 0;
+    if (length > 0 && text[length - 1] == '%') {
+        char number[64] = "";
+        if (length < sizeof number) memcpy(number, text, length - 1);
+        if (value_number(number, 0, 100, &percent)) *fraction = (float)(percent / 100);
+        return *fraction > 0;
+    }
+    if (!value_integer(text, 1, INT32_MAX, &whole)) return false;
+    *rows = (int32_t)whole;
+    return true;
+}
+
 int usage_wrong(const char *command, const char *format, ...) {
     va_list arguments;
     fprintf(stderr, "judgeq: %s: ", command);
@@ -42,4 +59,11 @@ int usage_wrong_integer(const char *command, const char *option, const char *tex
 
 int usage_wrong_number(const char *command, const char *option, const char *text, double low, double high) {
     return usage_wrong(command, "%s \"%s\": expected a number from %g to %g", option, text, low, high);
+}
+
+int usage_wrong_budget(const char *command, const char *option, const char *text) {
+    return usage_wrong(command,
+                       "%s \"%s\": expected rows per layer and KV head, 1 or more, or a share of the prompt such as "
+                       "10%%, above 0 and up to 100%%",
+                       option, text);
 }

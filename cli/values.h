@@ -9,11 +9,14 @@
 bool value_integer(const char *text, int64_t low, int64_t high, int64_t *out);
 /* No infinity, NaN or hexadecimal number. The program sets no locale: the decimal point is a point. */
 bool value_number(const char *text, double low, double high, double *out);
+/* "256" is rows, 1 or more, and a fraction of 0; "12.5%" is no rows and a fraction, above 0 and up to 1. */
+bool value_budget(const char *text, int32_t *rows, float *fraction);
 
 /* Prints "judgeq: COMMAND: MESSAGE; see judgeq COMMAND --help"; the exit status of wrong usage. */
 __attribute__((format(printf, 2, 3))) int usage_wrong(const char *command, const char *format, ...);
 /* The same for a value that is no whole number, or no number, within its bounds. */
 int usage_wrong_integer(const char *command, const char *option, const char *text, int64_t low, int64_t high);
 int usage_wrong_number(const char *command, const char *option, const char *text, double low, double high);
+int usage_wrong_budget(const char *command, const char *option, const char *text);
 
 #endif

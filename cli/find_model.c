@@ -1,0 +1,18 @@
+#include "find_model.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+judgeq_status find_model(const char *named, char *room, size_t size, const char **path, judgeq_error *error) {
+    *path = named;
+    if (named) return JUDGEQ_OK;
+    const bool known = judgeq_default_model_path(room, size);
+    *path = room;
+    if (known && access(room, F_OK) == 0) return JUDGEQ_OK;
+    error->code = JUDGEQ_ERROR_IO;
+    snprintf(error->message, sizeof error->message,
+             "the default model is not there (%.300s): run tools/deps.sh or ./demo.sh in judgeq's source tree, which "
+             "fetch it, or name a model with -m FILE",
+             known ? room : "no home folder");
+    return JUDGEQ_ERROR_IO;
+}

@@ -1,0 +1,13 @@
+/* find_model: the model file that a command works on. */
+#ifndef JUDGEQ_CLI_FIND_MODEL_H
+#define JUDGEQ_CLI_FIND_MODEL_H
+
+#include <stddef.h>
+
+#include "judgeq.h"
+
+/* *path becomes `named`, or, where that is NULL, the default model's path in room[0..size). Fails where there is none.
+ */
+judgeq_status find_model(const char *named, char *room, size_t size, const char **path, judgeq_error *error);
+
+#endif

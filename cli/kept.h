@@ -1,0 +1,46 @@
+/* kept: which tokens of a prompt some policies keep at some budgets, all from one prefill. */
+#ifndef JUDGEQ_CLI_KEPT_H
+#define JUDGEQ_CLI_KEPT_H
+
+#include <jansson.h>
+
+#include "kept_options.h"
+#include "text_stream.h"
+
+/* One policy at one budget. */
+typedef struct kept_cut {
+    const char *policy; /* as given */
+    char *policy_text;  /* all five choices */
+    kept_budget budget;
+    int32_t rows;            /* per layer and KV head, at most the prompt's length */
+    judgeq_session *session; /* has the positions of the rows held */
+} kept_cut;
+
+typedef struct kept {
+    char default_model[4096];
+    const char *model_path;
+    const char *judge_path; /* NULL where no policy asks for a judge */
+    char *found_judge;      /* the same, where it was searched for */
+    judgeq_model *model;
+    judgeq_judge *judge;
+    char *prompt;
+    int32_t *token; /* [n_token] */
+    size_t n_token;
+    text_stream text; /* of all tokens */
+    size_t *text_end; /* [n_token], where in it each token's text ends: a token has the characters that it completes */
+    kept_cut *cut;    /* [n_cut], policies in the order given, each with its budgets */
+    size_t n_cut;
+} kept;
+
+/* Everything up to the rows kept. Fails after a message: the exit status. *out is to be freed in any case. */
+int kept_make(const kept_options *options, kept *out);
+void kept_free(kept *kept);
+
+/* How many of the layers and KV heads hold each token, as a share: share [n_token]. layer, head: only that one;
+ * -1: all. */
+void kept_shares(const kept *kept, const kept_cut *cut, int32_t layer, int32_t head, float *share);
+
+/* Everything as one object; docs/reports.md has its keys. NULL without memory. */
+json_t *kept_json(const kept *kept);
+
+#endif

@@ -1,0 +1,139 @@
+"""The web pages in a real browser: Chromium, driven by Playwright, without a network. Skipped where one of them is
+missing: apt-get install chromium, pip install playwright. test_pages.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+try:
+    from playwright.sync_api import sync_playwright
+except ImportError:
+    sync_playwright = None
+
+JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
+CHROMIUM = shutil.which("chromium")
+SKIPPED = 77
+
+TEXT = "the room in the rain is on a string again\nand the heron sings to the iron ring\n" * 3
+HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+
+
+class Pages(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.model, cls.judge = cls.path("model.gguf"), cls.path("judge.gguf")
+        subprocess.run([MAKE_FIXTURE, "model", "bpe-smollm", cls.model], check=True)
+        subprocess.run([MAKE_FIXTURE, "judge", cls.model, cls.judge], check=True)
+        playwright = sync_playwright().start()
+        cls.addClassCleanup(playwright.stop)
+        # Chromium's own sandbox needs more than a container's root may do; the pages are ours, and there is no network.
+        cls.browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        cls.addClassCleanup(cls.browser.close)
+
+    def setUp(self):
+        self.complaints, self.requests = [], []
+
+    def tearDown(self):
+        self.assertEqual(self.complaints, [])
+        self.assertEqual([url for url in self.requests if not url.startswith(("file://" + self.folder, "data:"))], [])
+
+    @classmethod
+    def path(cls, *names):
+        return os.path.join(cls.folder, *names)
+
+    def open(self, path, **context):
+        """The page. What it complains about, and what it would load, fails the test at its end."""
+        context = self.browser.new_context(offline=True, **context)
+        self.addCleanup(context.close)
+        page = context.new_page()
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.goto("file://" + path)
+        return page
+
+    def fits(self, page):
+        """Nothing is wider than the window."""
+        return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+class KeptPage(Pages):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.file = cls.path("kept.html")
+        model = cls.path("<", HOSTILE[2:].replace("/", "") + ".gguf")  # in one piece, "/" between folder and file
+        os.mkdir(os.path.dirname(model))
+        shutil.copy(cls.model, model)
+        subprocess.run([JUDGEQ, "inspect", "--kept", "-m", model, "--judge", cls.judge, "-t", "1", "--raw", "--quiet",
+                        "-p", TEXT + HOSTILE, "--policy", "streaming", "--policy", "judge", "--budget", "16,32,64",
+                        "--html", cls.file], check=True)
+
+    @staticmethod
+    def coloured(page):
+        return page.locator("#tokens span:not(.gone)").count()
+
+    def test_the_slider_moves_by_key(self):
+        page = self.open(self.file)
+        self.assertEqual(page.locator("#tokens").text_content(), TEXT + HOSTILE)
+        self.assertEqual(self.coloured(page), 32)  # StreamingLLM keeps the same everywhere
+        page.locator("#budget").focus()
+        page.keyboard.press("ArrowRight")
+        self.assertEqual(self.coloured(page), 64)
+        self.assertIn("64 rows", page.locator("#rows").text_content())
+        page.keyboard.press("Home")
+        self.assertEqual(self.coloured(page), 16)
+
+    def test_layers_and_heads(self):
+        page = self.open(self.file)
+        page.select_option("#policy", "judge")
+        mean = self.coloured(page)
+        page.locator("#layer").focus()
+        page.keyboard.press("ArrowRight")
+        layer = self.coloured(page)
+        self.assertIn("layer 0", page.locator("#layers").text_content())
+        page.select_option("#head", "1")
+        self.assertEqual(self.coloured(page), 32)  # one layer, one head: as many tokens as rows
+        self.assertGreaterEqual(layer, 32)
+        self.assertGreaterEqual(mean, layer)
+
+    def test_tokens_are_chosen_by_key_and_click(self):
+        page = self.open(self.file)
+        page.locator("#tokens").focus()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowRight")
+        self.assertIn("Token 1:", page.locator("#token").text_content())
+        heads = page.locator("#heads td")
+        self.assertEqual(page.locator("#heads td", has_text="kept").count(), heads.count())  # a sink
+        page.locator("#tokens span").nth(20).click()
+        self.assertIn("Token 20:", page.locator("#token").text_content())
+        self.assertEqual(page.locator("#heads td", has_text="kept").count(), 0)
+
+    def test_comparing(self):
+        page = self.open(self.file)
+        page.select_option("#compare", "judge")
+        self.assertIn("only streaming", page.locator("#scale").text_content())
+        self.assertGreater(self.coloured(page), 32)
+
+    def test_hostile_text_stays_text(self):
+        page = self.open(self.file)
+        self.assertNotEqual(page.title(), "taken")
+        self.assertEqual(page.locator("img").count(), 0)
+
+    def test_fits_every_window(self):
+        for width in 320, 390, 800, 1280:
+            for scheme in "light", "dark":
+                page = self.open(self.file, viewport={"width": width, "height": 800}, color_scheme=scheme)
+                self.assertTrue(self.fits(page), (width, scheme))
+
+
+if __name__ == "__main__":
+    if not sync_playwright or not CHROMIUM:
+        print("skipped: no Playwright or no chromium")
+        sys.exit(SKIPPED)
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
