@@ -225,6 +225,13 @@ JUDGEQ_API judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessi
                                                     const int32_t *tokens, size_t n_tokens, judgeq_error *error);
 /* Appends one token to the sequence. */
 JUDGEQ_API judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error);
+/* Appends tokens[i] to sessions[i], for n_sessions different sessions of one model, whatever their policies, budgets,
+ * lengths and KV types: one pass over the weights for all. The first session's threads count. Each session's logits are
+ * those that judgeq_session_decode would give, but for the order of sums; sessions that are watched or have
+ * plain_weights get exactly those, one after the other. stats: decode_s counts the shared time in each session. What is
+ * refused changes nothing; after another failure none of the sessions can be used further. */
+JUDGEQ_API judgeq_status judgeq_session_decode_all(judgeq_session *const *sessions, const int32_t *tokens,
+                                                   size_t n_sessions, judgeq_error *error);
 /* Forgets the tokens decoded since the prompt was read but the first n_tokens, so that others can take their place. The
  * logits stay those of the last call until the next token is decoded. Fails where the rows are no longer there: after
  * an eviction that followed the prompt's, or for more tokens than were decoded. */

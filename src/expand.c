@@ -73,5 +73,5 @@ judgeq_status expand_layer(expand *e, const judgeq_model *model, int32_t index, 
     judgeq_status status = graph_allocate(engine, NULL, error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_set(count, e->count, 0, (size_t)e->n_count * sizeof *e->count);
-    return graph_compute(engine, e->n_count, 0, error);
+    return graph_compute(engine, GRAPH_ROWS, 0, error);
 }

@@ -68,6 +68,7 @@ graph *graph_begin(graph_engine *engine) {
     /* cannot fail: the memory is the engine's, and ggml_init allocates nothing else but aborts if it cannot */
     engine->current.context = ggml_init(
         (struct ggml_init_params){.mem_size = engine->memory_size, .mem_buffer = engine->memory, .no_alloc = true});
+    engine->n_graph++;
     engine->current.mask = engine->mask;
     engine->current.n_mask = 0;
     engine->current.nodes = ggml_new_graph_custom(engine->current.context, engine->n_node, engine->gradients);
@@ -101,9 +102,10 @@ judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, j
     return status;
 }
 
-judgeq_status graph_compute(graph_engine *engine, int64_t n_row, double work, judgeq_error *error) {
-    threads_seen *seen = n_row > 1 ? &engine->rows : &engine->token;
-    const int32_t n_threads = threads_choose(&engine->threads, seen, n_row > 1 ? NULL : &engine->rows);
+judgeq_status graph_compute(graph_engine *engine, graph_kind kind, double work, judgeq_error *error) {
+    threads_seen *seen = &engine->seen[kind];
+    const int32_t n_threads =
+        threads_choose(&engine->threads, seen, kind == GRAPH_ROWS ? NULL : &engine->seen[GRAPH_ROWS]);
     engine->set_threads(engine->backend, n_threads);
     const double start = clock_seconds();
     const enum ggml_status status = ggml_backend_graph_compute(engine->backend, engine->current.nodes);
@@ -270,6 +272,20 @@ graph_block graph_add_block(graph *g, const judgeq_model *model, const model_lay
         ggml_build_forward_expand(g->nodes, block.output);
     }
     return block;
+}
+
+graph_block graph_add_decode_block(graph *g, const judgeq_model *model, const model_layer *layer,
+                                   const attend_layer *attend, struct ggml_tensor *x, struct ggml_tensor *position) {
+    const judgeq_model_info *info = &model->info;
+    struct ggml_tensor *normed = add_norm(g, model, x, layer->attention_norm);
+    struct ggml_tensor *key = add_heads(g, model, layer->key, layer->key_norm, info->n_head_kv, normed);
+    struct ggml_tensor *query = add_heads(g, model, layer->query, layer->query_norm, info->n_head, normed);
+    query = add_rope(g, model, query, position);
+    ggml_set_output(query);
+    struct ggml_tensor *attended =
+        attend_add(g->context, attend, query, add_rope(g, model, key, position), add_linear(g, layer->value, normed));
+    x = ggml_add(g->context, add_linear(g, layer->output, attended), x);
+    return (graph_block){.output = add_feed_forward(g, model, layer, x), .query = query};
 }
 
 /* ---- differentiable blocks --------------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "ggml-backend.h"
 #include "ggml.h"
 
+#include "attend.h"
 #include "cache.h"
 #include "model.h"
 #include "threads.h"
@@ -24,6 +25,9 @@ typedef struct graph {
     size_t n_mask;
 } graph;
 
+/* What a graph's speed depends on: how many rows pass, and how often threads wait for each other. */
+typedef enum graph_kind { GRAPH_ROWS, GRAPH_TOKEN, GRAPH_BATCH, GRAPH_KINDS } graph_kind;
+
 /* Runs graphs on one device, one at a time, in buffers that are reused. */
 typedef struct graph_engine {
     ggml_backend_t backend;
@@ -32,10 +36,11 @@ typedef struct graph_engine {
     size_t memory_size, n_node;
     bool gradients; /* graphs have room for ggml's autodiff */
     graph current;
+    uint64_t n_graph; /* graphs started so far: the number of the current one */
     graph_mask *mask; /* room for one per layer and KV head */
     ggml_backend_set_n_threads_t set_threads;
     threads_chooser threads;
-    threads_seen rows, token; /* graphs of many rows, and of one */
+    threads_seen seen[GRAPH_KINDS];
 } graph_engine;
 
 /* n_threads 0: chosen (threads.h). */
@@ -45,14 +50,14 @@ void graph_engine_free(graph_engine *engine);
 /* Makes the graphs that start from here on hold one differentiable block and its gradients. */
 judgeq_status graph_engine_differentiate(graph_engine *engine, judgeq_error *error);
 
-/* Starts a graph, the engine's; its tensors live until the next one starts. */
+/* Starts a graph, the engine's; its tensors live until the next one starts, and until then it can be run again. */
 graph *graph_begin(graph_engine *engine);
 /* Gives the tensors their memory, and masks their values: inputs may be set from here on. `result` is what must be
  * computed, besides what the builders have put into the graph themselves; NULL: nothing. */
 judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, judgeq_error *error);
-/* Runs it. `work`: its size, in a unit of its own for graphs of one row and for graphs of more; the number of threads
- * is chosen by the speeds that come out. 0: not typical of its kind, so its speed is not noted. */
-judgeq_status graph_compute(graph_engine *engine, int64_t n_row, double work, judgeq_error *error);
+/* Runs it. `work`: its size, in a unit of its own for each kind; the number of threads is chosen by the speeds that
+ * come out. 0: not typical of its kind, so its speed is not noted. */
+judgeq_status graph_compute(graph_engine *engine, graph_kind kind, double work, judgeq_error *error);
 
 /* An input of the graph, [ne1, ne0]. */
 struct ggml_tensor *graph_input(graph *g, enum ggml_type type, int64_t ne0, int64_t ne1);
@@ -77,6 +82,11 @@ typedef struct graph_block {
  * each other, causally. */
 graph_block graph_add_block(graph *g, const judgeq_model *model, const model_layer *layer, const cache_layer *cache,
                             struct ggml_tensor *x, struct ggml_tensor *position, graph_want want);
+
+/* The block over rows x [n, n_embd] that each belong to another sequence, at `position` [n]: appends one row to the
+ * caches of `attend`, whatever their shapes when the graph runs. Gives output and query. */
+graph_block graph_add_decode_block(graph *g, const judgeq_model *model, const model_layer *layer,
+                                   const attend_layer *attend, struct ggml_tensor *x, struct ggml_tensor *position);
 
 /* The same block, made of what ggml can differentiate: the first n_held rows of a uniform cache are constants, the keys
  * and values of x [n, n_embd] join them in the graph and are not stored. mask [n, n_held + n]: an input of the caller,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "decode.h"
 #include "error.h"
 #include "evict.h"
 
@@ -82,6 +83,18 @@ static judgeq_status check_cancelled(const judgeq_session *session, judgeq_error
     return error_set(error, JUDGEQ_ERROR_CANCELLED, "cancelled while decoding ahead");
 }
 
+/* One token; what `want` asks for ends up in look->block. */
+static judgeq_status step(lookahead *look, int32_t token, graph_want want, judgeq_error *error) {
+    judgeq_session *session = look->session;
+    if (want.attention || session->params.plain_weights) {
+        return decode_plainly(session, token, want, look->block, error);
+    }
+    judgeq_status status = decode_together(&session, 1, &token, error);
+    if (status != JUDGEQ_OK) return status;
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) look->block[l].query = session->decoder.query[l];
+    return JUDGEQ_OK;
+}
+
 /* Decodes greedily from session->layer until n_most tokens or the end of the response. The first token is the prompt's
  * own prediction and is decoded in any case. */
 static judgeq_status decode_ahead(lookahead *look, graph_want want, judgeq_error *error) {
@@ -92,7 +105,7 @@ static judgeq_status decode_ahead(lookahead *look, graph_want want, judgeq_error
     while (status == JUDGEQ_OK && look->n_step < look->n_most) {
         session->deferred[look->n_step] = token;
         status = check_cancelled(session, error);
-        if (status == JUDGEQ_OK) status = session_step(session, token, want, look->block, error);
+        if (status == JUDGEQ_OK) status = step(look, token, want, error);
         if (status == JUDGEQ_OK) status = take_step(look, error);
         look->n_step++;
         token = best_token(session->logits, n_vocab);
@@ -141,7 +154,7 @@ static judgeq_status score_run(lookahead *look, int32_t index, cache_run run, ju
     if (status == JUDGEQ_OK) status = attention_room(look, (size_t)ggml_nelements(attention), error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_set(query, from, 0, ggml_nbytes(query));
-    status = graph_compute(&session->engine, look->n_step, 0, error);
+    status = graph_compute(&session->engine, GRAPH_ROWS, 0, error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_get(attention, look->attention, 0, ggml_nbytes(attention));
 

@@ -85,7 +85,7 @@ static judgeq_status embed(prefill *p, judgeq_error *error) {
         judgeq_status status = graph_allocate(p->engine, copied, error);
         if (status != JUDGEQ_OK) return status;
         ggml_backend_tensor_set(ids, p->tokens + start, 0, (size_t)n * sizeof *p->tokens);
-        status = graph_compute(p->engine, n, 0, error);
+        status = graph_compute(p->engine, GRAPH_ROWS, 0, error);
         if (status != JUDGEQ_OK) return status;
     }
     if (p->n_soft > 0) {
@@ -226,7 +226,7 @@ static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, 
     for (int32_t i = 0; i < n; i++) positions[i] = start + i;
     ggml_backend_tensor_set(position, positions, 0, (size_t)n * sizeof *positions);
     free(positions);
-    status = graph_compute(p->engine, n, block.output ? chunk_work(p->model, n, start) : 0, error);
+    status = graph_compute(p->engine, GRAPH_ROWS, block.output ? chunk_work(p->model, n, start) : 0, error);
     if (status != JUDGEQ_OK) return status;
     cache_layer_append(staging, n, start);
     if (!block.attention) return JUDGEQ_OK;
@@ -360,7 +360,7 @@ static judgeq_status read_logits(prefill *p, judgeq_error *error) {
                                          (size_t)(p->n_prompt - 1) * p->hidden->nb[1]);
     struct ggml_tensor *logits = graph_add_logits(g, p->model, x);
     judgeq_status status = graph_allocate(p->engine, logits, error);
-    if (status == JUDGEQ_OK) status = graph_compute(p->engine, 1, 0, error);
+    if (status == JUDGEQ_OK) status = graph_compute(p->engine, GRAPH_TOKEN, 0, error);
     if (status != JUDGEQ_OK) return status;
     for (size_t i = 0; i < p->n_reader; i++) {
         ggml_backend_tensor_get(logits, p->reader[i].session->logits, 0, ggml_nbytes(logits));

@@ -1,4 +1,5 @@
 /* session: the public face of the engine: checks what it is asked, then lets prefill, lookahead and steps run. */
+#include "decode.h"
 #include "lookahead.h"
 #include "prefill.h"
 #include "state.h"
@@ -143,6 +144,7 @@ void judgeq_session_free(judgeq_session *session) {
     free(session->logits);
     free(session->deferred);
     free(session->watched);
+    decoder_free(&session->decoder);
     graph_engine_free(&session->engine);
     free(session);
 }
@@ -186,6 +188,17 @@ static judgeq_status set_budgets(judgeq_session *session, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
+static judgeq_status check_different(judgeq_session *const *sessions, size_t n, judgeq_error *error) {
+    for (size_t i = 1; i < n; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (sessions[i] == sessions[k]) {
+                return error_set(error, JUDGEQ_ERROR_ARGUMENT, "sessions %zu and %zu are the same", k, i);
+            }
+        }
+    }
+    return JUDGEQ_OK;
+}
+
 /* What sessions must have in common to read a prompt together. */
 static judgeq_status check_company(judgeq_session *const *sessions, size_t n, judgeq_error *error) {
     const judgeq_session *first = sessions[0];
@@ -199,11 +212,6 @@ static judgeq_status check_company(judgeq_session *const *sessions, size_t n, ju
                 "alone",
                 i);
         }
-        for (size_t k = 0; k < i; k++) {
-            if (sessions[i] == sessions[k]) {
-                return error_set(error, JUDGEQ_ERROR_ARGUMENT, "sessions %zu and %zu are the same", k, i);
-            }
-        }
     }
     return JUDGEQ_OK;
 }
@@ -211,7 +219,8 @@ static judgeq_status check_company(judgeq_session *const *sessions, size_t n, ju
 judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t n_sessions, const int32_t *tokens,
                                          size_t n_tokens, judgeq_error *error) {
     if (n_sessions == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "no session to read the prompt");
-    judgeq_status status = check_company(sessions, n_sessions, error);
+    judgeq_status status = check_different(sessions, n_sessions, error);
+    if (status == JUDGEQ_OK) status = check_company(sessions, n_sessions, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < n_sessions; i++) {
         status = check_prompt(sessions[i], tokens, n_tokens, error);
     }
@@ -239,34 +248,74 @@ judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tok
     return judgeq_session_prefill_all(&session, 1, tokens, n_tokens, error);
 }
 
-/* One token, and what it looks at where that is watched. */
-static judgeq_status step(judgeq_session *session, int32_t token, judgeq_error *error) {
-    if (!session->watched) return session_step(session, token, (graph_want){.output = true}, NULL, error);
-    const graph_want want = {.output = true, .attention = true};
-    graph_block *blocks = calloc((size_t)session->model->info.n_layer, sizeof *blocks);
-    if (!blocks) return error_memory(error, "attention rows");
-    judgeq_status status = session_step(session, token, want, blocks, error);
-    if (status == JUDGEQ_OK) status = watch_add(session, blocks, error);
-    free(blocks);
-    return status;
-}
-
-judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error) {
+static judgeq_status check_decode(const judgeq_session *session, int32_t token, judgeq_error *error) {
     if (!session->prefilled || session->failed) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "a session decodes after a prompt was read, and not after an error");
     }
     judgeq_status status = check_token(session, token, error);
-    if (status != JUDGEQ_OK) return status;
-    if (session->n_position >= session->params.n_ctx) {
-        return error_set(error, JUDGEQ_ERROR_LIMIT, "the context of %d tokens is full", session->params.n_ctx);
-    }
-    const double start = clock_seconds();
-    status = step(session, token, error);
-    session->stats.decode_s += clock_seconds() - start;
-    session->failed = status != JUDGEQ_OK;
-    if (status == JUDGEQ_OK) session->stats.n_decoded++;
+    if (status != JUDGEQ_OK || session->n_position < session->params.n_ctx) return status;
+    return error_set(error, JUDGEQ_ERROR_LIMIT, "the context of %d tokens is full", session->params.n_ctx);
+}
+
+/* True where a session's token needs a graph of its own: to sum as libllama does, or to tell what it looks at. */
+static bool decodes_alone(const judgeq_session *session) {
+    return session->params.plain_weights || session->watched;
+}
+
+static judgeq_status decode_alone(judgeq_session *session, int32_t token, judgeq_error *error) {
+    const graph_want want = {.output = true, .attention = session->watched != NULL};
+    graph_block *blocks = calloc((size_t)session->model->info.n_layer, sizeof *blocks);
+    if (!blocks) return error_memory(error, "attention rows");
+    judgeq_status status = decode_plainly(session, token, want, blocks, error);
+    if (status == JUDGEQ_OK && session->watched) status = watch_add(session, blocks, error);
+    free(blocks);
     return status;
+}
+
+static judgeq_status decode_all(judgeq_session *const *sessions, const int32_t *tokens, size_t n, judgeq_error *error) {
+    judgeq_session **together = malloc(n * sizeof(judgeq_session *));
+    int32_t *token = malloc(n * sizeof *token);
+    judgeq_status status = together && token ? JUDGEQ_OK : error_memory(error, "a batch of sessions");
+    size_t n_together = 0;
+    for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
+        if (decodes_alone(sessions[i])) {
+            status = decode_alone(sessions[i], tokens[i], error);
+        } else {
+            together[n_together] = sessions[i];
+            token[n_together++] = tokens[i];
+        }
+    }
+    if (status == JUDGEQ_OK && n_together > 0) status = decode_together(together, n_together, token, error);
+    free(together);
+    free(token);
+    return status;
+}
+
+judgeq_status judgeq_session_decode_all(judgeq_session *const *sessions, const int32_t *tokens, size_t n_sessions,
+                                        judgeq_error *error) {
+    if (n_sessions == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "no session to decode");
+    judgeq_status status = check_different(sessions, n_sessions, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < n_sessions; i++) {
+        if (sessions[i]->model != sessions[0]->model) {
+            return error_set(error, JUDGEQ_ERROR_ARGUMENT, "session %zu has another model than the first", i);
+        }
+        status = check_decode(sessions[i], tokens[i], error);
+    }
+    if (status != JUDGEQ_OK) return status;
+    const double start = clock_seconds();
+    status = decode_all(sessions, tokens, n_sessions, error);
+    const double seconds = clock_seconds() - start;
+    for (size_t i = 0; i < n_sessions; i++) {
+        sessions[i]->stats.decode_s += seconds;
+        sessions[i]->failed = status != JUDGEQ_OK;
+        sessions[i]->stats.n_decoded += status == JUDGEQ_OK;
+    }
+    return status;
+}
+
+judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error) {
+    return judgeq_session_decode_all(&session, &token, 1, error);
 }
 
 judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, judgeq_error *error) {

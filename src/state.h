@@ -1,6 +1,6 @@
-/* state: what a session holds between calls, and the one step that all parts share: a token through all layers. The
- * parts: prefill reads the prompt layer by layer, evict turns scores into kept rows, lookahead scores with tokens that
- * are decoded first, session is the public face. */
+/* state: what a session holds between calls. The parts that work on it: prefill reads the prompt layer by layer, evict
+ * turns scores into kept rows, decode appends tokens, lookahead scores with tokens that are decoded first, session is
+ * the public face. */
 #ifndef JUDGEQ_SRC_STATE_H
 #define JUDGEQ_SRC_STATE_H
 
@@ -14,6 +14,16 @@
 /* For tests and measurements: the attention that scored a layer, before smoothing. The map dies with the call. */
 typedef void (*session_score_hook)(void *data, int32_t layer, const score_map *map);
 
+/* The graph that decodes for this session, and for others with it. */
+typedef struct decoder {
+    attend_batch batch;
+    attend_layer *layer; /* [n_layer] */
+    uint64_t graph;      /* its number, as the engine counts: it is there as long as no other has started; 0: none */
+    struct ggml_tensor *token, *position; /* [sequences] */
+    struct ggml_tensor *logits;           /* [sequences, n_vocab] */
+    struct ggml_tensor **query;           /* [n_layer], each [sequences, n_head, head_dim], rotated */
+} decoder;
+
 struct judgeq_session {
     const judgeq_model *model;
     const judgeq_judge *judge;
@@ -21,6 +31,7 @@ struct judgeq_session {
     judgeq_policy draft; /* of a lookahead; only if policy.probe.draft */
     judgeq_session_params params;
     graph_engine engine;
+    decoder decoder;
     enum ggml_type kv_type;
     int32_t kv_padding; /* cache.h */
     bool prefilled, failed;
@@ -36,7 +47,8 @@ struct judgeq_session {
     float *logits;      /* [n_vocab] */
     int32_t *deferred;  /* [n_deferred] */
     size_t n_deferred;
-    float *watched; /* [n_layer, n_head, n_prompt], attention of the tokens decoded since judgeq_session_watch; or NULL */
+    float
+        *watched; /* [n_layer, n_head, n_prompt], attention of the tokens decoded since judgeq_session_watch; or NULL */
     int64_t n_watched;
     judgeq_stats stats;
     session_score_hook score_hook;
@@ -48,11 +60,6 @@ bool session_looks_ahead(const judgeq_session *session);
 
 /* Soft rows that prefill appends to the prompt. */
 int32_t session_soft_rows(const judgeq_session *session);
-
-/* Runs one token through all layers, appending a row to each. blocks [n_layer], or NULL: what `want` asked of each
- * layer, valid until the next graph. */
-judgeq_status session_step(judgeq_session *session, int32_t token, graph_want want, graph_block *blocks,
-                           judgeq_error *error);
 
 /* Fails with NUMERIC, naming a weight if one is at fault, unless all logits are finite. */
 judgeq_status session_check_logits(const judgeq_session *session, judgeq_error *error);

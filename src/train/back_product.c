@@ -4,16 +4,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "every_cpu.h"
+
 /* A tile of the matrix: TILE_ROWS of its rows, TILE_COLUMNS of its columns, which every block size divides. */
 enum { TILE_ROWS = 4, TILE_COLUMNS = 256 };
-
-/* Compiled for newer CPUs too, where the compiler can choose among them when the program starts. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) &&                           \
-    !defined(__SANITIZE_ADDRESS__)
-#define FOR_EVERY_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FOR_EVERY_CPU
-#endif
 
 /* out[t][c] += sum over the tile's rows r of slope[t][r] * tile[r][c], for two tokens t: a row that was loaded serves
  * both. */

@@ -77,11 +77,6 @@ static size_t rows_size(const gradient *g) {
     return (size_t)g->n_soft * (size_t)g->model->info.n_embd;
 }
 
-/* What the threads' chooser counts: one unit per layer. */
-static judgeq_status compute(gradient *g, graph_engine *engine, judgeq_error *error) {
-    return graph_compute(engine, g->n_soft, 1, error);
-}
-
 static void set_positions(gradient *g, struct ggml_tensor *position, int32_t first) {
     for (int32_t i = 0; i < g->n_soft; i++) g->position[i] = first + i;
     ggml_backend_tensor_set(position, g->position, 0, ggml_nbytes(position));
@@ -126,7 +121,7 @@ static judgeq_status forward_layer(gradient *g, int32_t index, const cache_layer
     float *rows = g->x + (size_t)index * rows_size(g);
     ggml_backend_tensor_set(x, rows, 0, ggml_nbytes(x));
     set_positions(g, position, n_prompt);
-    status = compute(g, &g->engine, error);
+    status = graph_compute(&g->engine, GRAPH_ROWS, 1, error);
     if (status != JUDGEQ_OK) return status;
     if (!last) ggml_backend_tensor_get(block.output, rows + rows_size(g), 0, ggml_nbytes(block.output));
     return take_map(g, block.attention, n_prompt, map, error);
@@ -209,7 +204,7 @@ static judgeq_status backward_layer(gradient *g, int32_t index, const cache_laye
     ggml_backend_tensor_set(in.slope, slope, 0, ggml_nbytes(in.slope));
     if (in.flow) ggml_backend_tensor_set(in.flow, flow, 0, ggml_nbytes(in.flow));
     ggml_backend_tensor_set(in.seed, &one, 0, sizeof one);
-    status = compute(g, &g->back, error);
+    status = graph_compute(&g->back, GRAPH_ROWS, 1, error);
     if (status == JUDGEQ_OK) ggml_backend_tensor_get(in.gradient, flow, 0, ggml_nbytes(in.gradient));
     return status;
 }

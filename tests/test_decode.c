@@ -1,0 +1,173 @@
+/* Decoding together is decoding alone: for every family and quirk, with caches of every shape in one batch. */
+#include "fixture.h"
+#include "judgeq.h"
+#include "tiny_model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { N_PROMPT = 90, N_SESSION = 7, N_DECODE = 40 };
+
+/* ggml sums one column in another order than several, and a difference in the last bit may flip that of a key or value
+ * when it is rounded to F16; logits have a standard deviation of about 3. */
+static const double SAME_LOGITS = 0.02;
+
+static char folder[256];
+
+/* Different budgets, ragged heads, everything, KV types; one that computes as libllama. */
+static const struct {
+    const char *policy;
+    int32_t budget, n_prompt;
+    judgeq_kv_type kv_type;
+    bool plain;
+} kinds[N_SESSION] = {
+    {"full", 0, N_PROMPT, JUDGEQ_KV_F16, false},
+    {"probe=window:4,allocate=ada:0,keep=none", 20, N_PROMPT, JUDGEQ_KV_F16, false},
+    {"probe=window:4,allocate=ada:0.2,keep=none", 5, N_PROMPT - 30, JUDGEQ_KV_F16, false},
+    {"snapkv", 40, N_PROMPT, JUDGEQ_KV_F32, false},
+    {"streaming", 6, N_PROMPT - 1, JUDGEQ_KV_F16, false},
+    {"full", 0, 1, JUDGEQ_KV_F16, false},
+    {"tova", 33, N_PROMPT, JUDGEQ_KV_F16, true},
+};
+
+/* ---- helpers ----------------------------------------------------------------------------------------------------- */
+
+static judgeq_model *load(const tiny_spec *spec) {
+    char path[512];
+    judgeq_error error = {0};
+    judgeq_model *model = NULL;
+    snprintf(path, sizeof path, "%s/%s.gguf", folder, spec->name);
+    assert_int_equal(tiny_model_write(spec, path), 0);
+    if (judgeq_model_load(path, &model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    return model;
+}
+
+static judgeq_session *start(const judgeq_model *model, int kind) {
+    judgeq_error error = {0};
+    judgeq_policy *policy = NULL;
+    judgeq_session *session = NULL;
+    if (judgeq_policy_parse(kinds[kind].policy, &policy, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    judgeq_session_params params = judgeq_session_default_params();
+    params.policy = policy;
+    params.budget = kinds[kind].budget;
+    params.kv_type = kinds[kind].kv_type;
+    params.plain_weights = kinds[kind].plain;
+    params.n_threads = 1;
+    if (judgeq_session_new(model, &params, &session, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    judgeq_policy_free(policy);
+    int32_t prompt[N_PROMPT];
+    tiny_prompt((size_t)kind, judgeq_model_get_info(model)->n_vocab, prompt, N_PROMPT);
+    if (judgeq_session_prefill(session, prompt, (size_t)kinds[kind].n_prompt, &error) != JUDGEQ_OK) {
+        fail_msg("%s", error.message);
+    }
+    return session;
+}
+
+static int32_t best(const judgeq_model *model, const judgeq_session *session) {
+    const float *logits = judgeq_session_logits(session);
+    int32_t b = 0;
+    for (int32_t i = 1; i < judgeq_model_get_info(model)->n_vocab; i++) b = logits[i] > logits[b] ? i : b;
+    return b;
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------------------- */
+
+/* Greedy tokens, and logits all the way. Sessions end one after the other, so that batches of every size run. */
+static void compare(const judgeq_model *model, const char *name) {
+    const size_t n_vocab = (size_t)judgeq_model_get_info(model)->n_vocab;
+    judgeq_session *alone[N_SESSION], *together[N_SESSION];
+    double worst = 0;
+    for (int k = 0; k < N_SESSION; k++) {
+        alone[k] = start(model, k);
+        together[k] = start(model, k);
+    }
+    for (int i = 0; i < N_DECODE; i++) {
+        const size_t n = (size_t)(N_SESSION - i * N_SESSION / N_DECODE);
+        judgeq_error error = {0};
+        int32_t tokens[N_SESSION];
+        for (size_t k = 0; k < n; k++) {
+            const double difference =
+                fixture_max_difference(judgeq_session_logits(alone[k]), judgeq_session_logits(together[k]), n_vocab);
+            worst = difference > worst ? difference : worst;
+            tokens[k] = best(model, alone[k]);
+            if (best(model, together[k]) != tokens[k] || difference > (kinds[k].plain ? 0 : SAME_LOGITS)) {
+                fail_msg("%s, session %zu, token %d: logits differ by %g, best %d and %d", name, k, i, difference,
+                         best(model, together[k]), tokens[k]);
+            }
+            assert_int_equal(judgeq_session_decode(alone[k], tokens[k], &error), JUDGEQ_OK);
+        }
+        if (judgeq_session_decode_all(together, tokens, n, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    }
+    print_message("%-24s logits differ by %g at most\n", name, worst);
+    for (int k = 0; k < N_SESSION; k++) {
+        judgeq_stats a, b;
+        judgeq_session_get_stats(alone[k], &a);
+        judgeq_session_get_stats(together[k], &b);
+        assert_int_equal(a.n_decoded, b.n_decoded);
+        assert_int_equal(a.n_position, b.n_position);
+        assert_int_equal(a.kv_bytes_held, b.kv_bytes_held);
+        judgeq_session_free(alone[k]);
+        judgeq_session_free(together[k]);
+    }
+}
+
+static void test_families_and_quirks(void **state) {
+    (void)state;
+    for (size_t i = 0; i < tiny_spec_count() && !tiny_spec_is_type(i); i++) {
+        const tiny_spec spec = tiny_spec_at(i);
+        judgeq_model *model = load(&spec);
+        compare(model, spec.name);
+        judgeq_model_free(model);
+    }
+}
+
+/* What is refused leaves every session as it was. */
+static void test_refusals(void **state) {
+    (void)state;
+    tiny_spec spec, other_spec;
+    judgeq_error error = {0};
+    assert_true(tiny_spec_find("llama", &spec));
+    assert_true(tiny_spec_find("qwen2", &other_spec));
+    judgeq_model *model = load(&spec), *other_model = load(&other_spec);
+    judgeq_session *a = start(model, 0), *b = start(model, 1), *stranger = start(other_model, 0);
+    judgeq_session *pair[] = {a, b}, *twice[] = {a, a}, *strangers[] = {a, stranger};
+    const int32_t good[] = {5, 6}, bad[] = {5, -1};
+    assert_int_equal(judgeq_session_decode_all(pair, good, 0, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_decode_all(twice, good, 2, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_decode_all(strangers, good, 2, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_decode_all(pair, bad, 2, &error), JUDGEQ_ERROR_ARGUMENT);
+    judgeq_stats stats;
+    judgeq_session_get_stats(a, &stats);
+    assert_int_equal(stats.n_position, N_PROMPT);
+    assert_int_equal(judgeq_session_decode_all(pair, good, 2, &error), JUDGEQ_OK);
+    judgeq_session_get_stats(b, &stats);
+    assert_int_equal(stats.n_position, N_PROMPT + 1);
+    judgeq_session_free(a);
+    judgeq_session_free(b);
+    judgeq_session_free(stranger);
+    judgeq_model_free(model);
+    judgeq_model_free(other_model);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    return fixture_folder_new(folder, sizeof folder);
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    return fixture_folder_remove(folder);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_families_and_quirks),
+        cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
