@@ -67,7 +67,7 @@ typedef struct maker {
     FILE *file;
     size_t next;       /* prompt */
     size_t n_examples; /* in the file */
-    size_t n_short, n_long, n_silent;
+    size_t n_short, n_long, n_silent, n_wrong;
     progress progress;
     double started;
     size_t started_at; /* examples that were there */
@@ -355,20 +355,40 @@ static judgeq_status answer(maker *m, const int32_t *tokens, size_t n, json_t *r
     return status;
 }
 
+static char *response_text(const maker *m, const json_t *response) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) return NULL;
+    for (size_t i = 0; i < json_array_size(response); i++) {
+        char piece[512];
+        const int32_t token = (int32_t)json_integer_value(json_array_get(response, i));
+        const int32_t n = judgeq_token_text(m->model, token, piece, sizeof piece);
+        if (n > 0) fwrite(piece, 1, (size_t)n, out);
+    }
+    fclose(out);
+    return text;
+}
+
 static judgeq_status write_example(maker *m, const int32_t *tokens, size_t n, judgeq_error *error) {
     json_t *response = json_array(), *prompt = json_array();
     bool made = response && prompt;
     for (size_t i = 0; made && i < n; i++) made = json_array_append_new(prompt, json_integer(tokens[i])) == 0;
     judgeq_status status =
         made ? answer(m, tokens, n, response, error) : failed(error, JUDGEQ_ERROR_MEMORY, "example", "no memory");
+    char *text = status == JUDGEQ_OK ? response_text(m, response) : NULL;
+    if (status == JUDGEQ_OK && !text) status = failed(error, JUDGEQ_ERROR_MEMORY, "response", "no memory");
     if (status == JUDGEQ_OK && json_array_size(response) < 2) {
         m->n_silent++;
+    } else if (status == JUDGEQ_OK && !data_sources_answered(json_array_get(m->sources.prompts, m->next), text)) {
+        m->n_wrong++;
     } else if (status == JUDGEQ_OK) {
         json_t *line =
             json_pack("{s:I, s:O, s:O}", "prompt_number", (json_int_t)m->next, "prompt", prompt, "response", response);
         status = put(m, line, error);
         if (status == JUDGEQ_OK) m->n_examples++;
     }
+    free(text);
     json_decref(prompt);
     json_decref(response);
     return status;
@@ -413,9 +433,11 @@ static void summarise(const maker *m) {
     if (m->options.quiet) return;
     fprintf(stderr,
             "judgeq: %zu examples in %s; of %zu prompts from %zu files, %zu were shorter than %d tokens, %zu longer "
-            "than %d or than the model's context, %zu got no answer; %zu files, lines or conversations were left out\n",
+            "than %d or than the model's context, %zu got no answer, %zu a wrong one; %zu files, lines or "
+            "conversations were left out\n",
             m->n_examples, m->options.output, json_array_size(m->sources.prompts), m->sources.n_files, m->n_short,
-            m->options.sources.min_tokens, m->n_long, m->options.sources.max_tokens, m->n_silent, m->sources.n_broken);
+            m->options.sources.min_tokens, m->n_long, m->options.sources.max_tokens, m->n_silent, m->n_wrong,
+            m->sources.n_broken);
 }
 
 static judgeq_status make_set(maker *m, judgeq_error *error) {

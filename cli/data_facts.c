@@ -215,6 +215,7 @@ typedef struct facts {
     fact fact[FACTS_MOST];
     size_t n, n_asked;
     bool one_key; /* all that are asked for are values of one key */
+    bool reverse; /* the key is asked for, by its value */
 } facts;
 
 static bool taken(const facts *f, const fact *candidate, bool same_key_allowed) {
@@ -269,17 +270,27 @@ static void put_template(FILE *out, const char *template, const fact *f) {
     }
 }
 
-static void put_question(FILE *out, const facts *f, uint64_t *random) {
-    const bool reverse = f->n_asked == 1 && f->fact[0].shape->reverse && draw_below(random, 5) == 0;
+/* Decides which way round is asked, too. */
+static void put_question(FILE *out, facts *f, uint64_t *random) {
+    f->reverse = f->n_asked == 1 && f->fact[0].shape->reverse && draw_below(random, 5) == 0;
     const char *order = pick(random, ORDERS);
     const bool first = draw_below(random, 2) == 0;
     if (first) fprintf(out, "%s ", order);
     for (size_t i = 0; i < (f->one_key ? 1 : f->n_asked); i++) {
         const shape *of = f->fact[i].shape;
         if (i > 0) fputc(' ', out);
-        put_template(out, f->one_key ? of->several : reverse ? of->reverse : of->question, &f->fact[i]);
+        put_template(out, f->one_key ? of->several : f->reverse ? of->reverse : of->question, &f->fact[i]);
     }
     if (!first) fprintf(out, " %s", order);
+}
+
+static bool add_answers(const facts *f, json_t *answers) {
+    bool added = true;
+    for (size_t i = 0; added && i < f->n_asked; i++) {
+        const fact *at = &f->fact[i];
+        added = json_array_append_new(answers, json_string(f->reverse ? at->key : at->value)) == 0;
+    }
+    return added;
 }
 
 /* Behind the sentence or line that ends at or after `from`; `length` where there is none. */
@@ -299,7 +310,7 @@ static int compare_places(const void *a, const void *b) {
 static void put_passage(FILE *out, const facts *f, uint64_t *random, const char *passage, size_t length) {
     size_t place[FACTS_MOST], order[FACTS_MOST];
     for (size_t i = 0; i < f->n; i++) {
-        place[i] = sentence_end(passage, length, draw_below(random, length));
+        place[i] = length > 0 ? sentence_end(passage, length, draw_below(random, length)) : 0;
         order[i] = i;
     }
     qsort(place, f->n, sizeof *place, compare_places);
@@ -319,7 +330,7 @@ static void put_passage(FILE *out, const facts *f, uint64_t *random, const char 
     fwrite(passage + done, 1, length - done, out);
 }
 
-char *data_facts_hide(uint64_t *random, const char *passage, size_t length) {
+char *data_facts_hide(uint64_t *random, const char *passage, size_t length, json_t *answers) {
     facts f;
     char *text = NULL;
     size_t size = 0;
@@ -331,12 +342,12 @@ char *data_facts_hide(uint64_t *random, const char *passage, size_t length) {
         put_question(out, &f, random);
         fputs("\n\n", out);
     }
-    if (length > 0) put_passage(out, &f, random, passage, length);
+    put_passage(out, &f, random, passage, length);
     if (!before) {
         fputs("\n\n", out);
         put_question(out, &f, random);
     }
-    const bool whole = !ferror(out);
+    const bool whole = !ferror(out) && add_answers(&f, answers);
     if (fclose(out) == 0 && whole) return text;
     free(text);
     return NULL;

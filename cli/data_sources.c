@@ -108,12 +108,25 @@ static char *instruct(data_sources *s, const char *text, size_t n) {
 
 /* A passage with what is asked about it, as the user's only message. */
 static bool add_passage(data_sources *s, const char *text, size_t n) {
-    const bool hide = draw_share(&s->random) < s->params->retrieval;
-    char *message = hide ? data_facts_hide(&s->random, text, n) : instruct(s, text, n);
-    if (!message) return false;
-    const int added = json_array_append_new(s->group, json_pack("[{s:s, s:s}]", "role", "user", "content", message));
-    free(message);
-    return added == 0;
+    json_t *answers = draw_share(&s->random) < s->params->retrieval ? json_array() : NULL;
+    char *content = answers ? data_facts_hide(&s->random, text, n, answers) : instruct(s, text, n);
+    json_t *message = content ? json_pack("{s:s, s:s}", "role", "user", "content", content) : NULL;
+    bool added = message != NULL;
+    if (added && answers) added = json_object_set(message, "answers", answers) == 0;
+    if (added) added = json_array_append_new(s->group, json_pack("[O]", message)) == 0;
+    json_decref(answers);
+    json_decref(message);
+    free(content);
+    return added;
+}
+
+bool data_sources_answered(const json_t *prompt, const char *response) {
+    const json_t *answers = json_object_get(json_array_get(prompt, 0), "answers");
+    bool named = !answers;
+    for (size_t i = 0; !named && i < json_array_size(answers); i++) {
+        named = strstr(response, json_string_value(json_array_get(answers, i))) != NULL;
+    }
+    return named;
 }
 
 /* Tokens of a passage: as many between 300 and 600 as between 600 and 1200. */

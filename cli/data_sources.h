@@ -19,7 +19,8 @@ typedef struct data_sources {
     const judgeq_model *model;
     const data_sources_params *params;
     uint64_t random;          /* state */
-    json_t *prompts;          /* array of arrays of {"role", "content"}: what the model shall answer */
+    json_t *prompts;          /* array of arrays of {"role", "content"}: what the model shall answer. Where facts are
+                                 hidden, the message has "answers" too: what a right answer names, an array */
     json_t *group;            /* while it reads: the prompts of one source, in `prompts` form */
     size_t n_files, n_broken; /* files read; files, lines and conversations left out */
 } data_sources;
@@ -29,6 +30,10 @@ typedef struct data_sources {
  * data_sources_free in any case. */
 bool data_sources_read(data_sources *sources, const judgeq_model *model, const data_sources_params *params);
 void data_sources_free(data_sources *sources);
+
+/* False where a fact was asked for, and the response names none that would be right: what the model looked at then is
+ * not what it should have looked at. */
+bool data_sources_answered(const json_t *prompt, const char *response);
 
 /* 64 bits that change with any prompt. */
 uint64_t data_sources_hash(const data_sources *sources);

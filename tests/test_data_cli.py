@@ -3,6 +3,7 @@ test_data_cli.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -123,12 +124,14 @@ class Data(unittest.TestCase):
         self.assertIn("name:2: does not end in", said)
 
     def test_retrieval(self):
-        """Prompts with facts hidden in them are longer than their passages; the share is what was asked for."""
-        plain, _ = self.make(self.path("none.jsonl"), self.texts, "--retrieval", "0")
-        facts, _ = self.make(self.path("facts.jsonl"), self.texts, "--retrieval", "1", "--max", "2000")
-        self.assertNotEqual([e["prompt"] for e in plain], [e["prompt"] for e in facts])
-        header = json.loads(self.read(self.path("facts.jsonl")).splitlines()[0])
-        self.assertEqual(header["retrieval"], 1)
+        """This model of random weights answers no question right: all retrieval prompts are counted as wrong."""
+        plain, said = self.make(self.path("none.jsonl"), self.texts, "--retrieval", "0")
+        self.assertIn("0 a wrong one", said)
+        facts, said = self.make(self.path("facts.jsonl"), self.texts, "--retrieval", "1", "--max", "2000")
+        self.assertEqual(facts, [])
+        self.assertGreater(int(re.search(r"(\d+) a wrong one", said)[1]), 1)
+        some, said = self.make(self.path("some.jsonl"), self.texts, "--retrieval", "0.5", "--max", "2000")
+        self.assertTrue(some and int(re.search(r"(\d+) a wrong one", said)[1]))
 
     def test_sampled_responses(self):
         greedy, _ = self.make(self.path("greedy.jsonl"), self.texts)

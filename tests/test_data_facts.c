@@ -16,9 +16,16 @@ static const char PASSAGE[] =
     "Nobody had expected it: neither the miller, nor his guests (\"früh auf\", as they said). A boat broke loose!\n"
     "東京の水は静かだった。 Was it the wind? It was not. By noon the meadow lay under water, and the road with it.\n";
 
+/* Checks that what a right answer names stands in the text. */
 static char *make(uint64_t seed, const char *passage) {
-    char *text = data_facts_hide(&seed, passage, strlen(passage));
+    json_t *answers = json_array();
+    char *text = data_facts_hide(&seed, passage, strlen(passage), answers);
     assert_non_null(text);
+    assert_true(json_array_size(answers) >= 1 && json_array_size(answers) <= 3);
+    for (size_t i = 0; i < json_array_size(answers); i++) {
+        assert_non_null(strstr(text, json_string_value(json_array_get(answers, i))));
+    }
+    json_decref(answers);
     return text;
 }
 
@@ -76,12 +83,36 @@ static void test_the_seed_decides(void **state) {
     assert_string_equal(a, b);
     assert_string_not_equal(a, c);
     free(b);
-    free(data_facts_hide(&random, PASSAGE, strlen(PASSAGE)));
-    b = data_facts_hide(&random, PASSAGE, strlen(PASSAGE)); /* the state went on */
+    json_t *answers = json_array();
+    free(data_facts_hide(&random, PASSAGE, strlen(PASSAGE), answers));
+    b = data_facts_hide(&random, PASSAGE, strlen(PASSAGE), answers); /* the state went on */
+    json_decref(answers);
     assert_string_not_equal(a, b);
     free(a);
     free(b);
     free(c);
+}
+
+/* A question about one place of one event is answered by the place that is stated of that event. */
+static void test_the_answers_are_the_right_ones(void **state) {
+    (void)state;
+    static const char question[] = "Where will the book fair be held?";
+    int seen = 0;
+    for (uint64_t seed = 0; seed < 20000; seed++) {
+        json_t *answers = json_array();
+        uint64_t random = seed;
+        char *text = data_facts_hide(&random, "One. Two. Three.", 16, answers), stated[2][160];
+        if (strstr(text, question) && json_array_size(answers) == 1) {
+            const char *place = json_string_value(json_array_get(answers, 0));
+            snprintf(stated[0], sizeof stated[0], "This time the book fair will be held in %s.", place);
+            snprintf(stated[1], sizeof stated[1], "People are travelling to %s for the book fair.", place);
+            assert_true(strstr(text, stated[0]) || strstr(text, stated[1]));
+            seen++;
+        }
+        free(text);
+        json_decref(answers);
+    }
+    assert_true(seen > 20);
 }
 
 static void test_passages_without_sentences(void **state) {
@@ -98,9 +129,8 @@ static void test_passages_without_sentences(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_passage_stays),
-        cmocka_unit_test(test_what_is_asked_was_stated),
-        cmocka_unit_test(test_the_seed_decides),
+        cmocka_unit_test(test_the_passage_stays),          cmocka_unit_test(test_what_is_asked_was_stated),
+        cmocka_unit_test(test_the_seed_decides),           cmocka_unit_test(test_the_answers_are_the_right_ones),
         cmocka_unit_test(test_passages_without_sentences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
