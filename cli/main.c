@@ -20,6 +20,7 @@ static const char HELP[] = "Usage: judgeq COMMAND [OPTIONS]\n"
                            "  judge     make judge files from arrays of soft tokens, and arrays from judge files\n"
                            "  data      make a training set of prompts and the model's own responses\n"
                            "  train     train a judge for a model\n"
+                           "  eval      compare policies and budgets on tasks, and say how many were solved\n"
                            "  inspect   say what is in a model or a judge file; show which tokens a policy keeps\n"
                            "\n"
                            "judgeq COMMAND --help explains a command, judgeq --version prints the version.\n"
@@ -33,7 +34,8 @@ typedef struct command {
 } command;
 
 static const command COMMANDS[] = {{"run", cmd_run},         {"policies", cmd_policies}, {"judge", cmd_judge},
-                                   {"inspect", cmd_inspect}, {"data", cmd_data},         {"train", cmd_train}};
+                                   {"inspect", cmd_inspect}, {"data", cmd_data},         {"train", cmd_train},
+                                   {"eval", cmd_eval}};
 
 enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
 
@@ -64,7 +66,7 @@ static const char *nearest_command(const char *name) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2) {
-        fputs("judgeq: which command? run, policies, judge, data, train or inspect; see judgeq --help\n", stderr);
+        fputs("judgeq: which command? run, policies, judge, data, train, eval or inspect; see judgeq --help\n", stderr);
         return 2;
     }
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {

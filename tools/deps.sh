@@ -40,6 +40,7 @@ python() { # Debian's, where the first one in the path is too old or has no pip
 
 has_python() { python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))'; }
 has_cmake() { [ "$(printf '%s\n' 3.21 "$(cmake --version | sed -n '1s/[^0-9]*//p')" | sort -V | head -1)" = 3.21 ]; }
+has_unistring() { echo "#include <unistr.h>" | cc -E -xc -; }
 has_libfuzzer() { compgen -G "$(clang -print-resource-dir)/lib/*/libclang_rt.fuzzer*.a"; }
 
 need() { # PACKAGE, WHAT, then a command that succeeds where it is there
@@ -62,6 +63,7 @@ check_system() {
     need libjansson-dev "jansson with its header (pkg-config jansson)" pkg-config --exists jansson
     need libxxhash-dev "xxHash with its header (pkg-config libxxhash)" pkg-config --exists libxxhash
     need gnuplot-nox "gnuplot, which draws the charts" command -v gnuplot
+    need libunistring-dev "libunistring with its headers" has_unistring
     need libcmocka-dev "cmocka with its header (pkg-config cmocka)" pkg-config --exists cmocka
     need util-linux "flock" command -v flock
     if [ "$1" = --test ]; then

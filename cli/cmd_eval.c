@@ -1,0 +1,334 @@
+/* judgeq eval: tasks, policies and budgets -> results on disk, and tables of them. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "eval_options.h"
+#include "find_judge.h"
+#include "interrupt.h"
+#include "plan.h"
+#include "progress.h"
+#include "records.h"
+#include "summary.h"
+#include "trial.h"
+
+/* In parts: C promises string literals of 4095 characters only. */
+static const char HELP_TASKS[] =
+    "Usage: judgeq eval TASKS -o DIR [OPTIONS]\n"
+    "\n"
+    "Asks questions about long texts under several policies and budgets, from one prefill of each text, and says how\n"
+    "many were answered. docs/evaluation.md describes the tasks, the measures and the files.\n"
+    "\n"
+    "Tasks, with commas or spaces between them\n";
+static const char HELP_OPTIONS[] =
+    "  own                all of these\n"
+    "  grid               needle_text at every depth: a heat map of length by depth\n"
+    "      --length N,..  tokens of a prompt (default: 1024)\n"
+    "      --samples N    of each task and length, or of each cell of the grid (default: 8)\n"
+    "      --seed S       the same seed gives the same samples, and more samples begin with those of fewer (default: "
+    "1)\n"
+    "      --depths N     of the grid, from 0 to 1 (default: 11)\n"
+    "      --haystack P   the text to hide things in: a text file, or a folder of them (default: generated prose)\n"
+    "    Example: judgeq eval needle_text,multi_key --length 1024,2048 --samples 20 -o results\n"
+    "\n"
+    "What is compared\n"
+    "      --policies P,..   names or texts of policies, as judgeq policies lists them; with ; between them where one\n"
+    "                     holds a comma. The full cache is always there (default: streaming,snapkv,judge,judge-laq)\n"
+    "      --budgets N,.. rows to keep per layer and KV head, or shares of the prompt (default: 64,128)\n"
+    "  -m, --model FILE   GGUF model (default: the model that tools/deps.sh fetched)\n"
+    "      --judge FILE   the judge, for policies with soft tokens (default: as in judgeq run)\n"
+    "  -n, --tokens N     most tokens of an answer (default: as the task says)\n"
+    "      --chat, --raw  always, or never, in the model's chat template (default: where the task allows it)\n"
+    "      --kv-type T    numbers in the KV cache: f16 or f32 (default: f16)\n"
+    "  -t, --threads N    threads that compute (default: one per core, or one where other programs run)\n"
+    "    Example: judgeq eval own --policies 'snapkv;snapkv,probe=window:16,keep=recent:16' --budgets 64,5% -o "
+    "results\n"
+    "\n"
+    "Output\n"
+    "  -o, --output DIR   run.json and samples.jsonl, a line per finished sample. The same command again continues an\n"
+    "                     interrupted run, and only reports a finished one\n"
+    "      --versus P     the policy that is tested against the others (default: the last one)\n"
+    "      --heads        note hit rate and attention mass of every KV head, not only of every layer\n"
+    "      --json         the tables as one JSON object\n"
+    "      --quiet        no progress on standard error\n"
+    "  -h, --help         this text\n";
+
+typedef struct evaluation {
+    eval_options options;
+    arms arms;
+    haystack_source haystack;
+    plan plan;
+    records records;
+    trial_setup setup;
+    char default_model[4096];
+    const char *model_path;
+    judgeq_model *model;
+    judgeq_judge *judge;
+    char *judge_path;
+    progress progress;
+    size_t n_todo, n_done;
+    double work_todo, work_done; /* tokens of prompts: what time goes with */
+    const char *task;            /* at hand */
+} evaluation;
+
+static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *message) {
+    error->code = status;
+    snprintf(error->message, sizeof error->message, "%s", message);
+    return status;
+}
+
+/* ---- set-up ------------------------------------------------------------------------------------------------------ */
+
+static judgeq_status load_model(evaluation *e, judgeq_error *error) {
+    e->model_path = e->options.model;
+    if (!e->model_path) {
+        if (!judgeq_default_model_path(e->default_model, sizeof e->default_model)) {
+            return failed(error, JUDGEQ_ERROR_ARGUMENT, "no home folder with a default model: -m FILE is needed");
+        }
+        e->model_path = e->default_model;
+    }
+    return judgeq_model_load(e->model_path, &e->model, error);
+}
+
+static judgeq_status load_judge(evaluation *e, judgeq_error *error) {
+    bool wanted = false;
+    for (size_t i = 0; i < e->arms.n_policy; i++) wanted = wanted || judgeq_policy_soft_tokens(e->arms.parsed[i]) != 0;
+    if (!wanted) return JUDGEQ_OK;
+    if (e->options.judge) return judgeq_judge_load(e->options.judge, e->model, &e->judge, error);
+    return find_judge(e->model, e->model_path, &e->judge, &e->judge_path, error);
+}
+
+static judgeq_status make_plan(evaluation *e, judgeq_error *error) {
+    const eval_options *o = &e->options;
+    const plan_request request = {.tasks = o->tasks,
+                                  .length = o->length,
+                                  .n_length = o->n_length,
+                                  .n_samples = o->n_samples,
+                                  .n_depths = o->n_depths,
+                                  .seed = o->seed,
+                                  .haystack = &e->haystack};
+    return plan_make(&request, &e->plan, error);
+}
+
+/* ---- run.json ---------------------------------------------------------------------------------------------------- */
+
+static json_t *hex(uint64_t value) {
+    char text[17];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)value);
+    return json_string(text);
+}
+
+/* FNV-1a over the soft tokens. */
+static json_t *judge_object(const judgeq_judge *judge) {
+    if (!judge) return json_null();
+    const judgeq_judge_info *info = judgeq_judge_get_info(judge);
+    const unsigned char *bytes = (const unsigned char *)judgeq_judge_soft_tokens(judge);
+    const size_t n = (size_t)info->n_soft * (size_t)info->n_embd * sizeof(float);
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < n; i++) hash = (hash ^ bytes[i]) * 0x100000001b3u;
+    return json_pack("{s:s, s:s, s:o}", "origin", info->origin, "fingerprint", info->fingerprint, "hash", hex(hash));
+}
+
+static json_t *policies_array(const arms *a) {
+    json_t *array = json_array();
+    json_array_append_new(array, json_pack("{s:s, s:s}", "policy", "full", "policy_text", "full"));
+    for (size_t i = 0; i < a->n_policy; i++) {
+        json_array_append_new(
+            array, json_pack("{s:s, s:s}", "policy", a->policy[i], "policy_text", judgeq_policy_text(a->parsed[i])));
+    }
+    return array;
+}
+
+static json_t *budgets_array(const arms *a) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < a->n_budget; i++) json_array_append_new(array, json_string(a->budget[i]));
+    return array;
+}
+
+static json_t *lengths_array(const eval_options *o) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < o->n_length; i++) json_array_append_new(array, json_integer(o->length[i]));
+    return array;
+}
+
+/* What changes answers, besides model, judge, policies and budgets. */
+static json_t *settings_object(const evaluation *e) {
+    static const char *const format[] = {"auto", "chat", "raw"};
+    const eval_options *o = &e->options;
+    return json_pack("{s:s, s:s, s:i, s:o, s:b}", "format", format[o->format], "kv_type",
+                     o->kv_type == JUDGEQ_KV_F32 ? "f32" : "f16", "tokens", (int)o->n_tokens, "haystack",
+                     e->haystack.n_sentence > 0 ? hex(e->haystack.hash) : json_null(), "heads", (int)o->heads);
+}
+
+static json_t *run_object(const evaluation *e) {
+    const judgeq_model_info *info = judgeq_model_get_info(e->model);
+    char started[32];
+    const time_t now = time(NULL);
+    struct tm utc;
+    strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    return json_pack("{s:s, s:{s:s, s:s, s:s}, s:o, s:o, s:o, s:o, s:O, s:o, s:i, s:I, s:s}", "version",
+                     judgeq_version(), "model", "name", info->name, "fingerprint", info->fingerprint, "path",
+                     e->model_path, "judge", judge_object(e->judge), "policies", policies_array(&e->arms), "budgets",
+                     budgets_array(&e->arms), "settings", settings_object(e), "tasks", e->plan.tasks, "lengths",
+                     lengths_array(&e->options), "samples", (int)e->options.n_samples, "seed",
+                     (json_int_t)e->options.seed, "started", started);
+}
+
+static judgeq_status open_records(evaluation *e, judgeq_error *error) {
+    json_t *run = run_object(e);
+    if (!run) return failed(error, JUDGEQ_ERROR_FORMAT, "the model's name, its path or a policy is not UTF-8");
+    const judgeq_status status = records_open(e->options.output, run, &e->records, error);
+    json_decref(run);
+    return status;
+}
+
+static judgeq_status prepare(evaluation *e, judgeq_error *error) {
+    const eval_options *o = &e->options;
+    judgeq_status status = arms_parse(o->policies, o->budgets, &e->arms, error);
+    if (status == JUDGEQ_OK && o->haystack) status = haystack_source_read(o->haystack, &e->haystack, error);
+    if (status == JUDGEQ_OK) status = make_plan(e, error);
+    if (status == JUDGEQ_OK) status = load_model(e, error);
+    if (status == JUDGEQ_OK) status = load_judge(e, error);
+    if (status == JUDGEQ_OK) status = open_records(e, error);
+    return status;
+}
+
+/* ---- progress ---------------------------------------------------------------------------------------------------- */
+
+static void show(evaluation *e) {
+    const double now = progress_clock(), every = e->progress.terminal ? 0.5 : 30;
+    if (e->options.quiet || now - e->progress.last < every) return;
+    e->progress.last = now;
+    char before[96], after[64], left[32] = "?";
+    if (e->work_done > 0) {
+        progress_time(left, sizeof left, (now - e->progress.start) * (e->work_todo / e->work_done - 1));
+    }
+    snprintf(before, sizeof before, "sample %zu/%zu, %.40s", e->n_done + 1, e->n_todo, e->task);
+    snprintf(after, sizeof after, "%s left", left);
+    if (e->progress.terminal) {
+        progress_draw(before, after, e->work_done / e->work_todo);
+    } else {
+        fprintf(stderr, "judgeq: %s: %s\n", before, after);
+    }
+}
+
+static bool report(void *data, int64_t done, int64_t total) {
+    (void)done;
+    (void)total;
+    if (interrupt_seen()) return false;
+    show(data);
+    return true;
+}
+
+/* ---- the run ----------------------------------------------------------------------------------------------------- */
+
+static int64_t count_tokens(void *data, const sample *s, judgeq_error *error) {
+    const evaluation *e = data;
+    return reading_count(e->model, e->options.format, s, error);
+}
+
+static judgeq_status run_sample(evaluation *e, size_t index, judgeq_error *error) {
+    sample s = {0};
+    json_t *line = NULL;
+    judgeq_status status = plan_sample(&e->plan, index, count_tokens, e, &s, error);
+    if (status == JUDGEQ_OK) status = trial_run(&e->setup, &s, &line, error);
+    if (status == JUDGEQ_OK) status = records_add(&e->records, line, error);
+    json_decref(line);
+    sample_free(&s);
+    return status;
+}
+
+static judgeq_status run_plan(evaluation *e, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t i = 0; i < e->plan.n_item; i++) {
+        if (records_have(&e->records, e->plan.item[i].key)) continue;
+        e->n_todo++;
+        e->work_todo += e->plan.item[i].length;
+    }
+    progress_begin(&e->progress, 0, e->options.quiet);
+    interrupt_catch();
+    for (size_t i = 0; status == JUDGEQ_OK && i < e->plan.n_item; i++) {
+        if (records_have(&e->records, e->plan.item[i].key)) continue;
+        e->task = task_name(e->plan.item[i].task);
+        status = run_sample(e, i, error);
+        if (status != JUDGEQ_OK) break;
+        e->n_done++;
+        e->work_done += e->plan.item[i].length;
+    }
+    progress_end(&e->progress);
+    if (status == JUDGEQ_ERROR_CANCELLED) {
+        snprintf(error->message, sizeof error->message,
+                 "interrupted after %zu of %zu samples; the same command continues", e->n_done, e->n_todo);
+    }
+    return status;
+}
+
+static judgeq_status print_tables(const evaluation *e, judgeq_error *error) {
+    json_t *summary = summary_make(&e->records, e->options.versus);
+    if (!summary) return failed(error, JUDGEQ_ERROR_MEMORY, "no memory for the tables");
+    const bool done = e->options.json
+                          ? json_dumpf(summary, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 && puts("") >= 0
+                          : summary_print(summary, stdout);
+    json_decref(summary);
+    return done ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_IO, "cannot write to standard output");
+}
+
+static judgeq_status evaluate(evaluation *e, judgeq_error *error) {
+    const eval_options *o = &e->options;
+    judgeq_status status = prepare(e, error);
+    if (status != JUDGEQ_OK) return status;
+    e->setup = (trial_setup){.model = e->model,
+                             .judge = e->judge,
+                             .arms = &e->arms,
+                             .format = o->format,
+                             .n_tokens = o->n_tokens,
+                             .n_threads = o->n_threads,
+                             .kv_type = o->kv_type,
+                             .seed = o->seed,
+                             .heads = o->heads,
+                             .progress = report,
+                             .progress_data = e};
+    status = run_plan(e, error);
+    return status == JUDGEQ_OK ? print_tables(e, error) : status;
+}
+
+static void evaluation_free(evaluation *e) {
+    records_close(&e->records);
+    plan_free(&e->plan);
+    haystack_source_free(&e->haystack);
+    judgeq_judge_free(e->judge);
+    judgeq_model_free(e->model);
+    arms_free(&e->arms);
+    free(e->judge_path);
+    eval_options_free(&e->options);
+    free(e);
+}
+
+static void print_help(void) {
+    fputs(HELP_TASKS, stdout);
+    for (size_t i = 0; task_at(i); i++) printf("  %-18s %s\n", task_name(task_at(i)), task_summary(task_at(i)));
+    fputs(HELP_OPTIONS, stdout);
+}
+
+int cmd_eval(int argc, char **argv) {
+    evaluation *e = calloc(1, sizeof *e);
+    if (!e) {
+        fputs("judgeq: no memory\n", stderr);
+        return 1;
+    }
+    int status = eval_options_read(argc, argv, &e->options);
+    if (status == 0 && e->options.help) {
+        print_help();
+    } else if (status == 0) {
+        judgeq_error error = {0};
+        const judgeq_status result = evaluate(e, &error);
+        if (result != JUDGEQ_OK) fprintf(stderr, "judgeq: %s\n", error.message);
+        status = result == JUDGEQ_OK ? 0 : result == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+    }
+    evaluation_free(e);
+    return status;
+}

@@ -1,0 +1,41 @@
+/* answers: several sessions that have read one prompt answer it, greedily and in step: one token each, then the next.
+ */
+#ifndef JUDGEQ_EVAL_ANSWERS_H
+#define JUDGEQ_EVAL_ANSWERS_H
+
+#include "reading.h"
+#include "text.h"
+
+typedef struct answer {
+    judgeq_session *session;
+    int32_t *token; /* [n_token], of all turns, without what ended them */
+    size_t n_token, n_turn_token;
+    size_t n_first;              /* tokens of the first turn's answer */
+    text_buffer text;            /* of the turn */
+    text_buffer scored;          /* what counts of the turns before */
+    size_t turn;                 /* 0: the prompt's answer */
+    const reading_tokens *queue; /* what is read before the next answer */
+    size_t n_read;               /* tokens of it that were */
+    bool done;
+} answer;
+
+/* What all of them share. */
+typedef struct answers {
+    const judgeq_model *model;
+    const sample *sample;
+    const reading *reading;
+    int32_t n_tokens; /* of each turn's answer, at most */
+    judgeq_progress progress;
+    void *progress_data;
+    answer *answer; /* [n_answer] */
+    size_t n_answer;
+} answers;
+
+/* Decodes until every answer is done. answer[i].session is set, the rest zero. */
+judgeq_status answers_decode(answers *a, judgeq_error *error);
+
+/* What is scored: the last turn's answer or all of them, line by line, as the sample says. The caller's: free(). */
+char *answer_scored(const answer *answer);
+void answer_free(answer *answer);
+
+#endif

@@ -1,0 +1,123 @@
+#include "arms.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+
+/* Cuts `list` at `separator`, without the spaces around the parts. *n parts, each and the array the caller's. */
+static char **split(const char *list, char separator, size_t *n) {
+    char **part = calloc(strlen(list) + 1, sizeof *part);
+    *n = 0;
+    for (const char *at = list; part;) {
+        at += strspn(at, " ");
+        const char *end = strchrnul(at, separator);
+        size_t length = (size_t)(end - at);
+        while (length > 0 && at[length - 1] == ' ') length--;
+        part[*n] = strndup(at, length);
+        if (!part[*n]) break;
+        ++*n;
+        if (!*end) return part;
+        at = end + 1;
+    }
+    for (size_t i = 0; part && i < *n; i++) free(part[i]);
+    free((void *)part);
+    return NULL;
+}
+
+static judgeq_status parse_policies(arms *a, const char *list, judgeq_error *error) {
+    const char separator = strchr(list, ';') || strchr(list, '=') ? ';' : ',';
+    a->policy = split(list, separator, &a->n_policy);
+    a->parsed = a->policy ? calloc(a->n_policy, sizeof *a->parsed) : NULL;
+    if (!a->parsed) return eval_fail_memory(error, "policies");
+    judgeq_status status = JUDGEQ_OK;
+    size_t n = 0; /* without the full cache, which is there in any case */
+    for (size_t i = 0; i < a->n_policy; i++) {
+        char *policy = a->policy[i];
+        if (status != JUDGEQ_OK || strcmp(policy, "full") == 0) {
+            free(policy);
+            continue;
+        }
+        a->policy[n] = policy;
+        status = judgeq_policy_parse(policy, &a->parsed[n], error);
+        for (size_t k = 0; status == JUDGEQ_OK && k < n; k++) {
+            if (strcmp(judgeq_policy_text(a->parsed[k]), judgeq_policy_text(a->parsed[n])) == 0) {
+                status = eval_fail(error, JUDGEQ_ERROR_ARGUMENT, "policies \"%s\" and \"%s\" are the same",
+                                   a->policy[k], policy);
+            }
+        }
+        n++;
+    }
+    a->n_policy = n;
+    return status;
+}
+
+static judgeq_status parse_budget(const char *budget, arm *out, judgeq_error *error) {
+    char *end;
+    const double value = strtod(budget, &end);
+    const bool digits = *budget && strspn(budget, "0123456789.%") == strlen(budget);
+    if (digits && *end == '\0' && value >= 1 && value <= INT32_MAX && value == floor(value)) {
+        out->rows = (int32_t)value;
+        return JUDGEQ_OK;
+    }
+    if (digits && strcmp(end, "%") == 0 && value > 0 && value <= 100) {
+        out->share = value / 100;
+        return JUDGEQ_OK;
+    }
+    return eval_fail(error, JUDGEQ_ERROR_ARGUMENT,
+                     "budget \"%s\": expected rows per layer and KV head, 1 or more, or a share of the prompt such as "
+                     "5%%",
+                     budget);
+}
+
+static judgeq_status make_arms(arms *a, judgeq_error *error) {
+    a->arm = calloc(1 + a->n_policy * a->n_budget, sizeof *a->arm);
+    if (!a->arm) return eval_fail_memory(error, "policies and budgets");
+    a->arm[0] = (arm){.policy = "full"};
+    a->n_arm = 1;
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t p = 0; p < a->n_policy; p++) {
+        for (size_t b = 0; status == JUDGEQ_OK && b < a->n_budget; b++) {
+            arm *next = &a->arm[a->n_arm++];
+            *next = (arm){.policy = a->policy[p], .parsed = a->parsed[p], .budget = a->budget[b]};
+            status = parse_budget(a->budget[b], next, error);
+        }
+    }
+    return status;
+}
+
+judgeq_status arms_parse(const char *policies, const char *budgets, arms *out, judgeq_error *error) {
+    *out = (arms){0};
+    judgeq_status status = parse_policies(out, policies, error);
+    if (status == JUDGEQ_OK) {
+        out->budget = split(budgets, ',', &out->n_budget);
+        status = out->budget ? make_arms(out, error) : eval_fail_memory(error, "budgets");
+    }
+    if (status != JUDGEQ_OK) arms_free(out);
+    return status;
+}
+
+void arms_free(arms *a) {
+    for (size_t i = 0; i < a->n_policy; i++) {
+        free(a->policy[i]);
+        if (a->parsed) judgeq_policy_free(a->parsed[i]);
+    }
+    for (size_t i = 0; i < a->n_budget; i++) free(a->budget[i]);
+    free((void *)a->policy);
+    free((void *)a->parsed);
+    free((void *)a->budget);
+    free(a->arm);
+    *a = (arms){0};
+}
+
+int32_t arm_rows(const arm *a, int32_t n_prompt) {
+    if (!a->parsed) return n_prompt;
+    /* as the library counts a share: its float of a tenth is a little more than a tenth, and must not cost a row */
+    const int32_t rows = a->rows > 0 ? a->rows : (int32_t)ceil((double)(float)a->share * n_prompt - 1e-3);
+    return rows < n_prompt ? rows : n_prompt;
+}
+
+const char *arm_policy_text(const arm *a) {
+    return a->parsed ? judgeq_policy_text(a->parsed) : "full";
+}

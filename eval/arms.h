@@ -1,0 +1,37 @@
+/* arms: the policies and budgets that are compared: the full cache first, then every policy under every budget. */
+#ifndef JUDGEQ_EVAL_ARMS_H
+#define JUDGEQ_EVAL_ARMS_H
+
+#include <jansson.h>
+
+#include "judgeq.h"
+
+typedef struct arm {
+    const char *policy;          /* as given; "full" for the first arm */
+    const judgeq_policy *parsed; /* NULL for the first arm */
+    const char *budget;          /* as given: "64", "5%"; NULL for the first arm */
+    int32_t rows;                /* 0: share */
+    double share;                /* of the prompt */
+} arm;
+
+typedef struct arms {
+    char **policy; /* [n_policy], without the full cache */
+    judgeq_policy **parsed;
+    size_t n_policy;
+    char **budget; /* [n_budget] */
+    size_t n_budget;
+    arm *arm; /* [n_arm] */
+    size_t n_arm;
+} arms;
+
+/* policies: names or texts, with ";" between them, or with "," where none of them holds a "="; budgets: rows or shares
+ * of the prompt such as 5%, with "," between them. Fails with ARGUMENT. */
+judgeq_status arms_parse(const char *policies, const char *budgets, arms *out, judgeq_error *error);
+void arms_free(arms *arms);
+
+/* The arm's budget for a prompt, in rows; the prompt's length where everything is kept. */
+int32_t arm_rows(const arm *arm, int32_t n_prompt);
+/* All five choices, or "full". */
+const char *arm_policy_text(const arm *arm);
+
+#endif

@@ -1,0 +1,112 @@
+#include "plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+
+static const char GRID[] = "grid", OWN[] = "own";
+
+static judgeq_status unknown_task(const char *name, judgeq_error *error) {
+    text_buffer t = {0};
+    for (size_t i = 0; task_at(i); i++) text_print(&t, "%s, ", task_name(task_at(i)));
+    const judgeq_status status =
+        eval_fail(error, JUDGEQ_ERROR_ARGUMENT, "unknown task \"%.60s\"; there are %sgrid, and own for all but grid",
+                  name, t.bytes ? t.bytes : "");
+    text_free(&t);
+    return status;
+}
+
+static judgeq_status add_item(plan *p, plan_item item, judgeq_error *error) {
+    if (p->n_item == p->capacity) {
+        const size_t capacity = p->capacity ? 2 * p->capacity : 64;
+        plan_item *larger = realloc(p->item, capacity * sizeof *larger);
+        if (!larger) return eval_fail_memory(error, "a plan");
+        p->item = larger;
+        p->capacity = capacity;
+    }
+    item.key = task_key(item.task, item.family, item.length, item.depth, p->request.seed, item.index);
+    if (!item.key) return eval_fail_memory(error, "a plan");
+    p->item[p->n_item++] = item;
+    return JUDGEQ_OK;
+}
+
+/* One sample of a task at every length; of every depth in the grid. */
+static judgeq_status add_samples(plan *p, const task *t, bool grid, int32_t index, judgeq_error *error) {
+    const int32_t n_depths = grid ? p->request.n_depths : 1;
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t l = 0; l < p->request.n_length; l++) {
+        for (int32_t d = 0; status == JUDGEQ_OK && d < n_depths; d++) {
+            const double depth = !grid ? NAN : n_depths == 1 ? 0.5 : (double)d / (n_depths - 1);
+            status = add_item(p,
+                              (plan_item){.task = t,
+                                          .family = grid ? SAMPLE_GRID : SAMPLE_OWN,
+                                          .length = p->request.length[l],
+                                          .index = index,
+                                          .depth = depth},
+                              error);
+        }
+    }
+    return status;
+}
+
+static judgeq_status add_named(plan *p, const char *name, int32_t index, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    if (strcmp(name, OWN) == 0) {
+        for (size_t i = 0; status == JUDGEQ_OK && task_at(i); i++) {
+            status = add_samples(p, task_at(i), false, index, error);
+        }
+        return status;
+    }
+    if (strcmp(name, GRID) == 0) return add_samples(p, task_find("needle_text"), true, index, error);
+    const task *t = task_find(name);
+    return t ? add_samples(p, t, false, index, error) : unknown_task(name, error);
+}
+
+static judgeq_status take_names(plan *p, judgeq_error *error) {
+    char *names = strdup(p->request.tasks), *rest = names;
+    p->tasks = json_array();
+    if (!names || !p->tasks) {
+        free(names);
+        return eval_fail_memory(error, "a plan");
+    }
+    for (char *name; (name = strtok_r(rest, ",", &rest));) json_array_append_new(p->tasks, json_string(name));
+    free(names);
+    return JUDGEQ_OK;
+}
+
+judgeq_status plan_make(const plan_request *request, plan *out, judgeq_error *error) {
+    *out = (plan){.request = *request};
+    judgeq_status status = take_names(out, error);
+    for (int32_t i = 0; status == JUDGEQ_OK && i < request->n_samples; i++) {
+        for (size_t n = 0; status == JUDGEQ_OK && n < json_array_size(out->tasks); n++) {
+            status = add_named(out, json_string_value(json_array_get(out->tasks, n)), i, error);
+        }
+    }
+    if (status == JUDGEQ_OK && out->n_item == 0) status = unknown_task("", error);
+    if (status != JUDGEQ_OK) plan_free(out);
+    return status;
+}
+
+void plan_free(plan *p) {
+    for (size_t i = 0; i < p->n_item; i++) free(p->item[i].key);
+    free(p->item);
+    json_decref(p->tasks);
+    *p = (plan){0};
+}
+
+judgeq_status plan_sample(const plan *p, size_t index, task_count count, void *count_data, sample *out,
+                          judgeq_error *error) {
+    const plan_item *item = &p->item[index];
+    const task_request request = {.task = item->task,
+                                  .family = item->family,
+                                  .length = item->length,
+                                  .depth = item->depth,
+                                  .seed = p->request.seed,
+                                  .index = item->index,
+                                  .source = p->request.haystack,
+                                  .count = count,
+                                  .count_data = count_data};
+    return task_make(&request, out, error);
+}

@@ -1,0 +1,40 @@
+/* plan: the list of samples that a command asks for, in an order in which an interrupted run has seen all tasks. */
+#ifndef JUDGEQ_EVAL_PLAN_H
+#define JUDGEQ_EVAL_PLAN_H
+
+#include "haystack.h"
+#include "task.h"
+
+typedef struct plan_item {
+    char *key;
+    const task *task;
+    sample_family family;
+    int32_t length, index;
+    double depth; /* NaN: by the index */
+} plan_item;
+
+typedef struct plan_request {
+    const char *tasks;     /* names with "," between them; "own": all of them; "grid": the needle grid */
+    const int32_t *length; /* [n_length] */
+    size_t n_length;
+    int32_t n_samples; /* of each task and length; of each depth in the grid */
+    int32_t n_depths;  /* of the grid */
+    uint64_t seed;
+    const haystack_source *haystack;
+} plan_request;
+
+typedef struct plan {
+    plan_request request;
+    plan_item *item; /* [n_item] */
+    size_t n_item, capacity;
+    json_t *tasks; /* array of their names */
+} plan;
+
+/* Keeps request->haystack, which must outlive it. Fails with ARGUMENT for an unknown task. */
+judgeq_status plan_make(const plan_request *request, plan *out, judgeq_error *error);
+void plan_free(plan *plan);
+
+judgeq_status plan_sample(const plan *plan, size_t index, task_count count, void *count_data, sample *out,
+                          judgeq_error *error);
+
+#endif

@@ -1,0 +1,33 @@
+/* reading: a sample as the tokens that a model reads. */
+#ifndef JUDGEQ_EVAL_READING_H
+#define JUDGEQ_EVAL_READING_H
+
+#include "sample.h"
+
+typedef enum reading_format {
+    READING_AUTO, /* in the chat template, where the sample allows it and the model has one */
+    READING_CHAT, /* in the chat template, even where the sample should not */
+    READING_RAW   /* as it is */
+} reading_format;
+
+enum { READING_TURNS_MOST = 8 };
+
+typedef struct reading_tokens {
+    int32_t *token; /* [n_token] */
+    size_t n_token;
+} reading_tokens;
+
+typedef struct reading {
+    reading_tokens prompt;
+    reading_tokens turn[READING_TURNS_MOST]; /* [n_turn]: what is read after each answer */
+    size_t n_turn;
+} reading;
+
+judgeq_status reading_make(const judgeq_model *model, reading_format format, const sample *sample, reading *out,
+                           judgeq_error *error);
+void reading_free(reading *reading);
+
+/* Tokens of the prompt alone; below 0 on failure. */
+int64_t reading_count(const judgeq_model *model, reading_format format, const sample *sample, judgeq_error *error);
+
+#endif

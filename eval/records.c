@@ -1,0 +1,193 @@
+#include "records.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fail.h"
+#include "text.h"
+
+/* What must be the same for lines of two runs to be compared. */
+static const char *const IDENTITY[] = {"model", "judge", "policies", "budgets", "settings"};
+enum { N_IDENTITY = sizeof IDENTITY / sizeof IDENTITY[0] };
+
+/* "folder/name"; the caller's. */
+static char *join(const char *folder, const char *name) {
+    text_buffer t = {0};
+    text_print(&t, "%s/%s", folder, name);
+    return text_take(&t);
+}
+
+/* ---- run.json ---------------------------------------------------------------------------------------------------- */
+
+/* A model that has moved is the same model. */
+static json_t *identity_of(const json_t *run, const char *key) {
+    json_t *value = json_deep_copy(json_object_get(run, key));
+    if (strcmp(key, "model") == 0) json_object_del(value, "path");
+    return value;
+}
+
+static judgeq_status check_identity(const char *path, const json_t *old, const json_t *run, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (int i = 0; status == JUDGEQ_OK && i < N_IDENTITY; i++) {
+        json_t *before = identity_of(old, IDENTITY[i]), *now = identity_of(run, IDENTITY[i]);
+        if (!json_equal(before, now) && (before || now)) {
+            status = eval_fail(error, JUDGEQ_ERROR_ARGUMENT,
+                               "%s is of a run with another \"%s\"; name another folder with -o, or remove this one",
+                               path, IDENTITY[i]);
+        }
+        json_decref(before);
+        json_decref(now);
+    }
+    return status;
+}
+
+static judgeq_status write_synced(const char *path, const char *bytes, judgeq_error *error) {
+    char *temporary = NULL;
+    if (asprintf(&temporary, "%s.part", path) < 0) return eval_fail_memory(error, "a path");
+    FILE *file = fopen(temporary, "w");
+    bool done = file && fputs(bytes, file) >= 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
+    if (file && fclose(file) != 0) done = false;
+    done = done && rename(temporary, path) == 0;
+    const judgeq_status status = done ? JUDGEQ_OK : eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
+    free(temporary);
+    return status;
+}
+
+/* NULL without an error where the file is not there. */
+static judgeq_status read_run(const char *path, json_t **out, judgeq_error *error) {
+    json_error_t reason;
+    *out = NULL;
+    if (access(path, F_OK) != 0) return JUDGEQ_OK;
+    *out = json_load_file(path, 0, &reason);
+    if (json_is_object(*out)) return JUDGEQ_OK;
+    json_decref(*out);
+    *out = NULL;
+    return eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s: is not the description of a run: %.200s", path, reason.text);
+}
+
+/* The description of an earlier run is checked; the date when it started stays. */
+static judgeq_status settle_run(const char *path, json_t *run, judgeq_error *error) {
+    json_t *old = NULL;
+    judgeq_status status = read_run(path, &old, error);
+    if (status == JUDGEQ_OK && old) status = check_identity(path, old, run, error);
+    if (status == JUDGEQ_OK && old) json_object_set(run, "started", json_object_get(old, "started"));
+    json_decref(old);
+    char *bytes = status == JUDGEQ_OK ? json_dumps(run, JSON_INDENT(2)) : NULL;
+    if (status == JUDGEQ_OK) status = bytes ? write_synced(path, bytes, error) : eval_fail_memory(error, "run.json");
+    free(bytes);
+    return status;
+}
+
+/* ---- samples.jsonl ----------------------------------------------------------------------------------------------- */
+
+static judgeq_status take_line(records *r, const char *bytes, size_t n, size_t number, judgeq_error *error) {
+    json_error_t reason;
+    json_t *line = json_loadb(bytes, n, 0, &reason);
+    const char *key = json_string_value(json_object_get(line, "key"));
+    judgeq_status status = JUDGEQ_OK;
+    if (!key || !json_is_array(json_object_get(line, "results"))) {
+        status = eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s:%zu: is not a sample's line: %.200s", r->path, number,
+                           line ? "it lacks \"key\" or \"results\"" : reason.text);
+    } else if (json_object_set(r->lines, key, line) != 0) {
+        status = eval_fail_memory(error, "samples");
+    }
+    json_decref(line);
+    return status;
+}
+
+/* Every whole line; *end: where the last one ends. */
+static judgeq_status read_lines(records *r, FILE *file, long *end, judgeq_error *error) {
+    char *line = NULL;
+    size_t room = 0, number = 0;
+    judgeq_status status = JUDGEQ_OK;
+    *end = 0;
+    for (ssize_t n; status == JUDGEQ_OK && (n = getline(&line, &room, file)) > 0;) {
+        if (line[n - 1] != '\n') break;
+        status = take_line(r, line, (size_t)n, ++number, error);
+        *end += n;
+    }
+    free(line);
+    if (status == JUDGEQ_OK && ferror(file)) {
+        status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
+    }
+    return status;
+}
+
+static judgeq_status open_lines(records *r, judgeq_error *error) {
+    long end = 0;
+    r->file = fopen(r->path, "a+");
+    if (!r->file) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
+    if (flock(fileno(r->file), LOCK_EX | LOCK_NB) != 0) {
+        return eval_fail(error, JUDGEQ_ERROR_IO, "%s: another judgeq eval is writing there", r->path);
+    }
+    rewind(r->file);
+    const judgeq_status status = read_lines(r, r->file, &end, error);
+    if (status != JUDGEQ_OK) return status;
+    clearerr(r->file);
+    if (fseek(r->file, 0, SEEK_END) == 0 && (ftell(r->file) == end || ftruncate(fileno(r->file), end) == 0)) {
+        return JUDGEQ_OK;
+    }
+    return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
+}
+
+/* ---- public ------------------------------------------------------------------------------------------------------ */
+
+static judgeq_status begin(const char *folder, records *out, char **run_path, judgeq_error *error) {
+    *out = (records){.lines = json_object(), .path = join(folder, "samples.jsonl")};
+    *run_path = join(folder, "run.json");
+    return out->lines && out->path && *run_path ? JUDGEQ_OK : eval_fail_memory(error, "a run's records");
+}
+
+judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq_error *error) {
+    char *run_path = NULL;
+    judgeq_status status = begin(folder, out, &run_path, error);
+    if (status == JUDGEQ_OK && mkdir(folder, 0777) != 0 && errno != EEXIST) {
+        status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", folder, strerror(errno));
+    }
+    out->run = json_incref(run);
+    if (status == JUDGEQ_OK) status = open_lines(out, error);
+    if (status == JUDGEQ_OK) status = settle_run(run_path, run, error);
+    free(run_path);
+    if (status != JUDGEQ_OK) records_close(out);
+    return status;
+}
+
+judgeq_status records_read(const char *folder, records *out, judgeq_error *error) {
+    char *run_path = NULL;
+    long end;
+    judgeq_status status = begin(folder, out, &run_path, error);
+    if (status == JUDGEQ_OK) status = read_run(run_path, &out->run, error);
+    FILE *file = status == JUDGEQ_OK ? fopen(out->path, "r") : NULL;
+    if (status == JUDGEQ_OK && (!out->run || !file)) {
+        status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: holds no run of judgeq eval (run.json, samples.jsonl)", folder);
+    }
+    if (status == JUDGEQ_OK) status = read_lines(out, file, &end, error);
+    if (file) fclose(file);
+    free(run_path);
+    if (status != JUDGEQ_OK) records_close(out);
+    return status;
+}
+
+judgeq_status records_add(records *r, json_t *line, judgeq_error *error) {
+    const char *key = json_string_value(json_object_get(line, "key"));
+    const bool written = json_dumpf(line, r->file, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&
+                         putc('\n', r->file) != EOF && fflush(r->file) == 0 && fsync(fileno(r->file)) == 0;
+    if (!written) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
+    return json_object_set(r->lines, key, line) == 0 ? JUDGEQ_OK : eval_fail_memory(error, "samples");
+}
+
+bool records_have(const records *r, const char *key) {
+    return json_object_get(r->lines, key) != NULL;
+}
+
+void records_close(records *r) {
+    if (r->file) fclose(r->file);
+    json_decref(r->run);
+    json_decref(r->lines);
+    free(r->path);
+    *r = (records){0};
+}

@@ -1,0 +1,39 @@
+/* sample: one question to a model: what it reads, what it should answer, and how the answer is scored. */
+#ifndef JUDGEQ_EVAL_SAMPLE_H
+#define JUDGEQ_EVAL_SAMPLE_H
+
+#include <jansson.h>
+
+#include "judgeq.h"
+#include "metric.h"
+
+typedef enum sample_family { SAMPLE_OWN, SAMPLE_GRID, SAMPLE_RULER, SAMPLE_LONGBENCH } sample_family;
+
+typedef struct sample {
+    char *key;  /* unique within a run */
+    char *task; /* the task's name */
+    sample_family family;
+    const metric *metric;
+    int32_t length; /* tokens asked for; 0: the file decides */
+    double depth;   /* of the needle, 0..1; NaN: there is no single place */
+    uint64_t seed;
+    int32_t index;
+
+    json_t *messages;    /* array of texts: user and assistant in turns, the user's last; what is prefilled */
+    json_t *follow_ups;  /* array of texts: what the user says after each answer; not known at prefill */
+    char *answer_prefix; /* what the answer begins with, or NULL; the model reads it, and it is not scored */
+    bool chat;           /* false: never in a chat template */
+    bool first_line;     /* only the answer's first line counts, without the line ends before it */
+    bool last_answer;    /* only the last answer counts; false: all of them, line by line */
+    json_t *references;  /* array of texts */
+    json_t *classes;     /* array of all classes, for classification; or NULL */
+    int32_t n_tokens;    /* of each answer, at most */
+    int32_t cut_to;      /* longer prompts lose their middle, before any template (LongBench); 0: they do not */
+} sample;
+
+void sample_free(sample *sample);
+
+/* "own", "grid", "ruler", "longbench" */
+const char *sample_family_name(sample_family family);
+
+#endif

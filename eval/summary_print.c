@@ -1,0 +1,149 @@
+/* A run's summary as Markdown tables, aligned so that they can be read as they are. */
+#include <math.h>
+#include <string.h>
+
+#include "summary.h"
+
+static double part(const json_t *estimate, const char *key) {
+    return json_number_value(json_object_get(estimate, key));
+}
+
+static const char *text_of(const json_t *object, const char *key, const char *missing) {
+    const char *value = json_string_value(json_object_get(object, key));
+    return value ? value : missing;
+}
+
+/* "83 (70-95)" in per cent. */
+static void percent(const json_t *estimate, char *out, size_t size) {
+    if (!json_is_object(estimate)) {
+        snprintf(out, size, "-");
+        return;
+    }
+    snprintf(out, size, "%.0f (%.0f-%.0f)", 100 * part(estimate, "mean"), 100 * part(estimate, "low"),
+             100 * part(estimate, "high"));
+}
+
+static void plain(const json_t *estimate, char *out, size_t size) {
+    if (!json_is_object(estimate)) {
+        snprintf(out, size, "-");
+        return;
+    }
+    snprintf(out, size, "%.3g (%.3g-%.3g)", part(estimate, "mean"), part(estimate, "low"), part(estimate, "high"));
+}
+
+/* ---- one table: a row per policy, a column per budget ------------------------------------------------------------ */
+
+enum { POLICY_WIDTH = 24, CELL_WIDTH = 13 };
+
+static bool same(const json_t *a, const json_t *b, const char *key) {
+    return json_equal(json_object_get(a, key), json_object_get(b, key));
+}
+
+/* The row of this row's policy with the budget of row `column`, or NULL. */
+static const json_t *cell(const json_t *rows, const json_t *row, const json_t *column) {
+    size_t i;
+    const json_t *other;
+    json_array_foreach((json_t *)rows, i, other) {
+        if (same(other, row, "policy") && same(other, column, "budget")) return other;
+    }
+    return NULL;
+}
+
+/* The rows [first, end) of the first evicting policy are the columns. */
+static size_t columns_end(const json_t *rows) {
+    size_t end = 1;
+    while (end < json_array_size(rows) && same(json_array_get(rows, 1), json_array_get(rows, end), "policy")) end++;
+    return end;
+}
+
+static void print_table(const json_t *rows, const char *measure, void (*write)(const json_t *, char *, size_t),
+                        FILE *file) {
+    char text[64];
+    const size_t n = json_array_size(rows), end = columns_end(rows);
+    fprintf(file, "| %-*s |", POLICY_WIDTH, "policy");
+    for (size_t c = 1; c < end; c++) {
+        fprintf(file, " %-*s |", CELL_WIDTH, text_of(json_array_get(rows, c), "budget", ""));
+    }
+    if (end == 1) fprintf(file, " %-*s |", CELL_WIDTH, measure);
+    fprintf(file, "\n|%.*s|", POLICY_WIDTH + 2, "------------------------------");
+    for (size_t c = 1; c < end + (end == 1); c++) fprintf(file, "%.*s|", CELL_WIDTH + 2, "------------------------");
+    fputc('\n', file);
+    for (size_t r = 0; r < n; r++) {
+        const json_t *row = json_array_get(rows, r);
+        if (r > 0 && same(row, json_array_get(rows, r - 1), "policy")) continue;
+        fprintf(file, "| %-*s |", POLICY_WIDTH, text_of(row, "policy", "?"));
+        for (size_t c = 1; c < end + (end == 1); c++) {
+            const json_t *at = r == 0 ? row : cell(rows, row, json_array_get(rows, c));
+            write(json_object_get(at, measure), text, sizeof text);
+            fprintf(file, " %-*s |", CELL_WIDTH, text);
+        }
+        fputc('\n', file);
+    }
+}
+
+static bool has_measure(const json_t *rows, const char *measure) {
+    return json_is_object(json_object_get(json_array_get(rows, 0), measure));
+}
+
+static void print_group(const json_t *group, FILE *file) {
+    const json_t *rows = json_object_get(group, "rows"), *length = json_object_get(group, "length");
+    const long long samples = json_integer_value(json_object_get(group, "samples"));
+    fprintf(file, "\n### %s", text_of(group, "task", "All tasks, each task and length with the same weight"));
+    if (strcmp(text_of(group, "family", ""), "grid") == 0) fputs(", over all depths", file);
+    if (json_is_integer(length)) fprintf(file, ", %lld tokens", (long long)json_integer_value(length));
+    fprintf(file, ": score, %lld sample%s, %.0f tokens on average\n\n", samples, samples == 1 ? "" : "s",
+            json_number_value(json_object_get(group, "prompt_tokens")));
+    print_table(rows, "score", percent, file);
+}
+
+static void print_fidelity(const json_t *group, FILE *file) {
+    static const struct {
+        const char *measure, *title;
+        void (*write)(const json_t *, char *, size_t);
+    } tables[] = {{"hit_rate", "Critical KV hit rate", percent},
+                  {"mass_kept", "Attention mass kept", percent},
+                  {"kl", "KL divergence from the full cache, nats per token", plain},
+                  {"perplexity", "Perplexity of the full cache's answer", plain}};
+    const json_t *rows = json_object_get(group, "rows");
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        if (!has_measure(rows, tables[i].measure)) continue;
+        fprintf(file, "\n### %s\n\n", tables[i].title);
+        print_table(rows, tables[i].measure, tables[i].write, file);
+    }
+}
+
+static void print_paired(const json_t *paired, FILE *file) {
+    size_t i;
+    const json_t *pair;
+    if (json_array_size(paired) == 0) return;
+    fprintf(file, "\n### %s against the others: difference of scores in points\n\n",
+            text_of(json_array_get(paired, 0), "policy", "?"));
+    fputs("| budget | against                  | difference         | p      |\n"
+          "|--------|--------------------------|--------------------|--------|\n",
+          file);
+    json_array_foreach((json_t *)paired, i, pair) {
+        const json_t *difference = json_object_get(pair, "difference");
+        char text[64] = "-";
+        if (json_is_object(difference)) {
+            snprintf(text, sizeof text, "%+.1f (%+.1f, %+.1f)", 100 * part(difference, "mean"),
+                     100 * part(difference, "low"), 100 * part(difference, "high"));
+        }
+        fprintf(file, "| %-6s | %-24s | %-18s | %.4f |\n", text_of(pair, "budget", ""), text_of(pair, "other", "?"),
+                text, json_number_value(json_object_get(pair, "p")));
+    }
+}
+
+bool summary_print(const json_t *summary, FILE *file) {
+    size_t i;
+    const json_t *group, *groups = json_object_get(summary, "groups");
+    json_array_foreach((json_t *)groups, i, group) {
+        print_group(group, file);
+    }
+    if (json_array_size(groups) > 0) print_fidelity(json_array_get(groups, 0), file);
+    print_paired(json_object_get(summary, "paired"), file);
+    if (json_array_size(groups) > 0) {
+        fputs("\nIn brackets: 95 % bootstrap intervals. p: sign-flip permutation test of the paired differences.\n",
+              file);
+    }
+    return fflush(file) == 0 && !ferror(file);
+}

@@ -1,0 +1,345 @@
+#include "task.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "needle.h"
+#include "words.h"
+
+/* A sample being made. A builder writes messages, follow-ups and references; the rest comes from the task. */
+typedef struct builder {
+    const task_request *request;
+    int32_t n_unit; /* sentences, or words of a list */
+    double depth;
+    chance facts; /* the same for every n_unit */
+    haystack haystack;
+    sample *out;
+    bool failed;
+} builder;
+
+enum {
+    NOISE = 1, /* its haystack is noise */
+    DEPTH = 2, /* there is a single place to speak of */
+    LIST = 4,  /* a unit is a word, and fewer than a handful make no list */
+};
+
+struct task {
+    const char *name, *summary;
+    void (*build)(builder *b);
+    int32_t n_tokens; /* of an answer */
+    unsigned flags;
+};
+
+/* ---- parts of samples -------------------------------------------------------------------------------------------- */
+
+static void append(builder *b, json_t *array, char *bytes) {
+    json_t *string = bytes ? json_string(bytes) : NULL;
+    if (!string || json_array_append_new(array, string) != 0) b->failed = true;
+    free(bytes);
+}
+
+static void add_message(builder *b, text_buffer *t) {
+    append(b, b->out->messages, text_take(t));
+}
+
+static void add_follow_up(builder *b, const char *words) {
+    append(b, b->out->follow_ups, strdup(words));
+}
+
+static void add_reference(builder *b, const char *reference) {
+    append(b, b->out->references, strdup(reference));
+}
+
+/* Places of n sentences: the first at the sample's depth, the others in even steps, around the end to the beginning. */
+static size_t spread(const builder *b, const needle_fact *fact, size_t n, needle_place *place) {
+    for (size_t i = 0; i < n; i++) {
+        place[i] = (needle_place){fmod(b->depth + (double)i / (double)n, 1), fact[i].sentence};
+        if (i == 0) place[i].depth = b->depth;
+    }
+    return n;
+}
+
+/* A document that hides n facts, and what is asked about it. */
+static void ask_below(builder *b, const needle_fact *fact, size_t n, const char *question) {
+    needle_place place[NEEDLES_MOST];
+    text_buffer t = {0};
+    needle_document(b->haystack, b->n_unit, place, spread(b, fact, n, place), &t);
+    text_print(&t, "\n\nAnswer from the text above. %s", question);
+    add_message(b, &t);
+}
+
+/* A kind of fact that goes with the index, so that a few samples see them all. */
+static needle_kind kind_of(const builder *b) {
+    return (needle_kind)(b->request->index % NEEDLE_KINDS);
+}
+
+/* ---- the tasks --------------------------------------------------------------------------------------------------- */
+
+static void build_single(builder *b) {
+    needle_fact fact;
+    needle_draw(&b->facts, kind_of(b), 1, &fact);
+    ask_below(b, &fact, 1, fact.question);
+    add_reference(b, fact.value);
+}
+
+static void build_uuid(builder *b) {
+    needle_fact fact;
+    needle_draw(&b->facts, NEEDLE_SEAL, 1, &fact);
+    ask_below(b, &fact, 1, fact.question);
+    add_reference(b, fact.value);
+}
+
+static void build_multi_key(builder *b) {
+    needle_fact fact[4];
+    needle_draw(&b->facts, kind_of(b), 4, fact);
+    ask_below(b, fact, 4, fact[0].question);
+    add_reference(b, fact[0].value);
+}
+
+static void build_multi_value(builder *b) {
+    static const char *const line[] = {"Halberd", "Petrel", "Blue Riband", "Castellan", "Oriel", "Sandpiper"};
+    const char *name = line[chance_below(&b->facts, sizeof line / sizeof line[0])];
+    needle_fact fact[3];
+    char question[NEEDLE_TEXT];
+    for (int i = 0; i < 3; i++) {
+        needle_digits(&b->facts, 4, fact[i].value);
+        snprintf(fact[i].sentence, NEEDLE_TEXT, "One of the berths of the %s line is number %.8s.", name,
+                 fact[i].value);
+        add_reference(b, fact[i].value);
+    }
+    snprintf(question, sizeof question, "The %s line has three berths. What are their numbers?", name);
+    ask_below(b, fact, 3, question);
+}
+
+static void build_multi_query(builder *b) {
+    needle_fact fact[3];
+    char question[4 * NEEDLE_TEXT];
+    needle_draw(&b->facts, NEEDLE_REGISTRATION, 3, fact);
+    snprintf(question, sizeof question, "Under which numbers are the barges %s, %s and %s registered?", fact[0].key,
+             fact[1].key, fact[2].key);
+    ask_below(b, fact, 3, question);
+    for (int i = 0; i < 3; i++) add_reference(b, fact[i].value);
+}
+
+/* A chain of four names for one number, and a chain of two for another. */
+static void build_variables(builder *b) {
+    const char *name[WORDS_NAMES];
+    char number[2][8];
+    needle_fact fact[6];
+    needle_place place[6];
+    char question[NEEDLE_TEXT];
+    text_buffer t = {0};
+    words_names(&b->facts, name);
+    for (int i = 0; i < 2; i++) needle_digits(&b->facts, 5, number[i]);
+    for (int i = 0; i < 6; i++) {
+        const bool first = i == 0 || i == 4;
+        if (first) snprintf(fact[i].sentence, NEEDLE_TEXT, "Chest %s holds %s coins.", name[i], number[i / 4]);
+        if (!first) {
+            snprintf(fact[i].sentence, NEEDLE_TEXT, "Chest %s holds as many coins as chest %s.", name[i], name[i - 1]);
+        }
+        place[i] = (needle_place){(i % 4 + (i < 4 ? chance_share(&b->facts) : 0.5 + chance_share(&b->facts))) / 4,
+                                  fact[i].sentence};
+    }
+    needle_document(b->haystack, b->n_unit, place, 6, &t);
+    snprintf(question, sizeof question, "Which four chests hold %s coins?", number[0]);
+    text_print(&t, "\n\nAnswer from the text above. %s", question);
+    add_message(b, &t);
+    for (int i = 0; i < 4; i++) add_reference(b, name[i]);
+}
+
+static void build_common_words(builder *b) {
+    text_buffer t = {0};
+    const char *common[WORDS_COMMON];
+    text_print(&t, "A list of words follows. A few of them come up again and again, all the others only rarely.\n\n");
+    words_common(&b->facts, b->n_unit, common, &t);
+    text_print(&t, "\n\nWhich %d words come up most often in the list above?", WORDS_COMMON);
+    add_message(b, &t);
+    for (int i = 0; i < WORDS_COMMON; i++) add_reference(b, common[i]);
+}
+
+static void build_frequent_words(builder *b) {
+    text_buffer t = {0};
+    char frequent[WORDS_FREQUENT][WORDS_CODED];
+    text_print(&t, "The following message is written in a secret language.\n\n");
+    words_frequent(&b->facts, b->n_unit, frequent, &t);
+    text_print(&t, "\n\nWhich %d words occur most often in the message above?", WORDS_FREQUENT);
+    add_message(b, &t);
+    for (int i = 0; i < WORDS_FREQUENT; i++) add_reference(b, frequent[i]);
+}
+
+static void build_question_first(builder *b) {
+    needle_fact fact;
+    needle_place place;
+    text_buffer t = {0};
+    needle_draw(&b->facts, kind_of(b), 1, &fact);
+    text_print(&t, "A question about the text that follows: %s\n\n", fact.question);
+    needle_document(b->haystack, b->n_unit, &place, spread(b, &fact, 1, &place), &t);
+    text_print(&t, "\n\nThis is the end of the text. Answer the question that stands before it.");
+    add_message(b, &t);
+    add_reference(b, fact.value);
+}
+
+/* The second question is not known when the rows are chosen; only its answer counts. */
+static void build_two_questions(builder *b) {
+    needle_fact fact[2];
+    needle_draw(&b->facts, kind_of(b), 1, &fact[1]);
+    needle_draw(&b->facts, (needle_kind)((kind_of(b) + 1) % NEEDLE_KINDS), 1, &fact[0]);
+    ask_below(b, fact, 2, fact[0].question);
+    char again[2 * NEEDLE_TEXT];
+    snprintf(again, sizeof again, "Answer from the text above. %s", fact[1].question);
+    add_follow_up(b, again);
+    add_reference(b, fact[1].value);
+    b->out->last_answer = true;
+}
+
+/* The text comes in two messages, then three questions, of which the first is known when the rows are chosen. */
+static void build_multi_turn(builder *b) {
+    needle_fact fact[3];
+    needle_place place[3];
+    text_buffer t = {0};
+    for (int i = 0; i < 3; i++) needle_draw(&b->facts, (needle_kind)((kind_of(b) + i) % NEEDLE_KINDS), 1, &fact[i]);
+    spread(b, fact, 3, place);
+    text_print(&t, "I will send you a text in two parts. This is the first part.\n\n");
+    needle_document(b->haystack, b->n_unit / 2, place, 1, &t);
+    add_message(b, &t);
+    text_print(&t, "Thank you. I have read the first part.");
+    add_message(b, &t);
+    text_print(&t, "This is the second part.\n\n");
+    b->haystack.draw = chance_from("second part", b->request->seed, (uint64_t)b->request->index);
+    b->haystack.next += (size_t)b->n_unit;
+    needle_document(b->haystack, b->n_unit - b->n_unit / 2, place + 1, 2, &t);
+    text_print(&t, "\n\nAnswer from the text. %s", fact[0].question);
+    add_message(b, &t);
+    for (int i = 1; i < 3; i++) add_follow_up(b, fact[i].question);
+    for (int i = 0; i < 3; i++) add_reference(b, fact[i].value);
+}
+
+static const task TASKS[] = {
+    {"needle_noise", "a fact among a few dull sentences, over and over", build_single, 32, NOISE | DEPTH},
+    {"needle_text", "a fact in a long text", build_single, 32, DEPTH},
+    {"needle_uuid", "a UUID in a long text", build_uuid, 48, DEPTH},
+    {"multi_key", "a fact among three of the same form about other things", build_multi_key, 32, DEPTH},
+    {"multi_value", "three facts about one thing, far apart", build_multi_value, 48, 0},
+    {"multi_query", "three facts, asked for in one question", build_multi_query, 64, 0},
+    {"variable_tracking", "four names for one number, each defined by the one before", build_variables, 48, 0},
+    {"common_words", "the words that come up most often in a list", build_common_words, 48, LIST},
+    {"frequent_words", "the words that occur most often in a coded message", build_frequent_words, 48, LIST},
+    {"question_first", "a fact in a long text, with the question before the text", build_question_first, 32, DEPTH},
+    {"two_questions", "two facts; the second is asked for after eviction, and only it counts", build_two_questions, 32,
+     0},
+    {"multi_turn", "a text in two messages and three questions, two of them asked after eviction", build_multi_turn, 32,
+     0},
+};
+enum { N_TASKS = sizeof TASKS / sizeof TASKS[0] };
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
+const task *task_at(size_t index) {
+    return index < N_TASKS ? &TASKS[index] : NULL;
+}
+
+const task *task_find(const char *name) {
+    for (size_t i = 0; i < N_TASKS; i++) {
+        if (strcmp(name, TASKS[i].name) == 0) return &TASKS[i];
+    }
+    return NULL;
+}
+
+const char *task_name(const task *t) {
+    return t->name;
+}
+
+const char *task_summary(const task *t) {
+    return t->summary;
+}
+
+/* Multiples of the golden ratio modulo 1 leave no gap, however many there are, and fall into step with nothing. */
+static double depth_of(const task_request *r) {
+    if (!isnan(r->depth)) return r->depth;
+    return 0.05 + 0.9 * fmod(0.5 + r->index * 0.6180339887498949, 1);
+}
+
+/* The sample with n_unit units. */
+static judgeq_status build(const task_request *r, int32_t n_unit, sample *out, judgeq_error *error) {
+    const task *t = r->task;
+    char seed[128];
+    builder b = {.request = r, .n_unit = n_unit, .depth = depth_of(r), .out = out};
+    snprintf(seed, sizeof seed, "%s/%d", t->name, r->length);
+    b.facts = chance_from(seed, r->seed, (uint64_t)r->index);
+    snprintf(seed, sizeof seed, "haystack/%s/%d", t->name, r->length);
+    b.haystack = haystack_from(r->source, (t->flags & NOISE) != 0, chance_from(seed, r->seed, (uint64_t)r->index));
+    *out = (sample){.task = strdup(t->name),
+                    .family = r->family,
+                    .metric = metric_find("all"),
+                    .length = r->length,
+                    .depth = (t->flags & DEPTH) ? b.depth : NAN,
+                    .seed = r->seed,
+                    .index = r->index,
+                    .messages = json_array(),
+                    .follow_ups = json_array(),
+                    .references = json_array(),
+                    .chat = true,
+                    .n_tokens = t->n_tokens};
+    t->build(&b);
+    if (!b.failed && out->task) return JUDGEQ_OK;
+    sample_free(out);
+    return eval_fail_memory(error, "a sample");
+}
+
+/* Tokens with n_unit units; below 0 on failure. */
+static int64_t count(const task_request *r, int32_t n_unit, judgeq_error *error) {
+    sample s;
+    if (build(r, n_unit, &s, error) != JUDGEQ_OK) return -1;
+    const int64_t n = r->count(r->count_data, &s, error);
+    sample_free(&s);
+    return n;
+}
+
+/* The most units that fit, or -1; *n_units: at least `low` fit. */
+static judgeq_status fit(const task_request *r, int32_t *n_unit, judgeq_error *error) {
+    const int32_t least = (r->task->flags & LIST) ? 40 : 2;
+    int32_t low = least, high = 2 * r->length; /* a unit has more than half a token */
+    const int64_t shortest = count(r, least, error);
+    if (shortest < 0) return error->code;
+    if (shortest > r->length) {
+        return eval_fail(error, JUDGEQ_ERROR_LIMIT, "task %s: the shortest prompt has %lld tokens, --length is %d",
+                         r->task->name, (long long)shortest, r->length);
+    }
+    while (low + 1 < high) {
+        const int32_t middle = low + (high - low) / 2;
+        const int64_t n = count(r, middle, error);
+        if (n < 0) return error->code;
+        *(n <= r->length ? &low : &high) = middle;
+    }
+    *n_unit = low;
+    return JUDGEQ_OK;
+}
+
+char *task_key(const task *t, sample_family family, int32_t length, double depth, uint64_t seed, int32_t index) {
+    text_buffer key = {0};
+    if (family == SAMPLE_GRID) text_print(&key, "grid/");
+    text_print(&key, "%s/%d/", t->name, length);
+    if (family == SAMPLE_GRID) text_print(&key, "%g/", depth);
+    text_print(&key, "%llu/%d", (unsigned long long)seed, index);
+    return text_take(&key);
+}
+
+judgeq_status task_make(const task_request *r, sample *out, judgeq_error *error) {
+    int32_t n_unit = 0;
+    judgeq_error own = {0};
+    *out = (sample){0};
+    judgeq_status status = fit(r, &n_unit, &own);
+    if (status == JUDGEQ_OK) status = build(r, n_unit, out, &own);
+    if (status == JUDGEQ_OK) {
+        out->key = task_key(r->task, r->family, r->length, r->depth, r->seed, r->index);
+        if (!out->key) {
+            sample_free(out);
+            status = eval_fail_memory(&own, "a sample");
+        }
+    }
+    if (error) *error = own;
+    return status;
+}

@@ -1,0 +1,246 @@
+#include "trial.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "answers.h"
+#include "fail.h"
+#include "fidelity.h"
+
+/* A sample under way. Arms that would keep the whole prompt share the full cache's session and answer. */
+typedef struct trial {
+    const trial_setup *setup;
+    const sample *sample;
+    reading reading;
+    judgeq_session **session; /* [n_session]; the first is the full cache's */
+    answer *answer;           /* [n_session] */
+    size_t n_session;
+    size_t *of_arm; /* [n_arm]: its session */
+    fidelity_target target;
+    double *hit_rate, *mass_kept; /* [n_layer, n_head_kv] of the arm at hand */
+} trial;
+
+/* ---- reading and answering --------------------------------------------------------------------------------------- */
+
+static judgeq_status new_session(const trial_setup *b, const arm *a, judgeq_session **out, judgeq_error *error) {
+    judgeq_session_params params = judgeq_session_default_params();
+    params.policy = a->parsed;
+    params.judge = b->judge;
+    params.budget = a->rows;
+    params.budget_fraction = (float)a->share;
+    params.n_threads = b->n_threads;
+    params.kv_type = b->kv_type;
+    params.seed = b->seed;
+    params.progress = b->progress;
+    params.progress_data = b->progress_data;
+    return judgeq_session_new(b->model, &params, out, error);
+}
+
+static judgeq_status open_sessions(trial *t, judgeq_error *error) {
+    const arms *a = t->setup->arms;
+    const int32_t n_prompt = (int32_t)t->reading.prompt.n_token;
+    t->session = calloc(a->n_arm, sizeof *t->session);
+    t->of_arm = calloc(a->n_arm, sizeof *t->of_arm);
+    t->answer = calloc(a->n_arm, sizeof *t->answer);
+    if (!t->session || !t->of_arm || !t->answer) return eval_fail_memory(error, "sessions");
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t i = 0; status == JUDGEQ_OK && i < a->n_arm; i++) {
+        if (i > 0 && arm_rows(&a->arm[i], n_prompt) >= n_prompt) continue; /* the full cache */
+        t->of_arm[i] = t->n_session;
+        status = new_session(t->setup, &a->arm[i], &t->session[t->n_session], error);
+        if (status == JUDGEQ_OK) t->n_session++;
+    }
+    return status;
+}
+
+static int32_t answer_limit(const trial *t) {
+    return t->setup->n_tokens > 0 ? t->setup->n_tokens : t->sample->n_tokens;
+}
+
+static judgeq_status check_length(const trial *t, judgeq_error *error) {
+    const int32_t n_ctx = judgeq_model_get_info(t->setup->model)->n_ctx_train;
+    size_t n = t->reading.prompt.n_token + (t->reading.n_turn + 1) * (size_t)answer_limit(t);
+    for (size_t i = 0; i < t->reading.n_turn; i++) n += t->reading.turn[i].n_token;
+    if (n <= (size_t)n_ctx) return JUDGEQ_OK;
+    return eval_fail(error, JUDGEQ_ERROR_LIMIT,
+                     "sample %s: prompt and answers may have %zu tokens, the model was trained for %d", t->sample->key,
+                     n, n_ctx);
+}
+
+static judgeq_status answer_all(trial *t, judgeq_error *error) {
+    judgeq_status status =
+        judgeq_session_prefill_all(t->session, t->n_session, t->reading.prompt.token, t->reading.prompt.n_token, error);
+    if (status == JUDGEQ_OK) status = judgeq_session_watch(t->session[0], error);
+    if (status != JUDGEQ_OK) return status;
+    for (size_t i = 0; i < t->n_session; i++) t->answer[i].session = t->session[i];
+    answers a = {.model = t->setup->model,
+                 .sample = t->sample,
+                 .reading = &t->reading,
+                 .n_tokens = answer_limit(t),
+                 .progress = t->setup->progress,
+                 .progress_data = t->setup->progress_data,
+                 .answer = t->answer,
+                 .n_answer = t->n_session};
+    return answers_decode(&a, error);
+}
+
+/* ---- the line ---------------------------------------------------------------------------------------------------- */
+
+static json_t *number(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* Four digits are more than a mean over a few thousand rows has. */
+static double rounded(double value) {
+    return round(value * 1e4) / 1e4;
+}
+
+static double mean(const double *value, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += value[i];
+    return sum / (double)n;
+}
+
+/* Means over the KV heads of each layer. */
+static json_t *per_layer(const trial *t, const double *value) {
+    json_t *array = json_array();
+    const size_t n_head = (size_t)t->target.n_head_kv;
+    for (int32_t l = 0; l < t->target.n_layer; l++) {
+        json_array_append_new(array, json_real(rounded(mean(value + (size_t)l * n_head, n_head))));
+    }
+    return array;
+}
+
+static json_t *per_head(const trial *t, const double *value) {
+    json_t *array = json_array();
+    for (int32_t l = 0; l < t->target.n_layer; l++) {
+        json_t *heads = json_array();
+        for (int32_t h = 0; h < t->target.n_head_kv; h++) {
+            json_array_append_new(heads, json_real(rounded(value[l * t->target.n_head_kv + h])));
+        }
+        json_array_append_new(array, heads);
+    }
+    return array;
+}
+
+/* Hit rate and mass kept join the arm's result. */
+static void add_fidelity(trial *t, const judgeq_session *session, int32_t rows, json_t *result) {
+    if (!t->target.mass) {
+        json_object_set_new(result, "hit_rate", json_null());
+        json_object_set_new(result, "mass_kept", json_null());
+        json_object_set_new(result, "layers", json_null());
+        return;
+    }
+    const size_t n = (size_t)t->target.n_layer * (size_t)t->target.n_head_kv;
+    fidelity_measure(&t->target, session, rows, t->hit_rate, t->mass_kept);
+    json_object_set_new(result, "hit_rate", json_real(mean(t->hit_rate, n)));
+    json_object_set_new(result, "mass_kept", json_real(mean(t->mass_kept, n)));
+    json_object_set_new(
+        result, "layers",
+        json_pack("{s:o, s:o}", "hit_rate", per_layer(t, t->hit_rate), "mass_kept", per_layer(t, t->mass_kept)));
+    if (!t->setup->heads) return;
+    json_object_set_new(
+        result, "heads",
+        json_pack("{s:o, s:o}", "hit_rate", per_head(t, t->hit_rate), "mass_kept", per_head(t, t->mass_kept)));
+}
+
+static json_t *arm_result(trial *t, size_t index, judgeq_error *error) {
+    const arm *a = &t->setup->arms->arm[index];
+    const size_t s = t->of_arm[index];
+    const int32_t rows = arm_rows(a, (int32_t)t->reading.prompt.n_token);
+    judgeq_stats stats;
+    judgeq_session_get_stats(t->session[s], &stats);
+    char *text = answer_scored(&t->answer[s]);
+    const double score = text ? metric_score(t->sample->metric, text, t->sample->references, t->sample->classes) : NAN;
+    json_t *result = json_pack("{s:s, s:s, s:s?, s:i, s:o, s:s, s:I, s:I, s:I, s:f}", "policy", a->policy,
+                               "policy_text", arm_policy_text(a), "budget", a->budget, "rows", (int)rows, "score",
+                               number(score), "answer", text ? text : "", "completion_tokens",
+                               (json_int_t)t->answer[s].n_token, "kv_bytes_held", (json_int_t)stats.kv_bytes_held,
+                               "kv_bytes_peak", (json_int_t)stats.kv_bytes_peak, "decode_s", stats.decode_s);
+    if (!text || isnan(score) || !result) {
+        eval_fail_memory(error, "a result");
+        json_decref(result);
+        result = NULL;
+    } else {
+        add_fidelity(t, t->session[s], rows, result);
+        json_object_set_new(result, "kl", json_null());
+        json_object_set_new(result, "perplexity", json_null());
+    }
+    free(text);
+    return result;
+}
+
+/* Bytes of a full cache at the end of the longest answer. */
+static size_t full_bytes(const trial *t) {
+    size_t most = 0;
+    for (size_t i = 0; i < t->n_session; i++) {
+        judgeq_stats stats;
+        judgeq_session_get_stats(t->session[i], &stats);
+        most = stats.kv_bytes_full > most ? stats.kv_bytes_full : most;
+    }
+    return most;
+}
+
+/* The shared prefill: the full cache has nothing of its own to add to it. */
+static double prefill_seconds(const trial *t) {
+    judgeq_stats stats;
+    judgeq_session_get_stats(t->session[0], &stats);
+    return stats.prefill_s;
+}
+
+static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
+    const sample *s = t->sample;
+    const size_t n = (size_t)judgeq_model_get_info(t->setup->model)->n_layer *
+                     (size_t)judgeq_model_get_info(t->setup->model)->n_head_kv;
+    json_t *results = json_array();
+    t->hit_rate = calloc(n, sizeof *t->hit_rate);
+    t->mass_kept = calloc(n, sizeof *t->mass_kept);
+    judgeq_status status = t->hit_rate && t->mass_kept && results ? JUDGEQ_OK : eval_fail_memory(error, "results");
+    for (size_t i = 0; status == JUDGEQ_OK && i < t->setup->arms->n_arm; i++) {
+        json_t *result = arm_result(t, i, error);
+        if (!result || json_array_append_new(results, result) != 0) status = eval_fail_memory(error, "results");
+    }
+    if (status == JUDGEQ_OK) {
+        *line = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:i, s:I, s:I, s:f, s:O, s:O}", "key", s->key, "task",
+                          s->task, "family", sample_family_name(s->family), "metric", metric_name(s->metric), "length",
+                          s->length > 0 ? json_integer(s->length) : json_null(), "depth", number(s->depth), "seed",
+                          (json_int_t)s->seed, "index", (int)s->index, "prompt_tokens",
+                          (json_int_t)t->reading.prompt.n_token, "kv_bytes_full", (json_int_t)full_bytes(t),
+                          "prefill_s", prefill_seconds(t), "references", s->references, "results", results);
+        if (!*line) status = eval_fail_memory(error, "results");
+    }
+    json_decref(results);
+    return status;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
+static void trial_free(trial *t) {
+    for (size_t i = 0; i < t->n_session; i++) {
+        answer_free(&t->answer[i]);
+        judgeq_session_free(t->session[i]);
+    }
+    free((void *)t->session);
+    free(t->answer);
+    free(t->of_arm);
+    free(t->hit_rate);
+    free(t->mass_kept);
+    fidelity_target_free(&t->target);
+    reading_free(&t->reading);
+}
+
+judgeq_status trial_run(const trial_setup *b, const sample *s, json_t **line, judgeq_error *error) {
+    trial t = {.setup = b, .sample = s};
+    *line = NULL;
+    judgeq_status status = reading_make(b->model, b->format, s, &t.reading, error);
+    if (status == JUDGEQ_OK) status = check_length(&t, error);
+    if (status == JUDGEQ_OK) status = open_sessions(&t, error);
+    if (status == JUDGEQ_OK) status = answer_all(&t, error);
+    if (status == JUDGEQ_OK) {
+        status = fidelity_target_make(b->model, t.session[0], (int32_t)t.reading.prompt.n_token, &t.target, error);
+    }
+    if (status == JUDGEQ_OK) status = write_line(&t, line, error);
+    trial_free(&t);
+    return status;
+}

@@ -1,0 +1,26 @@
+/* trial: one sample under all policies and budgets, from one prefill, as one line of samples.jsonl. */
+#ifndef JUDGEQ_EVAL_TRIAL_H
+#define JUDGEQ_EVAL_TRIAL_H
+
+#include "arms.h"
+#include "reading.h"
+
+typedef struct trial_setup {
+    const judgeq_model *model;
+    const judgeq_judge *judge; /* or NULL */
+    const arms *arms;
+    reading_format format;
+    int32_t n_tokens; /* of each answer, at most; 0: what the sample says */
+    int32_t n_threads;
+    judgeq_kv_type kv_type;
+    uint64_t seed;   /* of the policy random */
+    bool divergence; /* measure kl and perplexity too */
+    bool heads;      /* hit rate and mass of every KV head too */
+    judgeq_progress progress;
+    void *progress_data;
+} trial_setup;
+
+/* *line: the object that docs/evaluation.md describes; the caller's: json_decref. */
+judgeq_status trial_run(const trial_setup *setup, const sample *sample, json_t **line, judgeq_error *error);
+
+#endif

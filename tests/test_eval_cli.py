@@ -1,0 +1,176 @@
+"""judgeq eval as its users meet it, on tiny models: tasks, records, interruptions, extensions, wrong usage.
+test_eval_cli.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
+
+OWN = ["common_words", "frequent_words", "multi_key", "multi_query", "multi_turn", "multi_value", "needle_noise",
+       "needle_text", "needle_uuid", "question_first", "two_questions", "variable_tracking"]
+
+
+class Eval(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.model = cls.path("model.gguf")
+        cls.judge = cls.path("model.judge.gguf")
+        subprocess.run([MAKE_FIXTURE, "endless", "long", cls.model], check=True)
+        subprocess.run([MAKE_FIXTURE, "judge", cls.model, cls.judge], check=True)
+
+    @classmethod
+    def path(cls, name):
+        return os.path.join(cls.folder, name)
+
+    def arguments(self, output, *more):
+        return [JUDGEQ, "eval", "-m", self.model, "-o", self.path(output), "-t", "1", "-n", "4", *more]
+
+    def run_eval(self, output, *more, status=0):
+        done = subprocess.run(self.arguments(output, *more), capture_output=True, timeout=120, encoding="utf-8")
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done
+
+    def lines(self, output):
+        with open(os.path.join(self.path(output), "samples.jsonl"), encoding="utf-8") as file:
+            return {line["key"]: line for line in map(json.loads, file)}
+
+    def without_times(self, output):
+        lines = self.lines(output)
+        for line in lines.values():
+            del line["prefill_s"]
+            for result in line["results"]:
+                del result["decode_s"]
+        return lines
+
+    def test_all_own_tasks(self):
+        self.run_eval("own", "own", "--length", "1500", "--samples", "1", "--budgets", "64,5%")
+        lines = self.lines("own")
+        self.assertEqual(sorted(lines), [f"{task}/1500/1/0" for task in OWN])
+        for line in lines.values():
+            with self.subTest(task=line["task"]):
+                self.assertTrue(1300 <= line["prompt_tokens"] <= 1500, line["prompt_tokens"])
+                self.assertEqual([(result["policy"], result["budget"]) for result in line["results"]],
+                                 [("full", None)] + [(policy, budget)
+                                                     for policy in ("streaming", "snapkv", "judge", "judge-laq")
+                                                     for budget in ("64", "5%")])
+                full, streaming = line["results"][:2]
+                self.assertEqual((full["hit_rate"], full["mass_kept"]), (1, 1))
+                self.assertEqual(full["rows"], line["prompt_tokens"])
+                self.assertEqual(streaming["rows"], 64)
+                self.assertTrue(0 < streaming["hit_rate"] < 1 and 0 < streaming["mass_kept"] < 1)
+                self.assertEqual(len(streaming["layers"]["hit_rate"]), len(streaming["layers"]["mass_kept"]))
+                mean = sum(streaming["layers"]["hit_rate"]) / len(streaming["layers"]["hit_rate"])
+                self.assertAlmostEqual(mean, streaming["hit_rate"], delta=1e-3)
+                self.assertLess(streaming["kv_bytes_held"], full["kv_bytes_held"])
+        with open(os.path.join(self.path("own"), "run.json"), encoding="utf-8") as file:
+            run = json.load(file)
+        self.assertEqual(run["judge"]["origin"], "a test")
+        self.assertEqual([policy["policy"] for policy in run["policies"]],
+                         ["full", "streaming", "snapkv", "judge", "judge-laq"])
+
+    def test_more_samples_and_lengths_extend(self):
+        common = ["needle_text,multi_key", "--policies", "snapkv", "--budgets", "64"]
+        self.run_eval("few", *common, "--samples", "1", "--length", "600")
+        few = self.without_times("few")
+        self.run_eval("many", *common, "--samples", "2", "--length", "600,700")
+        many = self.without_times("many")
+        self.assertEqual(len(many), 8)
+        self.assertEqual({key: many[key] for key in few}, few)
+        self.run_eval("few", *common, "--samples", "2", "--length", "600,700")
+        self.assertEqual(self.without_times("few"), many)
+
+    def test_an_interrupted_run_continues(self):
+        arguments = ["needle_text", "--policies", "snapkv;judge", "--budgets", "64", "--length", "600", "--samples", "6"]
+        self.run_eval("whole", *arguments)
+        process = subprocess.Popen(self.arguments("parts", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        samples = os.path.join(self.path("parts"), "samples.jsonl")
+        for _ in range(1000):
+            if os.path.exists(samples) and os.path.getsize(samples) > 0:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        if process.returncode != 0:  # it may have been faster than the signal
+            self.assertEqual(process.returncode, 1)
+            self.assertIn(b"the same command continues", said)
+        with open(samples, "ab") as file:
+            file.write(b'{"key": "needle_text/600/1/5", "resul')  # a line that a kill has cut off
+        self.run_eval("parts", *arguments)
+        self.assertEqual(self.without_times("parts"), self.without_times("whole"))
+        before = os.stat(samples).st_mtime_ns
+        report = self.run_eval("parts", *arguments)
+        self.assertEqual(os.stat(samples).st_mtime_ns, before)
+        self.assertIn("| snapkv", report.stdout)
+
+    def test_budgets_above_the_prompt_are_the_full_cache(self):
+        self.run_eval("above", "needle_text", "--policies", "snapkv,laq", "--budgets", "5000,100%", "--length", "600",
+                      "--samples", "1")
+        full, *others = self.lines("above")["needle_text/600/1/0"]["results"]
+        for other in others:
+            self.assertEqual((other["answer"], other["hit_rate"], other["rows"]), (full["answer"], 1, full["rows"]))
+
+    def test_another_run_s_folder_is_refused(self):
+        arguments = ["needle_text", "--length", "600", "--samples", "1", "--budgets", "64"]
+        self.run_eval("taken", *arguments, "--policies", "snapkv")
+        refused = self.run_eval("taken", *arguments, "--policies", "tova", status=2)
+        self.assertIn('another "policies"', refused.stderr)
+        self.assertEqual(list(self.lines("taken")), ["needle_text/600/1/0"])
+
+    def test_grid(self):
+        self.run_eval("grid", "grid", "--policies", "snapkv", "--budgets", "64", "--length", "600,800", "--depths", "3",
+                      "--samples", "1", "--heads")
+        lines = self.lines("grid")
+        self.assertEqual({(line["length"], line["depth"]) for line in lines.values()},
+                         {(length, depth) for length in (600, 800) for depth in (0, 0.5, 1)})
+        self.assertEqual({line["family"] for line in lines.values()}, {"grid"})
+        heads = lines["grid/needle_text/600/0.5/1/0"]["results"][1]["heads"]["hit_rate"]
+        self.assertEqual(len(heads[0]), len(heads[-1]))
+
+    def test_haystack_of_files(self):
+        texts = self.path("texts")
+        os.makedirs(texts)
+        with open(os.path.join(texts, "a.txt"), "w", encoding="utf-8") as file:
+            file.write("Der Fährmann schläft. Die Möwe wacht!\n\nNiemand spricht.\n" * 5)
+        common = ["needle_text", "--policies", "snapkv", "--budgets", "64", "--length", "600", "--samples", "1"]
+        self.run_eval("files", *common, "--haystack", texts)
+        self.assertEqual(len(self.lines("files")), 1)
+        self.assertIn('another "settings"', self.run_eval("files", *common, status=2).stderr)
+        refused = self.run_eval("nothing", *common, "--haystack", self.path("none"), status=1)
+        self.assertIn("No such file", refused.stderr)
+
+    def test_json(self):
+        done = self.run_eval("json", "needle_text", "--policies", "snapkv,judge", "--budgets", "64", "--length", "600",
+                             "--samples", "3", "--json")
+        summary = json.loads(done.stdout)
+        (group,) = summary["groups"]
+        scores = [line["results"][1]["hit_rate"] for line in self.lines("json").values()]
+        row = group["rows"][1]
+        self.assertEqual((row["policy"], row["budget"], group["samples"]), ("snapkv", "64", 3))
+        self.assertAlmostEqual(row["hit_rate"]["mean"], sum(scores) / 3, places=6)
+        self.assertTrue(min(scores) - 1e-6 <= row["hit_rate"]["low"] <= row["hit_rate"]["high"] <= max(scores) + 1e-6)
+        self.assertEqual({pair["other"] for pair in summary["paired"]}, {"full", "snapkv"})
+
+    def test_wrong_usage(self):
+        for more, words in ((["needle"], "unknown task"), ([], "which tasks?"),
+                            (["own", "--policies", "judgement"], "judgement"), (["own", "--budgets", "0"], "budget"),
+                            (["own", "--budgets", "101%"], "budget"), (["own", "--length", "5"], "--length"),
+                            (["own", "--policies", "snapkv,snapkv"], "the same"), (["own", "--chat", "--raw"], "--raw")):
+            with self.subTest(more=more):
+                self.assertIn(words, self.run_eval("wrong", *more, status=2).stderr)
+        self.assertIn("-o DIR", subprocess.run([JUDGEQ, "eval", "own"], capture_output=True, encoding="utf-8",
+                                               check=False).stderr)
+        too_short = self.run_eval("short", "multi_key", "--length", "64", status=1)
+        self.assertIn("--length is 64", too_short.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
