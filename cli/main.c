@@ -21,6 +21,7 @@ static const char HELP[] = "Usage: judgeq COMMAND [OPTIONS]\n"
                            "  data      make a training set of prompts and the model's own responses\n"
                            "  train     train a judge for a model\n"
                            "  eval      compare policies and budgets on tasks, and say how many were solved\n"
+                           "  report    show the results of an evaluation as a web page and pictures\n"
                            "  inspect   say what is in a model or a judge file; show which tokens a policy keeps\n"
                            "\n"
                            "judgeq COMMAND --help explains a command, judgeq --version prints the version.\n"
@@ -35,7 +36,7 @@ typedef struct command {
 
 static const command COMMANDS[] = {{"run", cmd_run},         {"policies", cmd_policies}, {"judge", cmd_judge},
                                    {"inspect", cmd_inspect}, {"data", cmd_data},         {"train", cmd_train},
-                                   {"eval", cmd_eval}};
+                                   {"eval", cmd_eval},       {"report", cmd_report}};
 
 enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
 
@@ -66,7 +67,8 @@ static const char *nearest_command(const char *name) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2) {
-        fputs("judgeq: which command? run, policies, judge, data, train, eval or inspect; see judgeq --help\n", stderr);
+        fputs("judgeq: which command? run, policies, judge, data, train, eval, report or inspect; see judgeq --help\n",
+              stderr);
         return 2;
     }
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {

@@ -6,39 +6,43 @@
 #include <string.h>
 
 #include "error.h"
+#include "file.h"
 #include "gnuplot.h"
 
 /* ---- the style --------------------------------------------------------------------------------------------------- */
 
-/* Okabe and Ito's colours, told apart by every kind of colour vision; their yellow, too pale for lines, is a grey. The
- * first one is the page's text colour. */
-static const char *const COLOURS[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
-                                      "#e69f00", "#56b4e9", "#8a8a8a", "text"};
+enum { N_COLOURS = 8 };
+
 /* gnuplot's numbers of marks: disc, square, triangles, diamond, filled and then open */
-static const int MARKS[] = {7, 5, 9, 11, 13, 6, 4, 8, 10, 12, 1, 2};
+static const int MARKS[] = {7, 5, 9, 11, 13, 6, 4, 15, 8, 10, 12, 1, 2};
 
-enum { N_COLOURS = sizeof COLOURS / sizeof COLOURS[0], N_MARKS = sizeof MARKS / sizeof MARKS[0] };
+enum { N_MARKS = sizeof MARKS / sizeof MARKS[0] };
 
+/* Okabe and Ito's colours, told apart by every kind of colour vision; their yellow, too pale for lines, is a grey. The
+ * last one is the text's colour. Brighter ones on a dark page. */
 typedef struct theme {
-    const char *page, *text, *faint; /* faint: subtitles */
-    const char *grid;
+    const char *page, *text, *faint, *grid; /* faint: subtitles */
+    const char *colour[N_COLOURS];
 } theme;
 
-static const theme LIGHT = {"#ffffff", "#1f2328", "#59636e", "#d8dce0"};
-static const theme DARK = {"#15191e", "#e6e9ec", "#a3abb4", "#3a4149"};
+static const theme LIGHT = {"#ffffff",
+                            "#1f2328",
+                            "#59636e",
+                            "#d8dce0",
+                            {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a", "#1f2328"}};
+static const theme DARK = {"#15191e",
+                           "#e6e9ec",
+                           "#a3abb4",
+                           "#3a4149",
+                           {"#3ba3e8", "#f0853c", "#2fc595", "#e39bc3", "#f3b73e", "#8fd0f5", "#a0a0a0", "#e6e9ec"}};
 
 /* viridis: even steps of lightness */
 static const char PALETTE[] = "set palette defined (0 '#440154', 1 '#482878', 2 '#3e4989', 3 '#31688e', 4 '#26828e', "
                               "5 '#1f9e89', 6 '#35b779', 7 '#6ece58', 8 '#b5de2b', 9 '#fde725')\n";
 
-static const char *colour_of(const chart_series *s, const theme *look) {
-    const char *colour = COLOURS[s->look % N_COLOURS];
-    return colour[0] == '#' ? colour : look->text;
-}
-
 /* ---- script parts ------------------------------------------------------------------------------------------------ */
 
-enum { ALL = -1, NAME_MOST = 36 }; /* characters; a longer name in a legend or at an axis ends in an ellipsis */
+enum { ALL = -1, NAME_MOST = 40 }; /* characters; a longer name in a legend or at an axis ends in an ellipsis */
 
 static bool begins_character(unsigned char byte) {
     return (byte & 0xc0) != 0x80;
@@ -70,11 +74,12 @@ static void put_tick(FILE *script, const char *name, size_t place) {
     fprintf(script, " %zu", place);
 }
 
-/* Characters of a name as it is shown. */
+/* What a name takes as it is shown, in gnuplot's characters, which are wider than most letters are. */
 static size_t name_width(const char *name) {
     size_t n = 0;
     for (; *name; name++) n += begins_character((unsigned char)*name);
-    return n <= NAME_MOST ? n : NAME_MOST + 1;
+    if (n > NAME_MOST) n = NAME_MOST + 1;
+    return (4 * n + 4) / 5;
 }
 
 static bool ends_with(const char *text, const char *end) {
@@ -82,24 +87,34 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-static void put_terminal(FILE *script, const chart_sheet *sheet, const theme *look, bool png) {
-    const int height = sheet->height * (int)sheet->n_chart;
+static size_t sheet_columns(const chart_sheet *sheet) {
+    const size_t n = sheet->n_column > 0 ? sheet->n_column : 1;
+    return n < sheet->n_chart || sheet->n_chart == 0 ? n : sheet->n_chart;
+}
+
+static size_t sheet_rows(const chart_sheet *sheet) {
+    const size_t n = sheet_columns(sheet);
+    return (sheet->n_chart + n - 1) / n;
+}
+
+static void put_terminal(FILE *script, const chart_sheet *sheet, const theme *look, chart_format format) {
+    const int width = sheet->width * (int)sheet_columns(sheet), height = sheet->height * (int)sheet_rows(sheet);
     fputs("set encoding utf8\n", script);
-    if (png) /* twice the size, for sharp screens and print */
+    if (format == CHART_PNG) /* twice the size, for sharp screens and print */
         fprintf(script,
                 "set terminal pngcairo noenhanced size %d,%d fontscale 2 linewidth 2 pointscale 1.6 "
                 "font 'DejaVu Sans,10' background '%s'\n",
-                2 * sheet->width, 2 * height, look->page);
+                2 * width, 2 * height, look->page);
     else
-        fprintf(script, "set terminal svg noenhanced size %d,%d font 'sans-serif,13' background '%s'\n", sheet->width,
-                height, look->page);
+        fprintf(script, "set terminal svg noenhanced size %d,%d font 'sans-serif,13' background '%s'\n", width, height,
+                look->page);
 }
 
 static void put_frame(FILE *script, const theme *look) {
     fprintf(script,
             "set border 3 linewidth 1 linecolor rgb '%s'\nset tics nomirror out scale 0.6 textcolor rgb '%s'\n"
             "set grid ytics linewidth 0.7 linetype 1 linecolor rgb '%s'\nset key textcolor rgb '%s'\n"
-            "set datafile missing 'NaN'\nset errorbars 0.6\n",
+            "set datafile missing 'NaN'\n",
             look->text, look->text, look->grid, look->text);
     fputs(PALETTE, script);
 }
@@ -118,7 +133,7 @@ static void put_titles(FILE *script, const chart *c, const theme *look) {
     fputs("set xlabel ", script);
     put_text(script, c->x_label);
     fprintf(script, " textcolor rgb '%s'\nset ylabel ", look->text);
-    put_text(script, c->grid ? "" : c->y_label);
+    put_text(script, c->y_label);
     fprintf(script, " textcolor rgb '%s'\nset tmargin %d\nset bmargin 3.6\n", look->text, c->subtitle ? 5 : 4);
 }
 
@@ -134,31 +149,38 @@ static void widen(range *r, double value) {
     r->high = fmax(r->high, value);
 }
 
-static range x_range(const chart *c) {
-    range r = {INFINITY, -INFINITY};
+static void find_ranges(const chart *c, range *x, range *y) {
+    *x = *y = (range){INFINITY, -INFINITY};
     for (size_t i = 0; i < c->n_series; i++) {
-        for (size_t k = 0; k < c->series[i].n; k++) {
-            if (isfinite(c->series[i].y[k])) widen(&r, c->series[i].x[k]);
+        const chart_series *s = &c->series[i];
+        for (size_t k = 0; k < s->n; k++) {
+            if (!isfinite(s->y[k])) continue;
+            widen(x, s->x[k]);
+            widen(y, s->y[k]);
+            if (s->low) widen(y, s->low[k]);
+            if (s->high) widen(y, s->high[k]);
         }
     }
-    return r;
 }
 
-/* gnuplot widens an empty range by itself, but not on a logarithmic axis, and marks on the frame are cut. */
+static double margin_of(range r, double share) {
+    return r.high > r.low ? share * (r.high - r.low) : 1;
+}
+
+/* With room for whole marks at the edges. */
 static void put_axes(FILE *script, const chart *c) {
-    const range x = x_range(c);
+    range x, y;
+    find_ranges(c, &x, &y);
     fputs("set xtics autofreq\nset ytics autofreq\nunset logscale\n", script);
     if (c->x_log) {
         fprintf(script, "set logscale x 2\nset xrange [%.9g:%.9g]\n", x.low / 1.12, x.high * 1.12);
     } else {
-        const double edge = x.high > x.low ? 0.015 * (x.high - x.low) : 1;
+        const double edge = margin_of(x, 0.015);
         fprintf(script, "set xrange [%.9g:%.9g]\n", x.low - edge, x.high + edge);
     }
-    fputs("set yrange [", script);
-    if (!isnan(c->y_low)) fprintf(script, "%.9g", c->y_low);
-    fputc(':', script);
-    if (!isnan(c->y_high)) fprintf(script, "%.9g", c->y_high);
-    fputs("]\n", script);
+    const double edge = margin_of(y, 0.04);
+    fprintf(script, "set yrange [%.9g:%.9g]\n", isnan(c->y_low) ? y.low - edge : c->y_low,
+            isnan(c->y_high) ? y.high + edge : c->y_high);
 }
 
 static void put_data(FILE *script, const chart *c) {
@@ -188,13 +210,12 @@ static bool has_points(const chart_series *s) {
 }
 
 static void put_series(FILE *script, const chart_series *s, size_t number, const theme *look) {
-    const char *colour = colour_of(s, look);
+    const char *colour = look->colour[s->look % N_COLOURS];
     const int mark = MARKS[s->look % N_MARKS];
     const size_t dashes = 1 + s->look / N_COLOURS;
-    if (s->low && s->high) {
+    if (s->low && s->high) { /* not error bars: those draw a white mark under ours, on a dark page too */
         fprintf(script,
-                "$series%zu using 1:2:3:4 with yerrorbars pointtype -1 linewidth 1.2 linecolor rgb '%s' "
-                "notitle, ",
+                "$series%zu using 1:3:(0):($4-$3) with vectors nohead linewidth 1.2 linecolor rgb '%s' notitle, ",
                 number, colour);
     }
     fprintf(script, "$series%zu using 1:2 ", number);
@@ -206,7 +227,7 @@ static void put_series(FILE *script, const chart_series *s, size_t number, const
         fprintf(script, "with lines linewidth 2.2 dashtype %zu", dashes);
         break;
     case CHART_POINTS:
-        fprintf(script, "with points pointtype %d pointsize 1", mark);
+        fprintf(script, "with points pointtype %d pointsize 1.3", mark);
         break;
     case CHART_CLOUD:
         fputs("with points pointtype 7 pointsize 0.25", script);
@@ -233,7 +254,7 @@ static size_t legend_width(const chart *c) {
 static void put_lines(FILE *script, const chart *c, size_t legend, const theme *look) {
     put_data(script, c);
     put_axes(script, c);
-    fprintf(script, "set lmargin 9\nset rmargin %zu\n", legend > 0 ? legend + 8 : 3);
+    fprintf(script, "set lmargin 9\nset rmargin %zu\n", legend > 0 ? legend + 11 : 3);
     fputs(legend_width(c) > 0
               ? "set key at graph 1.03, graph 1 left top vertical Left reverse samplen 2.5 spacing 1.15\n"
               : "unset key\n",
@@ -284,10 +305,11 @@ static void put_heat_map(FILE *script, const chart *c, const theme *look) {
     put_names(script, 'x', g->column, g->n_column, 16);
     put_names(script, 'y', g->row, g->n_row, 40);
     fprintf(script,
-            "unset logscale\nunset key\nunset grid\nset border 0\nset lmargin %zu\nset rmargin 14\n"
-            "set xrange [-0.5:%zu.5]\nset yrange [%zu.5:-0.5]\nset cbrange [%.9g:%.9g]\nset cblabel ",
-            widest + 4, g->n_column - 1, g->n_row - 1, g->low, g->high);
-    put_text(script, c->y_label);
+            "unset logscale\nunset key\nunset grid\nset border 0\nset lmargin %zu\nset rmargin %d\n"
+            "set xrange [-0.5:%zu.5]\nset yrange [%zu.5:-0.5]\nset cbrange [%.9g:%.9g]\n%s colorbox\nset cblabel ",
+            widest + (*c->y_label ? 7 : 4), g->numbers ? 3 : 14, g->n_column - 1, g->n_row - 1, g->low, g->high,
+            g->numbers ? "unset" : "set");
+    put_text(script, g->label ? g->label : "");
     fprintf(script, " textcolor rgb '%s'\n", look->text);
     fputs("plot $cells using 1:2:(0.48):(0.47):3 with boxxyerror fillstyle solid noborder linecolor palette notitle",
           script);
@@ -304,7 +326,7 @@ static void put_heat_map(FILE *script, const chart *c, const theme *look) {
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
-static bool chart_has_points(const chart *c) {
+bool chart_has_points(const chart *c) {
     if (c->grid) {
         for (size_t i = 0; i < c->grid->n_row * c->grid->n_column; i++) {
             if (isfinite(c->grid->value[i])) return true;
@@ -317,16 +339,16 @@ static bool chart_has_points(const chart *c) {
     return false;
 }
 
-static void put_sheet(FILE *script, const chart_sheet *sheet, bool png) {
+static void put_sheet(FILE *script, const chart_sheet *sheet, chart_format format) {
     const theme *look = sheet->dark ? &DARK : &LIGHT;
     size_t legend = 0; /* the widest one, so that all plots are equally wide */
     for (size_t i = 0; i < sheet->n_chart; i++) {
         const size_t width = legend_width(&sheet->chart[i]);
         if (width > legend) legend = width;
     }
-    put_terminal(script, sheet, look, png);
+    put_terminal(script, sheet, look, format);
     put_frame(script, look);
-    if (sheet->n_chart > 1) fprintf(script, "set multiplot layout %zu,1\n", sheet->n_chart);
+    if (sheet->n_chart > 1) fprintf(script, "set multiplot layout %zu,%zu\n", sheet_rows(sheet), sheet_columns(sheet));
     for (size_t i = 0; i < sheet->n_chart; i++) {
         const chart *c = &sheet->chart[i];
         put_titles(script, c, look);
@@ -338,22 +360,35 @@ static void put_sheet(FILE *script, const chart_sheet *sheet, bool png) {
     if (sheet->n_chart > 1) fputs("unset multiplot\n", script);
 }
 
+judgeq_status chart_draw(const chart_sheet *sheet, chart_format format, char **picture, size_t *size,
+                         judgeq_error *error) {
+    *picture = NULL;
+    if (sheet->n_chart == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "nothing to draw: no chart");
+    for (size_t i = 0; i < sheet->n_chart; i++) {
+        if (chart_has_points(&sheet->chart[i])) continue;
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "nothing to draw for \"%s\"", sheet->chart[i].title);
+    }
+    char *text = NULL;
+    size_t length = 0;
+    FILE *script = open_memstream(&text, &length);
+    if (!script) return error_memory(error, "a chart");
+    put_sheet(script, sheet, format);
+    const bool whole = fclose(script) == 0;
+    const judgeq_status status =
+        whole ? gnuplot_draw(text, length, picture, size, error) : error_memory(error, "a chart");
+    free(text);
+    return status;
+}
+
 judgeq_status chart_write(const chart_sheet *sheet, const char *path, judgeq_error *error) {
     const bool png = ends_with(path, ".png");
     if (!png && !ends_with(path, ".svg")) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: a picture's name ends in .svg or .png", path);
     }
-    for (size_t i = 0; i < sheet->n_chart; i++) {
-        if (chart_has_points(&sheet->chart[i])) continue;
-        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: nothing to draw for \"%s\"", path, sheet->chart[i].title);
-    }
-    char *text = NULL;
-    size_t length = 0;
-    FILE *script = open_memstream(&text, &length);
-    if (!script) return error_memory(error, path);
-    put_sheet(script, sheet, png);
-    const bool whole = fclose(script) == 0;
-    const judgeq_status status = whole ? gnuplot_draw(text, length, path, error) : error_memory(error, path);
-    free(text);
+    char *picture;
+    size_t size;
+    judgeq_status status = chart_draw(sheet, png ? CHART_PNG : CHART_SVG, &picture, &size, error);
+    if (status == JUDGEQ_OK) status = file_write_atomic(path, picture, size, error);
+    free(picture);
     return status;
 }

@@ -5,6 +5,8 @@
 
 #include "judgeq.h"
 
+typedef enum chart_format { CHART_SVG, CHART_PNG } chart_format;
+
 typedef enum chart_kind {
     CHART_LINE,   /* a line with a mark at every point */
     CHART_CURVE,  /* a line without marks */
@@ -28,7 +30,8 @@ typedef struct chart_grid {
     const double *value;                    /* [n_row, n_column] */
     const char *const *row, *const *column; /* their names */
     double low, high;                       /* values of the scale's two ends */
-    bool numbers;                           /* write the values into the cells */
+    const char *label;                      /* what the values are; for the scale */
+    bool numbers;                           /* write the values into the cells, instead of drawing the scale */
 } chart_grid;
 
 typedef struct chart {
@@ -41,16 +44,23 @@ typedef struct chart {
     const chart_grid *grid; /* a heat map instead of series, or NULL */
 } chart;
 
-/* Charts one below the other, their plots of equal width. */
+/* Charts in rows, their plots of equal width. */
 typedef struct chart_sheet {
     const chart *chart;
-    size_t n_chart;
-    int width, height; /* of one chart, in pixels */
-    bool dark;         /* for a dark page */
+    size_t n_chart, n_column; /* n_column: charts beside each other; 0: 1 */
+    int width, height;        /* of one chart, in pixels */
+    bool dark;                /* for a dark page */
 } chart_sheet;
 
-/* Draws the sheet as SVG or PNG, by the ending of `path`, and replaces the file that is there. Texts may be any UTF-8.
- * Fails as gnuplot_draw does; ARGUMENT for another ending or a sheet without points. */
+/* False where there is nothing to draw: no point, no cell. */
+bool chart_has_points(const chart *chart);
+
+/* Draws the sheet. *picture [*size], terminated, is the caller's: free(). Texts may be any UTF-8. Fails as gnuplot_draw
+ * does; ARGUMENT for a sheet without charts or a chart without points. */
+judgeq_status chart_draw(const chart_sheet *sheet, chart_format format, char **picture, size_t *size,
+                         judgeq_error *error);
+
+/* The same into a file, SVG or PNG by the ending of `path`; replaces the file that is there, whole or not at all. */
 judgeq_status chart_write(const chart_sheet *sheet, const char *path, judgeq_error *error);
 
 #endif

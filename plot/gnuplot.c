@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "file.h"
 
 extern char **environ;
 
@@ -87,24 +86,19 @@ static judgeq_status run(const streams *s, judgeq_error *error) {
     return status;
 }
 
-judgeq_status gnuplot_draw(const char *script, size_t length, const char *path, judgeq_error *error) {
+judgeq_status gnuplot_draw(const char *script, size_t length, char **picture, size_t *size, judgeq_error *error) {
     streams s;
+    *picture = NULL;
     judgeq_status status = streams_open(&s, script, length, error);
     if (status != JUDGEQ_OK) return status;
     status = run(&s, error);
-    size_t size = 0;
-    char *picture = NULL;
     if (status == JUDGEQ_OK) {
-        picture = read_all(s.picture, &size);
-        if (!picture) {
-            status = error_set(error, JUDGEQ_ERROR_MEMORY, "%s: no memory for the picture", path);
-        } else if (size == 0) {
-            status = error_set(error, JUDGEQ_ERROR_BACKEND, "%s: gnuplot drew nothing", path);
-        } else {
-            status = file_write_atomic(path, picture, size, error);
-        }
+        *picture = read_all(s.picture, size);
+        if (!*picture) status = error_set(error, JUDGEQ_ERROR_MEMORY, "no memory for a picture");
     }
-    free(picture);
     streams_close(&s);
-    return status;
+    if (status != JUDGEQ_OK || *size > 0) return status;
+    free(*picture);
+    *picture = NULL;
+    return error_set(error, JUDGEQ_ERROR_BACKEND, "gnuplot drew nothing");
 }

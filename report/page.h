@@ -12,7 +12,8 @@ typedef struct page {
     size_t size;
 } page;
 
-extern const page page_kept; /* which rows a policy keeps: what kept_json makes */
+extern const page page_kept;   /* which rows a policy keeps: the object of kept_json */
+extern const page page_report; /* results of an evaluation: cli/cmd_report.c makes the object */
 
 /* Writes the page with the data in it, whole or not at all. Texts in `data` may hold anything: the page's script shows
  * them as text, and none of their characters can end the element that holds them. */

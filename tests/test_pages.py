@@ -1,6 +1,7 @@
-"""The web pages in a real browser: Chromium, driven by Playwright, without a network. Skipped where one of them is
-missing: apt-get install chromium, pip install playwright. test_pages.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
+"""The web pages in a real browser: Chromium, driven by Playwright, without a network. Skipped where one of them, or
+gnuplot, is missing: apt-get install chromium gnuplot-nox, pip install playwright. test_pages.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 
+import json
 import os
 import shutil
 import subprocess
@@ -22,12 +23,14 @@ HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=\"
 
 
 class Pages(unittest.TestCase):
+    SPEC = "bpe-smollm"  # of the model
+
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
         cls.addClassCleanup(shutil.rmtree, cls.folder)
         cls.model, cls.judge = cls.path("model.gguf"), cls.path("judge.gguf")
-        subprocess.run([MAKE_FIXTURE, "model", "bpe-smollm", cls.model], check=True)
+        subprocess.run([MAKE_FIXTURE, "model", cls.SPEC, cls.model], check=True)
         subprocess.run([MAKE_FIXTURE, "judge", cls.model, cls.judge], check=True)
         playwright = sync_playwright().start()
         cls.addClassCleanup(playwright.stop)
@@ -132,8 +135,71 @@ class KeptPage(Pages):
                 self.assertTrue(self.fits(page), (width, scheme))
 
 
+class ReportPage(Pages):
+    SPEC = "long"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder = cls.path("results")
+        subprocess.run([JUDGEQ, "eval", "needle_text,multi_value,grid", "-m", cls.model, "--judge", cls.judge, "-o", folder,
+                        "-t", "1", "-n", "4", "--length", "512", "--samples", "2", "--depths", "3", "--policies",
+                        "streaming;judge", "--budgets", "32,64", "--quiet"], check=True, stdout=subprocess.DEVNULL)
+        with open(os.path.join(folder, "samples.jsonl"), encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
+        # a model with random weights answers nothing: the scores are written here
+        for number, line in enumerate(lines):
+            for arm, result in enumerate(line["results"]):
+                result["score"] = 1 if arm == 0 else (number + arm) % 3 / 2
+                result["answer"] = HOSTILE if arm == 1 else "answer %d" % number
+        with open(os.path.join(folder, "samples.jsonl"), "w", encoding="utf-8") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
+        subprocess.run([JUDGEQ, "report", folder, "--versus", "streaming", "--quiet"], check=True)
+        cls.file, cls.lines = os.path.join(folder, "report.html"), lines
+
+    def test_tables_and_pictures(self):
+        page = self.open(self.file)
+        rows = page.locator("#scores tbody tr").all_text_contents()
+        self.assertEqual(len(rows), 3)
+        self.assertTrue(rows[0].startswith("full cache100.0"), rows[0])
+        pictures = page.locator("figure img")
+        self.assertEqual(pictures.count(), 9)
+        for i in range(pictures.count()):  # the browser could decode each of them
+            self.assertGreater(pictures.nth(i).evaluate("async image => { await image.decode(); return image.naturalWidth; }"), 100)
+
+    def test_answers_are_sorted_and_filtered(self):
+        page = self.open(self.file)
+        samples = page.locator(".sample")
+        self.assertEqual(samples.count(), len(self.lines))
+        scores = [int(text.split(" %")[0]) for text in page.locator(".sample summary").all_text_contents()]
+        self.assertEqual(scores, sorted(scores))
+        self.assertEqual(scores, sorted(100 * line["results"][1]["score"] for line in self.lines))
+        page.select_option("#which", "lost")
+        self.assertEqual(samples.count(), sum(line["results"][1]["score"] < 1 for line in self.lines))
+        page.select_option("#which", "gained")
+        self.assertEqual(samples.count(), 0)
+        page.select_option("#which", "all")
+        page.select_option("#arm", "0")
+        page.fill("#find", "ANSWER 3")
+        self.assertEqual(samples.count(), 1)
+        samples.first.locator("summary").click()
+        self.assertEqual(samples.first.locator("tbody tr").count(), 5)
+        self.assertIn(HOSTILE, samples.first.locator("tbody").text_content())
+
+    def test_hostile_answers_stay_text(self):
+        page = self.open(self.file)
+        self.assertNotEqual(page.title(), "taken")
+        self.assertEqual(page.locator("img[src=x]").count(), 0)
+
+    def test_fits_every_window(self):
+        for width in 320, 1280:
+            for scheme in "light", "dark":
+                page = self.open(self.file, viewport={"width": width, "height": 800}, color_scheme=scheme)
+                self.assertTrue(self.fits(page), (width, scheme))
+
+
 if __name__ == "__main__":
-    if not sync_playwright or not CHROMIUM:
-        print("skipped: no Playwright or no chromium")
+    if not sync_playwright or not CHROMIUM or not shutil.which("gnuplot"):
+        print("skipped: no Playwright, no chromium or no gnuplot")
         sys.exit(SKIPPED)
     unittest.main(argv=[sys.argv[0], *sys.argv[3:]])

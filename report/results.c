@@ -1,0 +1,97 @@
+#include "results.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "eval/summary.h"
+
+enum { FULL_LOOK = 7, N_LOOKS = 8 }; /* the full cache has the text's colour; no policy shares it */
+
+static const json_t *result_of(const json_t *line, size_t arm) {
+    return json_array_get(json_object_get(line, "results"), arm);
+}
+
+static const char *policy_of(const results *r, size_t arm) {
+    const char *name = json_string_value(json_object_get(result_of(r->line[0], arm), "policy"));
+    return name ? name : "?";
+}
+
+/* Neighbouring results of one policy are its budgets. */
+static void find_policies(results *r) {
+    for (size_t arm = 0; arm < r->n_arm; arm++) {
+        results_policy *last = r->n_policy > 0 ? &r->policy[r->n_policy - 1] : NULL;
+        if (last && last->first > 0 && strcmp(last->name, policy_of(r, arm)) == 0) {
+            last->n++;
+            continue;
+        }
+        const size_t i = r->n_policy++;
+        const size_t look = i == 0 ? FULL_LOOK : i - 1 + (i - 1) / (N_LOOKS - 1);
+        r->policy[i] = (results_policy){.name = policy_of(r, arm), .first = arm, .n = 1, .look = look};
+    }
+}
+
+static judgeq_status order(results *r, const char *folder, const char *versus, judgeq_error *error) {
+    const char *key;
+    json_t *line;
+    const size_t n = json_object_size(r->records.lines);
+    if (n == 0) return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: no sample is finished yet", folder);
+    r->line = calloc(n, sizeof(json_t *));
+    if (!r->line) return error_memory(error, "samples");
+    json_object_foreach(r->records.lines, key, line) r->line[r->n_line++] = line;
+    r->n_arm = json_array_size(json_object_get(r->line[0], "results"));
+    if (r->n_arm == 0) return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: a sample has no results", folder);
+    r->policy = calloc(r->n_arm, sizeof *r->policy);
+    if (!r->policy) return error_memory(error, "policies");
+    find_policies(r);
+    r->summary = summary_make(&r->records, versus);
+    return r->summary ? JUDGEQ_OK : error_memory(error, "the summary");
+}
+
+judgeq_status results_load(const char *folder, const char *versus, results *out, judgeq_error *error) {
+    *out = (results){0};
+    judgeq_status status = records_read(folder, &out->records, error);
+    if (status == JUDGEQ_OK) status = order(out, folder, versus, error);
+    if (status != JUDGEQ_OK) results_free(out);
+    return status;
+}
+
+void results_free(results *r) {
+    json_decref(r->summary);
+    free(r->policy);
+    free((void *)r->line);
+    records_close(&r->records);
+    *r = (results){0};
+}
+
+const char *results_budget(const results *r, size_t arm) {
+    return json_string_value(json_object_get(result_of(r->line[0], arm), "budget"));
+}
+
+static bool same(const json_t *a, const json_t *b, const char *key) {
+    return json_equal(json_object_get(a, key), json_object_get(b, key));
+}
+
+bool results_in_group(const json_t *line, const json_t *group) {
+    if (!group || !json_is_string(json_object_get(group, "task"))) return true; /* all tasks together */
+    return same(line, group, "family") && same(line, group, "task") && same(line, group, "length");
+}
+
+double results_number(const json_t *line, size_t arm, const char *key) {
+    const json_t *value = json_object_get(result_of(line, arm), key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+double results_mean(const results *r, const json_t *group, size_t arm, const char *key) {
+    double sum = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_line; i++) {
+        const double value = results_number(r->line[i], arm, key);
+        if (!isfinite(value) || !results_in_group(r->line[i], group)) continue;
+        sum += value;
+        n++;
+    }
+    return n > 0 ? sum / (double)n : NAN;
+}

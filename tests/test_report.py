@@ -1,0 +1,248 @@
+"""judgeq report on runs written here, whose numbers are known, and on one of judgeq eval.
+test_report.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
+
+import html.parser
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree
+
+JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
+SKIPPED = 77
+
+HOSTILE = "</script><script>document.title='taken'</script><!-- <img src=x onerror=alert(1)> `touch x` '; system('x') \u2028"
+N_LAYER = 3
+
+
+def result(policy, budget, rows, score, **more):
+    return {"policy": policy, "policy_text": "probe=none", "budget": budget, "rows": rows, "score": score,
+            "answer": "It is %d." % rows, "completion_tokens": 4, "kv_bytes_held": rows << 20, "kv_bytes_peak": rows << 21,
+            "decode_s": 0.5, "hit_rate": score, "mass_kept": score, "kl": None, "perplexity": None,
+            "layers": {"hit_rate": [score] * N_LAYER, "mass_kept": [score / 2] * N_LAYER}} | more
+
+
+def sample(task, length, index, scores, family="own", depth=None, policies=("snapkv", "judge")):
+    """scores: of the full cache, then of each policy under the budgets 2 and 8."""
+    arms = [("full", None, length)] + [(policy, str(rows), rows) for policy in policies for rows in (2, 8)]
+    return {"key": f"{task}/{length}/1/{index}/{depth}", "task": task, "family": family, "metric": "all", "length": length,
+            "depth": depth, "seed": 1, "index": index, "prompt_tokens": length - 1, "kv_bytes_full": length << 20,
+            "prefill_s": 1.5, "references": ["417920"],
+            "results": [result(policy, budget, rows, score) for (policy, budget, rows), score in zip(arms, scores)]}
+
+
+SAMPLES = [sample("multi_key", 64, 0, (1, 0, 0.5, 0.25, 1)), sample("multi_key", 64, 1, (1, 0.5, 0.5, 0.75, 1)),
+           sample("multi_key", 128, 0, (0, 0, 0, 0, 0)), sample("words", 64, 0, (1, 0.2, 0.4, 0.6, 0.8))]
+GRID = [sample("needle_text", length, index, (1, share, 0.5, 0.5, 1), "grid", depth)
+        for length in (64, 128) for depth in (0.0, 0.5, 1.0) for index, share in enumerate((0.0, depth))]
+
+
+class Elements(html.parser.HTMLParser):
+    """The page's elements, and the text of each script, as a browser reads them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.scripts, self.addresses = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attributes if name in ("src", "href") and not value.startswith("#")]
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, text):
+        if self.tags and self.tags[-1] == "script":
+            self.scripts[-1] += text
+
+
+def texts(path):
+    """The texts of an SVG file."""
+    root = xml.etree.ElementTree.parse(path).getroot()
+    return ["".join(text.itertext()).strip() for text in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+class Report(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+
+    @classmethod
+    def path(cls, *names):
+        return os.path.join(cls.folder, *names)
+
+    def write_run(self, name, samples, policies=("snapkv", "judge"), end=""):
+        os.mkdir(self.path(name))
+        run = {"version": "0.1.0", "model": {"name": "tiny", "fingerprint": "ab", "path": "tiny.gguf"}, "judge": None,
+               "policies": [{"policy": policy, "policy_text": "probe=none"} for policy in ("full", *policies)],
+               "budgets": ["2", "8"], "tasks": ["multi_key", "words"], "lengths": [64, 128], "samples": 2, "seed": 1,
+               "started": "2026-01-31T17:05:00Z"}
+        with open(self.path(name, "run.json"), "w", encoding="utf-8") as file:
+            json.dump(run, file)
+        with open(self.path(name, "samples.jsonl"), "w", encoding="utf-8") as file:
+            file.write("".join(json.dumps(one) + "\n" for one in samples) + end)
+        return self.path(name)
+
+    def execute(self, *arguments, **more):
+        return subprocess.run([JUDGEQ, "report", *arguments], **({"capture_output": True, "timeout": 300} | more))
+
+    def report(self, *arguments):
+        done = self.execute(*arguments)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        return done
+
+    def page(self, *names):
+        with open(self.path(*names), encoding="utf-8") as file:
+            text = file.read()
+        found = Elements(text)
+        self.assertEqual(found.tags.count("script"), 2)
+        self.assertEqual(found.addresses, [])
+        for marker in "@DATA@", "@STYLE@", "@SCRIPT@":
+            self.assertNotIn(marker, text)
+        return json.loads(found.scripts[0])
+
+    def refuse(self, status, words, *arguments, **more):
+        done = self.execute(*arguments, **({"stderr": subprocess.PIPE, "capture_output": False, "stdout": subprocess.DEVNULL} | more))
+        said = done.stderr.decode()
+        self.assertEqual(done.returncode, status, said)
+        self.assertIn(words, said)
+        self.assertEqual(said.count("\n"), 1, said)
+
+    def test_files_and_numbers(self):
+        folder = self.write_run("whole", SAMPLES + GRID)
+        done = self.report(folder, "--json")
+        self.assertIn("and 9 pictures in", done.stderr.decode())
+        printed = json.loads(done.stdout)
+        names = ["accuracy", "accuracy-multi_key", "accuracy-words", "accuracy-grid-needle_text", "frontier", "needle-2",
+                 "needle-8", "layers-hit-rate", "layers-mass-kept"]
+        self.assertEqual(sorted(printed["pictures"]),
+                         sorted(f"{folder}/pictures/{name}.{ending}" for name in names for ending in ("svg", "png")))
+        for path in printed["pictures"]:
+            with open(path, "rb") as file:
+                self.assertTrue(file.read(8).startswith(b"\x89PNG" if path.endswith("png") else b"<?xml"))
+        data = self.page("whole", "report.html")
+        self.assertEqual(data["run"], printed["run"])
+        self.assertEqual(data["summary"], printed["summary"])
+        self.assertEqual(data["versus"], "judge")
+        self.assertEqual([picture["name"] for picture in data["pictures"]].count("accuracy"), 1)
+        self.assertEqual(len(data["samples"]), len(SAMPLES + GRID))
+        self.assertNotIn("layers", data["samples"][0]["results"][1])
+        self.assertEqual(data["samples"][0]["results"][1]["answer"], "It is 2.")
+        rows = {(row["policy"], row["budget"]): row["score"]["mean"] for row in data["summary"]["groups"][0]["rows"]}
+        # each of the five tasks and lengths weighs the same: multi_key 64 and 128, words, the grid's two lengths
+        self.assertAlmostEqual(rows["snapkv", "2"], (0.25 + 0 + 0.2 + 0.25 + 0.25) / 5, places=6)
+        self.assertAlmostEqual(rows["judge", "8"], (1 + 0 + 0.8 + 1 + 1) / 5, places=6)
+
+    def test_cells_of_the_heat_maps(self):
+        folder = self.write_run("cells", GRID)
+        self.report(folder)
+        shown = texts(self.path("cells", "pictures", "needle-2.svg"))
+        for text in "full cache", "snapkv", "judge", "0 %", "50 %", "100 %", "64", "128":
+            self.assertIn(text, shown)
+        numbers = [text for text in shown if re.fullmatch("[0-9]+", text) and text not in ("64", "128")]
+        # full cache 6 cells of 100; snapkv the means of 0 and its depth, at two lengths; judge 6 of 50
+        self.assertEqual(sorted(numbers, key=int), ["0"] * 2 + ["25"] * 2 + ["50"] * (2 + 6) + ["100"] * 6)
+        shown = texts(self.path("cells", "pictures", "layers-hit-rate.svg"))
+        for text in "Budget 2", "Budget 8", "layer", "snapkv", "judge", "0", "1", "2":
+            self.assertIn(text, shown)
+
+    def test_points_of_the_curves(self):
+        folder = self.write_run("points", SAMPLES[:2])
+        self.report(folder)
+        with open(self.path("points", "pictures", "accuracy-multi_key.svg"), encoding="utf-8") as file:
+            svg = file.read()
+        # one mark for each of two budgets and one in the legend; the first policy's is a disc, the second's a square
+        for mark in "gpPt6", "gpPt4":
+            places = re.findall(r"<use xlink:href='#%s' transform='translate\(([0-9.]+),([0-9.]+)\)" % mark, svg)
+            self.assertEqual(len(places), 3)
+        heights = {mark: [float(y) for _, y in re.findall(
+            r"<use xlink:href='#%s' transform='translate\(([0-9.]+),([0-9.]+)\)" % mark, svg)][:2] for mark in ("gpPt6", "gpPt4")}
+        # snapkv 25 and 50 %, judge 50 and 100 %: on one linear axis
+        self.assertAlmostEqual(heights["gpPt6"][1], heights["gpPt4"][0], delta=0.5)
+        step = heights["gpPt6"][0] - heights["gpPt6"][1]
+        self.assertGreater(step, 0)
+        self.assertAlmostEqual(heights["gpPt4"][0] - heights["gpPt4"][1], 2 * step, delta=0.5)
+
+    def test_hostile_names_and_missing_fields(self):
+        policies = HOSTILE, "../../up"
+        lines = [sample("../../" + HOSTILE, 64, 0, (1, 0, 1, 0, 1), policies=policies),
+                 sample("grid " + HOSTILE, 64, 1, (1, 0, 1, 0, 1), "grid", 0.5, policies=policies)]
+        for line in lines:
+            line["references"] = [HOSTILE]
+            for one in line["results"]:
+                one["answer"] = HOSTILE
+        bare = {"key": "bare", "task": "bare", "family": "own", "length": None,
+                "results": [{"policy": "full", "budget": None}] + [{"policy": policies[0], "budget": "2"}] * 4}
+        lines.append(bare)
+        lines.append({"key": "none", "task": "none", "results": []})
+        folder = self.write_run("hostile", lines, policies, end='{"key": "cut o')
+        self.report(folder)
+        self.assertEqual(sorted(os.listdir(folder)), ["pictures", "report.html", "run.json", "samples.jsonl"])
+        self.assertFalse([name for name in os.listdir(self.folder) if "up" in name or "script" in name])
+        data = self.page("hostile", "report.html")
+        self.assertEqual(data["samples"][0]["results"][0]["answer"], HOSTILE)
+        for name in os.listdir(self.path("hostile", "pictures")):
+            self.assertRegex(name, r"^[A-Za-z0-9_+.-]+$")
+            if name.endswith(".svg"):
+                root = xml.etree.ElementTree.parse(self.path("hostile", "pictures", name)).getroot()
+                self.assertEqual([tag for tag in root.iter() if tag.tag.endswith(("script", "img"))], [])
+
+    def test_the_full_cache_alone(self):
+        lines = [sample("words", 64, 0, (1,))]
+        folder = self.write_run("alone", lines, ())
+        self.report(folder)
+        self.assertEqual(os.listdir(self.path("alone", "pictures")), [])
+        self.assertEqual(self.page("alone", "report.html")["pictures"], [])
+
+    def test_options(self):
+        folder = self.write_run("options", SAMPLES)
+        done = self.report(folder, "-o", self.path("elsewhere.html"), "--pictures", self.path("drawn"), "--versus", "snapkv", "--quiet")
+        self.assertEqual(done.stderr, b"")
+        self.assertEqual(done.stdout, b"")
+        self.assertEqual(sorted(os.listdir(folder)), ["run.json", "samples.jsonl"])
+        self.assertIn("frontier.png", os.listdir(self.path("drawn")))
+        data = self.page("elsewhere.html")
+        self.assertEqual({pair["policy"] for pair in data["summary"]["paired"]}, {"snapkv"})
+
+    def test_failures(self):
+        folder = self.write_run("failures", SAMPLES[:1])
+        empty = self.write_run("empty", [])
+        self.refuse(2, "which folder?")
+        self.refuse(2, 'what is "b"', "a", "b")
+        self.refuse(2, "unknown option", folder, "--nonsense")
+        self.refuse(2, "-o needs a value", folder, "-o")
+        self.refuse(1, "no sample is finished", empty)
+        self.refuse(1, "/no/such", "/no/such")
+        self.refuse(1, "/no/such", folder, "--pictures", "/no/such/folder")
+        self.refuse(1, "/no/such/page.html", folder, "-o", "/no/such/page.html")
+        self.refuse(1, "apt-get install gnuplot-nox", folder, env={"PATH": self.folder})
+        with open("/dev/full", "w") as full:
+            self.refuse(1, "cannot write to standard output", folder, "--json", "--quiet", stdout=full)
+        with open(self.path("failures", "samples.jsonl"), "a") as file:
+            file.write("[]\n")
+        self.refuse(1, "samples.jsonl:2", folder)
+
+    def test_a_run_of_judgeq_eval(self):
+        model, judge, folder = self.path("model.gguf"), self.path("model.judge.gguf"), self.path("real")
+        subprocess.run([MAKE_FIXTURE, "endless", "long", model], check=True)
+        subprocess.run([MAKE_FIXTURE, "judge", model, judge], check=True)
+        subprocess.run([JUDGEQ, "eval", "needle_text,grid", "-m", model, "-o", folder, "-t", "1", "-n", "4", "--length",
+                        "256", "--samples", "1", "--depths", "3", "--policies", "streaming;judge", "--budgets", "64,25%",
+                        "--quiet"], check=True, stdout=subprocess.DEVNULL, timeout=120)
+        self.report(folder)
+        data = self.page("real", "report.html")
+        self.assertEqual(len(data["samples"]), 4)
+        sections = {picture["section"] for picture in data["pictures"]}
+        self.assertEqual(sections, {"accuracy", "frontier", "needle", "layers"})
+
+
+if __name__ == "__main__":
+    if not shutil.which("gnuplot"):
+        print("skipped: no gnuplot")
+        sys.exit(SKIPPED)
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
