@@ -16,7 +16,7 @@ mv "$work/first" "$work/installed"
 installed=$work/installed
 
 "$installed/bin/judgeq" --version | grep -qF "$version" || check "judgeq --version" "$version" "something else"
-test -s "$installed/share/man/man1/judgeq.1"
+for page in judgeq judgeq-run judgeq-train; do test -s "$installed/share/man/man1/$page.1"; done
 
 cmake -S "$here/install" -B "$work/build" -G Ninja -DCMAKE_PREFIX_PATH="$installed" >"$work/log" || { cat "$work/log" && exit 1; }
 cmake --build "$work/build" >"$work/log" || { cat "$work/log" && exit 1; }
