@@ -185,8 +185,8 @@ typedef struct judgeq_session_params {
     judgeq_kv_type kv_type;
     /* libllama's arithmetic: quantised weights as they are, activations rounded to 8 bits, and all sums in its order
      * (chunks of 512 rows unless `chunk` is given, keys padded to multiples of 256), so that with the full policy the
-     * logits are its, bit for bit. false: the prompt is read with an F16 copy of one layer's weights at a time, faster
-     * and more exact. */
+     * logits are its, bit for bit. false: the prompt is read with a 16-bit float copy of one layer's weights at a time,
+     * faster and more exact. */
     bool plain_weights;
     uint64_t seed; /* of the policy `random` */
     bool defer;    /* keep the tokens that a lookahead among candidates decoded (judge-laq) */
@@ -228,7 +228,8 @@ JUDGEQ_API judgeq_status judgeq_session_decode(judgeq_session *session, int32_t 
 /* Appends tokens[i] to sessions[i], for n_sessions different sessions of one model, whatever their policies, budgets,
  * lengths and KV types: one pass over the weights for all. The first session's threads count. Each session's logits are
  * those that judgeq_session_decode would give, but for the order of sums; sessions that are watched or have
- * plain_weights get exactly those, one after the other. stats: decode_s counts the shared time in each session. What is
+ * plain_weights get exactly those, one after the other. From 8 sessions on, the first keeps 16-bit float copies of all
+ * quantised layers, if they take less than 1 GiB. stats: decode_s counts the shared time in each session. What is
  * refused changes nothing; after another failure none of the sessions can be used further. */
 JUDGEQ_API judgeq_status judgeq_session_decode_all(judgeq_session *const *sessions, const int32_t *tokens,
                                                    size_t n_sessions, judgeq_error *error);

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "ggml-cpu.h"
+
 #include "error.h"
 
 /* The matrices of a layer, in one order. */
@@ -24,7 +26,12 @@ static bool any_quantised(const judgeq_model *model) {
     return false;
 }
 
-judgeq_status expand_init(expand *e, const judgeq_model *model, const graph_engine *engine, judgeq_error *error) {
+enum ggml_type expand_fast_type(void) {
+    return ggml_cpu_has_avx512_bf16() ? GGML_TYPE_BF16 : GGML_TYPE_F16;
+}
+
+judgeq_status expand_init(expand *e, const judgeq_model *model, enum ggml_type type, const graph_engine *engine,
+                          judgeq_error *error) {
     *e = (expand){0};
     if (!any_quantised(model)) return JUDGEQ_OK;
     model_layer first = model->layer[0]; /* all layers have its shapes */
@@ -34,14 +41,14 @@ judgeq_status expand_init(expand *e, const judgeq_model *model, const graph_engi
         ggml_init((struct ggml_init_params){.mem_size = EXPAND_MATRICES * ggml_tensor_overhead(), .no_alloc = true});
     for (int i = 0; i < EXPAND_MATRICES; i++) {
         const struct ggml_tensor *plain = *matrix[i];
-        e->half[i] = ggml_new_tensor_2d(e->context, GGML_TYPE_F16, plain->ne[0], plain->ne[1]);
+        e->half[i] = ggml_new_tensor_2d(e->context, type, plain->ne[0], plain->ne[1]);
         e->n_count = plain->ne[1] > e->n_count ? plain->ne[1] : e->n_count;
     }
     e->count = malloc((size_t)e->n_count * sizeof *e->count);
     e->buffer = ggml_backend_alloc_ctx_tensors(e->context, engine->backend);
     if (!e->count || !e->buffer) {
         expand_free(e);
-        return error_memory(error, "one layer's weights as F16");
+        return error_memory(error, "one layer's weights as 16-bit floats");
     }
     for (int64_t i = 0; i < e->n_count; i++) e->count[i] = (int32_t)i;
     return JUDGEQ_OK;

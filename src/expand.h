@@ -1,6 +1,8 @@
-/* expand: one layer's quantised matrices as F16, while the prompt passes through that layer. Layer-major prefill
- * multiplies each matrix by the whole prompt, so dequantising it once is soon paid back: ggml's F16 product of many
- * rows is faster than its quantised ones, and rounds activations to 11 bits instead of 8. */
+/* expand: quantised matrices of a layer as 16-bit floats, for products with many rows: those of a prompt, which passes
+ * through one layer after the other, or those of many sequences that decode together. Dequantising is soon paid back,
+ * because ggml's products of 16-bit floats with several rows are faster than its quantised ones, and it rounds
+ * activations less: F16 to 11 bits, BF16 to 8 bits of each number, the quantised products to 8 bits of the largest of
+ * 32. */
 #ifndef JUDGEQ_SRC_EXPAND_H
 #define JUDGEQ_SRC_EXPAND_H
 
@@ -9,15 +11,19 @@
 enum { EXPAND_MATRICES = 7 };
 
 typedef struct expand {
-    struct ggml_tensor *half[EXPAND_MATRICES]; /* F16, of the model's shapes; no memory if nothing is quantised */
+    struct ggml_tensor *half[EXPAND_MATRICES]; /* of the model's shapes; no memory if nothing is quantised */
     int32_t *count;                            /* 0, 1, 2 ... up to the most rows of a matrix */
     int64_t n_count;
     struct ggml_context *context;
     ggml_backend_buffer_t buffer;
 } expand;
 
-/* Room for one layer of `model`; none, and then no cost later, where no matrix is quantised. */
-judgeq_status expand_init(expand *e, const judgeq_model *model, const graph_engine *engine, judgeq_error *error);
+/* The type whose products are fastest here: BF16 where the CPU multiplies it, 2 x as fast as F16, otherwise F16. */
+enum ggml_type expand_fast_type(void);
+
+/* Room for one layer of `model` as `type`, F16 or BF16; none, and then no cost later, where no matrix is quantised. */
+judgeq_status expand_init(expand *e, const judgeq_model *model, enum ggml_type type, const graph_engine *engine,
+                          judgeq_error *error);
 /* Accepts a zeroed one. */
 void expand_free(expand *e);
 

@@ -8,8 +8,9 @@
 
 /* ---- engine ------------------------------------------------------------------------------------------------------ */
 
-/* Upper bounds on the nodes of one block: its projections, norms and copies, and what each run of heads adds. */
-enum { BLOCK_NODES = 64, RUN_NODES = 24, OTHER_NODES = 64 };
+/* Upper bounds on the nodes of one block: its projections, norms and copies, and what each run of heads, or each part
+ * of the queries, adds. */
+enum { BLOCK_NODES = 64, RUN_NODES = 24, OTHER_NODES = 64 + GRAPH_PARTS * RUN_NODES };
 
 /* Upper bound on the tensors of one differentiable block and its gradients, about four times what they are. */
 enum { GRADIENT_NODES = 1024 };
@@ -32,9 +33,8 @@ judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model,
         engine->memory_size =
             engine->n_node * ggml_tensor_overhead() + ggml_graph_overhead_custom(engine->n_node, false);
         engine->memory = malloc(engine->memory_size);
-        engine->mask = calloc((size_t)info->n_layer * (size_t)info->n_head_kv, sizeof *engine->mask);
         engine->allocator = ggml_gallocr_new(ggml_backend_get_default_buffer_type(engine->backend));
-        if (!engine->memory || !engine->mask || !engine->allocator) status = error_memory(error, "graphs");
+        if (!engine->memory || !engine->allocator) status = error_memory(error, "graphs");
     }
     if (status != JUDGEQ_OK) graph_engine_free(engine);
     return status;
@@ -45,7 +45,6 @@ void graph_engine_free(graph_engine *engine) {
     if (engine->allocator) ggml_gallocr_free(engine->allocator);
     if (engine->backend) ggml_backend_free(engine->backend);
     free(engine->memory);
-    free(engine->mask);
     *engine = (graph_engine){0};
 }
 
@@ -69,22 +68,8 @@ graph *graph_begin(graph_engine *engine) {
     engine->current.context = ggml_init(
         (struct ggml_init_params){.mem_size = engine->memory_size, .mem_buffer = engine->memory, .no_alloc = true});
     engine->n_graph++;
-    engine->current.mask = engine->mask;
-    engine->current.n_mask = 0;
     engine->current.nodes = ggml_new_graph_custom(engine->current.context, engine->n_node, engine->gradients);
     return &engine->current;
-}
-
-static judgeq_status fill_mask(graph_mask mask, judgeq_error *error) {
-    const int64_t n_key = mask.tensor->ne[0], n = mask.tensor->ne[1];
-    float *values = calloc((size_t)(n * n_key), sizeof *values);
-    if (!values) return error_memory(error, "a mask");
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t k = mask.seen + i * mask.step; k < n_key; k++) values[i * n_key + k] = -INFINITY;
-    }
-    ggml_backend_tensor_set(mask.tensor, values, 0, ggml_nbytes(mask.tensor));
-    free(values);
-    return JUDGEQ_OK;
 }
 
 judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, judgeq_error *error) {
@@ -92,14 +77,13 @@ judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, j
         ggml_set_output(result);
         ggml_build_forward_expand(engine->current.nodes, result);
     }
-    if (!ggml_gallocr_alloc_graph(engine->allocator, engine->current.nodes)) {
-        return error_memory(error, "a graph's intermediate results");
+    /* The allocator would keep its plan for a graph that looks like the last one, even where another tensor is an
+     * output and must not share its memory. So it plans every graph anew. */
+    if (ggml_gallocr_reserve(engine->allocator, engine->current.nodes) &&
+        ggml_gallocr_alloc_graph(engine->allocator, engine->current.nodes)) {
+        return JUDGEQ_OK;
     }
-    judgeq_status status = JUDGEQ_OK;
-    for (size_t i = 0; status == JUDGEQ_OK && i < engine->current.n_mask; i++) {
-        status = fill_mask(engine->current.mask[i], error);
-    }
-    return status;
+    return error_memory(error, "a graph's intermediate results");
 }
 
 judgeq_status graph_compute(graph_engine *engine, graph_kind kind, double work, judgeq_error *error) {
@@ -166,63 +150,73 @@ static void add_store(graph *g, const cache_layer *cache, struct ggml_tensor *ke
     }
 }
 
-/* The mask of n rows over n_key keys; layers and runs of one shape share it. */
-static struct ggml_tensor *add_mask(graph *g, int64_t n_key, int64_t n, int64_t seen, int64_t step) {
-    for (size_t i = 0; i < g->n_mask; i++) {
-        const graph_mask *mask = &g->mask[i];
-        if (mask->tensor->ne[0] == n_key && mask->tensor->ne[1] == n && mask->seen == seen && mask->step == step) {
-            return mask->tensor;
-        }
-    }
-    g->mask[g->n_mask] = (graph_mask){graph_input(g, GGML_TYPE_F32, n_key, n), seen, step};
-    return g->mask[g->n_mask++].tensor;
+/* x [heads, n, n_key]: -infinity where row i looks at key seen + i * step or one behind it; step: 0 or 1. */
+static struct ggml_tensor *add_mask(graph *g, struct ggml_tensor *x, int64_t seen, int step) {
+    struct ggml_context *context = g->context;
+    if (seen >= x->ne[0]) return x;
+    if (step == 1) return ggml_diag_mask_inf_inplace(context, x, (int)seen - 1);
+    struct ggml_tensor *rows = ggml_reshape_3d(context, x, x->ne[0], 1, x->ne[1] * x->ne[2]);
+    rows = ggml_diag_mask_inf_inplace(context, rows, (int)seen - 1);
+    return ggml_reshape_3d(context, rows, x->ne[0], x->ne[1], x->ne[2]);
 }
 
-/* softmax over the rows of a run and their padding; query i may look at the first seen + i * step of them. */
+/* softmax over the first `seen` + step * i rows of a run, for query i of n; the columns have their padding. */
 static struct ggml_tensor *add_softmax(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
-                                       int64_t n_row, int64_t seen, int64_t step, struct ggml_tensor *query) {
+                                       int64_t seen, int step, struct ggml_tensor *query) {
     struct ggml_context *context = g->context;
     const float scale = 1.0f / sqrtf((float)model->info.head_dim);
-    struct ggml_tensor *keys = cache_run_keys(context, cache, run, 0, n_row);
-    struct ggml_tensor *products = ggml_mul_mat(context, keys, query);
+    const int64_t n_key = cache_padded(cache, seen + (query->ne[1] - 1) * step);
+    struct ggml_tensor *products = ggml_mul_mat(context, cache_run_keys(context, cache, run, 0, n_key), query);
     ggml_prec_set_acc(products, GGML_PREC_F32);
-    return ggml_soft_max_ext(context, products, add_mask(g, n_row, query->ne[1], seen, step), scale, 0.0f);
+    return ggml_soft_max_ext(context, add_mask(g, products, seen, step), NULL, scale, 0.0f);
 }
 
-/* The query heads that share the KV heads of a run: query [n, n_head, head_dim] -> [n_head of the run, n, head_dim]. */
-static struct ggml_tensor *run_queries(graph *g, const judgeq_model *model, cache_run run, struct ggml_tensor *query) {
+/* Queries [first, end) of query [n, n_head, head_dim] that share the KV heads of a run: [n_head of the run, end -
+ * first, head_dim]. */
+static struct ggml_tensor *run_queries(graph *g, const judgeq_model *model, cache_run run, struct ggml_tensor *query,
+                                       int64_t first, int64_t end) {
     const int32_t group = model->info.n_head / model->info.n_head_kv;
-    struct ggml_tensor *heads =
-        ggml_view_3d(g->context, query, query->ne[0], (int64_t)run.n_head * group, query->ne[2], query->nb[1],
-                     query->nb[2], (size_t)run.first_head * (size_t)group * query->nb[1]);
+    struct ggml_tensor *heads = ggml_view_3d(
+        g->context, query, query->ne[0], (int64_t)run.n_head * group, end - first, query->nb[1], query->nb[2],
+        (size_t)run.first_head * (size_t)group * query->nb[1] + (size_t)first * query->nb[2]);
     return ggml_permute(g->context, heads, 0, 2, 1, 3);
 }
 
-/* What the query heads of one run take from its values: [n, n_head of the run, head_dim]. */
-static struct ggml_tensor *attend_run(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
-                                      int64_t n_new, struct ggml_tensor *query, graph_want want, graph_block *block) {
-    const int64_t n_row = cache_padded(cache, run.n_row + n_new), seen = run.n_row + n_new - query->ne[2] + 1;
-    struct ggml_tensor *attention =
-        add_softmax(g, model, cache, run, n_row, seen, 1, run_queries(g, model, run, query));
-    if (want.attention) {
-        ggml_set_output(attention);
-        block->attention = attention;
+/* What queries [first, end) take from the values of all heads, into `out` [n, n_head, head_dim]. `past`: rows that the
+ * first of all queries may look at, beside those held. The attention of the last run of heads. */
+static struct ggml_tensor *attend_rows(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t past,
+                                       struct ggml_tensor *query, int64_t first, int64_t end, struct ggml_tensor *out) {
+    struct ggml_context *context = g->context;
+    struct ggml_tensor *attention = NULL;
+    cache_run run;
+    for (int32_t h = 0; h < cache->n_head_kv; h += run.n_head) {
+        run = cache_layer_run(cache, h);
+        attention = add_softmax(g, model, cache, run, run.n_row + past + first, 1,
+                                run_queries(g, model, run, query, first, end));
+        struct ggml_tensor *values = cache_run_values(context, cache, run, 0, attention->ne[0]);
+        struct ggml_tensor *mixed = ggml_permute(context, ggml_mul_mat(context, values, attention), 0, 2, 1, 3);
+        struct ggml_tensor *to = run_queries(g, model, run, out, first, end);
+        ggml_build_forward_expand(g->nodes, ggml_cpy(context, mixed, ggml_permute(context, to, 0, 2, 1, 3)));
     }
-    struct ggml_tensor *values = cache_run_values(g->context, cache, run, 0, n_row);
-    struct ggml_tensor *mixed = ggml_mul_mat(g->context, values, attention);
-    return ggml_cont(g->context, ggml_permute(g->context, mixed, 0, 2, 1, 3));
+    return attention;
 }
 
-/* Attention of query [n, n_head, head_dim] to the rows held and n_new rows behind them, as [n, n_head * head_dim]. */
+/* Attention of query [n, n_head, head_dim] to the rows held and n_new rows behind them, of which the last n are the
+ * queries' own; as [n, n_head * head_dim]. */
 static struct ggml_tensor *add_attend(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t n_new,
                                       struct ggml_tensor *query, graph_want want, graph_block *block) {
-    cache_run run = cache_layer_run(cache, 0);
-    struct ggml_tensor *joined = attend_run(g, model, cache, run, n_new, query, want, block);
-    for (int32_t h = run.n_head; h < cache->n_head_kv; h += run.n_head) {
-        run = cache_layer_run(cache, h);
-        joined = ggml_concat(g->context, joined, attend_run(g, model, cache, run, n_new, query, want, block), 1);
+    const int64_t n = query->ne[2], probe = want.attention ? want.first_attention - want.first_query : n;
+    struct ggml_tensor *out = ggml_new_tensor_3d(g->context, GGML_TYPE_F32, query->ne[0], query->ne[1], n);
+    for (int64_t first = 0, end; first < n; first = end) {
+        end = want.rows_at_once > 0 && n - first > want.rows_at_once ? first + want.rows_at_once : n;
+        if (end > probe) end = n; /* what is looked at, in one piece */
+        struct ggml_tensor *attention = attend_rows(g, model, cache, n_new - n + 1, query, first, end, out);
+        if (!want.attention || end < n) continue;
+        ggml_set_output(attention);
+        block->attention = attention;
+        block->first_attention = want.first_query + first;
     }
-    return ggml_reshape_2d(g->context, joined, joined->ne[0] * joined->ne[1], joined->ne[2]);
+    return ggml_reshape_2d(g->context, out, out->ne[0] * out->ne[1], n);
 }
 
 static struct ggml_tensor *rows_from(graph *g, struct ggml_tensor *x, int64_t first) {
@@ -263,7 +257,6 @@ graph_block graph_add_block(graph *g, const judgeq_model *model, const model_lay
         ggml_build_forward_expand(g->nodes, query);
     }
     struct ggml_tensor *attended = add_attend(g, model, cache, x->ne[1], query, want, &block);
-    if (block.attention) ggml_build_forward_expand(g->nodes, block.attention);
     if (want.output) {
         struct ggml_tensor *projected = add_linear(g, layer->output, attended);
         projected = rows_from(g, projected, want.first_output - want.first_query);
@@ -356,7 +349,15 @@ graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, 
 }
 
 judgeq_status graph_fill_mask(struct ggml_tensor *mask, judgeq_error *error) {
-    return fill_mask((graph_mask){mask, mask->ne[0] - mask->ne[1] + 1, 1}, error);
+    const int64_t n_row = mask->ne[0], n = mask->ne[1];
+    float *values = calloc((size_t)(n * n_row), sizeof *values);
+    if (!values) return error_memory(error, "a mask");
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t k = n_row - n + i + 1; k < n_row; k++) values[i * n_row + k] = -INFINITY;
+    }
+    ggml_backend_tensor_set(mask, values, 0, ggml_nbytes(mask));
+    free(values);
+    return JUDGEQ_OK;
 }
 
 struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, struct ggml_tensor *tokens) {
@@ -370,5 +371,5 @@ struct ggml_tensor *graph_add_logits(graph *g, const judgeq_model *model, struct
 
 struct ggml_tensor *graph_add_attention(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
                                         struct ggml_tensor *query) {
-    return add_softmax(g, model, cache, run, cache_padded(cache, run.n_row), run.n_row, 0, query);
+    return add_softmax(g, model, cache, run, run.n_row, 0, query);
 }

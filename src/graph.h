@@ -12,17 +12,9 @@
 #include "model.h"
 #include "threads.h"
 
-/* What the rows of a query may look at: row i at the first seen + i * step keys. */
-typedef struct graph_mask {
-    struct ggml_tensor *tensor; /* [rows, keys]: 0 there, -infinity elsewhere */
-    int64_t seen, step;
-} graph_mask;
-
 typedef struct graph {
     struct ggml_context *context;
     struct ggml_cgraph *nodes;
-    graph_mask *mask; /* [n_mask], each different from the others */
-    size_t n_mask;
 } graph;
 
 /* What a graph's speed depends on: how many rows pass, and how often threads wait for each other. */
@@ -37,7 +29,6 @@ typedef struct graph_engine {
     bool gradients; /* graphs have room for ggml's autodiff */
     graph current;
     uint64_t n_graph; /* graphs started so far: the number of the current one */
-    graph_mask *mask; /* room for one per layer and KV head */
     ggml_backend_set_n_threads_t set_threads;
     threads_chooser threads;
     threads_seen seen[GRAPH_KINDS];
@@ -52,7 +43,7 @@ judgeq_status graph_engine_differentiate(graph_engine *engine, judgeq_error *err
 
 /* Starts a graph, the engine's; its tensors live until the next one starts, and until then it can be run again. */
 graph *graph_begin(graph_engine *engine);
-/* Gives the tensors their memory, and masks their values: inputs may be set from here on. `result` is what must be
+/* Gives the tensors their memory: inputs may be set from here on. `result` is what must be
  * computed, besides what the builders have put into the graph themselves; NULL: nothing. */
 judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, judgeq_error *error);
 /* Runs it. `work`: its size, in a unit of its own for each kind; the number of threads is chosen by the speeds that
@@ -62,18 +53,23 @@ judgeq_status graph_compute(graph_engine *engine, graph_kind kind, double work, 
 /* An input of the graph, [ne1, ne0]. */
 struct ggml_tensor *graph_input(graph *g, enum ggml_type type, int64_t ne0, int64_t ne1);
 
-/* What a block shall give back beside the rows that it writes into the cache. Attention and queries cover the rows from
- * `first_query` on, the output those from `first_output` on, which is not before it; the others only leave their key
- * and value. */
+enum { GRAPH_PARTS = 16 };
+
+/* What a block shall give back beside the rows that it writes into the cache. Queries cover the rows from `first_query`
+ * on, the others only leave their key and value; the output covers those from `first_output` on, the attention at least
+ * those from `first_attention` on, neither before first_query. */
 typedef struct graph_want {
-    int64_t first_query, first_output;
+    int64_t first_query, first_output, first_attention;
+    int64_t rows_at_once; /* queries that attend in one product, so that they skip most of the keys behind them, for
+                             uniform caches and at most GRAPH_PARTS products; 0: all */
     bool output, attention, query;
 } graph_want;
 
 typedef struct graph_block {
     struct ggml_tensor *output;    /* [n - first_output, n_embd], or NULL */
-    struct ggml_tensor *attention; /* [n_head, n - first_query, rows held + n and padding], after softmax; uniform
+    struct ggml_tensor *attention; /* [n_head, n - first_attention, rows held + n and padding], after softmax; uniform
                                       caches only */
+    int64_t first_attention;       /* the row that it starts with */
     struct ggml_tensor *query;     /* [n - first_query, n_head, head_dim], rotated */
 } graph_block;
 

@@ -15,8 +15,9 @@
 /* Shorter prompts do not pay for a layer's expansion. */
 enum { EXPAND_LEAST = 128 };
 
-/* Rows of the prompt per graph: as many as keep a layer's attention [n_head, rows, n_key] within these bytes. */
-enum { CHUNK_MOST = 512, CHUNK_LEAST = 16, CHUNK_BYTES = 96 << 20 };
+/* Rows of the prompt per graph, and of those that attend at once: as many as keep their attention [n_head, rows, n_key]
+ * within these bytes. */
+enum { CHUNK_MOST = 512, ROWS_MOST = 128, ROWS_LEAST = 16, ATTENTION_BYTES = 96 << 20 };
 
 /* A policy's probes that are rows of the prompt or soft rows behind it, and what they have seen of the current layer.
  */
@@ -39,7 +40,7 @@ typedef struct prefill {
     graph_engine *engine;
     const int32_t *tokens;
     int32_t n_prompt, n_soft;
-    int32_t chunk;
+    int32_t chunk, rows_at_once;
     reader *reader; /* [n_reader] */
     size_t n_reader;
     struct ggml_context *context;
@@ -64,12 +65,26 @@ static scorer scorer_of(const prefill *p, const judgeq_policy *policy) {
     return s;
 }
 
-static int32_t choose_chunk(const judgeq_session *session, int32_t n_key) {
-    if (session->params.chunk > 0) return session->params.chunk;
-    if (session->params.plain_weights) return CHUNK_MOST; /* libllama's default */
-    const int64_t row = (int64_t)session->model->info.n_head * n_key * (int64_t)sizeof(float);
-    const int64_t fits = CHUNK_BYTES / row;
-    return fits > CHUNK_MOST ? CHUNK_MOST : fits < CHUNK_LEAST ? CHUNK_LEAST : (int32_t)fits;
+static int32_t rows_that_fit(const judgeq_model *model, int32_t n_key, int32_t most) {
+    const int64_t row = (int64_t)model->info.n_head * n_key * (int64_t)sizeof(float), fits = ATTENTION_BYTES / row;
+    return fits > most ? most : fits < ROWS_LEAST ? ROWS_LEAST : (int32_t)fits;
+}
+
+/* Plain mode: as libllama does by default. A probe that is every row needs a chunk's attention in one piece. */
+static void choose_rows(prefill *p) {
+    const judgeq_session_params *params = &p->reader[0].session->params;
+    const int32_t n_key = p->n_prompt + p->n_soft;
+    bool all = false;
+    for (size_t i = 0; i < 2 * p->n_reader; i++) {
+        const scorer *s = &p->reader[i / 2].scorer[i % 2];
+        all = all || (s->active && s->end[0] - s->first[0] > ROWS_MOST);
+    }
+    p->chunk = params->chunk > 0 ? params->chunk : CHUNK_MOST;
+    if (params->plain_weights) return;
+    if (all && params->chunk == 0) p->chunk = rows_that_fit(p->model, n_key, CHUNK_MOST);
+    p->rows_at_once = rows_that_fit(p->model, n_key, ROWS_MOST);
+    const int32_t least = (p->chunk + GRAPH_PARTS - 1) / GRAPH_PARTS;
+    if (p->rows_at_once < least) p->rows_at_once = least;
 }
 
 /* Embeds the tokens into `hidden` and puts the soft tokens behind them. */
@@ -113,14 +128,14 @@ static judgeq_status prefill_init(prefill *p, judgeq_session *const *session, si
         r->scorer[0] = scorer_of(p, &session[i]->policy);
         if (session[i]->policy.probe.draft) r->scorer[1] = scorer_of(p, &session[i]->draft);
     }
-    p->chunk = choose_chunk(first, p->n_prompt + p->n_soft);
+    choose_rows(p);
     p->context = ggml_init((struct ggml_init_params){.mem_size = ggml_tensor_overhead(), .no_alloc = true});
     p->hidden = ggml_new_tensor_2d(p->context, GGML_TYPE_F32, p->model->info.n_embd, p->n_prompt + p->n_soft);
     p->buffer = ggml_backend_alloc_ctx_tensors(p->context, p->engine->backend);
     if (!p->buffer) return error_memory(error, "the prompt's hidden states");
     judgeq_status status = embed(p, error);
     if (status != JUDGEQ_OK || first->params.plain_weights || p->n_prompt < EXPAND_LEAST) return status;
-    return expand_init(&p->expand, p->model, p->engine, error);
+    return expand_init(&p->expand, p->model, expand_fast_type(), p->engine, error);
 }
 
 static void prefill_free(prefill *p) {
@@ -144,8 +159,7 @@ static bool scorer_overlap(const scorer *s, int32_t start, int32_t stop, int32_t
     return false;
 }
 
-/* Adds the attention [n_head, rows, n_key] of a chunk's probe rows to a scorer's map. row0: the attention's first row.
- */
+/* Adds the attention of a chunk's probe rows [first, end) to a scorer's map. row0: the attention's first row. */
 static void scorer_take(scorer *s, const struct ggml_tensor *attention, const float *data, int32_t row0, int32_t first,
                         int32_t end, int32_t n_prompt) {
     const int64_t n_key = attention->ne[0], n_row = n_key < n_prompt ? n_key : n_prompt;
@@ -154,6 +168,7 @@ static void scorer_take(scorer *s, const struct ggml_tensor *attention, const fl
     score_map_counts(&s->map, end - first);
 }
 
+/* The attention of the rows [row0, stop) of the chunk [start, stop). */
 static judgeq_status take_scores(prefill *p, const struct ggml_tensor *attention, int32_t row0, int32_t start,
                                  int32_t stop, judgeq_error *error) {
     const float *data = attention->data;
@@ -179,18 +194,20 @@ static judgeq_status take_scores(prefill *p, const struct ggml_tensor *attention
  * ggml sums one row in another order than many, and libllama cuts the last layer down behind its attention: plain mode
  * does so too. */
 static graph_want chunk_want(const prefill *p, bool last_layer, int32_t start, int32_t stop) {
-    graph_want want = {.output = stop <= p->n_prompt || !last_layer};
-    int32_t needed = last_layer ? stop : start;
+    graph_want want = {.output = stop <= p->n_prompt || !last_layer, .rows_at_once = p->rows_at_once};
+    int32_t probe = stop;
     for (size_t i = 0; i < 2 * p->n_reader; i++) {
         int32_t first, end;
         if (!scorer_overlap(&p->reader[i / 2].scorer[i % 2], start, stop, &first, &end)) continue;
         want.attention = true;
-        if (first < needed) needed = first;
+        if (first < probe) probe = first;
     }
+    int32_t needed = last_layer ? probe : start;
     if (stop == p->n_prompt && needed > stop - 1) {
         needed = p->reader[0].session->params.plain_weights ? start : stop - 1;
     }
     want.first_query = needed - start;
+    want.first_attention = probe - start;
     want.first_output = last_layer && want.output ? stop - start - 1 : want.first_query;
     return want;
 }
@@ -230,7 +247,7 @@ static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, 
     if (status != JUDGEQ_OK) return status;
     cache_layer_append(staging, n, start);
     if (!block.attention) return JUDGEQ_OK;
-    return take_scores(p, block.attention, start + (int32_t)want.first_query, start, stop, error);
+    return take_scores(p, block.attention, start + (int32_t)block.first_attention, start, stop, error);
 }
 
 static judgeq_status report(const prefill *p, int32_t layer, int32_t rows, judgeq_error *error) {

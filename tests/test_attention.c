@@ -1,8 +1,8 @@
 /* The attention that scores the cache is the reference's: soft rows, the observation window, the response.
  *
  * tests/golden holds what PyTorch computed in F32 over the default model's dequantised weights. On an F32 copy of the
- * model ours is the same computation and must agree closely; on the file as it is, the prompt is read with F16 copies
- * of its weights, and what is decoded with activations of 8 bits, so it agrees as far as these go. */
+ * model ours is the same computation and must agree closely; on the file as it is, the prompt is read with 16-bit
+ * copies of its weights, and what is decoded with activations of 8 bits, so it agrees as far as these go. */
 #include "fixture.h"
 #include "float_model.h"
 #include "golden.h"

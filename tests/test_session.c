@@ -3,6 +3,7 @@
 #include "state.h"
 #include "tiny_model.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -307,6 +308,34 @@ static void test_chunks_do_not_matter(void **state) {
     }
 }
 
+static void check_sums(void *data, int32_t layer, const score_map *map) {
+    const int32_t chunk = *(const int32_t *)data;
+    for (int32_t h = 0; h < map->n_head; h++) {
+        double sum = 0;
+        for (int64_t i = 0; i < map->n_row; i++) sum += (double)map->value[h * map->n_row + i];
+        if (fabs(sum - (double)map->n_probe) > 1e-3) {
+            fail_msg("chunks of %d, layer %d, head %d: attention of %d rows adds up to %g", chunk, layer, h,
+                     (int)map->n_probe, sum);
+        }
+    }
+}
+
+/* Every row of the window gives away its whole attention, wherever chunks end. (Graphs of one shape shared a plan of
+ * their memory, although one had to leave its attention alone and the other not.) */
+static void test_attention_adds_up(void **state) {
+    const world *w = *state;
+    for (int32_t chunk = 2; chunk <= N_PROMPT; chunk++) {
+        judgeq_session_params params = judgeq_session_default_params();
+        params.budget = BUDGET;
+        judgeq_session *session = start(w, "probe=window:32,reduce=mean", params);
+        session->params.chunk = chunk;
+        session->score_hook = check_sums;
+        session->score_hook_data = &chunk;
+        prefill(w, session);
+        judgeq_session_free(session);
+    }
+}
+
 /* Reading together is reading alone. */
 static void test_prefill_all(void **state) {
     const world *w = *state;
@@ -475,6 +504,14 @@ static int set_up_qwen(void **state) {
     return 0;
 }
 
+/* Rows as wide as its feed forward's: where memory is shared, other tensors fit into attention's. */
+static int set_up_wide(void **state) {
+    world *w = calloc(1, sizeof *w);
+    world_init(w, "f32");
+    *state = w;
+    return 0;
+}
+
 static int tear_down(void **state) {
     world *w = *state;
     judgeq_judge_free(w->judge);
@@ -500,6 +537,8 @@ int main(void) {
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_bad_tokens),
     };
-    const int failed = cmocka_run_group_tests_name("llama, GQA 3", tests, set_up_llama, tear_down);
+    const struct CMUnitTest wide[] = {cmocka_unit_test(test_attention_adds_up)};
+    int failed = cmocka_run_group_tests_name("llama, GQA 3", tests, set_up_llama, tear_down);
+    failed += cmocka_run_group_tests_name("wide", wide, set_up_wide, tear_down);
     return failed + cmocka_run_group_tests_name("qwen3", tests, set_up_qwen, tear_down);
 }
