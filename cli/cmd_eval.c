@@ -33,6 +33,11 @@ static const char HELP_OPTIONS[] =
     "1)\n"
     "      --depths N     of the grid, from 0 to 1 (default: 11)\n"
     "      --haystack P   the text to hide things in: a text file, or a folder of them (default: generated prose)\n"
+    "  ruler:PATH         a .jsonl file of RULER's, or a folder of TASK/validation.jsonl; the first --samples lines\n"
+    "  longbench:PATH     LongBench's folder, or one of its .jsonl files with config/ beside it or its folder\n"
+    "      --cut N        longest prompt of LongBench in tokens; of longer ones the middle is cut out (default: what "
+    "the\n"
+    "                     model's context leaves)\n"
     "    Example: judgeq eval needle_text,multi_key --length 1024,2048 --samples 20 -o results\n"
     "\n"
     "What is compared\n"
@@ -102,6 +107,15 @@ static judgeq_status load_judge(evaluation *e, judgeq_error *error) {
     return find_judge(e->model, e->model_path, &e->judge, &e->judge_path, error);
 }
 
+/* Longest prompt of LongBench: what is asked for, or what the model's context leaves beside the longest of its answers
+ * (512 tokens) and a chat template. */
+static int32_t cut_to(const evaluation *e) {
+    enum { ANSWER = 512, TEMPLATE = 128 };
+    const int32_t n_ctx = judgeq_model_get_info(e->model)->n_ctx_train;
+    const int32_t fits = n_ctx > 2 * (ANSWER + TEMPLATE) ? n_ctx - ANSWER - TEMPLATE : n_ctx / 2;
+    return e->options.cut_to > 0 ? e->options.cut_to : fits;
+}
+
 static judgeq_status make_plan(evaluation *e, judgeq_error *error) {
     const eval_options *o = &e->options;
     const plan_request request = {.tasks = o->tasks,
@@ -109,6 +123,7 @@ static judgeq_status make_plan(evaluation *e, judgeq_error *error) {
                                   .n_length = o->n_length,
                                   .n_samples = o->n_samples,
                                   .n_depths = o->n_depths,
+                                  .cut_to = cut_to(e),
                                   .seed = o->seed,
                                   .haystack = &e->haystack};
     return plan_make(&request, &e->plan, error);
@@ -159,9 +174,10 @@ static json_t *lengths_array(const eval_options *o) {
 static json_t *settings_object(const evaluation *e) {
     static const char *const format[] = {"auto", "chat", "raw"};
     const eval_options *o = &e->options;
-    return json_pack("{s:s, s:s, s:i, s:o, s:b}", "format", format[o->format], "kv_type",
-                     o->kv_type == JUDGEQ_KV_F32 ? "f32" : "f16", "tokens", (int)o->n_tokens, "haystack",
-                     e->haystack.n_sentence > 0 ? hex(e->haystack.hash) : json_null(), "heads", (int)o->heads);
+    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:b}", "format", format[o->format], "kv_type",
+                     o->kv_type == JUDGEQ_KV_F32 ? "f32" : "f16", "tokens", (int)o->n_tokens, "cut", (int)cut_to(e),
+                     "haystack", e->haystack.n_sentence > 0 ? hex(e->haystack.hash) : json_null(), "heads",
+                     (int)o->heads);
 }
 
 static json_t *run_object(const evaluation *e) {
@@ -190,14 +206,20 @@ static judgeq_status prepare(evaluation *e, judgeq_error *error) {
     const eval_options *o = &e->options;
     judgeq_status status = arms_parse(o->policies, o->budgets, &e->arms, error);
     if (status == JUDGEQ_OK && o->haystack) status = haystack_source_read(o->haystack, &e->haystack, error);
-    if (status == JUDGEQ_OK) status = make_plan(e, error);
     if (status == JUDGEQ_OK) status = load_model(e, error);
+    if (status == JUDGEQ_OK) status = make_plan(e, error);
     if (status == JUDGEQ_OK) status = load_judge(e, error);
     if (status == JUDGEQ_OK) status = open_records(e, error);
     return status;
 }
 
 /* ---- progress ---------------------------------------------------------------------------------------------------- */
+
+/* Tokens, as far as they are known before a sample is made. */
+static double work_of(const plan_item *item) {
+    enum { FILES = 4096 };
+    return item->length > 0 ? item->length : FILES;
+}
 
 static void show(evaluation *e) {
     const double now = progress_clock(), every = e->progress.terminal ? 0.5 : 30;
@@ -247,17 +269,17 @@ static judgeq_status run_plan(evaluation *e, judgeq_error *error) {
     for (size_t i = 0; i < e->plan.n_item; i++) {
         if (records_have(&e->records, e->plan.item[i].key)) continue;
         e->n_todo++;
-        e->work_todo += e->plan.item[i].length;
+        e->work_todo += work_of(&e->plan.item[i]);
     }
     progress_begin(&e->progress, 0, e->options.quiet);
     interrupt_catch();
     for (size_t i = 0; status == JUDGEQ_OK && i < e->plan.n_item; i++) {
         if (records_have(&e->records, e->plan.item[i].key)) continue;
-        e->task = task_name(e->plan.item[i].task);
+        e->task = e->plan.item[i].name;
         status = run_sample(e, i, error);
         if (status != JUDGEQ_OK) break;
         e->n_done++;
-        e->work_done += e->plan.item[i].length;
+        e->work_done += work_of(&e->plan.item[i]);
     }
     progress_end(&e->progress);
     if (status == JUDGEQ_ERROR_CANCELLED) {

@@ -15,6 +15,7 @@ enum {
     SEED,
     HAYSTACK,
     DEPTHS,
+    CUT,
     CHAT,
     RAW,
     KV_TYPE,
@@ -37,6 +38,7 @@ static const struct option NAMES[] = {
     {"output", required_argument, NULL, 'o'},
     {"haystack", required_argument, NULL, HAYSTACK},
     {"depths", required_argument, NULL, DEPTHS},
+    {"cut", required_argument, NULL, CUT},
     {"tokens", required_argument, NULL, 'n'},
     {"chat", no_argument, NULL, CHAT},
     {"raw", no_argument, NULL, RAW},
@@ -127,6 +129,8 @@ static int take(eval_options *o, int option) {
         return 0;
     case DEPTHS:
         return take_integer("--depths", 1, 1000, &o->n_depths);
+    case CUT:
+        return take_integer("--cut", 64, 1 << 22, &o->cut_to);
     case 'n':
         return take_integer("-n", 1, 65536, &o->n_tokens);
     case CHAT:
@@ -161,8 +165,9 @@ static int join_tasks(int argc, char **argv, eval_options *o) {
     o->tasks = calloc(length, 1);
     if (!o->tasks) return wrong("no memory for the tasks");
     for (char *at = o->tasks; optind < argc; optind++) {
-        if (at > o->tasks) *at++ = ',';
-        at = stpcpy(at, argv[optind]);
+        if (at > o->tasks) *at++ = '\n';
+        const bool path = strchr(argv[optind], ':') != NULL;
+        for (const char *c = argv[optind]; *c; c++) *at++ = *c == ',' && !path ? '\n' : *c;
     }
     return 0;
 }

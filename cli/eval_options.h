@@ -9,11 +9,11 @@ enum { EVAL_LENGTHS_MOST = 16 };
 
 typedef struct eval_options {
     bool help;
-    char *tasks; /* all that were named, with "," between them. Owned */
+    char *tasks; /* all that were named, a line each. Owned */
     const char *model, *judge, *output, *haystack, *policies, *budgets, *versus;
     int32_t length[EVAL_LENGTHS_MOST];
     size_t n_length;
-    int32_t n_samples, n_depths, n_tokens, n_threads;
+    int32_t n_samples, n_depths, cut_to, n_tokens, n_threads;
     uint32_t seed;
     reading_format format;
     judgeq_kv_type kv_type;

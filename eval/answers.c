@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "fail.h"
-#include "lower.h"
+#include "unicode.h"
 
 /* Where the answer's first line ends with something in it. */
 static bool has_line(const text_buffer *t) {
@@ -73,30 +73,52 @@ static int32_t next_token(const answers *a, answer *own, judgeq_sampler *sampler
     return -1;
 }
 
-judgeq_status answers_decode(answers *a, judgeq_error *error) {
-    const judgeq_sampler_params greedy = {.temperature = 0};
-    judgeq_sampler *sampler = NULL;
-    judgeq_status status = judgeq_sampler_new(&greedy, &sampler, error);
-    size_t n_active = a->n_answer;
-    while (status == JUDGEQ_OK && n_active > 0) {
-        n_active = 0;
-        for (size_t i = 0; status == JUDGEQ_OK && i < a->n_answer; i++) {
-            const int32_t token = next_token(a, &a->answer[i], sampler);
-            if (token == -2) status = eval_fail_memory(error, "an answer");
-            if (token < 0) continue;
-            status = judgeq_session_decode(a->answer[i].session, token, error);
-            n_active++;
-        }
+/* The sessions that go on, and the token that each reads. */
+typedef struct step {
+    judgeq_session **session; /* [n] */
+    int32_t *token;           /* [n] */
+    size_t n;
+} step;
+
+static judgeq_status next_step(const answers *a, judgeq_sampler *sampler, step *out, judgeq_error *error) {
+    out->n = 0;
+    for (size_t i = 0; i < a->n_answer; i++) {
+        const int32_t token = next_token(a, &a->answer[i], sampler);
+        if (token == -2) return eval_fail_memory(error, "an answer");
+        if (token < 0) continue;
+        out->session[out->n] = a->answer[i].session;
+        out->token[out->n++] = token;
+    }
+    return JUDGEQ_OK;
+}
+
+static judgeq_status run_steps(const answers *a, judgeq_sampler *sampler, step *next, judgeq_error *error) {
+    judgeq_status status = next_step(a, sampler, next, error);
+    while (status == JUDGEQ_OK && next->n > 0) {
+        status = judgeq_session_decode_all(next->session, next->token, next->n, error);
         if (status == JUDGEQ_OK && a->progress && !a->progress(a->progress_data, 1, 1)) {
             status = eval_fail(error, JUDGEQ_ERROR_CANCELLED, "interrupted");
         }
+        if (status == JUDGEQ_OK) status = next_step(a, sampler, next, error);
     }
-    judgeq_sampler_free(sampler);
     return status;
 }
 
-char *answer_scored(const answer *own) {
-    return lower_valid(own->scored.bytes ? own->scored.bytes : "", own->scored.length);
+judgeq_status answers_decode(answers *a, judgeq_error *error) {
+    const judgeq_sampler_params greedy = {.temperature = 0};
+    judgeq_sampler *sampler = NULL;
+    step next = {malloc(a->n_answer * sizeof *next.session), malloc(a->n_answer * sizeof *next.token), 0};
+    judgeq_status status = judgeq_sampler_new(&greedy, &sampler, error);
+    if (status == JUDGEQ_OK && (!next.session || !next.token)) status = eval_fail_memory(error, "answers");
+    if (status == JUDGEQ_OK) status = run_steps(a, sampler, &next, error);
+    judgeq_sampler_free(sampler);
+    free((void *)next.session);
+    free(next.token);
+    return status;
+}
+
+char *answer_scored(const answer *own, size_t *n) {
+    return unicode_valid(own->scored.bytes ? own->scored.bytes : "", own->scored.length, n);
 }
 
 void answer_free(answer *own) {

@@ -34,8 +34,9 @@ typedef struct answers {
 /* Decodes until every answer is done. answer[i].session is set, the rest zero. */
 judgeq_status answers_decode(answers *a, judgeq_error *error);
 
-/* What is scored: the last turn's answer or all of them, line by line, as the sample says. The caller's: free(). */
-char *answer_scored(const answer *answer);
+/* What is scored: the last turn's answer or all of them, line by line, as the sample says, [*n], terminated. The
+ * caller's: free(). NULL without memory. */
+char *answer_scored(const answer *answer, size_t *n);
 void answer_free(answer *answer);
 
 #endif

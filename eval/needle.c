@@ -47,11 +47,11 @@ static void draw_uuid(chance *d, char *out) {
 /* key, value2: places in the lists, different for all facts of one call. */
 static void write_fact(chance *d, needle_kind kind, size_t key, size_t other, needle_fact *f) {
     switch (kind) {
-    case NEEDLE_REGISTRATION:
+    case NEEDLE_STERN:
         snprintf(f->key, NEEDLE_TEXT, "%s", BARGES[key]);
         needle_digits(d, 7, f->value);
-        snprintf(f->sentence, NEEDLE_TEXT, "The barge %s is registered under the number %.16s.", f->key, f->value);
-        snprintf(f->question, NEEDLE_TEXT, "Under which number is the barge %s registered?", f->key);
+        snprintf(f->sentence, NEEDLE_TEXT, "On the stern of the barge %s is painted %.16s.", f->key, f->value);
+        snprintf(f->question, NEEDLE_TEXT, "What is painted on the stern of the barge %s?", f->key);
         break;
     case NEEDLE_INGREDIENT:
         snprintf(f->key, NEEDLE_TEXT, "%s", COOKS[key]);
@@ -68,8 +68,8 @@ static void write_fact(chance *d, needle_kind kind, size_t key, size_t other, ne
     case NEEDLE_PRICE:
         snprintf(f->key, NEEDLE_TEXT, "%s", LOTS[key]);
         needle_digits(d, 5, f->value);
-        snprintf(f->sentence, NEEDLE_TEXT, "At the auction the %s was sold for %.16s crowns.", LOTS[key], f->value);
-        snprintf(f->question, NEEDLE_TEXT, "For how many crowns was the %s sold at the auction?", LOTS[key]);
+        snprintf(f->sentence, NEEDLE_TEXT, "At the auction the %s fetched %.16s guilders.", LOTS[key], f->value);
+        snprintf(f->question, NEEDLE_TEXT, "How many guilders did the %s fetch at the auction?", LOTS[key]);
         break;
     default:
         snprintf(f->key, NEEDLE_TEXT, "%s", LEDGERS[key]);

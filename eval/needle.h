@@ -12,10 +12,10 @@ typedef struct needle_fact {
 } needle_fact;
 
 typedef enum needle_kind {
-    NEEDLE_REGISTRATION, /* 7 digits of a barge */
-    NEEDLE_INGREDIENT,   /* a word */
-    NEEDLE_INN,          /* two words */
-    NEEDLE_PRICE,        /* 5 digits */
+    NEEDLE_STERN,      /* 7 digits of a barge */
+    NEEDLE_INGREDIENT, /* a word */
+    NEEDLE_INN,        /* two words */
+    NEEDLE_PRICE,      /* 5 digits */
     NEEDLE_KINDS,
     NEEDLE_SEAL = NEEDLE_KINDS /* a UUID; never drawn by itself */
 } needle_kind;

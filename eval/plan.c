@@ -6,7 +6,7 @@
 
 #include "fail.h"
 
-static const char GRID[] = "grid", OWN[] = "own";
+static const char GRID[] = "grid", OWN[] = "own", RULER[] = "ruler:", LONGBENCH[] = "longbench:";
 
 static judgeq_status unknown_task(const char *name, judgeq_error *error) {
     text_buffer t = {0};
@@ -26,7 +26,8 @@ static judgeq_status add_item(plan *p, plan_item item, judgeq_error *error) {
         p->item = larger;
         p->capacity = capacity;
     }
-    item.key = task_key(item.task, item.family, item.length, item.depth, p->request.seed, item.index);
+    item.key = item.task ? task_key(item.task, item.family, item.length, item.depth, p->request.seed, item.index)
+                         : benchmark_key(&p->benchmarks.benchmark[item.benchmark], (size_t)item.index);
     if (!item.key) return eval_fail_memory(error, "a plan");
     p->item[p->n_item++] = item;
     return JUDGEQ_OK;
@@ -41,6 +42,7 @@ static judgeq_status add_samples(plan *p, const task *t, bool grid, int32_t inde
             const double depth = !grid ? NAN : n_depths == 1 ? 0.5 : (double)d / (n_depths - 1);
             status = add_item(p,
                               (plan_item){.task = t,
+                                          .name = task_name(t),
                                           .family = grid ? SAMPLE_GRID : SAMPLE_OWN,
                                           .length = p->request.length[l],
                                           .index = index,
@@ -51,8 +53,26 @@ static judgeq_status add_samples(plan *p, const task *t, bool grid, int32_t inde
     return status;
 }
 
+static bool is_file(const char *name) {
+    return strncmp(name, RULER, strlen(RULER)) == 0 || strncmp(name, LONGBENCH, strlen(LONGBENCH)) == 0;
+}
+
+/* The line `index` of every benchmark that has one. */
+static judgeq_status add_lines(plan *p, int32_t index, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t b = 0; status == JUDGEQ_OK && b < p->benchmarks.n; b++) {
+        const benchmark *from = &p->benchmarks.benchmark[b];
+        if ((size_t)index >= json_array_size(from->lines)) continue;
+        status = add_item(
+            p, (plan_item){.name = from->name, .benchmark = b, .family = from->family, .index = index, .depth = NAN},
+            error);
+    }
+    return status;
+}
+
 static judgeq_status add_named(plan *p, const char *name, int32_t index, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
+    if (is_file(name)) return status; /* add_lines */
     if (strcmp(name, OWN) == 0) {
         for (size_t i = 0; status == JUDGEQ_OK && task_at(i); i++) {
             status = add_samples(p, task_at(i), false, index, error);
@@ -71,9 +91,17 @@ static judgeq_status take_names(plan *p, judgeq_error *error) {
         free(names);
         return eval_fail_memory(error, "a plan");
     }
-    for (char *name; (name = strtok_r(rest, ",", &rest));) json_array_append_new(p->tasks, json_string(name));
+    judgeq_status status = JUDGEQ_OK;
+    for (char *name; status == JUDGEQ_OK && (name = strtok_r(rest, "\n", &rest));) {
+        json_array_append_new(p->tasks, json_string(name));
+        if (strncmp(name, RULER, strlen(RULER)) == 0) {
+            status = benchmarks_add_ruler(&p->benchmarks, name + strlen(RULER), error);
+        } else if (is_file(name)) {
+            status = benchmarks_add_longbench(&p->benchmarks, name + strlen(LONGBENCH), p->request.cut_to, error);
+        }
+    }
     free(names);
-    return JUDGEQ_OK;
+    return status;
 }
 
 judgeq_status plan_make(const plan_request *request, plan *out, judgeq_error *error) {
@@ -83,6 +111,7 @@ judgeq_status plan_make(const plan_request *request, plan *out, judgeq_error *er
         for (size_t n = 0; status == JUDGEQ_OK && n < json_array_size(out->tasks); n++) {
             status = add_named(out, json_string_value(json_array_get(out->tasks, n)), i, error);
         }
+        if (status == JUDGEQ_OK) status = add_lines(out, i, error);
     }
     if (status == JUDGEQ_OK && out->n_item == 0) status = unknown_task("", error);
     if (status != JUDGEQ_OK) plan_free(out);
@@ -92,6 +121,7 @@ judgeq_status plan_make(const plan_request *request, plan *out, judgeq_error *er
 void plan_free(plan *p) {
     for (size_t i = 0; i < p->n_item; i++) free(p->item[i].key);
     free(p->item);
+    benchmarks_free(&p->benchmarks);
     json_decref(p->tasks);
     *p = (plan){0};
 }
@@ -99,6 +129,9 @@ void plan_free(plan *p) {
 judgeq_status plan_sample(const plan *p, size_t index, task_count count, void *count_data, sample *out,
                           judgeq_error *error) {
     const plan_item *item = &p->item[index];
+    if (!item->task) {
+        return benchmark_sample(&p->benchmarks.benchmark[item->benchmark], (size_t)item->index, out, error);
+    }
     const task_request request = {.task = item->task,
                                   .family = item->family,
                                   .length = item->length,

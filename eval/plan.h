@@ -2,12 +2,15 @@
 #ifndef JUDGEQ_EVAL_PLAN_H
 #define JUDGEQ_EVAL_PLAN_H
 
+#include "benchmark.h"
 #include "haystack.h"
 #include "task.h"
 
 typedef struct plan_item {
     char *key;
-    const task *task;
+    const char *name; /* of the task */
+    const task *task; /* NULL: a line of a benchmark */
+    size_t benchmark;
     sample_family family;
     int32_t length, index;
     double depth; /* NaN: by the index */
@@ -20,6 +23,7 @@ typedef struct plan_request {
     int32_t n_samples; /* of each task and length; of each depth in the grid */
     int32_t n_depths;  /* of the grid */
     uint64_t seed;
+    int32_t cut_to; /* of LongBench's prompts, in tokens */
     const haystack_source *haystack;
 } plan_request;
 
@@ -27,7 +31,8 @@ typedef struct plan {
     plan_request request;
     plan_item *item; /* [n_item] */
     size_t n_item, capacity;
-    json_t *tasks; /* array of their names */
+    json_t *tasks; /* array of what was asked for */
+    benchmarks benchmarks;
 } plan;
 
 /* Keeps request->haystack, which must outlive it. Fails with ARGUMENT for an unknown task. */

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "fail.h"
-#include "lower.h"
 #include "text.h"
+#include "unicode.h"
 
 /* Stands for an answer that is not known yet; what follows an answer does not depend on it. */
 static const char ANSWER[] = "x";
@@ -44,9 +44,9 @@ static judgeq_status cut_middle(const judgeq_model *model, const char *words, in
     *out = NULL;
     judgeq_status status = tokenize(model, words, &all, error);
     if (status != JUDGEQ_OK) return status;
-    const size_t half = (size_t)most / 2;
+    size_t n = (size_t)most, half = n / 2;
     text_buffer t = {0};
-    if (all.n_token <= (size_t)most) {
+    if (all.n_token <= n) {
         text_print(&t, "%s", words);
     } else {
         for (size_t i = 0; i < half; i++) add_token(model, all.token[i], &t);
@@ -54,7 +54,7 @@ static judgeq_status cut_middle(const judgeq_model *model, const char *words, in
     }
     judgeq_free(all.token);
     text_add(&t, "", 0);
-    if (!t.failed) *out = lower_valid(t.bytes, t.length);
+    if (!t.failed) *out = unicode_valid(t.bytes, t.length, &n);
     text_free(&t);
     return *out ? JUDGEQ_OK : eval_fail_memory(error, "a prompt");
 }
@@ -97,7 +97,10 @@ static judgeq_status prompt_text(const judgeq_model *model, reading_format forma
         text_print(&t, "%s%s", i > 0 ? "\n\n" : "", json_string_value(json_array_get(s->messages, i)));
     }
     /* a template ends where an answer begins; without one, a prefix is its sentence's continuation */
-    if (s->answer_prefix) text_print(&t, "%s%s", bytes || !*s->answer_prefix ? "" : " ", s->answer_prefix);
+    if (s->answer_prefix) {
+        const bool joined = bytes || *s->answer_prefix == ' ' || *s->answer_prefix == '\n';
+        text_print(&t, "%s%s", joined ? "" : " ", s->answer_prefix);
+    }
     judgeq_free(bytes);
     *out = text_take(&t);
     return *out ? JUDGEQ_OK : eval_fail_memory(error, "a prompt");

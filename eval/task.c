@@ -62,6 +62,12 @@ static size_t spread(const builder *b, const needle_fact *fact, size_t n, needle
     return n;
 }
 
+/* How the answer begins, as in RULER's templates: a small model that is made to begin does not evade the question. */
+static void begin_answer(builder *b, const char *words) {
+    b->out->answer_prefix = strdup(words);
+    if (!b->out->answer_prefix) b->failed = true;
+}
+
 /* A document that hides n facts, and what is asked about it. */
 static void ask_below(builder *b, const needle_fact *fact, size_t n, const char *question) {
     needle_place place[NEEDLES_MOST];
@@ -106,21 +112,25 @@ static void build_multi_value(builder *b) {
     char question[NEEDLE_TEXT];
     for (int i = 0; i < 3; i++) {
         needle_digits(&b->facts, 4, fact[i].value);
-        snprintf(fact[i].sentence, NEEDLE_TEXT, "One of the berths of the %s line is number %.8s.", name,
-                 fact[i].value);
+        snprintf(fact[i].sentence, NEEDLE_TEXT, "One berth of the %s line is berth %.8s.", name, fact[i].value);
         add_reference(b, fact[i].value);
     }
-    snprintf(question, sizeof question, "The %s line has three berths. What are their numbers?", name);
+    snprintf(question, sizeof question, "Which three berths does the %s line have?", name);
     ask_below(b, fact, 3, question);
+    snprintf(question, sizeof question, "The three berths of the %s line are", name);
+    begin_answer(b, question);
 }
 
 static void build_multi_query(builder *b) {
     needle_fact fact[3];
     char question[4 * NEEDLE_TEXT];
-    needle_draw(&b->facts, NEEDLE_REGISTRATION, 3, fact);
-    snprintf(question, sizeof question, "Under which numbers are the barges %s, %s and %s registered?", fact[0].key,
+    needle_draw(&b->facts, NEEDLE_STERN, 3, fact);
+    snprintf(question, sizeof question, "What is painted on the sterns of the barges %s, %s and %s?", fact[0].key,
              fact[1].key, fact[2].key);
     ask_below(b, fact, 3, question);
+    snprintf(question, sizeof question, "The numbers painted on the sterns of the %s, %s and %s are", fact[0].key,
+             fact[1].key, fact[2].key);
+    begin_answer(b, question);
     for (int i = 0; i < 3; i++) add_reference(b, fact[i].value);
 }
 
@@ -147,6 +157,7 @@ static void build_variables(builder *b) {
     snprintf(question, sizeof question, "Which four chests hold %s coins?", number[0]);
     text_print(&t, "\n\nAnswer from the text above. %s", question);
     add_message(b, &t);
+    begin_answer(b, "The four chests are");
     for (int i = 0; i < 4; i++) add_reference(b, name[i]);
 }
 
@@ -157,6 +168,7 @@ static void build_common_words(builder *b) {
     words_common(&b->facts, b->n_unit, common, &t);
     text_print(&t, "\n\nWhich %d words come up most often in the list above?", WORDS_COMMON);
     add_message(b, &t);
+    begin_answer(b, "The words that come up most often are");
     for (int i = 0; i < WORDS_COMMON; i++) add_reference(b, common[i]);
 }
 
@@ -167,6 +179,7 @@ static void build_frequent_words(builder *b) {
     words_frequent(&b->facts, b->n_unit, frequent, &t);
     text_print(&t, "\n\nWhich %d words occur most often in the message above?", WORDS_FREQUENT);
     add_message(b, &t);
+    begin_answer(b, "The words that occur most often are");
     for (int i = 0; i < WORDS_FREQUENT; i++) add_reference(b, frequent[i]);
 }
 
@@ -175,9 +188,12 @@ static void build_question_first(builder *b) {
     needle_place place;
     text_buffer t = {0};
     needle_draw(&b->facts, kind_of(b), 1, &fact);
-    text_print(&t, "A question about the text that follows: %s\n\n", fact.question);
+    text_print(&t, "I have a question about a text: %s I will send you the text now.", fact.question);
+    add_message(b, &t);
+    text_print(&t, "I will read it and answer your question.");
+    add_message(b, &t);
     needle_document(b->haystack, b->n_unit, &place, spread(b, &fact, 1, &place), &t);
-    text_print(&t, "\n\nThis is the end of the text. Answer the question that stands before it.");
+    text_print(&t, "\n\nThat was the text. What is the answer to my question?");
     add_message(b, &t);
     add_reference(b, fact.value);
 }
@@ -189,7 +205,7 @@ static void build_two_questions(builder *b) {
     needle_draw(&b->facts, (needle_kind)((kind_of(b) + 1) % NEEDLE_KINDS), 1, &fact[0]);
     ask_below(b, fact, 2, fact[0].question);
     char again[2 * NEEDLE_TEXT];
-    snprintf(again, sizeof again, "Answer from the text above. %s", fact[1].question);
+    snprintf(again, sizeof again, "Now another question about the text. %s", fact[1].question);
     add_follow_up(b, again);
     add_reference(b, fact[1].value);
     b->out->last_answer = true;

@@ -151,14 +151,20 @@ static json_t *arm_result(trial *t, size_t index, judgeq_error *error) {
     const int32_t rows = arm_rows(a, (int32_t)t->reading.prompt.n_token);
     judgeq_stats stats;
     judgeq_session_get_stats(t->session[s], &stats);
-    char *text = answer_scored(&t->answer[s]);
-    const double score = text ? metric_score(t->sample->metric, text, t->sample->references, t->sample->classes) : NAN;
-    json_t *result = json_pack("{s:s, s:s, s:s?, s:i, s:o, s:s, s:I, s:I, s:I, s:f}", "policy", a->policy,
+    size_t n = 0;
+    char *words = answer_scored(&t->answer[s], &n);
+    json_t *answered = words ? json_stringn(words, n) : NULL;
+    for (size_t i = 0; words && i < n; i++) {
+        if (words[i] == '\0') words[i] = '\n'; /* as RULER's scripts have it; metrics read terminated texts */
+    }
+    const double score =
+        words ? metric_score(t->sample->metric, words, t->sample->references, t->sample->classes) : NAN;
+    json_t *result = json_pack("{s:s, s:s, s:s?, s:i, s:o, s:o, s:I, s:I, s:I, s:f}", "policy", a->policy,
                                "policy_text", arm_policy_text(a), "budget", a->budget, "rows", (int)rows, "score",
-                               number(score), "answer", text ? text : "", "completion_tokens",
-                               (json_int_t)t->answer[s].n_token, "kv_bytes_held", (json_int_t)stats.kv_bytes_held,
-                               "kv_bytes_peak", (json_int_t)stats.kv_bytes_peak, "decode_s", stats.decode_s);
-    if (!text || isnan(score) || !result) {
+                               number(score), "answer", answered, "completion_tokens", (json_int_t)t->answer[s].n_token,
+                               "kv_bytes_held", (json_int_t)stats.kv_bytes_held, "kv_bytes_peak",
+                               (json_int_t)stats.kv_bytes_peak, "decode_s", stats.decode_s);
+    if (!words || isnan(score) || !result) {
         eval_fail_memory(error, "a result");
         json_decref(result);
         result = NULL;
@@ -167,7 +173,7 @@ static json_t *arm_result(trial *t, size_t index, judgeq_error *error) {
         json_object_set_new(result, "kl", json_null());
         json_object_set_new(result, "perplexity", json_null());
     }
-    free(text);
+    free(words);
     return result;
 }
 

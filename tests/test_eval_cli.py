@@ -147,6 +147,88 @@ class Eval(unittest.TestCase):
         refused = self.run_eval("nothing", *common, "--haystack", self.path("none"), status=1)
         self.assertIn("No such file", refused.stderr)
 
+    def write_lines(self, name, *lines):
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+        return path
+
+    def test_answers_are_those_of_separate_runs(self):
+        """RULER's lines, so that the prompt is known: the same text, tokens and bytes as judgeq run, policy by policy."""
+        text = "The iron heron is on the ring. " * 12 + "Which bird is on the ring?"
+        path = self.write_lines("ruler/niah_single_1/validation.jsonl",
+                                {"index": 0, "input": text, "outputs": ["heron"], "length": 1, "answer_prefix": " It is"})
+        policies = [preset["name"] for preset in json.loads(subprocess.run(
+            [JUDGEQ, "policies", "--json"], capture_output=True, check=True).stdout)]
+        self.run_eval("ruler-run", f"ruler:{path}", "--policies", ",".join(policies), "--budgets", "48,40%", "--raw",
+                      "-n", "6")
+        (line,) = self.lines("ruler-run").values()
+        self.assertEqual((line["task"], line["family"], line["metric"], line["length"], line["depth"]),
+                         ("niah_single_1", "ruler", "all", None, None))
+        self.assertEqual(len(line["results"]), 1 + 2 * (len(policies) - 1))
+        for result in line["results"]:
+            with self.subTest(policy=result["policy"], budget=result["budget"]):
+                budget = ["--budget", result["budget"]] if result["budget"] else []
+                run = json.loads(subprocess.run(
+                    [JUDGEQ, "run", "-m", self.model, "--json", "--quiet", "--raw", "-t", "1", "-n", "6", "-p",
+                     text + " It is", "--policy", result["policy"], "--seed", "1", *budget],
+                    capture_output=True, check=True, timeout=60).stdout)
+                self.assertEqual(result["answer"], run["text"])
+                self.assertEqual(line["prompt_tokens"], run["prompt_tokens"])
+                self.assertEqual((result["completion_tokens"], result["kv_bytes_held"], result["policy_text"]),
+                                 (run["completion_tokens"], run["kv_bytes_held"], run["policy"]))
+
+    def test_ruler_folder(self):
+        for task, outputs in (("qa_1", ["heron", "no such"]), ("vt", ["heron"])):
+            self.write_lines(f"ruler-two/{task}/validation.jsonl", *({"input": "A heron sings. " * 40 + str(i),
+                                                                       "outputs": outputs} for i in range(3)))
+        self.run_eval("ruler-folder", f"ruler:{self.path('ruler-two')}", "--policies", "snapkv", "--budgets", "64",
+                      "--samples", "2")
+        lines = self.lines("ruler-folder").values()
+        self.assertEqual(sorted((line["task"], line["index"], line["metric"]) for line in lines),
+                         [("qa_1", 0, "any"), ("qa_1", 1, "any"), ("vt", 0, "all"), ("vt", 1, "all")])
+        broken = self.write_lines("broken.jsonl", {"input": 3})
+        self.assertIn('broken.jsonl:1: has no "input"',
+                      self.run_eval("ruler-broken", f"ruler:{broken}", status=1).stderr)
+
+    def longbench(self, name, config=True):
+        """A folder of LongBench's shape with three of its tasks."""
+        if config:
+            os.makedirs(self.path(f"{name}/config"))
+            with open(self.path(f"{name}/config/dataset2prompt.json"), "w", encoding="utf-8") as file:
+                json.dump({"qasper": "Read: {context}\n{{Q}} {input}", "trec": "{context}{input}",
+                           "multi_news": "Sum up: {context}"}, file)
+            with open(self.path(f"{name}/config/dataset2maxlen.json"), "w", encoding="utf-8") as file:
+                json.dump({"qasper": 4, "trec": 4, "multi_news": 4}, file)
+        long, some = "Herons sing. " * 300, {"length": 1, "language": "en", "_id": "x"}
+        self.write_lines(f"{name}/data/qasper.jsonl", {"input": "who?", "context": long, "answers": ["a", "b"],
+                                                       "dataset": "qasper", "all_classes": None, **some})
+        self.write_lines(f"{name}/data/trec.jsonl", {"input": "which?", "context": "x " * 80, "answers": ["City"],
+                                                     "dataset": "trec", "all_classes": ["City", "Date"], **some})
+        return self.write_lines(f"{name}/data/multi_news.jsonl",
+                                {"input": "", "context": "News! " * 60, "dataset": "multi_news", "all_classes": None,
+                                 "answers": r"['It\'s \xe9', " + '"a \\"b\\""]', **some})
+
+    def test_longbench_folder(self):
+        self.longbench("longbench")
+        self.run_eval("longbench-run", f"longbench:{self.path('longbench')}", "--policies", "snapkv", "--budgets", "64",
+                      "--cut", "300")
+        lines = {line["task"]: line for line in self.lines("longbench-run").values()}
+        self.assertEqual({task: line["metric"] for task, line in lines.items()},
+                         {"qasper": "f1", "trec": "classification", "multi_news": "rouge_l"})
+        self.assertEqual(lines["multi_news"]["references"], ["It's \u00e9", 'a "b"'])
+        self.assertTrue(290 <= lines["qasper"]["prompt_tokens"] <= 330)  # the middle is gone
+        for line in lines.values():
+            self.assertEqual(line["results"][0]["completion_tokens"], 4)
+
+    def test_longbench_file(self):
+        path = self.longbench("longbench-file")
+        self.run_eval("longbench-one", f"longbench:{path}", "--policies", "snapkv", "--budgets", "64")
+        self.assertEqual([line["task"] for line in self.lines("longbench-one").values()], ["multi_news"])
+        alone = self.longbench("longbench-alone", config=False)
+        self.assertIn("dataset2prompt.json", self.run_eval("alone", f"longbench:{alone}", status=1).stderr)
+
     def test_json(self):
         done = self.run_eval("json", "needle_text", "--policies", "snapkv,judge", "--budgets", "64", "--length", "600",
                              "--samples", "3", "--json")
