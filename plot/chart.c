@@ -230,7 +230,7 @@ static void put_series(FILE *script, const chart_series *s, size_t number, const
         fprintf(script, "with points pointtype %d pointsize 1.3", mark);
         break;
     case CHART_CLOUD:
-        fputs("with points pointtype 7 pointsize 0.25", script);
+        fputs("with points pointtype 7 pointsize 0.35", script);
         break;
     }
     fprintf(script, " linecolor rgb '%s%s' ", s->kind == CHART_CLOUD ? "#a0" : "#", colour + 1);
@@ -307,7 +307,7 @@ static void put_heat_map(FILE *script, const chart *c, const theme *look) {
     fprintf(script,
             "unset logscale\nunset key\nunset grid\nset border 0\nset lmargin %zu\nset rmargin %d\n"
             "set xrange [-0.5:%zu.5]\nset yrange [%zu.5:-0.5]\nset cbrange [%.9g:%.9g]\n%s colorbox\nset cblabel ",
-            widest + (*c->y_label ? 7 : 4), g->numbers ? 3 : 14, g->n_column - 1, g->n_row - 1, g->low, g->high,
+            widest + (*c->y_label ? 8 : 6), g->numbers ? 3 : 14, g->n_column - 1, g->n_row - 1, g->low, g->high,
             g->numbers ? "unset" : "set");
     put_text(script, g->label ? g->label : "");
     fprintf(script, " textcolor rgb '%s'\n", look->text);

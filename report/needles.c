@@ -5,7 +5,7 @@
 
 #include "gallery.h"
 
-enum { PAGE_X = 1200, AROUND_X = 130, AROUND_Y = 120, CELL_X = 58, CELL_Y = 22, LETTER_X = 9 };
+enum { PAGE_X = 1200, AROUND_X = 130, AROUND_Y = 120, CELL_X = 58, CELL_Y = 22, LETTER_X = 10 };
 
 /* The lines of the needle grid, and the values of its two axes. */
 typedef struct needle_grid {

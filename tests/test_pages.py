@@ -167,6 +167,22 @@ class ReportPage(Pages):
         for i in range(pictures.count()):  # the browser could decode each of them
             self.assertGreater(pictures.nth(i).evaluate("async image => { await image.decode(); return image.naturalWidth; }"), 100)
 
+    def test_only_sure_differences_are_marked(self):
+        folder = self.path("few")  # one sample of each of two tasks: intervals without a width, of which no test is sure
+        shutil.copytree(os.path.dirname(self.file), folder)
+        lines = [next(line for line in self.lines if line["task"] == task) for task in ("needle_text", "multi_value")]
+        for line in lines:
+            for result, score in zip(line["results"], (1, 0, 0.5, 1, 1)):
+                result["score"] = score
+        with open(os.path.join(folder, "samples.jsonl"), "w", encoding="utf-8") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
+        subprocess.run([JUDGEQ, "report", folder, "--quiet"], check=True)
+        page = self.open(os.path.join(folder, "report.html"))
+        pairs = page.evaluate("data.summary.paired")
+        self.assertTrue(any(pair["difference"]["low"] > 0 for pair in pairs))
+        self.assertTrue(all(pair["p"] > 0.05 for pair in pairs))
+        self.assertEqual(page.locator("#paired .right, #paired .wrong").count(), 0)
+
     def test_answers_are_sorted_and_filtered(self):
         page = self.open(self.file)
         samples = page.locator(".sample")

@@ -72,8 +72,9 @@ function showPaired() {
     const body = element("tbody");
     for (const pair of pairs) {
         const d = pair.difference;
-        const sure = d && (d.low > 0 || d.high < 0);
-        body.append(element("tr", {}, element("th", {scope: "row"}, shown(pair.other)), element("td", {}, shown(pair.budget)),
+        // Few samples that agree give an interval without a width: only the test knows how few they are.
+        const sure = d && (d.low > 0 || d.high < 0) && pair.p < 0.05;
+        body.append(element("tr", {}, element("th", {scope: "row"}, pair.other === "full" ? "full cache" : shown(pair.other)), element("td", {}, shown(pair.budget)),
             element("td", {class: !sure ? "" : d.mean > 0 ? "right" : "wrong"}, d ? points(d.mean) : "–"),
             element("td", {}, d ? points(d.low) + " to " + points(d.high) : "–"),
             element("td", {}, isNumber(pair.p) ? pair.p < 0.001 ? "< 0.001" : pair.p.toFixed(3) : "–")));
@@ -81,7 +82,7 @@ function showPaired() {
     table.append(body);
     byId("paired").append(element("details", {},
         element("summary", {}, "Is " + data.versus + " better than the others? A paired test"),
-        element("p", {class: "small faint"}, "Differences on the same samples. Bold: the interval leaves out 0. p: how often chance alone would " +
+        element("p", {class: "small faint"}, "Differences on the same samples. Bold: the interval leaves out 0, and p is below 0.05. p: how often chance alone would " +
             "give a difference as large (sign-flip permutation test, not corrected for the number of comparisons)."),
         scrolled(table)));
 }
@@ -120,6 +121,7 @@ const arms = data.samples[0].results.map((result, i) => ({
 }));
 const arm = () => Number(byId("arm").value);
 const scoreOf = (sample, index) => { const result = sample.results[index]; return result && isNumber(result.score) ? result.score : 0; };
+const METRICS = {all: "the share of the references that it holds", any: "whether it holds one of the references"};
 const answerText = result => shown(result.answer).trim() === "" ? element("span", {class: "faint"}, "(empty)") : shown(result.answer);
 const taskName = sample => shown(sample.task) + (sample.length ? ", " + sample.length + " tokens" : "");
 
@@ -160,7 +162,7 @@ function sampleElement(sample) {
         if (!box.open || body.firstChild) return;
         body.append(element("p", {class: "small"}, "Sample ", element("code", {}, shown(sample.key)), ", " + shown(sample.prompt_tokens) +
             " prompt tokens" + (isNumber(sample.depth) ? ", needle at " + percent(sample.depth) + " of the prompt" : "") +
-            ", scored by " + shown(sample.metric) + "."), scrolled(answersTable(sample)));
+            ". Score: " + shown(METRICS[sample.metric], "metric " + shown(sample.metric)) + "."), scrolled(answersTable(sample)));
     });
     return box;
 }
