@@ -60,7 +60,8 @@ static bool add_norms(json_t *object, const judgeq_judge *judge) {
     const judgeq_judge_info *info = judgeq_judge_get_info(judge);
     const float *soft = judgeq_judge_soft_tokens(judge);
     double least = INFINITY, most = 0, sum = 0;
-    for (int32_t i = 0; i < info->n_soft; i++) {
+    const int32_t n_row = info->n_depth * info->n_soft;
+    for (int32_t i = 0; i < n_row; i++) {
         double squares = 0;
         for (int32_t j = 0; j < info->n_embd; j++) {
             double value = (double)soft[(size_t)i * (size_t)info->n_embd + (size_t)j];
@@ -72,19 +73,20 @@ static bool add_norms(json_t *object, const judgeq_judge *judge) {
         sum += norm;
     }
     return json_object_set_new(object, "norm_min", json_number(least)) == 0 &&
-           json_object_set_new(object, "norm_mean", json_number(sum / info->n_soft)) == 0 &&
+           json_object_set_new(object, "norm_mean", json_number(sum / n_row)) == 0 &&
            json_object_set_new(object, "norm_max", json_number(most)) == 0;
 }
 
 static json_t *judge_object(const char *path, const judgeq_judge *judge) {
     const judgeq_judge_info *info = judgeq_judge_get_info(judge);
-    json_t *object = json_pack(
-        "{s:s, s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", "judge", "file", json_text(path),
-        "file_bytes", file_bytes(path), "n_soft", (int)info->n_soft, "n_embd", (int)info->n_embd, "model_name",
-        json_text(info->model_name), "fingerprint", json_text(info->fingerprint), "origin", json_text(info->origin),
-        "loss", json_text(info->loss), "steps", info->steps > 0 ? json_integer(info->steps) : json_null(), "data_hash",
-        json_text(info->data_hash), "heldout_loss", json_number((double)info->heldout_loss), "heldout_hit_rate",
-        json_number((double)info->heldout_hit_rate));
+    json_t *object =
+        json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", "judge", "file",
+                  json_text(path), "file_bytes", file_bytes(path), "n_depth", (int)info->n_depth, "n_soft",
+                  (int)info->n_soft, "n_embd", (int)info->n_embd, "model_name", json_text(info->model_name),
+                  "fingerprint", json_text(info->fingerprint), "origin", json_text(info->origin), "loss",
+                  json_text(info->loss), "steps", info->steps > 0 ? json_integer(info->steps) : json_null(),
+                  "data_hash", json_text(info->data_hash), "heldout_loss", json_number((double)info->heldout_loss),
+                  "heldout_hit_rate", json_number((double)info->heldout_hit_rate));
     if (object && add_norms(object, judge)) return object;
     json_decref(object);
     return NULL;
@@ -152,6 +154,7 @@ static const struct {
     const char *key, *label;
 } labels[] = {
     {"file_bytes", "file size"},
+    {"n_depth", "layers with vectors"},
     {"n_soft", "soft tokens"},
     {"n_embd", "embedding"},
     {"model_name", "model"},

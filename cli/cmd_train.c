@@ -32,6 +32,8 @@ static const char HELP_RUN[] =
     "\n"
     "Judge\n"
     "      --n-soft N         soft tokens (default: 32)\n"
+    "      --deep             vectors for every layer, added to the soft tokens as they enter it, not for the first\n"
+    "                         layer alone: more to learn from more examples\n"
     "      --init START       vocabulary: embeddings of tokens drawn by the seed (default); text:TEXT: of the text's\n"
     "                         tokens, repeated in order; judge:FILE: the soft tokens of a judge\n"
     "      --seed N           of the drawn tokens, the held-out part and the order of the examples (default: 0)\n"

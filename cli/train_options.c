@@ -9,6 +9,7 @@ enum {
     DATA = 256,
     LOSS,
     N_SOFT,
+    DEEP,
     INIT,
     EPOCHS,
     RATE,
@@ -32,6 +33,7 @@ static const struct option NAMES[] = {
     {"output", required_argument, NULL, 'o'},
     {"loss", required_argument, NULL, LOSS},
     {"n-soft", required_argument, NULL, N_SOFT},
+    {"deep", no_argument, NULL, DEEP},
     {"init", required_argument, NULL, INIT},
     {"epochs", required_argument, NULL, EPOCHS},
     {"lr", required_argument, NULL, RATE},
@@ -118,6 +120,9 @@ static int take_parameter(train_options *o, int option) {
     switch (option) {
     case LOSS:
         return take_loss(o);
+    case DEEP:
+        p->deep = true;
+        return 0;
     case N_SOFT:
         return take_int32("--n-soft", 1, 4096, &p->n_soft);
     case INIT:

@@ -109,6 +109,7 @@ JUDGEQ_API judgeq_status judgeq_chat_text(const judgeq_model *model, const judge
 typedef struct judgeq_judge judgeq_judge;
 
 typedef struct judgeq_judge_info {
+    int32_t n_depth; /* 1: the soft tokens have vectors for the first layer; the model's n_layer: for every layer */
     int32_t n_soft, n_embd;
     const char *fingerprint; /* of the model it belongs to */
     const char *model_name;  /* that model's name, for messages; or "" */
@@ -123,11 +124,11 @@ typedef struct judgeq_judge_info {
 /* Loads a judge file (GGUF). `model`: refuse a judge whose fingerprint is not this model's; NULL: do not check. */
 JUDGEQ_API judgeq_status judgeq_judge_load(const char *path, const judgeq_model *model, judgeq_judge **out,
                                            judgeq_error *error);
-/* Copies soft [n_soft, n_embd] and info's texts; info's n_soft, n_embd and fingerprint are required. */
+/* Copies soft [n_depth, n_soft, n_embd] and info's texts; info's shape and fingerprint are required. */
 JUDGEQ_API judgeq_status judgeq_judge_new(const float *soft, const judgeq_judge_info *info, judgeq_judge **out,
                                           judgeq_error *error);
-/* Reads .npy or .safetensors (by content): one tensor [n_soft, n_embd], F32 or F16, and makes it a judge of `model`.
- * `tensor`: its name in a .safetensors file, NULL where the file holds only one. */
+/* Reads .npy or .safetensors (by content): one tensor [n_soft, n_embd] or [n_layer, n_soft, n_embd], F32 or F16, and
+ * makes it a judge of `model`. `tensor`: its name in a .safetensors file, NULL where the file holds only one. */
 JUDGEQ_API judgeq_status judgeq_judge_import(const char *path, const char *tensor, const judgeq_model *model,
                                              judgeq_judge **out, judgeq_error *error);
 /* Written to a temporary name, synced and renamed: a kill at any moment leaves the old file or the new one. */
@@ -136,7 +137,8 @@ JUDGEQ_API judgeq_status judgeq_judge_save(const judgeq_judge *judge, const char
 JUDGEQ_API judgeq_status judgeq_judge_export(const judgeq_judge *judge, const char *path, judgeq_error *error);
 JUDGEQ_API void judgeq_judge_free(judgeq_judge *judge);
 JUDGEQ_API const judgeq_judge_info *judgeq_judge_get_info(const judgeq_judge *judge);
-/* [n_soft, n_embd] */
+/* [n_depth, n_soft, n_embd]: the rows that enter the first layer behind the prompt's, and, where n_depth is more than
+ * 1, what is added to them as they enter each further layer (deep prompts: Liu et al., P-Tuning v2, ACL 2022) */
 JUDGEQ_API const float *judgeq_judge_soft_tokens(const judgeq_judge *judge);
 
 /* ---- policy: which rows to keep ---------------------------------------------------------------------------------- */
@@ -299,6 +301,7 @@ typedef struct judgeq_trainer judgeq_trainer;
 typedef struct judgeq_trainer_params {
     judgeq_loss loss;
     int32_t n_soft;              /* soft tokens to train */
+    bool deep;                   /* with vectors for every layer, not for the first alone */
     const judgeq_judge *start;   /* start from these; NULL: from embeddings of the model */
     const int32_t *start_tokens; /* of these tokens, repeated in order; NULL: of tokens drawn by the seed */
     size_t n_start_tokens;

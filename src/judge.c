@@ -34,9 +34,9 @@ static bool is_fingerprint(const char *text) {
 }
 
 static judgeq_status check_info(const char *label, const judgeq_judge_info *info, judgeq_error *error) {
-    if (info->n_soft < 1 || info->n_embd < 1)
-        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: soft tokens of shape [%d, %d]; both must be 1 or more",
-                         label, info->n_soft, info->n_embd);
+    if (info->n_depth < 1 || info->n_soft < 1 || info->n_embd < 1)
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: soft tokens of shape [%d, %d, %d]; all must be 1 or more",
+                         label, info->n_depth, info->n_soft, info->n_embd);
     if (!is_fingerprint(info->fingerprint))
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "%s: the model's fingerprint must be 32 hexadecimal digits, not \"%.40s\"", label,
@@ -52,14 +52,18 @@ static judgeq_status check_info(const char *label, const judgeq_judge_info *info
     return JUDGEQ_OK;
 }
 
+size_t judge_size(const judgeq_judge_info *info) {
+    return (size_t)info->n_depth * (size_t)info->n_soft * (size_t)info->n_embd;
+}
+
 static judgeq_status check_finite(const char *label, const float *soft, const judgeq_judge_info *info,
                                   judgeq_error *error) {
-    size_t n = (size_t)info->n_soft * (size_t)info->n_embd;
+    const size_t n = judge_size(info), n_embd = (size_t)info->n_embd, n_soft = (size_t)info->n_soft;
     for (size_t i = 0; i < n; i++)
         if (!isfinite(soft[i]))
             return error_set(error, JUDGEQ_ERROR_NUMERIC,
-                             "%s: soft token %zu, element %zu is %s; finite numbers are needed", label,
-                             i / (size_t)info->n_embd, i % (size_t)info->n_embd, isnan(soft[i]) ? "NaN" : "infinite");
+                             "%s: soft token %zu, element %zu of layer %zu is %s; finite numbers are needed", label,
+                             i / n_embd % n_soft, i % n_embd, i / n_embd / n_soft, isnan(soft[i]) ? "NaN" : "infinite");
     return JUDGEQ_OK;
 }
 
@@ -79,7 +83,7 @@ judgeq_status judge_create(const char *label, const float *soft, const judgeq_ju
     judge->info = *info;
     judgeq_judge_info *own = &judge->info;
     own->fingerprint = own->model_name = own->origin = own->loss = own->data_hash = NULL;
-    size_t bytes = (size_t)info->n_soft * (size_t)info->n_embd * sizeof(float);
+    const size_t bytes = judge_size(info) * sizeof(float);
     judge->soft = malloc(bytes);
     if (!judge->soft || !copy_text(&own->fingerprint, info->fingerprint) ||
         !copy_text(&own->model_name, info->model_name) || !copy_text(&own->origin, info->origin) ||
@@ -101,14 +105,21 @@ judgeq_status judgeq_judge_new(const float *soft, const judgeq_judge_info *info,
 
 static judgeq_status check_shape(const char *path, const array_file *array, const judgeq_model_info *model,
                                  judgeq_error *error) {
-    if (array->n_dim != 2)
+    if (array->n_dim != 2 && array->n_dim != 3)
         return error_set(error, JUDGEQ_ERROR_FORMAT,
-                         "%s: the array has %d dimensions; soft tokens are [n_soft, n_embd]", path, array->n_dim);
-    if (array->shape[1] != model->n_embd || array->shape[0] > INT32_MAX)
+                         "%s: the array has %d dimensions; soft tokens are [n_soft, n_embd] or [n_layer, n_soft, "
+                         "n_embd]",
+                         path, array->n_dim);
+    const int64_t *shape = array->shape + array->n_dim - 2; /* [n_soft, n_embd] */
+    if (shape[1] != model->n_embd || shape[0] > INT32_MAX)
         return error_set(error, JUDGEQ_ERROR_FORMAT,
                          "%s: the array is [%" PRId64 ", %" PRId64 "]; soft tokens for \"%.64s\" are [n_soft, %d]%s",
-                         path, array->shape[0], array->shape[1], model->name, model->n_embd,
-                         array->shape[0] == model->n_embd ? " (is it transposed?)" : "");
+                         path, shape[0], shape[1], model->name, model->n_embd,
+                         shape[0] == model->n_embd ? " (is it transposed?)" : "");
+    if (array->n_dim == 3 && array->shape[0] != model->n_layer)
+        return error_set(error, JUDGEQ_ERROR_FORMAT,
+                         "%s: the array has vectors for %" PRId64 " layers; \"%.64s\" has %d", path, array->shape[0],
+                         model->name, model->n_layer);
     return JUDGEQ_OK;
 }
 
@@ -119,7 +130,8 @@ static judgeq_status make_imported(const char *path, const array_file *array, co
     const char *slash = strrchr(path, '/');
     char origin[300] = "imported from ";
     strncat(origin, slash ? slash + 1 : path, sizeof origin - strlen(origin) - 1);
-    judgeq_judge_info info = {.n_soft = (int32_t)array->shape[0],
+    judgeq_judge_info info = {.n_depth = array->n_dim == 3 ? (int32_t)array->shape[0] : 1,
+                              .n_soft = (int32_t)array->shape[array->n_dim - 2],
                               .n_embd = model->n_embd,
                               .fingerprint = model->fingerprint,
                               .model_name = model->name,
@@ -140,6 +152,7 @@ judgeq_status judgeq_judge_import(const char *path, const char *tensor, const ju
 }
 
 judgeq_status judgeq_judge_export(const judgeq_judge *judge, const char *path, judgeq_error *error) {
-    int64_t shape[] = {judge->info.n_soft, judge->info.n_embd};
-    return array_file_write(path, JUDGE_TENSOR, shape, 2, judge->soft, error);
+    const int64_t shape[] = {judge->info.n_depth, judge->info.n_soft, judge->info.n_embd};
+    const int flat = judge->info.n_depth == 1; /* as the arrays of others are */
+    return array_file_write(path, JUDGE_TENSOR, shape + flat, 3 - flat, judge->soft, error);
 }

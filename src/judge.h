@@ -6,7 +6,7 @@
 #include "judgeq.h"
 
 #define JUDGE_ARCHITECTURE "judgeq-judge" /* general.architecture of a judge file */
-#define JUDGE_TENSOR "soft_tokens.weight" /* F32 [n_soft, n_embd] */
+#define JUDGE_TENSOR "soft_tokens.weight" /* F32 [n_depth, n_soft, n_embd], or [n_soft, n_embd] */
 #define JUDGE_FORMAT_VERSION 1
 
 #define JUDGE_KEY_FORMAT_VERSION "judgeq.format_version"
@@ -21,8 +21,11 @@
 
 struct judgeq_judge {
     judgeq_judge_info info; /* its texts are owned */
-    float *soft;            /* [n_soft, n_embd], owned */
+    float *soft;            /* [n_depth, n_soft, n_embd], owned */
 };
+
+/* n_depth * n_soft * n_embd */
+size_t judge_size(const judgeq_judge_info *info);
 
 /* judgeq_judge_new with the name that error messages start with: a file's path. */
 judgeq_status judge_create(const char *label, const float *soft, const judgeq_judge_info *info, judgeq_judge **out,

@@ -63,10 +63,10 @@ static judgeq_status find_soft_tokens(const gguf_file *file, judgeq_judge_info *
     if (tensor->type != GGML_TYPE_F32)
         return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tensor \"%s\" has type %s; it must be f32", file->path,
                          JUDGE_TENSOR, ggml_type_name(tensor->type));
-    if (ggml_n_dims(tensor) > 2 || tensor->ne[0] > INT32_MAX || tensor->ne[1] > INT32_MAX)
+    if (ggml_n_dims(tensor) > 3 || tensor->ne[0] > INT32_MAX || tensor->ne[1] > INT32_MAX || tensor->ne[2] > INT32_MAX)
         return error_set(error, JUDGEQ_ERROR_FORMAT,
                          "%s: tensor \"%s\" is [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
-                         "]; it must be [n_soft, n_embd]",
+                         "]; it must be [n_soft, n_embd] or [n_layer, n_soft, n_embd]",
                          file->path, JUDGE_TENSOR, tensor->ne[3], tensor->ne[2], tensor->ne[1], tensor->ne[0]);
     *soft = gguf_file_data(file, tensor);
     if ((uintptr_t)*soft % sizeof(float) != 0) /* only with a general.alignment of 1 or 2 */
@@ -74,6 +74,7 @@ static judgeq_status find_soft_tokens(const gguf_file *file, judgeq_judge_info *
                          JUDGE_TENSOR);
     info->n_embd = (int32_t)tensor->ne[0];
     info->n_soft = (int32_t)tensor->ne[1];
+    info->n_depth = (int32_t)tensor->ne[2];
     return JUDGEQ_OK;
 }
 
@@ -90,6 +91,10 @@ static judgeq_status check_model(const char *path, const judgeq_judge_info *info
         return error_set(error, JUDGEQ_ERROR_MISMATCH,
                          "%s: soft tokens of %d elements for model \"%.64s\", whose embeddings have %d", path,
                          info->n_embd, wanted->name, wanted->n_embd);
+    if (info->n_depth != 1 && info->n_depth != wanted->n_layer)
+        return error_set(error, JUDGEQ_ERROR_MISMATCH,
+                         "%s: soft tokens for %d layers for model \"%.64s\", which has %d", path, info->n_depth,
+                         wanted->name, wanted->n_layer);
     return JUDGEQ_OK;
 }
 
@@ -141,7 +146,7 @@ static bool add_soft_tokens(struct gguf_context *gguf, const judgeq_judge_info *
     struct ggml_init_params params = {.mem_size = ggml_tensor_overhead(), .no_alloc = true};
     struct ggml_context *context = ggml_init(params);
     if (!context) return false;
-    struct ggml_tensor *tensor = ggml_new_tensor_2d(context, GGML_TYPE_F32, info->n_embd, info->n_soft);
+    struct ggml_tensor *tensor = ggml_new_tensor_3d(context, GGML_TYPE_F32, info->n_embd, info->n_soft, info->n_depth);
     ggml_set_name(tensor, JUDGE_TENSOR);
     gguf_add_tensor(gguf, tensor); /* copies the description */
     ggml_free(context);
@@ -156,7 +161,7 @@ static unsigned char *make_file(const judgeq_judge *judge, size_t *size) {
     set_keys(gguf, &judge->info);
     if (add_soft_tokens(gguf, &judge->info)) {
         size_t header = gguf_get_meta_size(gguf);
-        size_t data = (size_t)judge->info.n_soft * (size_t)judge->info.n_embd * sizeof(float);
+        const size_t data = judge_size(&judge->info) * sizeof(float);
         *size = header + GGML_PAD(data, GGUF_DEFAULT_ALIGNMENT);
         file = calloc(1, *size);
         if (file) {

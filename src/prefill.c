@@ -260,10 +260,27 @@ static judgeq_status report(const prefill *p, int32_t layer, int32_t rows, judge
                      (long long)done, (long long)total);
 }
 
+/* What a deep judge adds to the soft rows that enter a layer. */
+static judgeq_status deepen_soft_rows(prefill *p, int32_t index, judgeq_error *error) {
+    const judgeq_judge_info *info = judgeq_judge_get_info(p->judge);
+    if (index == 0 || index >= info->n_depth) return JUDGEQ_OK;
+    const size_t n = (size_t)p->n_soft * (size_t)info->n_embd, at = (size_t)p->n_prompt * p->hidden->nb[1];
+    const float *added =
+        judgeq_judge_soft_tokens(p->judge) + (size_t)index * (size_t)info->n_soft * (size_t)info->n_embd;
+    float *rows = malloc(n * sizeof *rows);
+    if (!rows) return error_memory(error, "the soft rows");
+    ggml_backend_tensor_get(p->hidden, rows, at, n * sizeof *rows);
+    for (size_t i = 0; i < n; i++) rows[i] += added[i];
+    ggml_backend_tensor_set(p->hidden, rows, at, n * sizeof *rows);
+    free(rows);
+    return JUDGEQ_OK;
+}
+
 /* The soft rows, behind the prompt's; they leave the cache as they found it. */
 static judgeq_status run_soft_rows(prefill *p, int32_t index, cache_layer *staging, judgeq_error *error) {
     const double start = clock_seconds();
-    judgeq_status status = run_chunk(p, index, staging, p->n_prompt, p->n_prompt + p->n_soft, error);
+    judgeq_status status = deepen_soft_rows(p, index, error);
+    if (status == JUDGEQ_OK) status = run_chunk(p, index, staging, p->n_prompt, p->n_prompt + p->n_soft, error);
     const double seconds = clock_seconds() - start;
     for (size_t i = 0; i < p->n_reader; i++) {
         if (session_soft_rows(p->reader[i].session) > 0) p->reader[i].session->stats.score_s += seconds;

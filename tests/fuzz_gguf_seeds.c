@@ -8,7 +8,8 @@
 
 static bool write_judge(const char *path) {
     static const float soft[2 * 4] = {1, -2, 3, -4, 5, -6, 7, -8};
-    judgeq_judge_info info = {.n_soft = 2,
+    judgeq_judge_info info = {.n_depth = 1,
+                              .n_soft = 2,
                               .n_embd = 4,
                               .fingerprint = "0123456789abcdef0123456789abcdef",
                               .model_name = "seed",

@@ -63,7 +63,8 @@ static int make_judge(const char *model_path, const char *path) {
     judgeq_error error;
     if (judgeq_model_load(model_path, &model, &error) != JUDGEQ_OK) return fail(error.message);
     const judgeq_model_info *info = judgeq_model_get_info(model);
-    const judgeq_judge_info about = {.n_soft = N_SOFT,
+    const judgeq_judge_info about = {.n_depth = 1,
+                                     .n_soft = N_SOFT,
                                      .n_embd = info->n_embd,
                                      .fingerprint = info->fingerprint,
                                      .model_name = info->name,

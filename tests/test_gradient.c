@@ -3,6 +3,7 @@
 #include "fixture.h"
 #include "float_model.h"
 #include "golden.h"
+#include "state.h"
 #include "tiny_model.h"
 #include "train/adamw.h"
 #include "train/example.h"
@@ -37,23 +38,23 @@ typedef struct bench {
     const judgeq_model_info *info;
     example *example;
     gradient gradient;
-    int32_t n_soft;
     size_t n_value, n_map; /* of the soft tokens, and of all maps */
     float *map, *slope;
 } bench;
 
 /* cache: bytes of weights that may be kept between passes. */
 static bench bench_open(const char *path, const int32_t *tokens, size_t n_prompt, size_t n_response, int32_t n_soft,
-                        size_t cache) {
-    bench b = {.n_soft = n_soft};
+                        bool deep, size_t cache) {
+    bench b = {0};
     judgeq_session_params params = judgeq_session_default_params();
     params.kv_type = JUDGEQ_KV_F32;
     params.n_threads = 1;
     CHECK(judgeq_model_load(path, &b.model, error));
     b.info = judgeq_model_get_info(b.model);
     CHECK(example_read(b.model, &params, tokens, n_prompt, tokens + n_prompt, n_response, n_soft, &b.example, error));
-    CHECK(gradient_init(&b.gradient, b.model, n_soft, 1, cache, error));
-    b.n_value = (size_t)n_soft * (size_t)b.info->n_embd;
+    const int32_t n_depth = deep ? b.info->n_layer : 1;
+    CHECK(gradient_init(&b.gradient, b.model, n_depth, n_soft, 1, cache, error));
+    b.n_value = (size_t)n_depth * (size_t)n_soft * (size_t)b.info->n_embd;
     b.n_map = (size_t)b.info->n_layer * (size_t)b.info->n_head * n_prompt;
     b.map = malloc(b.n_map * sizeof *b.map);
     b.slope = malloc(b.n_map * sizeof *b.slope);
@@ -129,15 +130,15 @@ static void test_finite_differences(void **state) {
         snprintf(path, sizeof path, "%s/tiny.gguf", folder);
         assert_int_equal(tiny_model_write(&spec, path), 0);
         tiny_prompt(i, 200, tokens, PROMPT + RESPONSE);
-        bench b = bench_open(path, tokens, PROMPT, RESPONSE, SOFT, 0);
-        const double kl = difference_of(&b, LOSS_KL, i, 0.01f), mse = difference_of(&b, LOSS_MSE, i, 0.01f);
-        if (getenv("JUDGEQ_TEST_VERBOSE")) print_message("%-24s kl %.2g, mse %.2g\n", spec.name, kl, mse);
-        if (!(kl <= 5e-3 && mse <= 5e-3)) fail_msg("%s: kl %g, mse %g", spec.name, kl, mse);
-        bench_close(&b);
+        for (int deep = 0; deep < 2; deep++) {
+            bench b = bench_open(path, tokens, PROMPT, RESPONSE, SOFT, deep, 0);
+            const double kl = difference_of(&b, LOSS_KL, i, 0.01f), mse = difference_of(&b, LOSS_MSE, i, 0.01f);
+            if (getenv("JUDGEQ_TEST_VERBOSE")) print_message("%-24s kl %.2g, mse %.2g\n", spec.name, kl, mse);
+            if (!(kl <= 5e-3 && mse <= 5e-3)) fail_msg("%s, deep %d: kl %g, mse %g", spec.name, deep, kl, mse);
+            bench_close(&b);
+        }
     }
 }
-
-/* ---- weight types ------------------------------------------------------------------------------------------------ */
 
 /* |a - b| / |b| */
 static double relative(const float *a, const float *b, size_t n) {
@@ -149,11 +150,74 @@ static double relative(const float *a, const float *b, size_t n) {
     return sqrt(difference / size);
 }
 
+/* ---- deep judges ------------------------------------------------------------------------------------------------- */
+
+/* The session's hook: the map as prefill sees it. */
+static void take_map(void *data, int32_t layer, const score_map *map) {
+    float *out = (float *)data + (size_t)layer * (size_t)map->n_head * PROMPT;
+    for (int64_t i = 0; i < (int64_t)map->n_head * PROMPT; i++) out[i] = map->value[i] / SOFT;
+}
+
+/* Vectors for further layers: zeros change nothing, others do, and training and prefill see the same. */
+static void test_deep_judges(void **state) {
+    (void)state;
+    tiny_spec spec;
+    char path[512];
+    int32_t tokens[PROMPT + RESPONSE];
+    snprintf(path, sizeof path, "%s/deep.gguf", folder);
+    assert_true(tiny_spec_find("rope-base", &spec));
+    assert_int_equal(tiny_model_write(&spec, path), 0);
+    tiny_prompt(3, 200, tokens, PROMPT + RESPONSE);
+    bench flat = bench_open(path, tokens, PROMPT, RESPONSE, SOFT, false, 0);
+    bench deep = bench_open(path, tokens, PROMPT, RESPONSE, SOFT, true, 0);
+    float *soft = calloc(deep.n_value, sizeof *soft), *out = calloc(deep.n_value, sizeof *out);
+    float *seen = calloc(deep.n_map, sizeof *seen);
+    uint64_t seed = 5;
+    for (size_t i = 0; i < flat.n_value; i++) soft[i] = draw(&seed);
+    assert_true(loss_at(&flat, LOSS_KL, flat.example->target, soft, out) ==
+                loss_at(&deep, LOSS_KL, flat.example->target, soft, NULL));
+    for (size_t i = flat.n_value; i < deep.n_value; i++) soft[i] = draw(&seed);
+    loss_at(&deep, LOSS_KL, flat.example->target, soft, NULL);
+    assert_true(relative(deep.map, flat.map, deep.n_map) > 0.01);
+
+    const judgeq_judge_info about = {.n_depth = deep.info->n_layer,
+                                     .n_soft = SOFT,
+                                     .n_embd = deep.info->n_embd,
+                                     .fingerprint = deep.info->fingerprint};
+    judgeq_session_params params = judgeq_session_default_params();
+    judgeq_judge *judge = NULL;
+    judgeq_policy *policy = NULL;
+    judgeq_session *session = NULL;
+    CHECK(judgeq_judge_new(soft, &about, &judge, error));
+    CHECK(judgeq_policy_parse("judge,reduce=mean", &policy, error));
+    params.policy = policy;
+    params.judge = judge;
+    params.budget = 8;
+    params.kv_type = JUDGEQ_KV_F32;
+    params.n_threads = 1;
+    CHECK(judgeq_session_new(deep.model, &params, &session, error));
+    session->score_hook = take_map;
+    session->score_hook_data = seen;
+    CHECK(judgeq_session_prefill(session, tokens, PROMPT, error));
+    const double off = relative(seen, deep.map, deep.n_map);
+    if (!(off <= 1e-4)) fail_msg("the maps of prefill and of training differ by %g", off);
+    judgeq_session_free(session);
+    judgeq_policy_free(policy);
+    judgeq_judge_free(judge);
+    free(soft);
+    free(out);
+    free(seen);
+    bench_close(&flat);
+    bench_close(&deep);
+}
+
+/* ---- weight types ------------------------------------------------------------------------------------------------ */
+
 /* Of the second of two passes, so that kept weights are used. */
 static float *gradient_of(const char *path, size_t cache, const float *target, const float *soft) {
     int32_t tokens[PROMPT + RESPONSE];
     tiny_prompt(1, 200, tokens, PROMPT + RESPONSE);
-    bench b = bench_open(path, tokens, PROMPT, RESPONSE, SOFT, cache);
+    bench b = bench_open(path, tokens, PROMPT, RESPONSE, SOFT, false, cache);
     float *out = malloc(b.n_value * sizeof *out);
     for (int pass = 0; pass < 2; pass++) loss_at(&b, LOSS_KL, target, soft, out);
     assert_true(b.gradient.kept_bytes <= cache);
@@ -205,7 +269,7 @@ static void compare(const char *path, bounds allowed) {
     int32_t tokens[GOLDEN_PROMPT + GOLDEN_ANSWER];
     memcpy(tokens, prompt, GOLDEN_PROMPT * sizeof *tokens);
     memcpy(tokens + GOLDEN_PROMPT, answer, GOLDEN_ANSWER * sizeof *tokens);
-    bench b = bench_open(path, tokens, GOLDEN_PROMPT, GOLDEN_ANSWER, GOLDEN_SOFT, 1 << 30);
+    bench b = bench_open(path, tokens, GOLDEN_PROMPT, GOLDEN_ANSWER, GOLDEN_SOFT, false, 1 << 30);
     assert_int_equal(b.n_map, GOLDEN_LAYERS * GOLDEN_HEADS * GOLDEN_PROMPT);
     float *soft = golden_floats("soft-kl", b.n_value), *target = golden_floats("target", b.n_map);
     float *out = malloc(b.n_value * sizeof *out);
@@ -268,7 +332,7 @@ static bench open_taught(const char *path, int e) {
     int32_t tokens[64];
     const int n_prompt = 30 + 5 * e, n_response = 6;
     for (int i = 0; i <= n_prompt + n_response; i++) tokens[i] = (37 * i + 11 * e + 5) % 200;
-    return bench_open(path, tokens, (size_t)n_prompt, (size_t)n_response + 1, TAUGHT_SOFT, 0);
+    return bench_open(path, tokens, (size_t)n_prompt, (size_t)n_response + 1, TAUGHT_SOFT, false, 0);
 }
 
 /* Ten steps of tools/golden_train.py, each within rounding of PyTorch's. */
@@ -356,6 +420,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_losses),
         cmocka_unit_test(test_finite_differences),
+        cmocka_unit_test(test_deep_judges),
         cmocka_unit_test(test_weight_types),
         cmocka_unit_test(test_ten_steps),
         cmocka_unit_test(test_clip),

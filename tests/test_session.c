@@ -28,13 +28,15 @@ typedef struct world {
 /* ---- helpers
  * ----------------------------------------------------------------------------------------------------------- */
 
-/* A judge of random soft tokens: what it looks at does not matter here. */
+/* A deep judge of random soft tokens: what it looks at does not matter here. */
 static judgeq_judge *random_judge(const judgeq_model *model) {
     const judgeq_model_info *info = judgeq_model_get_info(model);
-    float *soft = malloc((size_t)N_SOFT * (size_t)info->n_embd * sizeof *soft);
+    const int n = info->n_layer * N_SOFT * info->n_embd;
+    float *soft = malloc((size_t)n * sizeof *soft);
     srand(1);
-    for (int i = 0; i < N_SOFT * info->n_embd; i++) soft[i] = (float)rand() / (float)RAND_MAX - 0.5f;
-    const judgeq_judge_info about = {.n_soft = N_SOFT, .n_embd = info->n_embd, .fingerprint = info->fingerprint};
+    for (int i = 0; i < n; i++) soft[i] = (float)rand() / (float)RAND_MAX - 0.5f;
+    const judgeq_judge_info about = {
+        .n_depth = info->n_layer, .n_soft = N_SOFT, .n_embd = info->n_embd, .fingerprint = info->fingerprint};
     judgeq_judge *judge = NULL;
     judgeq_error error = {0};
     if (judgeq_judge_new(soft, &about, &judge, &error) != JUDGEQ_OK) fail_msg("%s", error.message);

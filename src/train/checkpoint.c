@@ -24,9 +24,10 @@ static const char *const ARRAYS[N_ARRAYS] = {"soft_tokens.weight", "adamw.mean",
 static void write_parameters(const judgeq_trainer *trainer, char text[PARAMETERS_SIZE]) {
     const judgeq_trainer_params *p = &trainer->params;
     snprintf(text, PARAMETERS_SIZE,
-             "loss=%s n_soft=%d epochs=%d accumulate=%d warm_up=%d lr=%.17g clip=%.17g heldout=%.17g seed=%llu kv=%s",
-             p->loss == JUDGEQ_LOSS_MSE ? "mse" : "kl", p->n_soft, p->n_epochs, p->n_accumulate, p->n_warm_up, p->rate,
-             p->clip, p->heldout, (unsigned long long)p->seed, p->kv_type == JUDGEQ_KV_F32 ? "f32" : "f16");
+             "loss=%s deep=%d n_soft=%d epochs=%d accumulate=%d warm_up=%d lr=%.17g clip=%.17g heldout=%.17g seed=%llu "
+             "kv=%s",
+             p->loss == JUDGEQ_LOSS_MSE ? "mse" : "kl", p->deep, p->n_soft, p->n_epochs, p->n_accumulate, p->n_warm_up,
+             p->rate, p->clip, p->heldout, (unsigned long long)p->seed, p->kv_type == JUDGEQ_KV_F32 ? "f32" : "f16");
 }
 
 /* ---- write ------------------------------------------------------------------------------------------------------- */
@@ -48,8 +49,8 @@ static bool add_arrays(struct gguf_context *gguf, const judgeq_trainer *trainer)
         ggml_init((struct ggml_init_params){.mem_size = N_ARRAYS * ggml_tensor_overhead(), .no_alloc = true});
     if (!context) return false;
     for (int i = 0; i < N_ARRAYS; i++) {
-        struct ggml_tensor *tensor =
-            ggml_new_tensor_2d(context, GGML_TYPE_F32, trainer->model->info.n_embd, trainer->params.n_soft);
+        struct ggml_tensor *tensor = ggml_new_tensor_3d(context, GGML_TYPE_F32, trainer->model->info.n_embd,
+                                                        trainer->params.n_soft, trainer_depth(trainer));
         ggml_set_name(tensor, ARRAYS[i]);
         gguf_add_tensor(gguf, tensor); /* copies the description */
     }
@@ -129,10 +130,11 @@ static judgeq_status find_arrays(const gguf_file *file, const judgeq_trainer *tr
         const struct ggml_tensor *tensor = gguf_file_tensor(file, ARRAYS[i]);
         const float *data = tensor ? gguf_file_data(file, tensor) : NULL;
         if (!tensor || tensor->type != GGML_TYPE_F32 || tensor->ne[0] != trainer->model->info.n_embd ||
-            tensor->ne[1] != trainer->params.n_soft || ggml_nelements(tensor) != (int64_t)trainer->n_value ||
-            (uintptr_t)data % sizeof *data != 0) {
-            return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tensor %s is missing or not [%d, %d] of f32", file->path,
-                             ARRAYS[i], trainer->params.n_soft, trainer->model->info.n_embd);
+            tensor->ne[1] != trainer->params.n_soft || tensor->ne[2] != trainer_depth(trainer) ||
+            ggml_nelements(tensor) != (int64_t)trainer->n_value || (uintptr_t)data % sizeof *data != 0) {
+            return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tensor %s is missing or not [%d, %d, %d] of f32",
+                             file->path, ARRAYS[i], trainer_depth(trainer), trainer->params.n_soft,
+                             trainer->model->info.n_embd);
         }
         for (size_t k = 0; k < trainer->n_value; k++) {
             if (isfinite(data[k])) continue;

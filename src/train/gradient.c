@@ -44,10 +44,10 @@ static judgeq_status take_weights(gradient *g, int32_t index, model_layer *out, 
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
-judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_soft, int32_t n_threads,
+judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_depth, int32_t n_soft, int32_t n_threads,
                             size_t cache_bytes, judgeq_error *error) {
     const judgeq_model_info *info = &model->info;
-    *g = (gradient){.model = model, .n_soft = n_soft};
+    *g = (gradient){.model = model, .n_depth = n_depth, .n_soft = n_soft};
     judgeq_status status = graph_engine_init(&g->engine, model, n_threads, error);
     if (status == JUDGEQ_OK) status = graph_engine_init(&g->back, model, n_threads, error);
     if (status == JUDGEQ_OK) status = init_weights(g, cache_bytes, error);
@@ -133,6 +133,8 @@ judgeq_status gradient_forward(gradient *g, const cache_layer *layer, int32_t n_
     judgeq_status status = JUDGEQ_OK;
     memcpy(g->x, soft, rows_size(g) * sizeof *soft);
     for (int32_t l = 0; status == JUDGEQ_OK && l < info->n_layer; l++) {
+        const size_t at = (size_t)l * rows_size(g);
+        for (size_t i = 0; l > 0 && l < g->n_depth && i < rows_size(g); i++) g->x[at + i] += soft[at + i];
         status =
             forward_layer(g, l, &layer[l], n_prompt, map + (size_t)l * (size_t)info->n_head * (size_t)n_prompt, error);
     }
@@ -219,6 +221,9 @@ judgeq_status gradient_backward(gradient *g, const cache_layer *layer, int32_t n
     for (int32_t l = g->model->info.n_layer - 1; status == JUDGEQ_OK && l >= 0; l--) {
         for (size_t i = 0; i < n_map; i++) part[i] = share * slope[(size_t)l * n_map + i];
         status = backward_layer(g, l, &layer[l], n_prompt, part, out, error);
+        if (status == JUDGEQ_OK && l > 0 && l < g->n_depth) {
+            memcpy(out + (size_t)l * rows_size(g), out, rows_size(g) * sizeof *out);
+        }
     }
     free(part);
     return status;

@@ -17,7 +17,7 @@
 
 typedef struct gradient {
     const judgeq_model *model;
-    int32_t n_soft;
+    int32_t n_depth, n_soft;
     graph_engine engine;  /* of the forward pass */
     graph_engine back;    /* of the backward pass: graphs of another shape, in buffers of their own */
     expand *expand;       /* [n_expand] */
@@ -29,20 +29,21 @@ typedef struct gradient {
     int32_t *position;    /* [n_soft] */
 } gradient;
 
-/* n_threads 0: chosen (threads.h). cache_bytes: all layers as F16 are kept if they fit, so that no step has to make
- * them again. */
-judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_soft, int32_t n_threads,
+/* n_depth: 1, or the model's layers: the soft tokens have vectors for each. n_threads 0: chosen (threads.h).
+ * cache_bytes: all layers as F16 are kept if they fit, so that no step has to make them again. */
+judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_depth, int32_t n_soft, int32_t n_threads,
                             size_t cache_bytes, judgeq_error *error);
 /* Accepts a zeroed gradient. */
 void gradient_free(gradient *g);
 
-/* soft [n_soft, n_embd] behind a prompt of n_prompt rows. layer [n_layer]: the prompt's rows in every KV head, and room
- * for n_soft more, which are overwritten. map [n_layer, n_head, n_prompt]: the soft tokens' mean attention. */
+/* soft [n_depth, n_soft, n_embd] behind a prompt of n_prompt rows (judgeq_judge_soft_tokens). layer [n_layer]: the
+ * prompt's rows in every KV head, and room for n_soft more, which are overwritten. map [n_layer, n_head, n_prompt]: the
+ * soft tokens' mean attention. */
 judgeq_status gradient_forward(gradient *g, const cache_layer *layer, int32_t n_prompt, const float *soft, float *map,
                                judgeq_error *error);
 
 /* After gradient_forward with the same layers: slope [n_layer, n_head, n_prompt] is the derivative of a number by
- * every value of `map`, out [n_soft, n_embd] becomes its gradient with respect to the soft tokens. */
+ * every value of `map`, out [n_depth, n_soft, n_embd] becomes its gradient with respect to the soft tokens. */
 judgeq_status gradient_backward(gradient *g, const cache_layer *layer, int32_t n_prompt, const float *slope, float *out,
                                 judgeq_error *error);
 

@@ -47,6 +47,10 @@ static judgeq_status check_params(const judgeq_trainer_params *p, judgeq_error *
     return JUDGEQ_OK;
 }
 
+int32_t trainer_depth(const judgeq_trainer *trainer) {
+    return trainer->params.deep ? trainer->model->info.n_layer : 1;
+}
+
 static judgeq_status allocate(judgeq_trainer *trainer, judgeq_error *error) {
     const judgeq_model_info *model = &trainer->model->info;
     const judgeq_training_set *set = trainer->set;
@@ -55,7 +59,7 @@ static judgeq_status allocate(judgeq_trainer *trainer, judgeq_error *error) {
         if ((size_t)set->example[i].n_prompt > longest) longest = (size_t)set->example[i].n_prompt;
     }
     const size_t n_map = (size_t)model->n_layer * (size_t)model->n_head * longest;
-    trainer->n_value = (size_t)trainer->params.n_soft * (size_t)model->n_embd;
+    trainer->n_value = (size_t)trainer_depth(trainer) * (size_t)trainer->params.n_soft * (size_t)model->n_embd;
     trainer->soft = calloc(trainer->n_value, sizeof *trainer->soft);
     trainer->part = calloc(trainer->n_value, sizeof *trainer->part);
     trainer->sum = calloc(trainer->n_value, sizeof *trainer->sum);
@@ -84,8 +88,8 @@ judgeq_status judgeq_trainer_new(const judgeq_model *model, const judgeq_trainin
     trainer->order_epoch = -1;
     status = allocate(trainer, error);
     if (status == JUDGEQ_OK)
-        status =
-            gradient_init(&trainer->gradient, model, params->n_soft, params->n_threads, params->cache_bytes, error);
+        status = gradient_init(&trainer->gradient, model, trainer_depth(trainer), params->n_soft, params->n_threads,
+                               params->cache_bytes, error);
     if (status == JUDGEQ_OK) status = trainer_start_soft(trainer, params, error);
     if (status == JUDGEQ_OK) status = trainer_split(trainer, error);
     if (status != JUDGEQ_OK) {
@@ -296,6 +300,7 @@ judgeq_status judgeq_trainer_judge(const judgeq_trainer *trainer, const char *or
     const judgeq_model_info *model = &trainer->model->info;
     const bool measured = trainer->measures.n_examples > 0;
     const judgeq_judge_info info = {
+        .n_depth = trainer_depth(trainer),
         .n_soft = trainer->params.n_soft,
         .n_embd = model->n_embd,
         .fingerprint = model->fingerprint,

@@ -32,7 +32,10 @@ struct judgeq_trainer {
 /* n numbers by a seed and a stream; splitmix64 (Steele, Lea, Flood, 2014). */
 uint64_t trainer_random(uint64_t *state);
 
-/* Fills soft. */
+/* Layers that the soft tokens have vectors for. */
+int32_t trainer_depth(const judgeq_trainer *trainer);
+
+/* Fills soft; vectors for further layers start from zero, which changes nothing. */
 judgeq_status trainer_start_soft(judgeq_trainer *trainer, const judgeq_trainer_params *params, judgeq_error *error);
 /* Parts the examples into train and held. */
 judgeq_status trainer_split(judgeq_trainer *trainer, judgeq_error *error);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "judge.h"
 #include "trainer.h"
 
 /* Streams of random numbers, so that no choice depends on how many numbers another one drew. */
@@ -69,7 +70,10 @@ judgeq_status trainer_start_soft(judgeq_trainer *trainer, const judgeq_trainer_p
                              "the judge to start from has %d soft tokens, and %d are to be trained", info->n_soft,
                              params->n_soft);
         }
-        memcpy(trainer->soft, judgeq_judge_soft_tokens(params->start), trainer->n_value * sizeof *trainer->soft);
+        if (info->n_depth > trainer_depth(trainer)) {
+            return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the judge to start from is deep: train a deep one");
+        }
+        memcpy(trainer->soft, judgeq_judge_soft_tokens(params->start), judge_size(info) * sizeof *trainer->soft);
         return JUDGEQ_OK;
     }
     uint64_t state = stream_of(trainer, STREAM_TOKENS);
