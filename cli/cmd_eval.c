@@ -57,6 +57,9 @@ static const char HELP_OPTIONS[] =
     "  -o, --output DIR   run.json and samples.jsonl, a line per finished sample. The same command again continues an\n"
     "                     interrupted run, and only reports a finished one\n"
     "      --versus P     the policy that is tested against the others (default: the last one)\n"
+    "      --divergence   measure the predictions too: KL divergence from the full cache's, and perplexity, over the "
+    "full\n"
+    "                     cache's answer, which every policy reads for it\n"
     "      --heads        note hit rate and attention mass of every KV head, not only of every layer\n"
     "      --json         the tables as one JSON object\n"
     "      --quiet        no progress on standard error\n"
@@ -174,10 +177,10 @@ static json_t *lengths_array(const eval_options *o) {
 static json_t *settings_object(const evaluation *e) {
     static const char *const format[] = {"auto", "chat", "raw"};
     const eval_options *o = &e->options;
-    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:b}", "format", format[o->format], "kv_type",
+    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:b, s:b}", "format", format[o->format], "kv_type",
                      o->kv_type == JUDGEQ_KV_F32 ? "f32" : "f16", "tokens", (int)o->n_tokens, "cut", (int)cut_to(e),
-                     "haystack", e->haystack.n_sentence > 0 ? hex(e->haystack.hash) : json_null(), "heads",
-                     (int)o->heads);
+                     "haystack", e->haystack.n_sentence > 0 ? hex(e->haystack.hash) : json_null(), "divergence",
+                     (int)o->divergence, "heads", (int)o->heads);
 }
 
 static json_t *run_object(const evaluation *e) {
@@ -311,6 +314,7 @@ static judgeq_status evaluate(evaluation *e, judgeq_error *error) {
                              .n_threads = o->n_threads,
                              .kv_type = o->kv_type,
                              .seed = o->seed,
+                             .divergence = o->divergence,
                              .heads = o->heads,
                              .progress = report,
                              .progress_data = e};

@@ -19,6 +19,7 @@ enum {
     CHAT,
     RAW,
     KV_TYPE,
+    DIVERGENCE,
     HEADS,
     VERSUS,
     JSON,
@@ -44,6 +45,7 @@ static const struct option NAMES[] = {
     {"raw", no_argument, NULL, RAW},
     {"threads", required_argument, NULL, 't'},
     {"kv-type", required_argument, NULL, KV_TYPE},
+    {"divergence", no_argument, NULL, DIVERGENCE},
     {"heads", no_argument, NULL, HEADS},
     {"versus", required_argument, NULL, VERSUS},
     {"json", no_argument, NULL, JSON},
@@ -141,6 +143,9 @@ static int take(eval_options *o, int option) {
         return take_integer("-t", 1, 1024, &o->n_threads);
     case KV_TYPE:
         return take_kv_type(o);
+    case DIVERGENCE:
+        o->divergence = true;
+        return 0;
     case HEADS:
         o->heads = true;
         return 0;

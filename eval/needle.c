@@ -47,11 +47,11 @@ static void draw_uuid(chance *d, char *out) {
 /* key, value2: places in the lists, different for all facts of one call. */
 static void write_fact(chance *d, needle_kind kind, size_t key, size_t other, needle_fact *f) {
     switch (kind) {
-    case NEEDLE_STERN:
+    case NEEDLE_HULL:
         snprintf(f->key, NEEDLE_TEXT, "%s", BARGES[key]);
         needle_digits(d, 7, f->value);
-        snprintf(f->sentence, NEEDLE_TEXT, "On the stern of the barge %s is painted %.16s.", f->key, f->value);
-        snprintf(f->question, NEEDLE_TEXT, "What is painted on the stern of the barge %s?", f->key);
+        snprintf(f->sentence, NEEDLE_TEXT, "The barge %s has hull number %.16s.", f->key, f->value);
+        snprintf(f->question, NEEDLE_TEXT, "Which hull number does the barge %s have?", f->key);
         break;
     case NEEDLE_INGREDIENT:
         snprintf(f->key, NEEDLE_TEXT, "%s", COOKS[key]);

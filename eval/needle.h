@@ -12,7 +12,7 @@ typedef struct needle_fact {
 } needle_fact;
 
 typedef enum needle_kind {
-    NEEDLE_STERN,      /* 7 digits of a barge */
+    NEEDLE_HULL,       /* 7 digits of a barge */
     NEEDLE_INGREDIENT, /* a word */
     NEEDLE_INN,        /* two words */
     NEEDLE_PRICE,      /* 5 digits */

@@ -124,12 +124,12 @@ static void build_multi_value(builder *b) {
 static void build_multi_query(builder *b) {
     needle_fact fact[3];
     char question[4 * NEEDLE_TEXT];
-    needle_draw(&b->facts, NEEDLE_STERN, 3, fact);
-    snprintf(question, sizeof question, "What is painted on the sterns of the barges %s, %s and %s?", fact[0].key,
+    needle_draw(&b->facts, NEEDLE_HULL, 3, fact);
+    snprintf(question, sizeof question, "Which hull numbers do the barges %s, %s and %s have?", fact[0].key,
              fact[1].key, fact[2].key);
     ask_below(b, fact, 3, question);
-    snprintf(question, sizeof question, "The numbers painted on the sterns of the %s, %s and %s are", fact[0].key,
-             fact[1].key, fact[2].key);
+    snprintf(question, sizeof question, "The hull numbers of the barges %s, %s and %s are", fact[0].key, fact[1].key,
+             fact[2].key);
     begin_answer(b, question);
     for (int i = 0; i < 3; i++) add_reference(b, fact[i].value);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "answers.h"
+#include "divergence.h"
 #include "fail.h"
 #include "fidelity.h"
 
@@ -195,6 +196,22 @@ static double prefill_seconds(const trial *t) {
     return stats.prefill_s;
 }
 
+/* kl and perplexity join the results. After everything else: the sessions read the full cache's answer for it. */
+static judgeq_status add_divergence(trial *t, json_t *results, judgeq_error *error) {
+    divergence *d = calloc(t->n_session, sizeof *d);
+    if (!d) return eval_fail_memory(error, "results");
+    const judgeq_status status =
+        divergence_measure(t->setup->model, t->session, t->n_session, t->answer[0].token, t->answer[0].n_first,
+                           t->setup->progress, t->setup->progress_data, d, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < json_array_size(results); i++) {
+        json_t *result = json_array_get(results, i);
+        json_object_set_new(result, "kl", number(d[t->of_arm[i]].kl));
+        json_object_set_new(result, "perplexity", number(d[t->of_arm[i]].perplexity));
+    }
+    free(d);
+    return status;
+}
+
 static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
     const sample *s = t->sample;
     const size_t n = (size_t)judgeq_model_get_info(t->setup->model)->n_layer *
@@ -216,6 +233,7 @@ static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
                           "prefill_s", prefill_seconds(t), "references", s->references, "results", results);
         if (!*line) status = eval_fail_memory(error, "results");
     }
+    if (status == JUDGEQ_OK && t->setup->divergence) status = add_divergence(t, results, error);
     json_decref(results);
     return status;
 }

@@ -2,6 +2,7 @@
 test_eval_cli.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -146,6 +147,30 @@ class Eval(unittest.TestCase):
         self.assertIn('another "settings"', self.run_eval("files", *common, status=2).stderr)
         refused = self.run_eval("nothing", *common, "--haystack", self.path("none"), status=1)
         self.assertIn("No such file", refused.stderr)
+
+    def test_divergence(self):
+        """Against the log-probabilities that judgeq run gives for the same tokens: where an answer is the full cache's,
+        both have read the same, and the perplexity follows from them."""
+        text = "The iron heron is on the ring. " * 12
+        path = self.write_lines("divergence.jsonl", {"input": text, "outputs": ["x"]})
+        common = [f"ruler:{path}", "--policies", "snapkv;random", "--budgets", "48,5000", "--raw", "-n", "6"]
+        self.run_eval("divergence", *common, "--divergence")
+        self.run_eval("plain", *common)
+        (line,), (plain,) = self.lines("divergence").values(), self.lines("plain").values()
+        for result, other in zip(line["results"], plain["results"]):
+            self.assertIsNone(other["kl"])
+            self.assertEqual(result["answer"], other["answer"])
+            self.assertEqual(result["kv_bytes_held"], other["kv_bytes_held"])
+        full, snapkv, above, random, _ = line["results"]
+        self.assertAlmostEqual(full["kl"], 0, places=12)
+        self.assertEqual((above["kl"], above["perplexity"]), (full["kl"], full["perplexity"]))
+        self.assertGreater(snapkv["kl"], 0)
+        self.assertGreater(random["kl"], snapkv["kl"])
+        run = json.loads(subprocess.run(
+            [JUDGEQ, "run", "-m", self.model, "--json", "--quiet", "--raw", "-t", "1", "-n", "6", "-p", text,
+             "--logprobs", "1"], capture_output=True, check=True, timeout=60).stdout)
+        logprobs = [token["logprob"] for token in run["logprobs"]["content"]][1:]
+        self.assertAlmostEqual(full["perplexity"], math.exp(-sum(logprobs) / len(logprobs)), delta=1e-3)
 
     def write_lines(self, name, *lines):
         path = self.path(name)
