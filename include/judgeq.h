@@ -190,6 +190,10 @@ typedef struct judgeq_session_params {
      * logits are its, bit for bit. false: the prompt is read with a 16-bit float copy of one layer's weights at a time,
      * faster and more exact. */
     bool plain_weights;
+    /* For judgeq_session_decode_all: from 8 sessions on, the first may keep 16-bit float copies of all quantised layers
+     * in so many bytes. 2 to 3 x as fast, but then activations are rounded less than for a session alone, and greedy
+     * tokens can differ at near ties. 0: never, and they are the same. */
+    size_t expand_bytes;
     uint64_t seed; /* of the policy `random` */
     bool defer;    /* keep the tokens that a lookahead among candidates decoded (judge-laq) */
     judgeq_progress progress;
@@ -228,11 +232,10 @@ JUDGEQ_API judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessi
 /* Appends one token to the sequence. */
 JUDGEQ_API judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error);
 /* Appends tokens[i] to sessions[i], for n_sessions different sessions of one model, whatever their policies, budgets,
- * lengths and KV types: one pass over the weights for all. The first session's threads count. Each session's logits are
- * those that judgeq_session_decode would give, but for the order of sums; sessions that are watched or have
- * plain_weights get exactly those, one after the other. From 8 sessions on, the first keeps 16-bit float copies of all
- * quantised layers, if they take less than 1 GiB. stats: decode_s counts the shared time in each session. What is
- * refused changes nothing; after another failure none of the sessions can be used further. */
+ * lengths and KV types: one pass over the weights for all. The first session's threads and expand_bytes count. Each
+ * session's logits are those that judgeq_session_decode would give, but for the order of sums; sessions that are
+ * watched or have plain_weights get exactly those, one after the other. stats: decode_s counts the shared time in each
+ * session. What is refused changes nothing; after another failure none of the sessions can be used further. */
 JUDGEQ_API judgeq_status judgeq_session_decode_all(judgeq_session *const *sessions, const int32_t *tokens,
                                                    size_t n_sessions, judgeq_error *error);
 /* Forgets the tokens decoded since the prompt was read but the first n_tokens, so that others can take their place. The

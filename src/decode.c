@@ -75,12 +75,12 @@ static judgeq_status decoder_init(decoder *d, const judgeq_model *model, judgeq_
     return JUDGEQ_OK;
 }
 
-/* From so many sequences on, all layers are expanded, if they fit in so many bytes. */
+/* From so many sequences on, it pays to expand all layers. */
 enum { EXPAND_SEQUENCES = 8 };
-static const size_t EXPAND_BYTES = (size_t)1 << 30;
 
-/* Expands the layers, where they are quantised and not too large. */
-static judgeq_status expand_all(decoder *d, const judgeq_model *model, graph_engine *engine, judgeq_error *error) {
+/* Expands the layers, where they are quantised and fit into most_bytes. */
+static judgeq_status expand_all(decoder *d, const judgeq_model *model, size_t most_bytes, graph_engine *engine,
+                                judgeq_error *error) {
     const int32_t n_layer = model->info.n_layer;
     d->expand = calloc((size_t)n_layer, sizeof *d->expand);
     if (!d->expand) return error_memory(error, "expanded weights");
@@ -89,7 +89,7 @@ static judgeq_status expand_all(decoder *d, const judgeq_model *model, graph_eng
         expand *e = &d->expand[l];
         status = expand_init(e, model, expand_fast_type(), engine, error);
         if (status != JUDGEQ_OK || !e->buffer) break;
-        if (ggml_backend_buffer_get_size(e->buffer) > EXPAND_BYTES / (size_t)n_layer) {
+        if (ggml_backend_buffer_get_size(e->buffer) > most_bytes / (size_t)n_layer) {
             expand_free(e);
             break;
         }
@@ -121,8 +121,8 @@ static judgeq_status prepare(judgeq_session *const *session, size_t n, const int
     decoder *d = &first->decoder;
     const judgeq_model_info *info = &first->model->info;
     judgeq_status status = decoder_init(d, first->model, error);
-    if (status == JUDGEQ_OK && n >= EXPAND_SEQUENCES && !d->expand) {
-        status = expand_all(d, first->model, &first->engine, error);
+    if (status == JUDGEQ_OK && n >= EXPAND_SEQUENCES && first->params.expand_bytes > 0 && !d->expand) {
+        status = expand_all(d, first->model, first->params.expand_bytes, &first->engine, error);
     }
     if (status == JUDGEQ_OK) status = attend_batch_resize(&d->batch, (int64_t)n, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
