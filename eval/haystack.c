@@ -13,7 +13,7 @@ static const char *const NOISE[] = {
 enum { N_NOISE = sizeof NOISE / sizeof NOISE[0] };
 
 haystack haystack_from(const haystack_source *source, bool noise, chance d) {
-    haystack h = {.source = source && source->n_sentence > 0 ? source : NULL, .noise = noise, .draw = d};
+    haystack h = {.source = source && source->n_sentence > 0 ? source : NULL, .noise = noise, .draw = d, .breaks = d};
     h.next = noise ? 0 : h.source ? chance_below(&h.draw, h.source->n_sentence) : 0;
     return h;
 }
@@ -27,7 +27,7 @@ static void separate(haystack *h, text_buffer *out) {
     } else {
         text_print(out, "\n\n");
     }
-    if (h->until_break-- == 0) h->until_break = 3 + (int)chance_below(&h->draw, 4);
+    if (h->until_break-- == 0) h->until_break = 3 + (int)chance_below(&h->breaks, 4);
 }
 
 void haystack_hide(haystack *h, text_buffer *out, const char *sentence) {

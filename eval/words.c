@@ -55,9 +55,22 @@ void words_common(chance *d, int32_t n, const char *common[WORDS_COMMON], text_b
 }
 
 static void invent(chance *d, char word[WORDS_CODED]) {
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 6; i++) {
         word[i] = i % 2 == 0 ? "bdfgklmnprstvz"[chance_below(d, 14)] : "aeiou"[chance_below(d, 5)];
+    }
     word[6] = '\0';
+}
+
+/* n different words. */
+static void invent_all(chance *d, int n, char (*word)[WORDS_CODED]) {
+    for (int i = 0; i < n; i++) {
+        bool again = true;
+        while (again) {
+            invent(d, word[i]);
+            again = false;
+            for (int k = 0; k < i; k++) again = again || strcmp(word[k], word[i]) == 0;
+        }
+    }
 }
 
 void words_frequent(chance *d, int32_t n, char frequent[WORDS_FREQUENT][WORDS_CODED], text_buffer *out) {
@@ -69,10 +82,8 @@ void words_frequent(chance *d, int32_t n, char frequent[WORDS_FREQUENT][WORDS_CO
     const char **list = malloc((total + 1) * sizeof *list);
     out->failed = out->failed || !list;
     if (!list) return;
-    for (int r = 0; r < RANKS; r++) {
-        invent(d, word[r]);
-        sum += 1.0 / ((r + 1) * (r + 1));
-    }
+    invent_all(d, RANKS, word);
+    for (int r = 0; r < RANKS; r++) sum += 1.0 / ((r + 1) * (r + 1));
     for (int r = 0; r < RANKS && used < total; r++) {
         size_t times = (size_t)((double)total / (sum * (r + 1) * (r + 1)) + 0.5);
         for (times = times > 0 ? times : 1; times > 0 && used < total; times--) list[used++] = word[r];

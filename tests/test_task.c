@@ -1,0 +1,228 @@
+/* Our own tasks, without a model: what is asked for is in the text, once, where it should be; and a seed is a sample.
+ */
+#include "task.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "unicode.h"
+
+/* Words stand for tokens. */
+static int64_t count_words(void *data, const sample *s, judgeq_error *error) {
+    size_t i, n, all = 0;
+    json_t *message;
+    (void)data;
+    (void)error;
+    json_array_foreach(s->messages, i, message) {
+        free(unicode_split(json_string_value(message), &n));
+        all += n;
+    }
+    return (int64_t)all;
+}
+
+static sample make(const task *t, int32_t length, uint64_t seed, int32_t index, double depth) {
+    const task_request request = {.task = t,
+                                  .family = isnan(depth) ? SAMPLE_OWN : SAMPLE_GRID,
+                                  .length = length,
+                                  .depth = depth,
+                                  .seed = seed,
+                                  .index = index,
+                                  .count = count_words};
+    judgeq_error error = {0};
+    sample s;
+    if (task_make(&request, &s, &error) != JUDGEQ_OK) fail_msg("%s: %s", task_name(t), error.message);
+    return s;
+}
+
+/* All messages, one behind the other. */
+static char *all_text(const sample *s) {
+    text_buffer t = {0};
+    size_t i;
+    json_t *message;
+    json_array_foreach(s->messages, i, message) {
+        text_print(&t, "%s\n", json_string_value(message));
+    }
+    return text_take(&t);
+}
+
+static size_t occurrences(const char *text, const char *part) {
+    size_t n = 0;
+    for (const char *at = text; (at = strstr(at, part)); at++) n++;
+    return n;
+}
+
+static void test_length(void **state) {
+    (void)state;
+    for (size_t i = 0; task_at(i); i++) {
+        for (int32_t length = 300; length <= 1200; length += 300) {
+            sample s = make(task_at(i), length, 1, 3, NAN);
+            const int64_t n = count_words(NULL, &s, NULL);
+            if (n > length || n < length - 25) fail_msg("%s: %d of %d words", s.task, (int)n, length);
+            sample_free(&s);
+        }
+    }
+}
+
+static void test_seed_is_the_sample(void **state) {
+    (void)state;
+    for (size_t i = 0; task_at(i); i++) {
+        sample a = make(task_at(i), 400, 7, 2, NAN), b = make(task_at(i), 400, 7, 2, NAN);
+        sample index = make(task_at(i), 400, 7, 3, NAN), seed = make(task_at(i), 400, 8, 2, NAN);
+        assert_true(json_equal(a.messages, b.messages) && json_equal(a.references, b.references));
+        assert_false(json_equal(a.messages, index.messages));
+        assert_false(json_equal(a.messages, seed.messages));
+        assert_string_equal(a.key, b.key);
+        assert_string_not_equal(a.key, index.key);
+        assert_string_not_equal(a.key, seed.key);
+        sample_free(&a);
+        sample_free(&b);
+        sample_free(&index);
+        sample_free(&seed);
+    }
+}
+
+/* A reference that stood in the question, or twice in the text, would be found without the needle. */
+static void test_references_stand_once(void **state) {
+    (void)state;
+    for (size_t i = 0; task_at(i); i++) {
+        const char *name = task_name(task_at(i));
+        if (strstr(name, "words") || strstr(name, "variable")) continue; /* they repeat them by design */
+        for (int32_t index = 0; index < 12; index++) {
+            sample s = make(task_at(i), 500, 1, index, NAN);
+            char *text = all_text(&s);
+            size_t k;
+            json_t *reference;
+            json_array_foreach(s.references, k, reference) {
+                const char *value = json_string_value(reference);
+                if (occurrences(text, value) != 1) fail_msg("%s: \"%s\" in: %s", s.key, value, text);
+                if (s.answer_prefix) assert_null(strstr(s.answer_prefix, value));
+            }
+            free(text);
+            sample_free(&s);
+        }
+    }
+}
+
+static void test_depth(void **state) {
+    (void)state;
+    for (int step = 0; step <= 10; step++) {
+        const double depth = step / 10.0;
+        sample s = make(task_find("needle_text"), 1000, 1, 0, depth);
+        char *text = all_text(&s);
+        const char *question = strstr(text, "Answer from the text above");
+        const char *needle = strstr(text, json_string_value(json_array_get(s.references, 0)));
+        assert_true(fabs((double)(needle - text) / (double)(question - text) - depth) < 0.04);
+        assert_true(s.depth == depth);
+        free(text);
+        sample_free(&s);
+    }
+    double least = 1, most = 0;
+    for (int32_t i = 0; i < 20; i++) { /* by themselves they are spread */
+        sample s = make(task_find("needle_text"), 300, 1, i, NAN);
+        least = s.depth < least ? s.depth : least;
+        most = s.depth > most ? s.depth : most;
+        sample_free(&s);
+    }
+    assert_true(least >= 0.05 && least < 0.12 && most > 0.88 && most <= 0.95);
+}
+
+/* How often a word stands in a text. */
+static size_t times(const char *text, unicode_word word) {
+    size_t n, same = 0;
+    unicode_word *words = unicode_split(text, &n);
+    for (size_t i = 0; i < n; i++) same += unicode_same(words[i], word);
+    free(words);
+    return same;
+}
+
+/* No word but a reference stands as often as the rarest reference. Words that hold no letter are the list's numbers. */
+static void test_most_frequent(void **state) {
+    (void)state;
+    const char *const tasks[] = {"common_words", "frequent_words"};
+    for (int i = 0; i < 2; i++) {
+        sample s = make(task_find(tasks[i]), 600, 3, 1, NAN);
+        const char *whole = json_string_value(json_array_get(s.messages, 0));
+        const char *list = strstr(whole, "\n\n") + 2;
+        char *text = strndup(list, (size_t)(strstr(list, "\n\n") - list));
+        size_t rarest = SIZE_MAX, n, k;
+        json_t *reference;
+        json_array_foreach(s.references, k, reference) {
+            const char *value = json_string_value(reference);
+            const size_t seen = times(text, (unicode_word){value, strlen(value)});
+            rarest = seen < rarest ? seen : rarest;
+        }
+        assert_true(rarest >= 10);
+        unicode_word *words = unicode_split(text, &n);
+        for (size_t w = 0; w < n; w++) {
+            bool expected = words[w].bytes[0] >= '0' && words[w].bytes[0] <= '9';
+            json_array_foreach(s.references, k, reference) {
+                const char *value = json_string_value(reference);
+                expected = expected || unicode_same(words[w], (unicode_word){value, strlen(value)});
+            }
+            if (!expected) assert_true(times(text, words[w]) < rarest);
+        }
+        free(words);
+        free(text);
+        sample_free(&s);
+    }
+}
+
+/* Every reference but the first is defined by the one before, and the number is never that of the other chain. */
+static void test_variables_form_a_chain(void **state) {
+    (void)state;
+    for (int32_t index = 0; index < 8; index++) {
+        sample s = make(task_find("variable_tracking"), 500, 2, index, NAN);
+        char *text = all_text(&s), sentence[128];
+        for (size_t i = 1; i < 4; i++) {
+            snprintf(sentence, sizeof sentence, "Chest %s holds as many coins as chest %s.",
+                     json_string_value(json_array_get(s.references, i)),
+                     json_string_value(json_array_get(s.references, i - 1)));
+            assert_int_equal(occurrences(text, sentence), 1);
+        }
+        assert_int_equal(occurrences(text, "as many coins as"), 4);
+        free(text);
+        sample_free(&s);
+    }
+}
+
+static void test_turns(void **state) {
+    (void)state;
+    sample two = make(task_find("two_questions"), 400, 1, 0, NAN), many = make(task_find("multi_turn"), 400, 1, 0, NAN);
+    assert_int_equal(json_array_size(two.follow_ups), 1);
+    assert_true(two.last_answer);
+    assert_int_equal(json_array_size(many.messages), 3);
+    assert_int_equal(json_array_size(many.follow_ups), 2);
+    assert_int_equal(json_array_size(many.references), 3);
+    sample_free(&two);
+    sample_free(&many);
+}
+
+static void test_too_short(void **state) {
+    (void)state;
+    const task_request request = {
+        .task = task_find("multi_query"), .length = 20, .depth = NAN, .seed = 1, .count = count_words};
+    judgeq_error error = {0};
+    sample s;
+    assert_int_equal(task_make(&request, &s, &error), JUDGEQ_ERROR_LIMIT);
+    assert_non_null(strstr(error.message, "multi_query"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_length),
+        cmocka_unit_test(test_seed_is_the_sample),
+        cmocka_unit_test(test_references_stand_once),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_most_frequent),
+        cmocka_unit_test(test_variables_form_a_chain),
+        cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_too_short),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
