@@ -16,8 +16,8 @@
 enum { EXPAND_LEAST = 128 };
 
 /* Rows of the prompt per graph, and of those that attend at once: as many as keep their attention [n_head, rows, n_key]
- * within these bytes. */
-enum { CHUNK_MOST = 512, ROWS_MOST = 128, ROWS_LEAST = 16, ATTENTION_BYTES = 96 << 20 };
+ * within these bytes: of a graph, and of what a CPU's cache holds. */
+enum { CHUNK_MOST = 512, ROWS_MOST = 128, ROWS_LEAST = 16, GRAPH_BYTES = 96 << 20, CACHE_BYTES = 8 << 20 };
 
 /* A policy's probes that are rows of the prompt or soft rows behind it, and what they have seen of the current layer.
  */
@@ -65,8 +65,8 @@ static scorer scorer_of(const prefill *p, const judgeq_policy *policy) {
     return s;
 }
 
-static int32_t rows_that_fit(const judgeq_model *model, int32_t n_key, int32_t most) {
-    const int64_t row = (int64_t)model->info.n_head * n_key * (int64_t)sizeof(float), fits = ATTENTION_BYTES / row;
+static int32_t rows_that_fit(const judgeq_model *model, int32_t n_key, int64_t bytes, int32_t most) {
+    const int64_t row = (int64_t)model->info.n_head * n_key * (int64_t)sizeof(float), fits = bytes / row;
     return fits > most ? most : fits < ROWS_LEAST ? ROWS_LEAST : (int32_t)fits;
 }
 
@@ -81,8 +81,8 @@ static void choose_rows(prefill *p) {
     }
     p->chunk = params->chunk > 0 ? params->chunk : CHUNK_MOST;
     if (params->plain_weights) return;
-    if (all && params->chunk == 0) p->chunk = rows_that_fit(p->model, n_key, CHUNK_MOST);
-    p->rows_at_once = rows_that_fit(p->model, n_key, ROWS_MOST);
+    if (all && params->chunk == 0) p->chunk = rows_that_fit(p->model, n_key, GRAPH_BYTES, CHUNK_MOST);
+    p->rows_at_once = rows_that_fit(p->model, n_key, CACHE_BYTES, ROWS_MOST);
     const int32_t least = (p->chunk + GRAPH_PARTS - 1) / GRAPH_PARTS;
     if (p->rows_at_once < least) p->rows_at_once = least;
 }
