@@ -49,7 +49,8 @@ void graph_engine_free(graph_engine *engine) {
 }
 
 judgeq_status graph_engine_differentiate(graph_engine *engine, judgeq_error *error) {
-    const size_t size = GRADIENT_NODES * ggml_tensor_overhead() + ggml_graph_overhead_custom(GRADIENT_NODES, true);
+    const size_t size = GRADIENT_NODES * ggml_tensor_overhead() + ggml_graph_overhead_custom(GRADIENT_NODES, true) +
+                        ggml_graph_overhead_custom(GRADIENT_NODES, false);
     void *memory = malloc(size);
     if (!memory) return error_memory(error, "graphs");
     ggml_free(engine->current.context);

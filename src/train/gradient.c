@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "back_product.h"
 #include "error.h"
+#include "product.h"
 #include "score.h"
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
@@ -42,6 +42,42 @@ static judgeq_status take_weights(gradient *g, int32_t index, model_layer *out, 
     return status;
 }
 
+/* ---- products ---------------------------------------------------------------------------------------------------- */
+
+/* The matrices whose products the backward pass reads; the last one's is the layer's output, which nothing reads. */
+enum { PRODUCTS = 6 };
+
+static void product_matrices(const model_layer *layer, const struct ggml_tensor *matrix[PRODUCTS]) {
+    const struct ggml_tensor *all[PRODUCTS] = {layer->query.weight,  layer->key.weight,  layer->value.weight,
+                                               layer->output.weight, layer->gate.weight, layer->up.weight};
+    memcpy(matrix, all, sizeof all);
+}
+
+static size_t width_of_products(const judgeq_model *model) {
+    const struct ggml_tensor *matrix[PRODUCTS]; /* all layers have the same shapes */
+    size_t width = 0;
+    product_matrices(&model->layer[0], matrix);
+    for (int i = 0; i < PRODUCTS; i++) width += (size_t)matrix[i]->ne[1];
+    return width;
+}
+
+static float *layer_products(const gradient *g, int32_t index) {
+    return g->product + (size_t)index * (size_t)g->n_soft * g->product_width;
+}
+
+/* A graph's products with the matrices of its layer; NULL where it needs none. */
+static void find_products(struct ggml_cgraph *nodes, const model_layer *layer, struct ggml_tensor *found[PRODUCTS]) {
+    const struct ggml_tensor *matrix[PRODUCTS];
+    product_matrices(layer, matrix);
+    memset((void *)found, 0, PRODUCTS * sizeof *found);
+    for (int i = 0; i < ggml_graph_n_nodes(nodes); i++) {
+        struct ggml_tensor *node = ggml_graph_node(nodes, i);
+        for (int m = 0; m < PRODUCTS; m++) {
+            if (node->op == GGML_OP_MUL_MAT && node->src[0] == matrix[m]) found[m] = node;
+        }
+    }
+}
+
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_depth, int32_t n_soft, int32_t n_threads,
@@ -53,9 +89,12 @@ judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_de
     if (status == JUDGEQ_OK) status = init_weights(g, cache_bytes, error);
     if (status == JUDGEQ_OK) status = graph_engine_differentiate(&g->back, error);
     if (status == JUDGEQ_OK) {
-        g->x = calloc((size_t)info->n_layer * (size_t)n_soft, (size_t)info->n_embd * sizeof *g->x);
+        const size_t n_row = (size_t)info->n_layer * (size_t)n_soft;
+        g->product_width = width_of_products(model);
+        g->x = calloc(n_row, (size_t)info->n_embd * sizeof *g->x);
+        g->product = calloc(n_row, g->product_width * sizeof *g->product);
         g->position = calloc((size_t)n_soft, sizeof *g->position);
-        if (!g->x || !g->position) status = error_memory(error, "the rows of the soft tokens");
+        if (!g->x || !g->product || !g->position) status = error_memory(error, "the rows of the soft tokens");
     }
     if (status != JUDGEQ_OK) gradient_free(g);
     return status;
@@ -69,6 +108,7 @@ void gradient_free(gradient *g) {
     if (g->engine.backend) graph_engine_free(&g->engine);
     if (g->back.backend) graph_engine_free(&g->back);
     free(g->x);
+    free(g->product);
     free(g->position);
     *g = (gradient){0};
 }
@@ -116,13 +156,26 @@ static judgeq_status forward_layer(gradient *g, int32_t index, const cache_layer
     struct ggml_tensor *position = graph_input(nodes, GGML_TYPE_I32, g->n_soft, 1);
     const graph_want want = {.output = !last, .attention = true};
     const graph_block block = graph_add_block(nodes, g->model, &weights, layer, x, position, want);
-    status = graph_allocate(&g->engine, block.output, error);
+    struct ggml_tensor *product[PRODUCTS];
+    find_products(nodes->nodes, &weights, product);
+    for (int i = 0; i < PRODUCTS; i++) {
+        if (product[i]) ggml_set_output(product[i]);
+    }
+    if (block.output) ggml_set_output(block.output);
+    product_replace(nodes->context, nodes->nodes);
+    status = graph_allocate(&g->engine, NULL, error);
     if (status != JUDGEQ_OK) return status;
     float *rows = g->x + (size_t)index * rows_size(g);
     ggml_backend_tensor_set(x, rows, 0, ggml_nbytes(x));
     set_positions(g, position, n_prompt);
     status = graph_compute(&g->engine, GRAPH_ROWS, 1, error);
     if (status != JUDGEQ_OK) return status;
+    float *taken = layer_products(g, index);
+    for (int i = 0; i < PRODUCTS; i++) {
+        if (!product[i]) continue;
+        ggml_backend_tensor_get(product[i], taken, 0, ggml_nbytes(product[i]));
+        taken += ggml_nelements(product[i]);
+    }
     if (!last) ggml_backend_tensor_get(block.output, rows + rows_size(g), 0, ggml_nbytes(block.output));
     return take_map(g, block.attention, n_prompt, map, error);
 }
@@ -149,6 +202,7 @@ typedef struct layer_graph {
     struct ggml_tensor *slope; /* [n_head, 1, n_prompt]: of every soft token's attention */
     struct ggml_tensor *flow;  /* [n_soft, n_embd]: of the rows that leave the layer; NULL in the last layer */
     struct ggml_tensor *seed;  /* the derivative of the differentiated number by itself */
+    struct ggml_tensor *product[PRODUCTS]; /* as the forward pass left them; NULL where there is none */
     struct ggml_tensor *gradient;
 } layer_graph;
 
@@ -160,6 +214,17 @@ static struct ggml_tensor *add_number(graph *nodes, const layer_graph *in, graph
     struct ggml_tensor *number = ggml_sum(context, ggml_mul(context, prompt, in->slope));
     if (!in->flow) return number;
     return ggml_add(context, number, ggml_sum(context, ggml_mul(context, block.output, in->flow)));
+}
+
+/* Makes the products with the layer's weights inputs. */
+static void take_products(graph *nodes, const model_layer *weights, struct ggml_tensor *product[PRODUCTS]) {
+    find_products(nodes->nodes, weights, product);
+    for (int i = 0; i < PRODUCTS; i++) {
+        if (!product[i]) continue;
+        product[i]->op = GGML_OP_NONE;
+        memset((void *)product[i]->src, 0, sizeof product[i]->src);
+        ggml_set_input(product[i]);
+    }
 }
 
 static layer_graph build_layer(gradient *g, int32_t index, const model_layer *weights, const cache_layer *layer,
@@ -179,14 +244,16 @@ static layer_graph build_layer(gradient *g, int32_t index, const model_layer *we
         graph_add_differentiable_block(nodes, g->model, weights, layer, n_prompt, in.x, in.position, in.mask, !last);
     struct ggml_tensor *number = add_number(nodes, &in, block);
     ggml_set_loss(number);
-    ggml_set_output(number);
     ggml_build_forward_expand(nodes->nodes, number);
     ggml_build_backward_expand(nodes->context, nodes->nodes, NULL);
-    back_product_replace(nodes->context, nodes->nodes);
     in.seed = ggml_graph_get_grad_acc(nodes->nodes, number);
     ggml_set_input(in.seed);
     in.gradient = ggml_graph_get_grad(nodes->nodes, in.x);
     ggml_set_output(in.gradient);
+    take_products(nodes, weights, in.product);
+    nodes->nodes = ggml_new_graph_custom(nodes->context, g->back.n_node, false); /* of what the gradient needs */
+    ggml_build_forward_expand(nodes->nodes, in.gradient);
+    product_replace(nodes->context, nodes->nodes);
     return in;
 }
 
@@ -206,6 +273,12 @@ static judgeq_status backward_layer(gradient *g, int32_t index, const cache_laye
     ggml_backend_tensor_set(in.slope, slope, 0, ggml_nbytes(in.slope));
     if (in.flow) ggml_backend_tensor_set(in.flow, flow, 0, ggml_nbytes(in.flow));
     ggml_backend_tensor_set(in.seed, &one, 0, sizeof one);
+    const float *taken = layer_products(g, index);
+    for (int i = 0; i < PRODUCTS; i++) {
+        if (!in.product[i]) continue;
+        ggml_backend_tensor_set(in.product[i], taken, 0, ggml_nbytes(in.product[i]));
+        taken += ggml_nelements(in.product[i]);
+    }
     status = graph_compute(&g->back, GRAPH_ROWS, 1, error);
     if (status == JUDGEQ_OK) ggml_backend_tensor_get(in.gradient, flow, 0, ggml_nbytes(in.gradient));
     return status;

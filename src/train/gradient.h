@@ -1,11 +1,12 @@
 /* gradient: forward and backward pass of soft tokens through the frozen model, over keys and values that are constants.
  *
  * The prompt's keys and values do not depend on the soft tokens behind it, so a training step costs passes over n_soft
- * rows only. The forward pass is the engine's own block (graph.h). It keeps the rows x_l that enter each layer; the
- * backward pass rebuilds one layer at a time, from the last down, with ggml's autodiff: x_l is the parameter, and the
- * number it differentiates is sum(slope_l * map_l) + sum(g_{l+1} * x_{l+1}), whose gradient is g_l. So the memory is
- * one layer's intermediate results and [n_layer, n_soft, n_embd] floats. Both passes read a layer's quantised matrices
- * as F16, as prefill does for long prompts: activations keep 11 bits, and the loss is the one that prefill would see.
+ * rows only. The forward pass is the engine's own block (graph.h). It keeps the rows x_l that enter each layer, and
+ * their products with the layer's weights; the backward pass rebuilds one layer at a time around these, from the last
+ * down, with ggml's autodiff: x_l is the parameter, and the number it differentiates is
+ * sum(slope_l * map_l) + sum(g_{l+1} * x_{l+1}), whose gradient is g_l. So every weight is multiplied twice, and the
+ * memory is one layer's intermediate results and about [n_layer, n_soft, 4 n_embd + 2 n_ff] floats. Both passes read a
+ * layer's quantised matrices as F16, as prefill does for long prompts, so the loss is the one that prefill would see.
  */
 #ifndef JUDGEQ_SRC_TRAIN_GRADIENT_H
 #define JUDGEQ_SRC_TRAIN_GRADIENT_H
@@ -26,7 +27,9 @@ typedef struct gradient {
     int32_t n_expand;     /* n_layer where they all may be kept, otherwise 1 */
     size_t kept_bytes;    /* of layers that are kept */
     float *x;             /* [n_layer, n_soft, n_embd]: the rows that enter each layer, of the last forward pass */
-    int32_t *position;    /* [n_soft] */
+    float *product;       /* [n_layer, n_soft, product_width]: and their products with its weights */
+    size_t product_width;
+    int32_t *position; /* [n_soft] */
 } gradient;
 
 /* n_depth: 1, or the model's layers: the soft tokens have vectors for each. n_threads 0: chosen (threads.h).

@@ -1,7 +1,9 @@
-/* The trainer's own matrix product of the backward pass: every weight type, against the definition in F64. */
+/* The trainer's own matrix products, forward and backward: every weight type and odd sizes, against the definition in
+ * F64. */
 #include "ggml-alloc.h"
 #include "ggml-backend.h"
-#include "train/back_product.h"
+#include "train/product.h"
+#include "train/product_kernel.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,7 +15,8 @@
 
 #include <cmocka.h>
 
-enum { ROWS = 7, COLUMNS = 768, N = 5, SLICES = 2 };
+/* Neither rows nor N fit the kernel's tiles, and 37 is more than it takes at a time. */
+enum { ROWS = 7, COLUMNS = 768, N = 37, SLICES = 2 };
 
 /* Uniform in [-1, 1), rounded to the type; `values` becomes what the type holds. */
 static void fill(struct ggml_tensor *matrix, float *values) {
@@ -43,6 +46,32 @@ static bool is_quick(enum ggml_type type) {
     return false;
 }
 
+static void check_forward(enum ggml_type type, const float *values, const float *x, const float *found) {
+    for (int i = 0; i < SLICES * N * ROWS; i++) {
+        const int r = i % ROWS, row = i / ROWS, slice = row / N;
+        double expected = 0;
+        for (int c = 0; c < COLUMNS; c++) {
+            expected += (double)values[(slice * ROWS + r) * COLUMNS + c] * (double)x[row * COLUMNS + c];
+        }
+        if (!(fabs((double)found[i] - expected) <= 1e-4)) {
+            fail_msg("%s, forward %d: %g, expected %g", ggml_type_name(type), i, (double)found[i], expected);
+        }
+    }
+}
+
+static void check_backward(enum ggml_type type, const float *values, const float *slope, const float *found) {
+    for (int i = 0; i < SLICES * N * COLUMNS; i++) {
+        const int column = i % COLUMNS, row = i / COLUMNS, slice = row / N;
+        double expected = 0;
+        for (int r = 0; r < ROWS; r++) {
+            expected += (double)values[(slice * ROWS + r) * COLUMNS + column] * (double)slope[row * ROWS + r];
+        }
+        if (!(fabs((double)found[i] - expected) <= 1e-5)) {
+            fail_msg("%s, backward %d: %g, expected %g", ggml_type_name(type), i, (double)found[i], expected);
+        }
+    }
+}
+
 /* The gradient of sum(c * matrix x) with respect to x is matrix^T c. */
 static void check_type(ggml_backend_t backend, enum ggml_type type) {
     struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};
@@ -57,7 +86,9 @@ static void check_type(ggml_backend_t backend, enum ggml_type type) {
     ggml_set_input(x);
     ggml_set_param(x);
     ggml_set_input(c);
-    struct ggml_tensor *number = ggml_sum(context, ggml_mul(context, ggml_mul_mat(context, matrix, x), c));
+    struct ggml_tensor *product = ggml_mul_mat(context, matrix, x);
+    struct ggml_tensor *number = ggml_sum(context, ggml_mul(context, product, c));
+    ggml_set_output(product);
     struct ggml_cgraph *nodes = ggml_new_graph_custom(context, 64, true);
     ggml_set_loss(number);
     ggml_build_forward_expand(nodes, number);
@@ -66,33 +97,28 @@ static void check_type(ggml_backend_t backend, enum ggml_type type) {
     struct ggml_tensor *gradient = ggml_scale(context, ggml_graph_get_grad(nodes, x), 1.0f);
     ggml_set_output(gradient);
     ggml_build_forward_expand(nodes, gradient);
-    back_product_replace(context, nodes);
+    product_replace(context, nodes);
     for (int i = 0; i < ggml_graph_n_nodes(nodes); i++) {
         assert_int_not_equal(ggml_graph_node(nodes, i)->op, GGML_OP_OUT_PROD);
+        assert_int_not_equal(ggml_graph_node(nodes, i)->op, GGML_OP_MUL_MAT);
     }
     struct ggml_tensor *seed = ggml_graph_get_grad_acc(nodes, number);
     ggml_set_input(seed);
     ggml_gallocr_t allocator = ggml_gallocr_new(ggml_backend_get_default_buffer_type(backend));
     assert_true(ggml_gallocr_alloc_graph(allocator, nodes));
-    float slope[SLICES * N * ROWS], found[SLICES * N * COLUMNS] = {0};
+    static float slope[SLICES * N * ROWS], forward[SLICES * N * ROWS];
+    static float input[SLICES * N * COLUMNS], found[SLICES * N * COLUMNS];
     for (int i = 0; i < SLICES * N * ROWS; i++) slope[i] = sinf((float)i);
+    for (int i = 0; i < SLICES * N * COLUMNS; i++) input[i] = cosf((float)i);
     const float one = 1;
-    ggml_backend_tensor_set(x, found, 0, sizeof found);
+    ggml_backend_tensor_set(x, input, 0, sizeof input);
     ggml_backend_tensor_set(c, slope, 0, sizeof slope);
     ggml_backend_tensor_set(seed, &one, 0, sizeof one);
     assert_int_equal(ggml_backend_graph_compute(backend, nodes), GGML_STATUS_SUCCESS);
+    ggml_backend_tensor_get(product, forward, 0, sizeof forward);
     ggml_backend_tensor_get(gradient, found, 0, sizeof found);
-
-    for (int i = 0; i < SLICES * N * COLUMNS; i++) {
-        const int column = i % COLUMNS, row = i / COLUMNS, slice = row / N;
-        double expected = 0;
-        for (int r = 0; r < ROWS; r++) {
-            expected += (double)values[(slice * ROWS + r) * COLUMNS + column] * (double)slope[row * ROWS + r];
-        }
-        if (!(fabs((double)found[i] - expected) <= 1e-5)) {
-            fail_msg("%s, element %d: %g, expected %g", ggml_type_name(type), i, (double)found[i], expected);
-        }
-    }
+    check_forward(type, values, input, forward);
+    check_backward(type, values, slope, found);
     free(values);
     ggml_gallocr_free(allocator);
     ggml_backend_buffer_free(buffer);
@@ -110,7 +136,50 @@ static void test_types(void **state) {
     ggml_backend_free(backend);
 }
 
+/* ---- kernels ----------------------------------------------------------------------------------------------------- */
+
+/* More than one tile and a rest, in every direction. */
+enum { M = 21, K = 19, WIDE = KERNEL_COLUMNS };
+
+static void check_kernel(const product_kernel *kernel) {
+    float a[M * K], b[K * WIDE], out[M * WIDE], turned[K * M];
+    for (int i = 0; i < M * K; i++) a[i] = sinf((float)i);
+    for (int i = 0; i < K * WIDE; i++) b[i] = cosf((float)i);
+    for (int i = 0; i < M * WIDE; i++) out[i] = 1;
+    kernel->multiply(out, WIDE, a, K, b, WIDE, M, K);
+    for (int i = 0; i < M * WIDE; i++) {
+        double expected = 1;
+        for (int r = 0; r < K; r++) expected += (double)a[i / WIDE * K + r] * (double)b[r * WIDE + i % WIDE];
+        assert_float_equal(out[i], expected, 1e-5);
+    }
+    kernel->transpose(turned, M, a, K, M, K);
+    for (int i = 0; i < M * K; i++) assert_float_equal(turned[i % K * M + i / K], a[i], 0);
+}
+
+/* Every number that F16 can hold. */
+static void check_halves(const product_kernel *kernel) {
+    static uint16_t half[1 << 16];
+    static float found[1 << 16];
+    for (int i = 0; i < 1 << 16; i++) half[i] = (uint16_t)i;
+    kernel->read_half(half, found, 1 << 16);
+    for (int i = 0; i < 1 << 16; i++) {
+        const float expected = ggml_fp16_to_fp32(half[i]);
+        if (isfinite(expected)) assert_memory_equal(&found[i], &expected, sizeof expected);
+    }
+}
+
+static void test_kernels(void **state) {
+    (void)state;
+    int n = 0;
+    for (const product_kernel *kernel; (kernel = product_kernel_at(n)) != NULL; n++) {
+        check_kernel(kernel);
+        check_halves(kernel);
+        if (!product_kernel_at(n + 1)) assert_ptr_equal(kernel, product_kernel_best());
+    }
+    assert_true(n > 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_types)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kernels), cmocka_unit_test(test_types)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,152 @@
+#include "product.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "product_kernel.h"
+
+/* Blocks that a thread keeps on its stack: rows of the matrix and columns of it (every quantisation's blocks divide
+ * BLOCK_COLUMNS), as floats. */
+enum { BLOCK_ROWS = 64, BLOCK_COLUMNS = 512, FORWARD_ROWS = 256, TILE_ROWS_READ = 8 };
+
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t parts(int64_t n, int64_t size) {
+    return (n + size - 1) / size;
+}
+
+/* Rows [r, r + rows) and columns [first, first + n) of a slice of the matrix as floats, BLOCK_COLUMNS apart. */
+static void read_block(const product_kernel *kernel, const struct ggml_tensor *matrix, int64_t slice, int64_t r,
+                       int64_t rows, int64_t first, int64_t n, float *out) {
+    const char *at = (const char *)matrix->data + (size_t)r * matrix->nb[1] + (size_t)slice * matrix->nb[2] +
+                     (size_t)(first / ggml_blck_size(matrix->type)) * ggml_type_size(matrix->type);
+    for (int64_t i = 0; i < rows; i++, at += matrix->nb[1], out += BLOCK_COLUMNS) {
+        if (matrix->type == GGML_TYPE_F32) {
+            memcpy(out, at, (size_t)n * sizeof *out);
+        } else if (matrix->type == GGML_TYPE_F16) {
+            kernel->read_half((const uint16_t *)(const void *)at, out, n);
+        } else {
+            ggml_get_type_traits(matrix->type)->to_float(at, out, n);
+        }
+    }
+}
+
+/* ---- forward ----------------------------------------------------------------------------------------------------- */
+
+/* The matrix's slice for a slice of the result: query heads share KV heads. */
+static int64_t matrix_slice(const struct ggml_tensor *result, int64_t slice) {
+    return slice / (result->ne[2] / result->src[0]->ne[2]);
+}
+
+/* A part of the result: rows [t, t + n_t) of x against rows [r, r + n_r) of the matrix. The sums lie transposed, so
+ * that the lanes of a vector are rows of x, whatever their number. */
+static void forward_part(struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t r, int64_t n_r) {
+    const product_kernel *kernel = product_kernel_best();
+    const struct ggml_tensor *matrix = result->src[0], *x = result->src[1];
+    float sum[FORWARD_ROWS * KERNEL_COLUMNS], columns[BLOCK_COLUMNS * KERNEL_COLUMNS];
+    float block[TILE_ROWS_READ * BLOCK_COLUMNS];
+    memset(sum, 0, (size_t)n_r * KERNEL_COLUMNS * sizeof *sum);
+    if (n_t < KERNEL_COLUMNS) memset(columns, 0, sizeof columns);
+    const char *in = (const char *)x->data + (size_t)t * x->nb[1] + (size_t)slice * x->nb[2];
+    for (int64_t first = 0; first < matrix->ne[0]; first += BLOCK_COLUMNS) {
+        const int64_t n = least(matrix->ne[0] - first, BLOCK_COLUMNS);
+        kernel->transpose(columns, KERNEL_COLUMNS, (const float *)(const void *)in + first,
+                          (int64_t)(x->nb[1] / sizeof(float)), n_t, n);
+        for (int64_t i = 0; i < n_r; i += TILE_ROWS_READ) {
+            const int64_t rows = least(n_r - i, TILE_ROWS_READ);
+            read_block(kernel, matrix, matrix_slice(result, slice), r + i, rows, first, n, block);
+            kernel->multiply(sum + i * KERNEL_COLUMNS, KERNEL_COLUMNS, block, BLOCK_COLUMNS, columns, KERNEL_COLUMNS,
+                             rows, n);
+        }
+    }
+    char *out = (char *)result->data + (size_t)t * result->nb[1] + (size_t)slice * result->nb[2];
+    kernel->transpose((float *)(void *)out + r, (int64_t)(result->nb[1] / sizeof(float)), sum, KERNEL_COLUMNS, n_r,
+                      n_t);
+}
+
+/* result [slices, n, rows] = x * matrix^T, as ggml_mul_mat(matrix [slices, rows, columns], x [slices, n, columns])
+ * defines it. */
+static void forward(struct ggml_tensor *result, int thread, int n_thread, void *data) {
+    (void)data;
+    const int64_t n_row = result->ne[0], n = result->ne[1];
+    /* as many parts as there are threads, at least */
+    int64_t size = least(FORWARD_ROWS, parts(n_row, n_thread));
+    size = least(FORWARD_ROWS, parts(size, TILE_ROWS_READ) * TILE_ROWS_READ);
+    const int64_t across = parts(n, KERNEL_COLUMNS), down = parts(n_row, size);
+    const int64_t all = across * down * result->ne[2];
+    for (int64_t i = thread * all / n_thread; i < (thread + 1) * all / n_thread; i++) {
+        const int64_t t = i / down % across * KERNEL_COLUMNS, r = i % down * size;
+        forward_part(result, i / down / across, t, least(n - t, KERNEL_COLUMNS), r, least(n_row - r, size));
+    }
+}
+
+/* ---- backward ---------------------------------------------------------------------------------------------------- */
+
+/* A part of the result: its rows [t, t + n_t), its columns [c, c + n_c). The sums are as wide as the kernel wants. */
+static void backward_part(struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t c, int64_t n_c) {
+    const product_kernel *kernel = product_kernel_best();
+    const struct ggml_tensor *matrix = result->src[0], *slope = result->src[1];
+    float sum[KERNEL_COLUMNS * BLOCK_COLUMNS], block[BLOCK_ROWS * BLOCK_COLUMNS];
+    const int64_t width = parts(n_c, KERNEL_COLUMNS) * KERNEL_COLUMNS,
+                  factor_row = (int64_t)(slope->nb[0] / sizeof(float));
+    const char *in = (const char *)slope->data + (size_t)t * slope->nb[0] + (size_t)slice * slope->nb[2];
+    for (int64_t i = 0; i < n_t; i++) memset(sum + i * BLOCK_COLUMNS, 0, (size_t)width * sizeof *sum);
+    if (width > n_c) memset(block, 0, sizeof block);
+    for (int64_t r = 0; r < matrix->ne[1]; r += BLOCK_ROWS) {
+        const int64_t rows = least(matrix->ne[1] - r, BLOCK_ROWS);
+        read_block(kernel, matrix, matrix_slice(result, slice), r, rows, c, n_c, block);
+        const float *factor = (const float *)(const void *)in + r;
+        for (int64_t k = 0; k < n_c; k += KERNEL_COLUMNS) {
+            kernel->multiply(sum + k, BLOCK_COLUMNS, factor, factor_row, block + k, BLOCK_COLUMNS, n_t, rows);
+        }
+    }
+    for (int64_t i = 0; i < n_t; i++) {
+        char *out = (char *)result->data + (size_t)(t + i) * result->nb[1] + (size_t)slice * result->nb[2];
+        memcpy(out + (size_t)c * sizeof(float), sum + i * BLOCK_COLUMNS, (size_t)n_c * sizeof(float));
+    }
+}
+
+/* result [slices, n, columns] = slope^T * matrix, as ggml_out_prod(matrix [slices, rows, columns], slope [slices, rows,
+ * n]) defines it. */
+static void backward(struct ggml_tensor *result, int thread, int n_thread, void *data) {
+    (void)data;
+    const int64_t n_column = result->ne[0], n = result->ne[1], across = parts(n, KERNEL_COLUMNS);
+    const int64_t wide = across * result->ne[2] >= n_thread ? n_column : parts(n_column, n_thread);
+    const int64_t size = least(BLOCK_COLUMNS, parts(wide, 256) * 256), down = parts(n_column, size);
+    const int64_t all = across * down * result->ne[2];
+    for (int64_t i = thread * all / n_thread; i < (thread + 1) * all / n_thread; i++) {
+        const int64_t t = i / down % across * KERNEL_COLUMNS, c = i % down * size;
+        backward_part(result, i / down / across, t, least(n - t, KERNEL_COLUMNS), c, least(n_column - c, size));
+    }
+}
+
+/* ---- graphs ------------------------------------------------------------------------------------------------------ */
+
+static bool is_constant(const struct ggml_tensor *tensor) {
+    const struct ggml_tensor *base = tensor->view_src ? tensor->view_src : tensor;
+    return base->buffer != NULL;
+}
+
+/* The operation that computes a node, or NULL for ggml's. Autodiff hands ggml_out_prod its slope transposed, so that
+ * its rows are contiguous. */
+static ggml_custom_op_t replacement(const struct ggml_tensor *node) {
+    if (node->op == GGML_OP_MUL_MAT && is_constant(node->src[0])) return forward;
+    const bool back = node->op == GGML_OP_OUT_PROD && is_constant(node->src[0]);
+    return back && node->src[1]->nb[1] == sizeof(float) ? backward : NULL;
+}
+
+void product_replace(struct ggml_context *context, struct ggml_cgraph *nodes) {
+    for (int i = 0; i < ggml_graph_n_nodes(nodes); i++) {
+        struct ggml_tensor *old = ggml_graph_node(nodes, i);
+        const ggml_custom_op_t operation = replacement(old);
+        if (!operation) continue;
+        struct ggml_tensor *sources[] = {old->src[0], old->src[1]};
+        const struct ggml_tensor *custom = ggml_custom_4d(context, GGML_TYPE_F32, old->ne[0], old->ne[1], old->ne[2],
+                                                          old->ne[3], sources, 2, operation, GGML_N_TASKS_MAX, NULL);
+        old->op = custom->op;
+        memcpy(old->op_params, custom->op_params, sizeof old->op_params);
+    }
+}
