@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "interrupt.h"
 #include "progress.h"
+#include "ranks.h"
 #include "train_curves.h"
 #include "train_log.h"
 #include "train_options.h"
@@ -65,8 +66,18 @@ static const char HELP_STEPS[] =
     "  -h, --help             this text\n"
     "    Example: judgeq train --data set.jsonl -o judge.gguf -t 2 --cache 4096\n";
 
+static const char HELP_RANKS[] =
+    "\n"
+    "Several machines\n"
+    "  Built with MPI (cmake -DJUDGEQ_MPI=ON), mpirun starts K processes that share each step's examples "
+    "(--accumulate)\n"
+    "  and the held-out part. The judge is the same up to rounding, and --resume may use another K. All read the same\n"
+    "  files; the first one writes.\n"
+    "    Example: mpirun -n 4 judgeq train --data set.jsonl -o judge.gguf --accumulate 4 -t 1\n";
+
 typedef struct training {
     train_options options;
+    ranks ranks;
     char default_model[4096], checkpoint[4096], log_path[4096], picture[4096];
     judgeq_model *model;
     judgeq_training_set *set;
@@ -76,11 +87,17 @@ typedef struct training {
     train_log log;
     progress progress;
     bool measuring;
+    int64_t measured;          /* the last step with a measurement; -1: none */
     judgeq_training_step last; /* step 0: none in this run */
     judgeq_measures measures;
     int64_t first_step; /* of this run */
     double last_checkpoint;
 } training;
+
+/* Of several ranks, the first speaks and writes for all. */
+static bool is_first(const training *t) {
+    return t->ranks.rank == 0;
+}
 
 static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *what, const char *path) {
     error->code = status;
@@ -121,7 +138,7 @@ static void note(void *data, const char *message) {
     const int64_t step = judgeq_trainer_steps_done(t->trainer) + (t->measuring ? 0 : 1);
     wipe_bar(t);
     fprintf(stderr, "judgeq: %s\n", message);
-    train_log_notice(&t->log, step, message); /* a full disk shows at the next step */
+    if (is_first(t)) train_log_notice(&t->log, step, message); /* a full disk shows at the next step */
 }
 
 static void show_measures(training *t) {
@@ -161,7 +178,7 @@ static judgeq_status load_set(training *t, judgeq_error *error) {
     const judgeq_status status = judgeq_training_set_load(t->options.data, t->model, &t->set, error);
     if (status != JUDGEQ_OK) return status;
     const judgeq_training_set_info *info = judgeq_training_set_get_info(t->set);
-    if (info->n_broken > 0) {
+    if (info->n_broken > 0 && is_first(t)) {
         fprintf(stderr, "judgeq: %zu of %zu lines hold no example and are left out; the first: %s\n", info->n_broken,
                 info->n_broken + info->n_examples, info->broken);
     }
@@ -185,6 +202,19 @@ static judgeq_status set_paths(training *t, judgeq_error *error) {
     return failed(error, JUDGEQ_ERROR_ARGUMENT, "no such file: there is no run to resume", t->checkpoint);
 }
 
+/* The first rank's log says which measurement was the last. When every rank knows, all have looked for a checkpoint,
+ * and one may be written. */
+static judgeq_status open_log(training *t, judgeq_error *error) {
+    const char *log = t->options.log ? t->options.log : t->log_path;
+    if (is_first(t) && !train_log_open(&t->log, log, t->options.resume, t->first_step)) {
+        return failed(error, JUDGEQ_ERROR_IO, strerror(errno), log);
+    }
+    double measured = is_first(t) ? (double)t->log.measured : 0;
+    const judgeq_status status = t->ranks.n > 1 ? ranks_sum(&t->ranks, &measured, 1, error) : JUDGEQ_OK;
+    t->measured = (int64_t)measured;
+    return status;
+}
+
 static judgeq_status prepare(training *t, judgeq_error *error) {
     train_options *o = &t->options;
     const char *model = o->model;
@@ -203,13 +233,15 @@ static judgeq_status prepare(training *t, judgeq_error *error) {
     o->params.progress_data = t;
     o->params.notice = note;
     o->params.notice_data = t;
+    o->params.n_ranks = t->ranks.n;
+    o->params.rank = t->ranks.rank;
+    o->params.sum = ranks_sum;
+    o->params.sum_data = &t->ranks;
     if (status == JUDGEQ_OK) status = judgeq_trainer_new(t->model, t->set, &o->params, &t->trainer, error);
     if (status == JUDGEQ_OK && o->resume) status = judgeq_trainer_restore(t->trainer, t->checkpoint, error);
     if (status != JUDGEQ_OK) return status;
     t->first_step = judgeq_trainer_steps_done(t->trainer);
-    const char *log = o->log ? o->log : t->log_path;
-    if (train_log_open(&t->log, log, o->resume, t->first_step)) return JUDGEQ_OK;
-    return failed(error, JUDGEQ_ERROR_IO, strerror(errno), log);
+    return open_log(t, error);
 }
 
 /* ---- the run ----------------------------------------------------------------------------------------------------- */
@@ -223,8 +255,10 @@ static judgeq_status measure(training *t, judgeq_error *error) {
     const judgeq_status status = judgeq_trainer_measure(t->trainer, &t->measures, error);
     t->measuring = false;
     if (status != JUDGEQ_OK) return status;
+    t->measured = judgeq_trainer_steps_done(t->trainer);
     show_measures(t);
-    if (train_log_measures(&t->log, judgeq_trainer_steps_done(t->trainer), &t->measures)) return JUDGEQ_OK;
+    if (!is_first(t) || train_log_measures(&t->log, judgeq_trainer_steps_done(t->trainer), &t->measures))
+        return JUDGEQ_OK;
     return log_failed(t, error);
 }
 
@@ -234,8 +268,8 @@ static bool measure_due(const training *t) {
     const int64_t step = judgeq_trainer_steps_done(t->trainer), n_steps = judgeq_trainer_steps(t->trainer);
     const int64_t every =
         t->options.measure_every > 0 ? t->options.measure_every : n_steps / t->options.params.n_epochs;
-    if (step == n_steps) return t->log.measured != step || t->measures.n_examples == 0;
-    return step % every == 0 && t->log.measured != step;
+    if (step == n_steps) return t->measured != step || t->measures.n_examples == 0;
+    return step % every == 0 && t->measured != step;
 }
 
 static judgeq_status save(training *t, judgeq_error *error) {
@@ -249,9 +283,10 @@ static judgeq_status run_steps(training *t, judgeq_error *error) {
     while (status == JUDGEQ_OK) {
         if (measure_due(t)) status = measure(t, error);
         if (status != JUDGEQ_OK || judgeq_trainer_steps_done(t->trainer) == judgeq_trainer_steps(t->trainer)) break;
-        if (progress_clock() - t->last_checkpoint >= t->options.checkpoint_every) status = save(t, error);
+        if (is_first(t) && progress_clock() - t->last_checkpoint >= t->options.checkpoint_every)
+            status = save(t, error);
         if (status == JUDGEQ_OK) status = judgeq_trainer_step(t->trainer, &t->last, error);
-        if (status == JUDGEQ_OK && !train_log_step(&t->log, &t->last)) status = log_failed(t, error);
+        if (status == JUDGEQ_OK && is_first(t) && !train_log_step(&t->log, &t->last)) status = log_failed(t, error);
     }
     wipe_bar(t);
     return status;
@@ -273,7 +308,8 @@ static judgeq_status write_judge(training *t, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
-/* Keeps what was done before an interruption; a failure of the disk keeps the last checkpoint. */
+/* Keeps what was done before an interruption, on every rank, since the first may be the one that is gone; a failure of
+ * the disk keeps the last checkpoint. */
 static judgeq_status keep(training *t, judgeq_error *error) {
     judgeq_error own = {0};
     const judgeq_status status = save(t, &own);
@@ -298,15 +334,16 @@ static void draw_curves(const training *t) {
 }
 
 static judgeq_status train(training *t, judgeq_error *error) {
+    t->options.quiet = t->options.quiet || !is_first(t);
+    interrupt_catch();
     judgeq_status status = prepare(t, error);
     if (status != JUDGEQ_OK) return status;
     progress_begin(&t->progress, 0, t->options.quiet);
-    interrupt_catch();
     status = run_steps(t, error);
     if (status == JUDGEQ_ERROR_CANCELLED) status = keep(t, error);
-    if (status == JUDGEQ_OK) status = write_judge(t, error);
+    if (status == JUDGEQ_OK && is_first(t)) status = write_judge(t, error);
     if (!train_log_close(&t->log) && status == JUDGEQ_OK) status = log_failed(t, error);
-    if (status == JUDGEQ_OK) draw_curves(t);
+    if (status == JUDGEQ_OK && is_first(t)) draw_curves(t);
     return status;
 }
 
@@ -320,6 +357,17 @@ static void training_free(training *t) {
     free(t);
 }
 
+static int run(training *t) {
+    judgeq_error error = {0};
+    judgeq_status status = ranks_begin(&t->ranks, &error);
+    if (status == JUDGEQ_OK) status = train(t, &error);
+    char rank[32] = "";
+    if (t->ranks.n > 1) snprintf(rank, sizeof rank, "rank %d: ", t->ranks.rank);
+    if (status != JUDGEQ_OK) fprintf(stderr, "judgeq: %s%s\n", rank, error.message);
+    ranks_end(&t->ranks, status != JUDGEQ_OK);
+    return status == JUDGEQ_OK ? 0 : status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+}
+
 int cmd_train(int argc, char **argv) {
     training *t = calloc(1, sizeof *t);
     if (!t) {
@@ -328,12 +376,9 @@ int cmd_train(int argc, char **argv) {
     }
     int status = train_options_read(argc, argv, &t->options);
     if (status == 0 && t->options.help) {
-        printf("%s%s", HELP_RUN, HELP_STEPS);
+        printf("%s%s%s", HELP_RUN, HELP_STEPS, HELP_RANKS);
     } else if (status == 0) {
-        judgeq_error error = {0};
-        const judgeq_status result = train(t, &error);
-        if (result != JUDGEQ_OK) fprintf(stderr, "judgeq: %s\n", error.message);
-        status = result == JUDGEQ_OK ? 0 : result == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+        status = run(t);
     }
     training_free(t);
     return status;

@@ -322,6 +322,13 @@ typedef struct judgeq_trainer_params {
     void *progress_data;
     void (*notice)(void *data, const char *message); /* an example that is skipped, and why; or NULL */
     void *notice_data;
+    /* Several processes (ranks) train one judge: every rank makes a trainer with the same model, set and parameters,
+     * computes every n_ranks-th example, and calls the same functions in the same order. sum: replaces values [n] by
+     * their sum over all ranks, which all call it together; the sums must be the same on every rank. If a rank fails or
+     * is cancelled, all ranks' calls fail. */
+    int32_t n_ranks, rank; /* 1 and 0: alone, and sum is not called */
+    judgeq_status (*sum)(void *data, double *values, size_t n, judgeq_error *error);
+    void *sum_data;
 } judgeq_trainer_params;
 
 /* What a judge is measured by, on the held-out examples; NaN where there is nothing to measure. */

@@ -67,6 +67,8 @@ check_system() {
     need libcmocka-dev "cmocka with its header (pkg-config cmocka)" pkg-config --exists cmocka
     need util-linux "flock" command -v flock
     if [ "$1" = --test ]; then
+        need libopenmpi-dev "MPI with its headers (mpicc)" command -v mpicc
+        need openmpi-bin "MPI's launcher (mpirun)" command -v mpirun
         need clang "clang" command -v clang
         need libclang-rt-dev "clang's libFuzzer and sanitizers (compiler-rt)" has_libfuzzer
         need clang-format "clang-format" command -v clang-format

@@ -75,9 +75,9 @@ judgeq_status measure_add(measure_sums *sums, const judgeq_model_info *model, co
 
 judgeq_measures measure_means(const measure_sums *sums) {
     judgeq_measures out = {.n_examples = (int32_t)sums->n_examples, .loss = NAN};
-    if (sums->n_examples > 0) out.loss = sums->loss / (double)sums->n_examples;
+    if (sums->n_examples > 0) out.loss = sums->loss / sums->n_examples;
     for (int b = 0; b < JUDGEQ_MEASURE_BUDGETS; b++) {
-        const double n = (double)sums->n_counted[b];
+        const double n = sums->n_counted[b];
         out.budget[b] = measure_budgets[b];
         out.hit_rate[b] = n > 0 ? sums->hit_rate[b] / n : NAN;
         out.mass_kept[b] = n > 0 ? sums->mass_kept[b] / n : NAN;

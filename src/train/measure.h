@@ -5,10 +5,11 @@
 
 #include "judgeq.h"
 
-/* Sums over examples, to be divided at the end. */
+/* Sums over examples, to be divided at the end. Numbers of one type, which ranks can add up as an array. */
 typedef struct measure_sums {
-    int64_t n_examples, n_counted[JUDGEQ_MEASURE_BUDGETS];
+    double n_examples, n_counted[JUDGEQ_MEASURE_BUDGETS];
     double loss, hit_rate[JUDGEQ_MEASURE_BUDGETS], mass_kept[JUDGEQ_MEASURE_BUDGETS];
+    double n_failed; /* ranks that could not measure */
 } measure_sums;
 
 extern const int32_t measure_budgets[JUDGEQ_MEASURE_BUDGETS];

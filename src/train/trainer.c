@@ -20,6 +20,7 @@ judgeq_trainer_params judgeq_trainer_default_params(void) {
                                    .rate = 1.5e-2,
                                    .clip = 0,
                                    .heldout = 0.1,
+                                   .n_ranks = 1,
                                    .kv_type = JUDGEQ_KV_F16,
                                    .cache_bytes = (size_t)1 << 30};
 }
@@ -40,6 +41,10 @@ static judgeq_status check_params(const judgeq_trainer_params *p, judgeq_error *
                          "rate %g, clip %g, held-out share %g: expected a rate above 0, a clip of 0 or more, and a "
                          "share from 0 to 0.5",
                          p->rate, p->clip, p->heldout);
+    }
+    if (p->n_ranks < 1 || p->rank < 0 || p->rank >= p->n_ranks || (p->n_ranks > 1 && !p->sum)) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "rank %d of %d: expected a rank below their number, and a sum",
+                         p->rank, p->n_ranks);
     }
     if (p->start_tokens && p->n_start_tokens == 0) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the text to start from has no tokens");
@@ -62,11 +67,13 @@ static judgeq_status allocate(judgeq_trainer *trainer, judgeq_error *error) {
     trainer->n_value = (size_t)trainer_depth(trainer) * (size_t)trainer->params.n_soft * (size_t)model->n_embd;
     trainer->soft = calloc(trainer->n_value, sizeof *trainer->soft);
     trainer->part = calloc(trainer->n_value, sizeof *trainer->part);
-    trainer->sum = calloc(trainer->n_value, sizeof *trainer->sum);
+    trainer->mean = calloc(trainer->n_value, sizeof *trainer->mean);
+    trainer->sum = calloc(trainer->n_value + TRAINER_COUNTS, sizeof *trainer->sum);
     trainer->map = calloc(n_map, sizeof *trainer->map);
     trainer->slope = calloc(n_map, sizeof *trainer->slope);
     trainer->cached = calloc(set->info.n_examples + 1, sizeof(example *)); /* one more: never 0 bytes */
-    if (!trainer->soft || !trainer->part || !trainer->sum || !trainer->map || !trainer->slope || !trainer->cached) {
+    if (!trainer->soft || !trainer->part || !trainer->mean || !trainer->sum || !trainer->map || !trainer->slope ||
+        !trainer->cached) {
         return error_memory(error, "training");
     }
     return adamw_init(&trainer->optimiser, trainer->n_value, error);
@@ -111,6 +118,7 @@ void judgeq_trainer_free(judgeq_trainer *trainer) {
     adamw_free(&trainer->optimiser);
     free(trainer->soft);
     free(trainer->part);
+    free(trainer->mean);
     free(trainer->sum);
     free(trainer->map);
     free(trainer->slope);
@@ -194,7 +202,7 @@ static judgeq_status learn(judgeq_trainer *trainer, const example *e, double *lo
     bool finite = true;
     for (size_t i = 0; i < trainer->n_value; i++) finite = finite && isfinite(trainer->part[i]);
     if (status == JUDGEQ_OK && !finite) status = error_set(error, JUDGEQ_ERROR_NUMERIC, "the gradient is not finite");
-    for (size_t i = 0; status == JUDGEQ_OK && i < trainer->n_value; i++) trainer->sum[i] += trainer->part[i];
+    for (size_t i = 0; status == JUDGEQ_OK && i < trainer->n_value; i++) trainer->sum[i] += (double)trainer->part[i];
     return status;
 }
 
@@ -210,12 +218,28 @@ static bool skip(const judgeq_trainer *trainer, size_t index, judgeq_status stat
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 
-/* The examples order[first ... first + n) of the step to come; sums their gradients and losses. */
-static judgeq_status learn_batch(judgeq_trainer *trainer, size_t first, size_t n, judgeq_training_step *out,
-                                 judgeq_error *error) {
-    memset(trainer->sum, 0, trainer->n_value * sizeof *trainer->sum);
+/* The ranks' values [n] become their sum. The last of them counts ranks that have failed: a rank that cannot go on says
+ * so here, or the others would wait for it, and then every rank fails. */
+static judgeq_status sum_over_ranks(const judgeq_trainer *trainer, double *values, size_t n, judgeq_status own,
+                                    judgeq_error *error) {
+    const judgeq_trainer_params *p = &trainer->params;
+    if (p->n_ranks == 1) return own;
+    judgeq_error other = {0};
+    values[n - 1] = own != JUDGEQ_OK;
+    const judgeq_status status = p->sum(p->sum_data, values, n, &other);
+    if (own != JUDGEQ_OK) return own;
+    if (status != JUDGEQ_OK) return error_set(error, status, "%s", other.message);
+    if (values[n - 1] == 0) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_CANCELLED, "another rank has stopped after step %lld of %lld",
+                     (long long)trainer->step, (long long)trainer->n_steps);
+}
+
+/* This rank's examples among order[first ... first + n) of the step to come; sums their gradients and losses. */
+static judgeq_status learn_part(judgeq_trainer *trainer, size_t first, size_t n, judgeq_error *error) {
+    double *count = trainer->sum + trainer->n_value;
+    memset(trainer->sum, 0, (trainer->n_value + TRAINER_COUNTS) * sizeof *trainer->sum);
     trainer->total = (int64_t)n;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = (size_t)trainer->params.rank; i < n; i += (size_t)trainer->params.n_ranks) {
         const size_t index = trainer->order[first + i];
         judgeq_error own = {0};
         example *e = NULL;
@@ -226,15 +250,32 @@ static judgeq_status learn_batch(judgeq_trainer *trainer, size_t first, size_t n
         if (status == JUDGEQ_OK) status = learn(trainer, e, &loss, &own);
         if (e) release_example(trainer, index, e);
         if (status == JUDGEQ_OK) {
-            out->n_examples++;
-            out->loss += loss;
+            count[TRAINER_EXAMPLES]++;
+            count[TRAINER_LOSS] += loss;
         } else if (skip(trainer, index, status, &own)) {
-            out->n_skipped++;
+            count[TRAINER_SKIPPED]++;
         } else {
             return error_set(error, status, "%s", own.message);
         }
     }
     return JUDGEQ_OK;
+}
+
+/* Moves the soft tokens against the mean of the gradients that were summed. */
+static void update(judgeq_trainer *trainer, judgeq_training_step *step) {
+    const judgeq_trainer_params *p = &trainer->params;
+    const double *count = trainer->sum + trainer->n_value, n = count[TRAINER_EXAMPLES];
+    step->n_examples = (int32_t)n;
+    step->n_skipped = (int32_t)count[TRAINER_SKIPPED];
+    step->rate = adamw_rate(p->rate, trainer->step, p->n_warm_up, trainer->n_steps);
+    step->loss = step->gradient = NAN;
+    if (n > 0) {
+        step->loss = count[TRAINER_LOSS] / n;
+        for (size_t i = 0; i < trainer->n_value; i++) trainer->mean[i] = (float)(trainer->sum[i] / n);
+        step->gradient = adamw_clip(trainer->mean, trainer->n_value, p->clip);
+        adamw_update(&trainer->optimiser, trainer->soft, trainer->mean, step->rate);
+    }
+    step->step = ++trainer->step;
 }
 
 judgeq_status judgeq_trainer_step(judgeq_trainer *trainer, judgeq_training_step *out, judgeq_error *error) {
@@ -248,18 +289,10 @@ judgeq_status judgeq_trainer_step(judgeq_trainer *trainer, judgeq_training_step 
     judgeq_training_step step = {.epoch = (int32_t)epoch + 1, .n_steps = trainer->n_steps};
     trainer_shuffle(trainer, epoch);
     judgeq_status status =
-        learn_batch(trainer, first, left < (size_t)p->n_accumulate ? left : (size_t)p->n_accumulate, &step, error);
+        learn_part(trainer, first, left < (size_t)p->n_accumulate ? left : (size_t)p->n_accumulate, error);
+    status = sum_over_ranks(trainer, trainer->sum, trainer->n_value + TRAINER_COUNTS, status, error);
     if (status != JUDGEQ_OK) return status;
-    step.rate = adamw_rate(p->rate, trainer->step, p->n_warm_up, trainer->n_steps);
-    if (step.n_examples > 0) {
-        step.loss /= step.n_examples;
-        for (size_t i = 0; i < trainer->n_value; i++) trainer->sum[i] /= (float)step.n_examples;
-        step.gradient = adamw_clip(trainer->sum, trainer->n_value, p->clip);
-        adamw_update(&trainer->optimiser, trainer->soft, trainer->sum, step.rate);
-    } else {
-        step.loss = step.gradient = NAN;
-    }
-    step.step = ++trainer->step;
+    update(trainer, &step);
     *out = step;
     return JUDGEQ_OK;
 }
@@ -279,17 +312,25 @@ static judgeq_status measure_example(judgeq_trainer *trainer, size_t index, meas
     return status;
 }
 
-judgeq_status judgeq_trainer_measure(judgeq_trainer *trainer, judgeq_measures *out, judgeq_error *error) {
-    measure_sums sums = {0};
+/* This rank's part of the held-out examples. */
+static judgeq_status measure_part(judgeq_trainer *trainer, measure_sums *sums, judgeq_error *error) {
     trainer->total = (int64_t)trainer->n_held;
-    for (size_t i = 0; i < trainer->n_held; i++) {
+    for (size_t i = (size_t)trainer->params.rank; i < trainer->n_held; i += (size_t)trainer->params.n_ranks) {
         judgeq_error own = {0};
         trainer->done = (int64_t)i;
-        const judgeq_status status = measure_example(trainer, trainer->held[i], &sums, &own);
+        const judgeq_status status = measure_example(trainer, trainer->held[i], sums, &own);
         if (status != JUDGEQ_OK && !skip(trainer, trainer->held[i], status, &own)) {
             return error_set(error, status, "%s", own.message);
         }
     }
+    return JUDGEQ_OK;
+}
+
+judgeq_status judgeq_trainer_measure(judgeq_trainer *trainer, judgeq_measures *out, judgeq_error *error) {
+    measure_sums sums = {0};
+    judgeq_status status = measure_part(trainer, &sums, error);
+    status = sum_over_ranks(trainer, &sums.n_examples, sizeof sums / sizeof(double), status, error);
+    if (status != JUDGEQ_OK) return status;
     trainer->measures = measure_means(&sums);
     *out = trainer->measures;
     return JUDGEQ_OK;

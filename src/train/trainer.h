@@ -16,7 +16,9 @@ struct judgeq_trainer {
     adamw optimiser;
     size_t n_value;       /* of the soft tokens */
     float *soft;          /* [n_soft, n_embd] */
-    float *part, *sum;    /* [n_soft, n_embd]: gradient of one example, of a step */
+    float *part;          /* [n_soft, n_embd]: gradient of one example */
+    double *sum;          /* [n_value + TRAINER_COUNTS]: of the step's examples, and what is counted beside it */
+    float *mean;          /* [n_soft, n_embd]: gradient of a step */
     float *map, *slope;   /* [n_layer, n_head, longest prompt] */
     size_t *train, *held; /* [n_train], [n_held]: indices of examples, ascending */
     size_t *order;        /* [n_train]: `train` in the order of epoch order_epoch */
@@ -28,6 +30,9 @@ struct judgeq_trainer {
     judgeq_measures measures; /* the last; n_examples 0: none */
     int64_t done, total;      /* examples of the call under way, for the progress */
 };
+
+/* What ranks add up beside the gradient. */
+enum { TRAINER_LOSS, TRAINER_EXAMPLES, TRAINER_SKIPPED, TRAINER_FAILED, TRAINER_COUNTS };
 
 /* n numbers by a seed and a stream; splitmix64 (Steele, Lea, Flood, 2014). */
 uint64_t trainer_random(uint64_t *state);

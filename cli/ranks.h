@@ -1,0 +1,21 @@
+/* ranks: the processes of one run on several machines. Built with MPI (JUDGEQ_MPI), `mpirun -n K judgeq ...` makes K of
+ * them; otherwise there is one. */
+#ifndef JUDGEQ_CLI_RANKS_H
+#define JUDGEQ_CLI_RANKS_H
+
+#include "judgeq.h"
+
+typedef struct ranks {
+    int32_t n, rank;
+} ranks;
+
+/* Joins the others, if mpirun started this program. Fails where it did and the program was built without MPI. */
+judgeq_status ranks_begin(ranks *r, judgeq_error *error);
+/* Leaves them. failed: the others need not be waited for. */
+void ranks_end(const ranks *r, bool failed);
+
+/* A sum of judgeq_trainer_params: data is the ranks. CANCELLED once Ctrl-C was pressed or the program told to end, even
+ * while it waits for a rank that is gone. */
+judgeq_status ranks_sum(void *data, double *values, size_t n, judgeq_error *error);
+
+#endif

@@ -1,0 +1,57 @@
+/* With MPI. */
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "interrupt.h"
+#include "ranks.h"
+
+static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *what) {
+    error->code = status;
+    snprintf(error->message, sizeof error->message, "%s", what);
+    return status;
+}
+
+/* Set by the mpirun of Open MPI, by Slurm's PMIx, by the mpirun of MPICH. A program that was started alone does not
+ * join: that would cost it half a second. */
+static bool started_by_mpirun(void) {
+    return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") || getenv("PMI_RANK");
+}
+
+judgeq_status ranks_begin(ranks *r, judgeq_error *error) {
+    *r = (ranks){.n = 1};
+    if (!started_by_mpirun()) return JUDGEQ_OK;
+    if (MPI_Init(NULL, NULL) != MPI_SUCCESS) return failed(error, JUDGEQ_ERROR_BACKEND, "MPI could not be started");
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    MPI_Comm_size(MPI_COMM_WORLD, &r->n);
+    MPI_Comm_rank(MPI_COMM_WORLD, &r->rank);
+    return JUDGEQ_OK;
+}
+
+void ranks_end(const ranks *r, bool is_failed) {
+    int begun = 0;
+    MPI_Initialized(&begun);
+    if (!begun) return;
+    if (is_failed && r->n > 1) MPI_Abort(MPI_COMM_WORLD, 1);
+    MPI_Finalize();
+}
+
+/* Waits without holding a core, and no longer than until Ctrl-C. */
+judgeq_status ranks_sum(void *data, double *values, size_t n, judgeq_error *error) {
+    (void)data;
+    const struct timespec pause = {.tv_nsec = 100000};
+    MPI_Request request;
+    int done = 0;
+    if (MPI_Iallreduce(MPI_IN_PLACE, values, (int)n, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD, &request) != MPI_SUCCESS) {
+        return failed(error, JUDGEQ_ERROR_BACKEND, "MPI could not add up the ranks' gradients");
+    }
+    while (!done) {
+        if (MPI_Test(&request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
+            return failed(error, JUDGEQ_ERROR_CANCELLED, "a rank is gone");
+        }
+        if (!done && interrupt_seen()) return failed(error, JUDGEQ_ERROR_CANCELLED, "interrupted");
+        if (!done) nanosleep(&pause, NULL);
+    }
+    return JUDGEQ_OK;
+}
