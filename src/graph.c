@@ -296,12 +296,12 @@ static struct ggml_tensor *stack_heads(graph *g, struct ggml_tensor *x, int64_t 
 /* softmax of query [n_head_kv, group * n, head_dim] over held_keys [n_head_kv, n_held, head_dim] and then new_keys
  * [n_head_kv, n, head_dim]: [n_head_kv, group * n, n_held + n]. */
 static struct ggml_tensor *add_joined_softmax(graph *g, struct ggml_tensor *held_keys, struct ggml_tensor *new_keys,
-                                              struct ggml_tensor *query, struct ggml_tensor *mask) {
+                                              struct ggml_tensor *query) {
     struct ggml_context *context = g->context;
     struct ggml_tensor *held = ggml_mul_mat(context, held_keys, query);
     struct ggml_tensor *own = ggml_mul_mat(context, new_keys, query);
-    ggml_prec_set_acc(held, GGML_PREC_F32);
-    struct ggml_tensor *joined = ggml_repeat_4d(context, mask, mask->ne[0], query->ne[1], query->ne[2], 1);
+    struct ggml_tensor *joined =
+        ggml_new_tensor_3d(context, GGML_TYPE_F32, held->ne[0] + own->ne[0], query->ne[1], query->ne[2]);
     joined = ggml_acc(context, joined, held, joined->nb[1], joined->nb[2], joined->nb[3], 0);
     joined =
         ggml_acc(context, joined, own, joined->nb[1], joined->nb[2], joined->nb[3], held_keys->ne[1] * joined->nb[0]);
@@ -317,7 +317,7 @@ static struct ggml_tensor *columns_of(graph *g, struct ggml_tensor *x, int64_t f
 
 graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, const model_layer *layer,
                                            const cache_layer *cache, int64_t n_held, struct ggml_tensor *x,
-                                           struct ggml_tensor *position, struct ggml_tensor *mask, bool output) {
+                                           struct ggml_tensor *position, bool output) {
     const judgeq_model_info *info = &model->info;
     struct ggml_context *context = g->context;
     const int64_t n = x->ne[1];
@@ -329,8 +329,7 @@ graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, 
     struct ggml_tensor *key = add_heads(g, model, layer->key, layer->key_norm, info->n_head_kv, normed);
     query = stack_heads(g, add_rope(g, model, query, position), info->n_head_kv);
     key = stack_heads(g, add_rope(g, model, key, position), info->n_head_kv);
-    struct ggml_tensor *attention =
-        add_joined_softmax(g, cache_run_keys(context, cache, run, 0, n_held), key, query, mask);
+    struct ggml_tensor *attention = add_joined_softmax(g, cache_run_keys(context, cache, run, 0, n_held), key, query);
     block.attention = ggml_view_3d(context, attention, attention->ne[0], n, info->n_head, attention->nb[1],
                                    attention->nb[1] * (size_t)n, 0);
     if (!output) return block;
@@ -347,18 +346,6 @@ graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, 
     x = ggml_add(context, add_linear(g, layer->output, mixed), x);
     block.output = add_feed_forward(g, model, layer, x);
     return block;
-}
-
-judgeq_status graph_fill_mask(struct ggml_tensor *mask, judgeq_error *error) {
-    const int64_t n_row = mask->ne[0], n = mask->ne[1];
-    float *values = calloc((size_t)(n * n_row), sizeof *values);
-    if (!values) return error_memory(error, "a mask");
-    for (int64_t i = 0; i < n; i++) {
-        for (int64_t k = n_row - n + i + 1; k < n_row; k++) values[i * n_row + k] = -INFINITY;
-    }
-    ggml_backend_tensor_set(mask, values, 0, ggml_nbytes(mask));
-    free(values);
-    return JUDGEQ_OK;
 }
 
 struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, struct ggml_tensor *tokens) {

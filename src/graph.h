@@ -85,14 +85,12 @@ graph_block graph_add_decode_block(graph *g, const judgeq_model *model, const mo
                                    const attend_layer *attend, struct ggml_tensor *x, struct ggml_tensor *position);
 
 /* The same block, made of what ggml can differentiate: the first n_held rows of a uniform cache are constants, the keys
- * and values of x [n, n_embd] join them in the graph and are not stored. mask [n, n_held + n]: an input of the caller,
- * filled by graph_fill_mask. Without `output`, only the attention is computed. */
+ * and values of x [n, n_embd] join them in the graph and are not stored. There is no mask: what the attention is made
+ * of is only there to be differentiated, and the caller makes the attention itself (the view_src of what is given back)
+ * an input, from the block above. Without `output`, only the attention is computed. */
 graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, const model_layer *layer,
                                            const cache_layer *cache, int64_t n_held, struct ggml_tensor *x,
-                                           struct ggml_tensor *position, struct ggml_tensor *mask, bool output);
-
-/* mask [n, rows held + n]: row i of n may look at all rows held and at the new rows up to itself. */
-judgeq_status graph_fill_mask(struct ggml_tensor *mask, judgeq_error *error);
+                                           struct ggml_tensor *position, bool output);
 
 /* Embeddings [n, n_embd] F32 of token ids [n]. */
 struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, struct ggml_tensor *tokens);

@@ -61,6 +61,12 @@ static size_t width_of_products(const judgeq_model *model) {
     return width;
 }
 
+static size_t product_size(const gradient *g, int i) {
+    const struct ggml_tensor *matrix[PRODUCTS];
+    product_matrices(&g->model->layer[0], matrix);
+    return (size_t)g->n_soft * (size_t)matrix[i]->ne[1];
+}
+
 static float *layer_products(const gradient *g, int32_t index) {
     return g->product + (size_t)index * (size_t)g->n_soft * g->product_width;
 }
@@ -109,6 +115,7 @@ void gradient_free(gradient *g) {
     if (g->back.backend) graph_engine_free(&g->back);
     free(g->x);
     free(g->product);
+    free(g->attention);
     free(g->position);
     *g = (gradient){0};
 }
@@ -124,24 +131,38 @@ static void set_positions(gradient *g, struct ggml_tensor *position, int32_t fir
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
-/* map [n_head, n_prompt] = the mean over rows of attention [n_head, n_soft, n_prompt + n_soft] */
-static judgeq_status take_map(const gradient *g, const struct ggml_tensor *attention, int32_t n_prompt, float *map,
-                              judgeq_error *error) {
+static float *layer_attention(const gradient *g, int32_t index, int32_t n_prompt) {
+    const size_t n_row = (size_t)g->model->info.n_head * (size_t)g->n_soft;
+    return g->attention + (size_t)index * n_row * (size_t)(n_prompt + g->n_soft);
+}
+
+static judgeq_status reserve_attention(gradient *g, int32_t n_prompt, judgeq_error *error) {
+    const size_t n = (size_t)(layer_attention(g, g->model->info.n_layer, n_prompt) - g->attention);
+    if (n <= g->attention_room) return JUDGEQ_OK;
+    free(g->attention);
+    g->attention = malloc(n * sizeof *g->attention);
+    g->attention_room = g->attention ? n : 0;
+    return g->attention ? JUDGEQ_OK : error_memory(error, "the soft tokens' attention");
+}
+
+/* Keeps attention [n_head, n_soft, n_prompt + n_soft and padding] for the backward pass, without the padding.
+ * map [n_head, n_prompt] = its mean over the soft tokens. */
+static judgeq_status take_attention(const gradient *g, int32_t index, const struct ggml_tensor *attention,
+                                    int32_t n_prompt, float *map, judgeq_error *error) {
     const judgeq_model_info *info = &g->model->info;
-    score_map sums;
-    float *rows = malloc(ggml_nbytes(attention));
-    if (!rows) return error_memory(error, "the soft tokens' attention");
-    judgeq_status status = score_map_init(&sums, info->n_head, info->n_head_kv, n_prompt, POLICY_MEAN, error);
-    if (status == JUDGEQ_OK) {
-        const int64_t n_key = attention->ne[0];
-        ggml_backend_tensor_get(attention, rows, 0, ggml_nbytes(attention));
-        score_map_add(&sums, rows, g->n_soft, n_key, n_key * g->n_soft, 0, n_prompt);
-        const float scale = 1.0f / (float)g->n_soft;
-        for (int64_t i = 0; i < (int64_t)info->n_head * n_prompt; i++) map[i] = scale * sums.value[i];
-        score_map_free(&sums);
+    const int64_t n_key = n_prompt + g->n_soft, n_map = (int64_t)info->n_head * n_prompt;
+    float *rows = layer_attention(g, index, n_prompt);
+    for (int64_t i = 0; i < (int64_t)info->n_head * g->n_soft; i++) {
+        ggml_backend_tensor_get(attention, rows + i * n_key, (size_t)i * attention->nb[1],
+                                (size_t)n_key * sizeof *rows);
     }
-    free(rows);
-    return status;
+    score_map sums;
+    judgeq_status status = score_map_init(&sums, info->n_head, info->n_head_kv, n_prompt, POLICY_MEAN, error);
+    if (status != JUDGEQ_OK) return status;
+    score_map_add(&sums, rows, g->n_soft, n_key, n_key * g->n_soft, 0, n_prompt);
+    for (int64_t i = 0; i < n_map; i++) map[i] = sums.value[i] / (float)g->n_soft;
+    score_map_free(&sums);
+    return JUDGEQ_OK;
 }
 
 /* Layer `index` over its rows x; leaves the next layer's behind them. */
@@ -170,20 +191,19 @@ static judgeq_status forward_layer(gradient *g, int32_t index, const cache_layer
     set_positions(g, position, n_prompt);
     status = graph_compute(&g->engine, GRAPH_ROWS, 1, error);
     if (status != JUDGEQ_OK) return status;
-    float *taken = layer_products(g, index);
+    float *kept = layer_products(g, index);
     for (int i = 0; i < PRODUCTS; i++) {
-        if (!product[i]) continue;
-        ggml_backend_tensor_get(product[i], taken, 0, ggml_nbytes(product[i]));
-        taken += ggml_nelements(product[i]);
+        if (product[i]) ggml_backend_tensor_get(product[i], kept, 0, ggml_nbytes(product[i]));
+        kept += product_size(g, i);
     }
     if (!last) ggml_backend_tensor_get(block.output, rows + rows_size(g), 0, ggml_nbytes(block.output));
-    return take_map(g, block.attention, n_prompt, map, error);
+    return take_attention(g, index, block.attention, n_prompt, map, error);
 }
 
 judgeq_status gradient_forward(gradient *g, const cache_layer *layer, int32_t n_prompt, const float *soft, float *map,
                                judgeq_error *error) {
     const judgeq_model_info *info = &g->model->info;
-    judgeq_status status = JUDGEQ_OK;
+    judgeq_status status = reserve_attention(g, n_prompt, error);
     memcpy(g->x, soft, rows_size(g) * sizeof *soft);
     for (int32_t l = 0; status == JUDGEQ_OK && l < info->n_layer; l++) {
         const size_t at = (size_t)l * rows_size(g);
@@ -198,11 +218,12 @@ judgeq_status gradient_forward(gradient *g, const cache_layer *layer, int32_t n_
 
 /* One layer's graph: its inputs, and the gradient that it computes. */
 typedef struct layer_graph {
-    struct ggml_tensor *x, *position, *mask;
+    struct ggml_tensor *x, *position;
     struct ggml_tensor *slope; /* [n_head, 1, n_prompt]: of every soft token's attention */
     struct ggml_tensor *flow;  /* [n_soft, n_embd]: of the rows that leave the layer; NULL in the last layer */
     struct ggml_tensor *seed;  /* the derivative of the differentiated number by itself */
-    struct ggml_tensor *product[PRODUCTS]; /* as the forward pass left them; NULL where there is none */
+    /* as the forward pass left them; NULL where there is none */
+    struct ggml_tensor *attention, *product[PRODUCTS];
     struct ggml_tensor *gradient;
 } layer_graph;
 
@@ -216,14 +237,19 @@ static struct ggml_tensor *add_number(graph *nodes, const layer_graph *in, graph
     return ggml_add(context, number, ggml_sum(context, ggml_mul(context, block.output, in->flow)));
 }
 
-/* Makes the products with the layer's weights inputs. */
-static void take_products(graph *nodes, const model_layer *weights, struct ggml_tensor *product[PRODUCTS]) {
-    find_products(nodes->nodes, weights, product);
+static void make_input(struct ggml_tensor *tensor) {
+    tensor->op = GGML_OP_NONE;
+    memset((void *)tensor->src, 0, sizeof tensor->src);
+    ggml_set_input(tensor);
+}
+
+/* What the forward pass has computed becomes an input. */
+static void reuse_forward(graph *nodes, const model_layer *weights, graph_block block, layer_graph *in) {
+    in->attention = block.attention->view_src;
+    make_input(in->attention);
+    find_products(nodes->nodes, weights, in->product);
     for (int i = 0; i < PRODUCTS; i++) {
-        if (!product[i]) continue;
-        product[i]->op = GGML_OP_NONE;
-        memset((void *)product[i]->src, 0, sizeof product[i]->src);
-        ggml_set_input(product[i]);
+        if (in->product[i]) make_input(in->product[i]);
     }
 }
 
@@ -236,12 +262,11 @@ static layer_graph build_layer(gradient *g, int32_t index, const model_layer *we
     in.x = graph_input(nodes, GGML_TYPE_F32, info->n_embd, g->n_soft);
     ggml_set_param(in.x);
     in.position = graph_input(nodes, GGML_TYPE_I32, g->n_soft, 1);
-    in.mask = graph_input(nodes, GGML_TYPE_F32, n_prompt + g->n_soft, g->n_soft);
     in.slope = ggml_new_tensor_3d(nodes->context, GGML_TYPE_F32, n_prompt, 1, info->n_head);
     ggml_set_input(in.slope);
     if (!last) in.flow = graph_input(nodes, GGML_TYPE_F32, info->n_embd, g->n_soft);
     const graph_block block =
-        graph_add_differentiable_block(nodes, g->model, weights, layer, n_prompt, in.x, in.position, in.mask, !last);
+        graph_add_differentiable_block(nodes, g->model, weights, layer, n_prompt, in.x, in.position, !last);
     struct ggml_tensor *number = add_number(nodes, &in, block);
     ggml_set_loss(number);
     ggml_build_forward_expand(nodes->nodes, number);
@@ -250,7 +275,7 @@ static layer_graph build_layer(gradient *g, int32_t index, const model_layer *we
     ggml_set_input(in.seed);
     in.gradient = ggml_graph_get_grad(nodes->nodes, in.x);
     ggml_set_output(in.gradient);
-    take_products(nodes, weights, in.product);
+    reuse_forward(nodes, weights, block, &in);
     nodes->nodes = ggml_new_graph_custom(nodes->context, g->back.n_node, false); /* of what the gradient needs */
     ggml_build_forward_expand(nodes->nodes, in.gradient);
     product_replace(nodes->context, nodes->nodes);
@@ -266,18 +291,17 @@ static judgeq_status backward_layer(gradient *g, int32_t index, const cache_laye
     if (status != JUDGEQ_OK) return status;
     const layer_graph in = build_layer(g, index, &weights, layer, n_prompt);
     status = graph_allocate(&g->back, NULL, error);
-    if (status == JUDGEQ_OK) status = graph_fill_mask(in.mask, error);
     if (status != JUDGEQ_OK) return status;
     set_positions(g, in.position, n_prompt);
     ggml_backend_tensor_set(in.x, g->x + (size_t)index * rows_size(g), 0, ggml_nbytes(in.x));
     ggml_backend_tensor_set(in.slope, slope, 0, ggml_nbytes(in.slope));
     if (in.flow) ggml_backend_tensor_set(in.flow, flow, 0, ggml_nbytes(in.flow));
     ggml_backend_tensor_set(in.seed, &one, 0, sizeof one);
-    const float *taken = layer_products(g, index);
+    ggml_backend_tensor_set(in.attention, layer_attention(g, index, n_prompt), 0, ggml_nbytes(in.attention));
+    const float *kept = layer_products(g, index);
     for (int i = 0; i < PRODUCTS; i++) {
-        if (!in.product[i]) continue;
-        ggml_backend_tensor_set(in.product[i], taken, 0, ggml_nbytes(in.product[i]));
-        taken += ggml_nelements(in.product[i]);
+        if (in.product[i]) ggml_backend_tensor_set(in.product[i], kept, 0, ggml_nbytes(in.product[i]));
+        kept += product_size(g, i);
     }
     status = graph_compute(&g->back, GRAPH_ROWS, 1, error);
     if (status == JUDGEQ_OK) ggml_backend_tensor_get(in.gradient, flow, 0, ggml_nbytes(in.gradient));

@@ -2,11 +2,12 @@
  *
  * The prompt's keys and values do not depend on the soft tokens behind it, so a training step costs passes over n_soft
  * rows only. The forward pass is the engine's own block (graph.h). It keeps the rows x_l that enter each layer, and
- * their products with the layer's weights; the backward pass rebuilds one layer at a time around these, from the last
- * down, with ggml's autodiff: x_l is the parameter, and the number it differentiates is
+ * their products with the layer's weights and the attention; the backward pass rebuilds one layer at a time around
+ * these, from the last down, with ggml's autodiff: x_l is the parameter, and the number it differentiates is
  * sum(slope_l * map_l) + sum(g_{l+1} * x_{l+1}), whose gradient is g_l. So every weight is multiplied twice, and the
- * memory is one layer's intermediate results and about [n_layer, n_soft, 4 n_embd + 2 n_ff] floats. Both passes read a
- * layer's quantised matrices as F16, as prefill does for long prompts, so the loss is the one that prefill would see.
+ * memory is one layer's intermediate results and about [n_layer, n_soft, 4 n_embd + 2 n_ff + n_head n_prompt] floats.
+ * Both passes read a layer's quantised matrices as F16, as prefill does for long prompts, so the loss is the one that
+ * prefill would see.
  */
 #ifndef JUDGEQ_SRC_TRAIN_GRADIENT_H
 #define JUDGEQ_SRC_TRAIN_GRADIENT_H
@@ -29,6 +30,8 @@ typedef struct gradient {
     float *x;             /* [n_layer, n_soft, n_embd]: the rows that enter each layer, of the last forward pass */
     float *product;       /* [n_layer, n_soft, product_width]: and their products with its weights */
     size_t product_width;
+    float *attention; /* [n_layer, n_head, n_soft, n_prompt + n_soft]: of the last forward pass */
+    size_t attention_room;
     int32_t *position; /* [n_soft] */
 } gradient;
 
