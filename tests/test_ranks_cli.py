@@ -116,8 +116,10 @@ class Ranks(unittest.TestCase):
                 said = self.lose(rank, output, 10)
                 self.assertIn("--resume continues", said)
                 self.assertFalse(os.path.exists(output))
+                before = self.steps_in_log(output)
                 process = subprocess.Popen(self.command(3, output, "--resume", epochs=100000), stderr=subprocess.PIPE)
-                time.sleep(1)
+                while process.poll() is None and self.steps_in_log(output) <= before:
+                    time.sleep(0.02)
                 self.assertIsNone(process.poll())
                 process.terminate()
                 self.assertIn("interrupted after step", process.communicate(timeout=60)[1].decode())
