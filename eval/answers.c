@@ -107,7 +107,7 @@ static judgeq_status run_steps(const answers *a, judgeq_sampler *sampler, step *
 judgeq_status answers_decode(answers *a, judgeq_error *error) {
     const judgeq_sampler_params greedy = {.temperature = 0};
     judgeq_sampler *sampler = NULL;
-    step next = {malloc(a->n_answer * sizeof *next.session), malloc(a->n_answer * sizeof *next.token), 0};
+    step next = {malloc(a->n_answer * sizeof(judgeq_session *)), malloc(a->n_answer * sizeof *next.token), 0};
     judgeq_status status = judgeq_sampler_new(&greedy, &sampler, error);
     if (status == JUDGEQ_OK && (!next.session || !next.token)) status = eval_fail_memory(error, "answers");
     if (status == JUDGEQ_OK) status = run_steps(a, sampler, &next, error);

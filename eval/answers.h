@@ -36,7 +36,7 @@ judgeq_status answers_decode(answers *a, judgeq_error *error);
 
 /* What is scored: the last turn's answer or all of them, line by line, as the sample says, [*n], terminated. The
  * caller's: free(). NULL without memory. */
-char *answer_scored(const answer *answer, size_t *n);
-void answer_free(answer *answer);
+char *answer_scored(const answer *own, size_t *n);
+void answer_free(answer *own);
 
 #endif

@@ -8,7 +8,7 @@
 
 /* Cuts `list` at `separator`, without the spaces around the parts. *n parts, each and the array the caller's. */
 static char **split(const char *list, char separator, size_t *n) {
-    char **part = calloc(strlen(list) + 1, sizeof *part);
+    char **part = calloc(strlen(list) + 1, sizeof(char *));
     *n = 0;
     for (const char *at = list; part;) {
         at += strspn(at, " ");

@@ -45,7 +45,7 @@ judgeq_status divergence_measure(const judgeq_model *model, judgeq_session *cons
     const int32_t n_vocab = judgeq_model_get_info(model)->n_vocab;
     for (size_t s = 0; s < n_session; s++) out[s] = (divergence){n_token < 2 ? NAN : 0, n_token < 2 ? NAN : 0};
     if (n_token < 2) return JUDGEQ_OK;
-    int32_t *same = malloc(n_session * sizeof *same);
+    int32_t *same = malloc((n_session + 1) * sizeof *same);
     double *p = malloc((size_t)n_vocab * sizeof *p);
     judgeq_status status = same && p ? rewind_all(session, n_session, error) : eval_fail_memory(error, "distributions");
     for (size_t at = 0; status == JUDGEQ_OK && at + 1 < n_token; at++) {

@@ -4,10 +4,11 @@
 
 #include "judgeq.h"
 
-/* Returns `code`. */
-__attribute__((format(printf, 3, 4))) judgeq_status eval_fail(judgeq_error *error, judgeq_status code,
-                                                              const char *format, ...);
+__attribute__((format(printf, 3, 4))) void eval_fail_write(judgeq_error *error, judgeq_status code, const char *format,
+                                                           ...);
+/* Writes the message, and is `code`: whoever reads a caller, a checker too, sees that it fails. */
+#define eval_fail(error, code, ...) (eval_fail_write(error, code, __VA_ARGS__), (code))
 /* "no memory for WHAT" */
-judgeq_status eval_fail_memory(judgeq_error *error, const char *what);
+#define eval_fail_memory(error, what) eval_fail(error, JUDGEQ_ERROR_MEMORY, "no memory for %s", what)
 
 #endif

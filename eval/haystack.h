@@ -22,7 +22,7 @@ typedef struct haystack {
     const haystack_source *source; /* NULL: generated */
     bool noise;
     chance draw;
-    chance breaks; /* apart, so that what is hidden between sentences does not change them */
+    chance breaks;   /* apart, so that what is hidden between sentences does not change them */
     size_t next;     /* sentence of the source or of the noise */
     int until_break; /* sentences left in this paragraph */
     bool started;

@@ -62,6 +62,7 @@ static bool sentences_init(const char *text, dictionary *d, sentences *out) {
     *out = (sentences){
         .bytes = strdup(text), .word = malloc((n + 1) * sizeof *out->word), .end = malloc((n + 1) * sizeof *out->end)};
     bool done = out->bytes && out->word && out->end;
+    if (!done) return false;
     for (char *at = out->bytes; done && at;) {
         char *stop = strchr(at, '.');
         if (stop) *stop = '\0';

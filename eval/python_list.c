@@ -48,7 +48,8 @@ static const char *take_string(const char *at, json_t *list) {
     return added ? at + 1 : NULL;
 }
 
-json_t *python_list_parse(const char *at) {
+json_t *python_list_parse(const char *text) {
+    const char *at = text;
     json_t *list = *at == '[' ? json_array() : NULL;
     if (!list) return NULL;
     at++;

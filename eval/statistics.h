@@ -17,10 +17,10 @@ typedef struct statistics_estimate {
 
 /* The mean, and its 95 % interval: percentiles of 2,000 bootstrap resamples, drawn within each stratum (Efron 1979).
  * The same series gives the same interval. NaN bounds without memory. */
-statistics_estimate statistics_mean(const statistics_series *series);
+statistics_estimate statistics_mean(const statistics_series *x);
 
 /* Of paired differences: how often chance alone, flipping their signs, gives a mean at least as far from 0: a two-sided
  * permutation test (Fisher 1935) with 10,000 draws. */
-double statistics_sign_flip(const statistics_series *differences);
+double statistics_sign_flip(const statistics_series *x);
 
 #endif

@@ -47,10 +47,10 @@ static bool lines_init(const records *r, lines *out) {
     const char *key;
     json_t *line;
     const size_t n = json_object_size(r->lines);
-    *out = (lines){.line = calloc(n + 1, sizeof *out->line), .stratum = calloc(n + 1, sizeof *out->stratum)};
+    *out = (lines){.line = calloc(n + 1, sizeof(json_t *)), .stratum = calloc(n + 1, sizeof *out->stratum)};
     if (!out->line || !out->stratum) return false;
     json_object_foreach(r->lines, key, line) out->line[out->n++] = line;
-    qsort(out->line, out->n, sizeof *out->line, compare_lines);
+    qsort((void *)out->line, out->n, sizeof(json_t *), compare_lines);
     for (size_t i = 0; i < out->n; i++) {
         if (i > 0 && compare_group(out->line[i - 1], out->line[i]) != 0) out->n_stratum++;
         out->stratum[i] = out->n_stratum;

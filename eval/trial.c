@@ -41,7 +41,7 @@ static judgeq_status new_session(const trial_setup *b, const arm *a, judgeq_sess
 static judgeq_status open_sessions(trial *t, judgeq_error *error) {
     const arms *a = t->setup->arms;
     const int32_t n_prompt = (int32_t)t->reading.prompt.n_token;
-    t->session = calloc(a->n_arm, sizeof *t->session);
+    t->session = calloc(a->n_arm, sizeof(judgeq_session *));
     t->of_arm = calloc(a->n_arm, sizeof *t->of_arm);
     t->answer = calloc(a->n_arm, sizeof *t->answer);
     if (!t->session || !t->of_arm || !t->answer) return eval_fail_memory(error, "sessions");

@@ -21,6 +21,6 @@ typedef struct trial_setup {
 } trial_setup;
 
 /* *line: the object that docs/evaluation.md describes; the caller's: json_decref. */
-judgeq_status trial_run(const trial_setup *setup, const sample *sample, json_t **line, judgeq_error *error);
+judgeq_status trial_run(const trial_setup *b, const sample *s, json_t **line, judgeq_error *error);
 
 #endif
