@@ -29,7 +29,7 @@ static char **split(const char *list, char separator, size_t *n) {
 static judgeq_status parse_policies(arms *a, const char *list, judgeq_error *error) {
     const char separator = strchr(list, ';') || strchr(list, '=') ? ';' : ',';
     a->policy = split(list, separator, &a->n_policy);
-    a->parsed = a->policy ? calloc(a->n_policy, sizeof *a->parsed) : NULL;
+    a->parsed = a->policy ? calloc(a->n_policy, sizeof(judgeq_policy *)) : NULL;
     if (!a->parsed) return eval_fail_memory(error, "policies");
     judgeq_status status = JUDGEQ_OK;
     size_t n = 0; /* without the full cache, which is there in any case */

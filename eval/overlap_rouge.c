@@ -62,14 +62,11 @@ static bool sentences_init(const char *text, dictionary *d, sentences *out) {
     *out = (sentences){
         .bytes = strdup(text), .word = malloc((n + 1) * sizeof *out->word), .end = malloc((n + 1) * sizeof *out->end)};
     bool done = out->bytes && out->word && out->end;
-    if (!done) return false;
-    for (char *at = out->bytes; done && at;) {
-        char *stop = strchr(at, '.');
-        if (stop) *stop = '\0';
+    char *rest = out->bytes;
+    for (char *at; done && (at = strsep(&rest, "."));) {
         if (*at) done = add_sentence(out, at, d);
-        at = stop ? stop + 1 : NULL;
     }
-    return done;
+    return done; // NOLINT(clang-analyzer-unix.Malloc): out->bytes, which sentences_free frees
 }
 
 /* Marks, in `common`, the words of a longest common subsequence of x[n] and y[m]; of several, the one that the

@@ -146,7 +146,7 @@ static void add_fidelity(trial *t, const judgeq_session *session, int32_t rows, 
         json_pack("{s:o, s:o}", "hit_rate", per_head(t, t->hit_rate), "mass_kept", per_head(t, t->mass_kept)));
 }
 
-static json_t *arm_result(trial *t, size_t index, judgeq_error *error) {
+static json_t *arm_result(trial *t, size_t index) {
     const arm *a = &t->setup->arms->arm[index];
     const size_t s = t->of_arm[index];
     const int32_t rows = arm_rows(a, (int32_t)t->reading.prompt.n_token);
@@ -166,7 +166,6 @@ static json_t *arm_result(trial *t, size_t index, judgeq_error *error) {
                                "kv_bytes_held", (json_int_t)stats.kv_bytes_held, "kv_bytes_peak",
                                (json_int_t)stats.kv_bytes_peak, "decode_s", stats.decode_s);
     if (!words || isnan(score) || !result) {
-        eval_fail_memory(error, "a result");
         json_decref(result);
         result = NULL;
     } else {
@@ -221,7 +220,7 @@ static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
     t->mass_kept = calloc(n, sizeof *t->mass_kept);
     judgeq_status status = t->hit_rate && t->mass_kept && results ? JUDGEQ_OK : eval_fail_memory(error, "results");
     for (size_t i = 0; status == JUDGEQ_OK && i < t->setup->arms->n_arm; i++) {
-        json_t *result = arm_result(t, i, error);
+        json_t *result = arm_result(t, i);
         if (!result || json_array_append_new(results, result) != 0) status = eval_fail_memory(error, "results");
     }
     if (status == JUDGEQ_OK) {
