@@ -295,9 +295,9 @@ static judgeq_status run_steps(training *t, judgeq_error *error) {
 static judgeq_status write_judge(training *t, judgeq_error *error) {
     const judgeq_trainer_params *p = &t->options.params;
     char origin[200];
-    snprintf(origin, sizeof origin, "trained by judgeq %s: %s, %d epochs, rate %g, %d examples a step, seed %llu",
-             judgeq_version(), p->loss == JUDGEQ_LOSS_MSE ? "mse" : "kl", p->n_epochs, p->rate, p->n_accumulate,
-             (unsigned long long)p->seed);
+    snprintf(origin, sizeof origin, "trained by judgeq %s: %s%s, %d epochs, rate %g, %d examples a step, seed %llu",
+             judgeq_version(), p->deep ? "deep, " : "", p->loss == JUDGEQ_LOSS_MSE ? "mse" : "kl", p->n_epochs, p->rate,
+             p->n_accumulate, (unsigned long long)p->seed);
     judgeq_judge *judge = NULL;
     judgeq_status status = judgeq_trainer_judge(t->trainer, origin, &judge, error);
     if (status == JUDGEQ_OK) status = judgeq_judge_save(judge, t->options.output, error);
