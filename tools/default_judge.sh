@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# A judge for the default model: text from Debian's packages, prompts and the model's own responses, training. What it
+# reaches stands in docs/training.md; the judge that ships is not yet its. Needs a Debian with apt, the release build and
+# about 11 GB of memory; an hour and a half on one core. Started again, it goes on where it was stopped.
+#   tools/default_judge.sh FOLDER        works in FOLDER, and leaves FOLDER/judge.gguf there
+# The result depends on the versions of the packages, which FOLDER/versions names (those of Debian 12 were used), on the
+# build of ggml, and on nothing else that changes. Nothing is installed.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+judgeq=$here/build/release/judgeq
+mkdir -p "${1:?which folder?}"
+cd "$1"
+
+packages=(debian-handbook developers-reference debian-faq debian-reference-en jargon-text python3.11-doc maint-guide
+    html2text)
+
+fetch() {
+    rm -rf text.part
+    mkdir -p packages root
+    (cd packages && apt-get -qq download "${packages[@]}")
+    for package in packages/*.deb; do dpkg -x "$package" root; done
+    ls packages >versions
+    mkdir -p text.part/{handbook,debian,jargon,python}
+    for page in root/usr/share/doc/debian-handbook/html/en-US/*.html; do
+        root/usr/bin/html2text -utf8 -nobs -style pretty -width 100000 "$page" \
+            >"text.part/handbook/$(basename "$page" .html).txt"
+    done
+    cp root/usr/share/developers-reference/_sources/*.rst.txt text.part/debian
+    gunzip -c root/usr/share/doc/maint-guide/maint-guide.en.txt.gz >text.part/debian/maint-guide.txt
+    gunzip -c root/usr/share/doc/debian/FAQ/debian-faq.en.txt.gz >text.part/debian/faq.txt
+    gunzip -c root/usr/share/debian-reference/debian-reference.en.txt.gz >text.part/debian/reference.txt
+    gunzip -c root/usr/share/doc/jargon-text/jargon.txt.gz | iconv -f utf-8 -t utf-8 -c >text.part/jargon/jargon.txt
+    cp -r root/usr/share/doc/python3.11/html/_sources/{tutorial,howto,faq} text.part/python
+    mv text.part text
+}
+
+[ -e text ] || fetch
+resume=()
+if [ -e set.jsonl ]; then resume=(--resume); fi
+"$judgeq" data -o set.jsonl "${resume[@]}" -n 234 --retrieval 0.65 --min 300 --max 1200 --tokens 64 --seed 1 -t 1 \
+    text/handbook:3 text/debian:2 text/jargon:2 text/python:1
+resume=()
+if [ -e judge.gguf.checkpoint ]; then resume=(--resume); fi
+"$judgeq" train --data set.jsonl -o judge.gguf "${resume[@]}" --deep --epochs 8 --lr 1e-2 --heldout 0.08 --cache 10000 -t 1
