@@ -7,7 +7,7 @@
 judgeq_status ranks_begin(ranks *r, judgeq_error *error) {
     *r = (ranks){.n = 1};
     const char *size = getenv("OMPI_COMM_WORLD_SIZE"); /* set by mpirun */
-    if (!size || atoi(size) < 2) return JUDGEQ_OK;
+    if (!size || strtol(size, NULL, 10) < 2) return JUDGEQ_OK;
     error->code = JUDGEQ_ERROR_UNSUPPORTED;
     snprintf(
         error->message, sizeof error->message,

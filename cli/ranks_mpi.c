@@ -37,7 +37,8 @@ void ranks_end(const ranks *r, bool is_failed) {
     MPI_Finalize();
 }
 
-/* Waits without holding a core, and no longer than until Ctrl-C. */
+/* Waits without holding a core, and no longer than until Ctrl-C: by MPI_Test, which the checker does not know. */
+// NOLINTBEGIN(clang-analyzer-optin.mpi.MPI-Checker)
 judgeq_status ranks_sum(void *data, double *values, size_t n, judgeq_error *error) {
     (void)data;
     const struct timespec pause = {.tv_nsec = 100000};
@@ -55,3 +56,4 @@ judgeq_status ranks_sum(void *data, double *values, size_t n, judgeq_error *erro
     }
     return JUDGEQ_OK;
 }
+// NOLINTEND(clang-analyzer-optin.mpi.MPI-Checker)

@@ -119,13 +119,13 @@ static judgeq_status turn_text(const judgeq_model *model, const sample *s, size_
         status = chat_text(model, s, turn, &before, error);
         if (status == JUDGEQ_OK) status = chat_text(model, s, turn + 1, &after, error);
         const size_t n = before ? strlen(before) : 0, m = strlen(ANSWER);
-        if (status == JUDGEQ_OK && (strncmp(after, before, n) != 0 || strncmp(after + n, ANSWER, m) != 0)) {
+        if (before && after && (strncmp(after, before, n) != 0 || strncmp(after + n, ANSWER, m) != 0)) {
             status = eval_fail(error, JUDGEQ_ERROR_UNSUPPORTED,
                                "task %s: this model's chat template writes earlier turns anew when a later one comes; "
                                "use --raw",
                                s->task);
         }
-        if (status == JUDGEQ_OK) text_print(&t, "%s", after + n + m);
+        if (status == JUDGEQ_OK && after) text_print(&t, "%s", after + n + m);
         judgeq_free(before);
         judgeq_free(after);
     }

@@ -75,7 +75,7 @@ static float *layer_products(const gradient *g, int32_t index) {
 static void find_products(struct ggml_cgraph *nodes, const model_layer *layer, struct ggml_tensor *found[PRODUCTS]) {
     const struct ggml_tensor *matrix[PRODUCTS];
     product_matrices(layer, matrix);
-    memset((void *)found, 0, PRODUCTS * sizeof *found);
+    for (int m = 0; m < PRODUCTS; m++) found[m] = NULL;
     for (int i = 0; i < ggml_graph_n_nodes(nodes); i++) {
         struct ggml_tensor *node = ggml_graph_node(nodes, i);
         for (int m = 0; m < PRODUCTS; m++) {

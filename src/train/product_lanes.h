@@ -38,12 +38,12 @@ static void NAME(multiply)(float *out, int64_t out_row, const float *a, int64_t 
                            int64_t m, int64_t n) {
     int64_t t = 0;
     for (; t + TILE <= m; t += TILE) {
-        for (int64_t c = 0; c < KERNEL_COLUMNS; c += 2 * LANES) {
+        for (int64_t c = 0; c < KERNEL_COLUMNS; c += INT64_C(2) * LANES) {
             NAME(tile)(out + t * out_row + c, out_row, a + t * a_row, a_row, b + c, b_row, n, TILE);
         }
     }
     for (; t < m; t++) {
-        for (int64_t c = 0; c < KERNEL_COLUMNS; c += 2 * LANES) {
+        for (int64_t c = 0; c < KERNEL_COLUMNS; c += INT64_C(2) * LANES) {
             NAME(tile)(out + t * out_row + c, out_row, a + t * a_row, a_row, b + c, b_row, n, 1);
         }
     }
