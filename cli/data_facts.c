@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "draw.h"
-
 /* ---- what facts are made of -------------------------------------------------------------------------------------- */
 
 typedef enum value_kind {
@@ -159,24 +157,25 @@ enum { N_SHAPES = sizeof SHAPES / sizeof SHAPES[0], FACTS_MOST = 6, ASKED_MOST =
 
 /* ---- drawing ----------------------------------------------------------------------------------------------------- */
 
-static const char *pick(uint64_t *random, const char *const *list) {
+static const char *pick(chance *random, const char *const *list) {
     size_t n = 0;
     while (list[n]) n++;
-    return list[draw_below(random, n)];
+    return list[chance_below(random, n)];
 }
 
-static void draw_value(uint64_t *random, value_kind kind, char *out) {
-    const int digits = (int)draw_below(random, 9000) + 1000;
+static void draw_value(chance *random, value_kind kind, char *out) {
+    const int digits = (int)chance_below(random, 9000) + 1000;
     switch (kind) {
     case VALUE_NUMBER:
-        snprintf(out, VALUE_SIZE, "%zu", draw_below(random, 2) ? 10000 + draw_below(random, 9990000) : (size_t)digits);
+        snprintf(out, VALUE_SIZE, "%zu",
+                 chance_below(random, 2) ? 10000 + chance_below(random, 9990000) : (size_t)digits);
         break;
     case VALUE_REFERENCE:
-        snprintf(out, VALUE_SIZE, "%c%c-%d", (int)('A' + draw_below(random, 26)), (int)('A' + draw_below(random, 26)),
-                 digits);
+        snprintf(out, VALUE_SIZE, "%c%c-%d", (int)('A' + chance_below(random, 26)),
+                 (int)('A' + chance_below(random, 26)), digits);
         break;
     case VALUE_HEX:
-        snprintf(out, VALUE_SIZE, "%08zx", draw_below(random, (size_t)1 << 32));
+        snprintf(out, VALUE_SIZE, "%08zx", chance_below(random, (size_t)1 << 32));
         break;
     case VALUE_PERSON:
         snprintf(out, VALUE_SIZE, "%s %s", pick(random, GIVEN), pick(random, FAMILY));
@@ -185,13 +184,13 @@ static void draw_value(uint64_t *random, value_kind kind, char *out) {
         snprintf(out, VALUE_SIZE, "%s", pick(random, PLACES));
         break;
     case VALUE_DAY:
-        snprintf(out, VALUE_SIZE, "%zu %s", 1 + draw_below(random, 28), pick(random, MONTHS));
+        snprintf(out, VALUE_SIZE, "%zu %s", 1 + chance_below(random, 28), pick(random, MONTHS));
         break;
     case VALUE_CLOCK:
-        snprintf(out, VALUE_SIZE, "%02zu:%02zu", 5 + draw_below(random, 19), 5 * draw_below(random, 12));
+        snprintf(out, VALUE_SIZE, "%02zu:%02zu", 5 + chance_below(random, 19), 5 * chance_below(random, 12));
         break;
     case VALUE_AMOUNT:
-        snprintf(out, VALUE_SIZE, "%d,%03zu crowns", digits % 9 + 1, draw_below(random, 1000));
+        snprintf(out, VALUE_SIZE, "%d,%03zu crowns", digits % 9 + 1, chance_below(random, 1000));
         break;
     case VALUE_ANIMAL:
         snprintf(out, VALUE_SIZE, "%s", pick(random, ANIMALS));
@@ -228,10 +227,10 @@ static bool taken(const facts *f, const fact *candidate, bool same_key_allowed) 
 }
 
 /* Adds a fact of a shape, with `key` or, where that is NULL, with one of its own. */
-static void add_fact(facts *f, uint64_t *random, const shape *of, const char *key) {
+static void add_fact(facts *f, chance *random, const shape *of, const char *key) {
     fact candidate = {.shape = of};
     do {
-        candidate.key = key ? key : of->keys[draw_below(random, KEYS)];
+        candidate.key = key ? key : of->keys[chance_below(random, KEYS)];
         draw_value(random, of->value, candidate.value);
     } while (taken(f, &candidate, key != NULL));
     f->fact[f->n++] = candidate;
@@ -239,20 +238,20 @@ static void add_fact(facts *f, uint64_t *random, const shape *of, const char *ke
 
 /* One fact is asked for, or two or three of any kinds, or all values of one key; others of the same kind, or of any
  * kinds, stand beside them. */
-static void draw_facts(facts *f, uint64_t *random) {
+static void draw_facts(facts *f, chance *random) {
     *f = (facts){0};
-    const shape *of = &SHAPES[draw_below(random, N_SHAPES)];
-    const size_t form = draw_below(random, 4), n_others = draw_below(random, FACTS_MOST - ASKED_MOST + 1);
-    const bool alike = draw_below(random, 2) == 0;
+    const shape *of = &SHAPES[chance_below(random, N_SHAPES)];
+    const size_t form = chance_below(random, 4), n_others = chance_below(random, FACTS_MOST - ASKED_MOST + 1);
+    const bool alike = chance_below(random, 2) == 0;
     f->one_key = form == 0 && of->several;
-    f->n_asked = f->one_key || form == 1 ? 2 + draw_below(random, ASKED_MOST - 1) : 1;
+    f->n_asked = f->one_key || form == 1 ? 2 + chance_below(random, ASKED_MOST - 1) : 1;
     add_fact(f, random, of, NULL);
     while (f->n < f->n_asked) {
-        add_fact(f, random, alike || f->one_key ? of : &SHAPES[draw_below(random, N_SHAPES)],
+        add_fact(f, random, alike || f->one_key ? of : &SHAPES[chance_below(random, N_SHAPES)],
                  f->one_key ? f->fact[0].key : NULL);
     }
     for (size_t i = 0; i < n_others; i++) {
-        add_fact(f, random, alike ? of : &SHAPES[draw_below(random, N_SHAPES)], NULL);
+        add_fact(f, random, alike ? of : &SHAPES[chance_below(random, N_SHAPES)], NULL);
     }
 }
 
@@ -271,10 +270,10 @@ static void put_template(FILE *out, const char *template, const fact *f) {
 }
 
 /* Decides which way round is asked, too. */
-static void put_question(FILE *out, facts *f, uint64_t *random) {
-    f->reverse = f->n_asked == 1 && f->fact[0].shape->reverse && draw_below(random, 5) == 0;
+static void put_question(FILE *out, facts *f, chance *random) {
+    f->reverse = f->n_asked == 1 && f->fact[0].shape->reverse && chance_below(random, 5) == 0;
     const char *order = pick(random, ORDERS);
-    const bool first = draw_below(random, 2) == 0;
+    const bool first = chance_below(random, 2) == 0;
     if (first) fprintf(out, "%s ", order);
     for (size_t i = 0; i < (f->one_key ? 1 : f->n_asked); i++) {
         const shape *of = f->fact[i].shape;
@@ -307,15 +306,15 @@ static int compare_places(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void put_passage(FILE *out, const facts *f, uint64_t *random, const char *passage, size_t length) {
+static void put_passage(FILE *out, const facts *f, chance *random, const char *passage, size_t length) {
     size_t place[FACTS_MOST], order[FACTS_MOST];
     for (size_t i = 0; i < f->n; i++) {
-        place[i] = length > 0 ? sentence_end(passage, length, draw_below(random, length)) : 0;
+        place[i] = length > 0 ? sentence_end(passage, length, chance_below(random, length)) : 0;
         order[i] = i;
     }
     qsort(place, f->n, sizeof *place, compare_places);
     for (size_t i = f->n; i > 1; i--) {
-        const size_t k = draw_below(random, i), last = order[i - 1];
+        const size_t k = chance_below(random, i), last = order[i - 1];
         order[i - 1] = order[k];
         order[k] = last;
     }
@@ -324,20 +323,20 @@ static void put_passage(FILE *out, const facts *f, uint64_t *random, const char 
         const fact *at = &f->fact[order[i]];
         fwrite(passage + done, 1, place[i] - done, out);
         done = place[i];
-        put_template(out, at->shape->statement[draw_below(random, 2)], at);
+        put_template(out, at->shape->statement[chance_below(random, 2)], at);
         fputc(done > 0 && passage[done - 1] == '\n' ? '\n' : ' ', out);
     }
     fwrite(passage + done, 1, length - done, out);
 }
 
-char *data_facts_hide(uint64_t *random, const char *passage, size_t length, json_t *answers) {
+char *data_facts_hide(chance *random, const char *passage, size_t length, json_t *answers) {
     facts f;
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (!out) return NULL;
     draw_facts(&f, random);
-    const bool before = draw_below(random, 3) == 0;
+    const bool before = chance_below(random, 3) == 0;
     if (before) {
         put_question(out, &f, random);
         fputs("\n\n", out);

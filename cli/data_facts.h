@@ -4,13 +4,14 @@
 #define JUDGEQ_CLI_DATA_FACTS_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 #include <jansson.h>
+
+#include "chance.h"
 
 /* passage[0..length) with one to six facts between its sentences, and a question about one of them, or about several at
  * once, before or behind it. Kinds, values, places and question follow from *random, which goes on. What a right answer
  * names is appended to `answers`, an array. NULL where memory ran out; the caller frees it. */
-char *data_facts_hide(uint64_t *random, const char *passage, size_t length, json_t *answers);
+char *data_facts_hide(chance *random, const char *passage, size_t length, json_t *answers);
 
 #endif

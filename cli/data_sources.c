@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 
 #include "data_facts.h"
-#include "draw.h"
 
 enum { REPORTS_MOST = 20, DEPTH_MOST = 32, SAMPLE_BYTES = 1 << 16, CUT_WITHIN = 300 };
 
@@ -99,16 +98,16 @@ static size_t passage_end(const char *text, size_t size, size_t end) {
 
 /* An instruction before or after the passage. */
 static char *instruct(data_sources *s, const char *text, size_t n) {
-    const char *instruction = INSTRUCTIONS[draw_below(&s->random, N_INSTRUCTIONS)];
+    const char *instruction = INSTRUCTIONS[chance_below(&s->random, N_INSTRUCTIONS)];
     char *message = NULL;
-    const int length = draw_below(&s->random, 2) == 0 ? asprintf(&message, "%s\n\n%.*s", instruction, (int)n, text)
-                                                      : asprintf(&message, "%.*s\n\n%s", (int)n, text, instruction);
+    const int length = chance_below(&s->random, 2) == 0 ? asprintf(&message, "%s\n\n%.*s", instruction, (int)n, text)
+                                                        : asprintf(&message, "%.*s\n\n%s", (int)n, text, instruction);
     return length < 0 ? NULL : message;
 }
 
 /* A passage with what is asked about it, as the user's only message. */
 static bool add_passage(data_sources *s, const char *text, size_t n) {
-    json_t *answers = draw_share(&s->random) < s->params->retrieval ? json_array() : NULL;
+    json_t *answers = chance_share(&s->random) < s->params->retrieval ? json_array() : NULL;
     char *content = answers ? data_facts_hide(&s->random, text, n, answers) : instruct(s, text, n);
     json_t *message = content ? json_pack("{s:s, s:s}", "role", "user", "content", content) : NULL;
     bool added = message != NULL;
@@ -132,7 +131,7 @@ bool data_sources_answered(const json_t *prompt, const char *response) {
 /* Tokens of a passage: as many between 300 and 600 as between 600 and 1200. */
 static double draw_length(data_sources *s) {
     const double shortest = s->params->min_tokens, longest = s->params->max_tokens;
-    return shortest * pow(longest / shortest, draw_share(&s->random));
+    return shortest * pow(longest / shortest, chance_share(&s->random));
 }
 
 /* Cuts a text into passages of lengths drawn between the limits; a short rest is dropped. */
@@ -337,7 +336,7 @@ static bool split_weight(const char *source, char **path, double *weight) {
 
 static void shuffle(data_sources *s, json_t *array) {
     for (size_t i = json_array_size(array); i > 1; i--) {
-        const size_t k = draw_below(&s->random, i);
+        const size_t k = chance_below(&s->random, i);
         json_t *last = json_incref(json_array_get(array, i - 1));
         json_array_set(array, i - 1, json_array_get(array, k));
         json_array_set_new(array, k, last);
@@ -364,7 +363,7 @@ static bool mix(data_sources *s, group *groups, int n) {
         double sum = 0;
         int chosen = -1;
         for (int i = 0; i < n; i++) sum += groups[i].next < json_array_size(groups[i].prompts) ? groups[i].weight : 0;
-        double rest = draw_share(&s->random) * sum;
+        double rest = chance_share(&s->random) * sum;
         for (int i = 0; i < n && rest >= 0; i++) {
             if (groups[i].next == json_array_size(groups[i].prompts)) continue;
             rest -= groups[i].weight;
@@ -377,7 +376,7 @@ static bool mix(data_sources *s, group *groups, int n) {
 }
 
 bool data_sources_read(data_sources *s, const judgeq_model *model, const data_sources_params *params) {
-    *s = (data_sources){.model = model, .params = params, .random = params->seed, .prompts = json_array()};
+    *s = (data_sources){.model = model, .params = params, .random = {params->seed}, .prompts = json_array()};
     group *groups = calloc((size_t)params->n_source, sizeof *groups);
     bool read = s->prompts && groups;
     for (int i = 0; read && i < params->n_source; i++) read = read_group(s, params->source[i], &groups[i]);

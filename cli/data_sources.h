@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "chance.h"
 #include "judgeq.h"
 
 typedef struct data_sources_params {
@@ -18,7 +19,7 @@ typedef struct data_sources_params {
 typedef struct data_sources {
     const judgeq_model *model;
     const data_sources_params *params;
-    uint64_t random;          /* state */
+    chance random;
     json_t *prompts;          /* array of arrays of {"role", "content"}: what the model shall answer. Where facts are
                                  hidden, the message has "answers" too: what a right answer names, an array */
     json_t *group;            /* while it reads: the prompts of one source, in `prompts` form */

@@ -18,8 +18,9 @@ static const char PASSAGE[] =
 
 /* Checks that what a right answer names stands in the text. */
 static char *make(uint64_t seed, const char *passage) {
+    chance random = {seed};
     json_t *answers = json_array();
-    char *text = data_facts_hide(&seed, passage, strlen(passage), answers);
+    char *text = data_facts_hide(&random, passage, strlen(passage), answers);
     assert_non_null(text);
     assert_true(json_array_size(answers) >= 1 && json_array_size(answers) <= 3);
     for (size_t i = 0; i < json_array_size(answers); i++) {
@@ -78,7 +79,7 @@ static void test_what_is_asked_was_stated(void **state) {
 
 static void test_the_seed_decides(void **state) {
     (void)state;
-    uint64_t random = 7;
+    chance random = {7};
     char *a = make(7, PASSAGE), *b = make(7, PASSAGE), *c = make(8, PASSAGE);
     assert_string_equal(a, b);
     assert_string_not_equal(a, c);
@@ -100,7 +101,7 @@ static void test_the_answers_are_the_right_ones(void **state) {
     int seen = 0;
     for (uint64_t seed = 0; seed < 20000; seed++) {
         json_t *answers = json_array();
-        uint64_t random = seed;
+        chance random = {seed};
         char *text = data_facts_hide(&random, "One. Two. Three.", 16, answers), stated[2][160];
         if (strstr(text, question) && json_array_size(answers) == 1) {
             const char *place = json_string_value(json_array_get(answers, 0));

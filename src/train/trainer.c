@@ -52,10 +52,6 @@ static judgeq_status check_params(const judgeq_trainer_params *p, judgeq_error *
     return JUDGEQ_OK;
 }
 
-int32_t trainer_depth(const judgeq_trainer *trainer) {
-    return trainer->params.deep ? trainer->model->info.n_layer : 1;
-}
-
 static judgeq_status allocate(judgeq_trainer *trainer, judgeq_error *error) {
     const judgeq_model_info *model = &trainer->model->info;
     const judgeq_training_set *set = trainer->set;

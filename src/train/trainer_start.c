@@ -37,6 +37,10 @@ static void shuffle(size_t *list, size_t n, uint64_t state) {
 
 /* ---- soft tokens ------------------------------------------------------------------------------------------------- */
 
+int32_t trainer_depth(const judgeq_trainer *trainer) {
+    return trainer->params.deep ? trainer->model->info.n_layer : 1;
+}
+
 static void read_embedding(const judgeq_model *model, int32_t token, float *out) {
     const struct ggml_tensor *table = model->token_embedding;
     const char *row = (const char *)table->data + (size_t)token * table->nb[1];
