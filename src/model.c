@@ -69,6 +69,15 @@ static judgeq_status read_number(const judgeq_model *model, const char *suffix, 
     return gguf_read_f32(&model->file, own_key(model, suffix).text, need, out, error);
 }
 
+/* ggml aborts on a negative one. */
+static judgeq_status read_epsilon(judgeq_model *model, judgeq_error *error) {
+    static const char suffix[] = "attention.layer_norm_rms_epsilon";
+    judgeq_status status = read_number(model, suffix, GGUF_REQUIRED, &model->norm_epsilon, error);
+    if (status != JUDGEQ_OK || model->norm_epsilon >= 0.0f) return status;
+    return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: %s is %g; it must not be negative", model->file.path,
+                     own_key(model, suffix).text, (double)model->norm_epsilon);
+}
+
 static judgeq_status read_shape(judgeq_model *model, judgeq_error *error) {
     judgeq_model_info *info = &model->info;
     judgeq_status status = JUDGEQ_OK;
@@ -366,9 +375,7 @@ static judgeq_status load(judgeq_model *model, const char *path, judgeq_error *e
     snprintf(model->name, sizeof model->name, "%s", name);
     if (status == JUDGEQ_OK) status = read_shape(model, error);
     if (status == JUDGEQ_OK) status = refuse_features(model, error);
-    if (status == JUDGEQ_OK) {
-        status = read_number(model, "attention.layer_norm_rms_epsilon", GGUF_REQUIRED, &model->norm_epsilon, error);
-    }
+    if (status == JUDGEQ_OK) status = read_epsilon(model, error);
     if (status == JUDGEQ_OK) status = read_rope(model, error);
     if (status == JUDGEQ_OK) status = map_weights(model, error);
     if (status == JUDGEQ_OK) status = bind_tensors(model, arch, error);

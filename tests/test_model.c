@@ -136,6 +136,9 @@ static void test_shapes(void **state) {
     model = build("llama");
     gguf_set_val_f32(model.gguf, "llama.attention.layer_norm_rms_epsilon", NAN);
     expect_refused(model, JUDGEQ_ERROR_NUMERIC, "layer_norm_rms_epsilon", "");
+    model = build("llama");
+    gguf_set_val_f32(model.gguf, "llama.attention.layer_norm_rms_epsilon", -1e-5f);
+    expect_refused(model, JUDGEQ_ERROR_FORMAT, "layer_norm_rms_epsilon", "negative");
     model = build("mistral"); /* says its head_dim, so that only the embedding is of another shape */
     gguf_set_val_u32(model.gguf, "llama.embedding_length", 32);
     expect_refused(model, JUDGEQ_ERROR_FORMAT, "token_embd.weight", "32");
