@@ -200,7 +200,7 @@ static json_t *run_object(const evaluation *e) {
 static judgeq_status open_records(evaluation *e, judgeq_error *error) {
     json_t *run = run_object(e);
     if (!run) return failed(error, JUDGEQ_ERROR_FORMAT, "the model's name, its path or a policy is not UTF-8");
-    const judgeq_status status = records_open(e->options.output, run, false, &e->records, error);
+    const judgeq_status status = records_open(e->options.output, run, &e->records, error);
     json_decref(run);
     return status;
 }

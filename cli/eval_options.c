@@ -89,14 +89,6 @@ static int take_seed(eval_options *o) {
     return 0;
 }
 
-static int take_kv_type(eval_options *o) {
-    if (strcmp(optarg, "f16") != 0 && strcmp(optarg, "f32") != 0) {
-        return wrong("--kv-type \"%s\": expected f16 or f32", optarg);
-    }
-    o->kv_type = strcmp(optarg, "f16") == 0 ? JUDGEQ_KV_F16 : JUDGEQ_KV_F32;
-    return 0;
-}
-
 static int take_format(eval_options *o, reading_format format) {
     if (o->format != READING_AUTO && o->format != format) return wrong("--chat and --raw exclude each other");
     o->format = format;
@@ -142,7 +134,7 @@ static int take(eval_options *o, int option) {
     case 't':
         return take_integer("-t", 1, 1024, &o->n_threads);
     case KV_TYPE:
-        return take_kv_type(o);
+        return value_kv_type(optarg, &o->kv_type) ? 0 : usage_wrong_kv_type("eval", optarg);
     case DIVERGENCE:
         o->divergence = true;
         return 0;

@@ -67,14 +67,6 @@ static int take_format(options *o, options_format format) {
     return 0;
 }
 
-static int take_kv_type(options *o) {
-    if (strcmp(optarg, "f16") != 0 && strcmp(optarg, "f32") != 0) {
-        return wrong("--kv-type \"%s\": expected f16 or f32", optarg);
-    }
-    o->kv_type = strcmp(optarg, "f32") == 0 ? JUDGEQ_KV_F32 : JUDGEQ_KV_F16;
-    return 0;
-}
-
 static int take_seed(options *o) {
     int64_t value;
     if (!value_integer(optarg, 0, UINT32_MAX, &value)) {
@@ -111,7 +103,7 @@ static int take_run(options *o, int option) {
     case CONTEXT:
         return take_integer("--ctx", 1, INT32_MAX, &o->n_ctx);
     case KV_TYPE:
-        return take_kv_type(o);
+        return value_kv_type(optarg, &o->kv_type) ? 0 : usage_wrong_kv_type("inspect", optarg);
     case SEED:
         return take_seed(o);
     case JSON:

@@ -108,14 +108,6 @@ static int take_budget(options *o) {
     return usage_wrong_budget("run", "--budget", optarg);
 }
 
-static int take_kv_type(options *o) {
-    if (strcmp(optarg, "f16") != 0 && strcmp(optarg, "f32") != 0) {
-        return wrong("--kv-type \"%s\": expected f16 or f32", optarg);
-    }
-    o->kv_type = strcmp(optarg, "f16") == 0 ? JUDGEQ_KV_F16 : JUDGEQ_KV_F32;
-    return 0;
-}
-
 static int take_stop(options *o) {
     if (!*optarg) return wrong("--stop \"\": expected a text");
     if (o->n_stop == OPTIONS_STOPS_MOST) return wrong("--stop can be given %d times", OPTIONS_STOPS_MOST);
@@ -182,7 +174,7 @@ static int take(options *o, int option) {
     case CHUNK:
         return take_integer("--chunk", 1, INT32_MAX / 2, &o->chunk);
     case KV_TYPE:
-        return take_kv_type(o);
+        return value_kv_type(optarg, &o->kv_type) ? 0 : usage_wrong_kv_type("run", optarg);
     case LOGPROBS:
         return take_integer("--logprobs", 0, OPTIONS_LOGPROBS_MOST, &o->logprobs);
     case JSON:

@@ -93,14 +93,6 @@ static int take_loss(train_options *o) {
     return 0;
 }
 
-static int take_kv_type(train_options *o) {
-    if (strcmp(optarg, "f16") != 0 && strcmp(optarg, "f32") != 0) {
-        return wrong("--kv-type \"%s\": expected f16 or f32", optarg);
-    }
-    o->params.kv_type = strcmp(optarg, "f32") == 0 ? JUDGEQ_KV_F32 : JUDGEQ_KV_F16;
-    return 0;
-}
-
 static int take_sizes(train_options *o, int option) {
     int64_t value = 0;
     const int status =
@@ -140,7 +132,7 @@ static int take_parameter(train_options *o, int option) {
     case HELDOUT:
         return take_number("--heldout", 0, 0.5, &p->heldout);
     case KV_TYPE:
-        return take_kv_type(o);
+        return value_kv_type(optarg, &p->kv_type) ? 0 : usage_wrong_kv_type("train", optarg);
     default:
         return take_sizes(o, option);
     }

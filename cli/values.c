@@ -42,6 +42,13 @@ bool value_budget(const char *text, int32_t *rows, float *fraction) {
     return true;
 }
 
+bool value_kv_type(const char *text, judgeq_kv_type *out) {
+    const bool full = strcmp(text, "f32") == 0;
+    if (!full && strcmp(text, "f16") != 0) return false;
+    *out = full ? JUDGEQ_KV_F32 : JUDGEQ_KV_F16;
+    return true;
+}
+
 int usage_wrong(const char *command, const char *format, ...) {
     va_list arguments;
     fprintf(stderr, "judgeq: %s: ", command);
@@ -66,4 +73,8 @@ int usage_wrong_budget(const char *command, const char *option, const char *text
                        "%s \"%s\": expected rows per layer and KV head, 1 or more, or a share of the prompt such as "
                        "10%%, above 0 and up to 100%%",
                        option, text);
+}
+
+int usage_wrong_kv_type(const char *command, const char *text) {
+    return usage_wrong(command, "--kv-type \"%s\": expected f16 or f32", text);
 }

@@ -5,12 +5,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "judgeq.h"
+
 /* Nothing but digits: no sign, space or base. */
 bool value_integer(const char *text, int64_t low, int64_t high, int64_t *out);
 /* No infinity, NaN or hexadecimal number. The program sets no locale: the decimal point is a point. */
 bool value_number(const char *text, double low, double high, double *out);
 /* "256" is rows, 1 or more, and a fraction of 0; "12.5%" is no rows and a fraction, above 0 and up to 1. */
 bool value_budget(const char *text, int32_t *rows, float *fraction);
+/* "f16" or "f32" */
+bool value_kv_type(const char *text, judgeq_kv_type *out);
 
 /* Prints "judgeq: COMMAND: MESSAGE; see judgeq COMMAND --help"; the exit status of wrong usage. */
 __attribute__((format(printf, 2, 3))) int usage_wrong(const char *command, const char *format, ...);
@@ -18,5 +22,6 @@ __attribute__((format(printf, 2, 3))) int usage_wrong(const char *command, const
 int usage_wrong_integer(const char *command, const char *option, const char *text, int64_t low, int64_t high);
 int usage_wrong_number(const char *command, const char *option, const char *text, double low, double high);
 int usage_wrong_budget(const char *command, const char *option, const char *text);
+int usage_wrong_kv_type(const char *command, const char *text);
 
 #endif

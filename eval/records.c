@@ -117,18 +117,17 @@ static judgeq_status read_lines(records *r, FILE *file, long *end, judgeq_error 
     return status;
 }
 
-static judgeq_status open_lines(records *r, bool joins, judgeq_error *error) {
+static judgeq_status open_lines(records *r, judgeq_error *error) {
     long end = 0;
     r->file = fopen(r->path, "a+");
     if (!r->file) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
-    if (!joins && flock(fileno(r->file), LOCK_EX | LOCK_NB) != 0) {
+    if (flock(fileno(r->file), LOCK_EX | LOCK_NB) != 0) {
         return eval_fail(error, JUDGEQ_ERROR_IO, "%s: another judgeq eval is writing there", r->path);
     }
     rewind(r->file);
     const judgeq_status status = read_lines(r, r->file, &end, error);
     if (status != JUDGEQ_OK) return status;
     clearerr(r->file);
-    if (joins) return JUDGEQ_OK;
     if (fseek(r->file, 0, SEEK_END) == 0 && (ftell(r->file) == end || ftruncate(fileno(r->file), end) == 0)) {
         return JUDGEQ_OK;
     }
@@ -143,15 +142,15 @@ static judgeq_status begin(const char *folder, records *out, char **run_path, ju
     return out->lines && out->path && *run_path ? JUDGEQ_OK : eval_fail_memory(error, "a run's records");
 }
 
-judgeq_status records_open(const char *folder, json_t *run, bool joins, records *out, judgeq_error *error) {
+judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq_error *error) {
     char *run_path = NULL;
     judgeq_status status = begin(folder, out, &run_path, error);
     if (status == JUDGEQ_OK && mkdir(folder, 0777) != 0 && errno != EEXIST) {
         status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", folder, strerror(errno));
     }
     out->run = json_incref(run);
-    if (status == JUDGEQ_OK) status = open_lines(out, joins, error);
-    if (status == JUDGEQ_OK && !joins) status = settle_run(run_path, run, error);
+    if (status == JUDGEQ_OK) status = open_lines(out, error);
+    if (status == JUDGEQ_OK) status = settle_run(run_path, run, error);
     free(run_path);
     if (status != JUDGEQ_OK) records_close(out);
     return status;

@@ -16,9 +16,8 @@ typedef struct records {
 
 /* Makes the folder if need be, reads the lines that are there, and writes run.json. Refuses, naming what differs, a
  * folder whose run had another model, judge, policies, budgets or settings: its lines could not be compared. A line
- * that was cut off is dropped. Takes a reference to `run`. Fails with IO where another run writes there. joins: this
- * process shares a run that another one has opened. */
-judgeq_status records_open(const char *folder, json_t *run, bool joins, records *out, judgeq_error *error);
+ * that was cut off is dropped. Takes a reference to `run`. Fails with IO where another run writes there. */
+judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq_error *error);
 /* Reads a folder without writing to it. */
 judgeq_status records_read(const char *folder, records *out, judgeq_error *error);
 /* Writes and syncs a line, and takes a reference to it. */
