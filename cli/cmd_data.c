@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "data_loop.h"
 #include "data_sources.h"
 #include "interrupt.h"
 #include "progress.h"
@@ -329,7 +330,7 @@ static judgeq_status respond(maker *m, judgeq_session *session, json_t *response
         const int32_t token = judgeq_sampler_sample(sampler, judgeq_session_logits(session), n_vocab);
         if (token < 0 || json_array_append_new(response, json_integer(token)) != 0) {
             status = failed(error, JUDGEQ_ERROR_MEMORY, "response", "no memory");
-        } else if (judgeq_token_ends(m->model, token) || i + 1 == m->options.n_tokens) {
+        } else if (judgeq_token_ends(m->model, token) || data_cut_loop(response) || i + 1 == m->options.n_tokens) {
             break;
         } else if (!go_on(m, 0, 0)) {
             status = cancelled(error);

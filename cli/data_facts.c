@@ -17,7 +17,13 @@ typedef enum value_kind {
     VALUE_CLOCK,  /* 17:45 */
     VALUE_AMOUNT, /* 3,412 crowns */
     VALUE_ANIMAL,
-    VALUE_PHRASE /* maple-harbour */
+    VALUE_PHRASE,  /* maple-harbour */
+    VALUE_LICENSE, /* KX7Q-22LM-9TPA-W4ZD */
+    VALUE_DIGEST,  /* 16 to 32 hexadecimal digits */
+    VALUE_PHONE,   /* 0161 555 4821 */
+    VALUE_DATE,    /* March 14, 1987 */
+    VALUE_TITLE,   /* The Lemon Ladder of Bilbao */
+    VALUE_ADDRESS  /* 27 Orchard Lane, Leeds */
 } value_kind;
 
 /* In a statement, $k stands for what the fact is about and $v for what is said of it. In a question, $k alone. */
@@ -25,7 +31,7 @@ typedef struct shape {
     const char *statement[2];
     const char *question, *reverse; /* reverse: asks for $k by $v, or NULL */
     const char *several;            /* asks for all values of one $k, or NULL */
-    const char *const *keys;        /* NULL-terminated */
+    const char *const *keys;        /* NULL-terminated; NULL: keys that look like each other, such as K31 */
     value_kind value;
 } shape;
 
@@ -62,6 +68,8 @@ LIST(LINES, "airport bus", "night train", "island ferry", "mountain tram", "scho
      "express to the coast", "market bus", "valley train", "hospital shuttle", "museum boat", "campus tram");
 LIST(SERVICES, "billing service", "image store", "search index", "mail relay", "login portal", "metrics collector",
      "map server", "chat bridge", "payment gateway", "video encoder", "task queue", "license checker");
+
+LIST(STREETS, "Orchard", "Station", "Church", "Garden", "Castle", "River", "Market", "School", "Bridge", "Forest");
 
 static const shape SHAPES[] = {
     {{"The invoice of the $k carries the reference $v.", "For the $k, the reference on the invoice reads $v."},
@@ -148,12 +156,103 @@ static const shape SHAPES[] = {
      NULL,
      CUSTOMERS,
      VALUE_NUMBER},
+    {{"The license of the $k is $v.", "We registered the $k with the license $v."},
+     "Which license does the $k have?",
+     "What is registered with the license $v?",
+     NULL,
+     SERVICES,
+     VALUE_LICENSE},
+    {{"The checksum of the $k is $v.", "For the $k a checksum of $v was computed."},
+     "What is the checksum of the $k?",
+     NULL,
+     NULL,
+     MACHINES,
+     VALUE_DIGEST},
+    {{"The $k has the telephone number $v.", "Call $v to speak to the $k."},
+     "What is the telephone number of the $k?",
+     "Whose telephone number is $v?",
+     "What are the telephone numbers of the $k?",
+     CUSTOMERS,
+     VALUE_PHONE},
+    {{"The contract for the $k was signed on $v.", "On $v we signed the contract for the $k."},
+     "On what day was the contract for the $k signed?",
+     "For what was a contract signed on $v?",
+     NULL,
+     JOBS,
+     VALUE_DATE},
+    {{"The motto of the $k is \"$v\".", "\"$v\" is what the $k chose as a motto."},
+     "What is the motto of the $k?",
+     "Whose motto is \"$v\"?",
+     NULL,
+     TEAMS,
+     VALUE_TITLE},
+    {{"The $k moved to $v.", "Letters for the $k should go to $v."},
+     "What is the address of the $k?",
+     "Who has the address $v?",
+     NULL,
+     CUSTOMERS,
+     VALUE_ADDRESS},
+    {{"Shelf $k holds the parcel with the number $v.", "The parcel with the number $v lies on shelf $k."},
+     "What is the number of the parcel on shelf $k?",
+     "On which shelf does the parcel with the number $v lie?",
+     "What are the numbers of the parcels on shelf $k?",
+     NULL,
+     VALUE_NUMBER},
+    {{"Room $k was given to $v.", "$v works in room $k."},
+     "Who works in room $k?",
+     "In which room does $v work?",
+     NULL,
+     NULL,
+     VALUE_PERSON},
+    {{"Sample $k has the fingerprint $v.", "The fingerprint $v was taken from sample $k."},
+     "Which fingerprint does sample $k have?",
+     "Which sample has the fingerprint $v?",
+     NULL,
+     NULL,
+     VALUE_DIGEST},
+    {{"Ticket $k was closed under the reference $v.", "See $v for the outcome of ticket $k."},
+     "Under which reference was ticket $k closed?",
+     "Which ticket was closed under the reference $v?",
+     NULL,
+     NULL,
+     VALUE_REFERENCE},
+    {{"Meter $k showed $v units.", "A reading of $v units was taken from meter $k."},
+     "How many units did meter $k show?",
+     "Which meter showed $v units?",
+     "Which readings were taken from meter $k?",
+     NULL,
+     VALUE_NUMBER},
+    {{"Copy $k of the program has the license $v.", "The license $v belongs to copy $k of the program."},
+     "Which license does copy $k of the program have?",
+     "Which copy of the program has the license $v?",
+     NULL,
+     NULL,
+     VALUE_LICENSE},
+    {{"For gate $k the password is $v.", "Say $v to pass gate $k."},
+     "What is the password for gate $k?",
+     "Which gate has the password $v?",
+     NULL,
+     NULL,
+     VALUE_PHRASE},
+    {{"Passenger $k sits beside $v.", "The seat next to passenger $k was given to $v."},
+     "Who sits beside passenger $k?",
+     "Beside which passenger does $v sit?",
+     NULL,
+     NULL,
+     VALUE_PERSON},
 };
 
 LIST(ORDERS, "Answer from the text.", "Answer in one sentence, using the text.", "The text contains the answer.",
      "Look it up in the text.", "Reply with what the text says.", "Please be brief.");
 
-enum { N_SHAPES = sizeof SHAPES / sizeof SHAPES[0], FACTS_MOST = 6, ASKED_MOST = 3, KEYS = 12, VALUE_SIZE = 64 };
+enum {
+    N_SHAPES = sizeof SHAPES / sizeof SHAPES[0],
+    FACTS_MOST = 8,
+    ASKED_MOST = 3,
+    KEYS = 12,
+    KEY_SIZE = 64,
+    VALUE_SIZE = 64
+};
 
 /* ---- drawing ----------------------------------------------------------------------------------------------------- */
 
@@ -161,6 +260,16 @@ static const char *pick(chance *random, const char *const *list) {
     size_t n = 0;
     while (list[n]) n++;
     return list[chance_below(random, n)];
+}
+
+/* `n` characters drawn from `alphabet`, a dash after every `group` of them where that is not 0. */
+static void draw_characters(chance *random, const char *alphabet, size_t n, size_t group, char *out) {
+    const size_t letters = strlen(alphabet);
+    for (size_t i = 0; i < n; i++) {
+        if (group > 0 && i > 0 && i % group == 0) *out++ = '-';
+        *out++ = alphabet[chance_below(random, letters)];
+    }
+    *out = 0;
 }
 
 static void draw_value(chance *random, value_kind kind, char *out) {
@@ -198,6 +307,28 @@ static void draw_value(chance *random, value_kind kind, char *out) {
     case VALUE_PHRASE:
         snprintf(out, VALUE_SIZE, "%s-%s", pick(random, FIRST_WORDS), pick(random, SECOND_WORDS));
         break;
+    case VALUE_LICENSE:
+        draw_characters(random, "ABCDEFGHJKLMNPQRSTUVWXYZ23456789", 16, 4, out);
+        break;
+    case VALUE_DIGEST:
+        draw_characters(random, "0123456789abcdef", 16 + 8 * chance_below(random, 3), 0, out);
+        break;
+    case VALUE_PHONE:
+        snprintf(out, VALUE_SIZE, "0%zu %zu %d", 100 + chance_below(random, 900), 100 + chance_below(random, 900),
+                 digits);
+        break;
+    case VALUE_DATE:
+        snprintf(out, VALUE_SIZE, "%s %zu, %zu", pick(random, MONTHS), 1 + chance_below(random, 28),
+                 1950 + chance_below(random, 76));
+        break;
+    case VALUE_TITLE:
+        snprintf(out, VALUE_SIZE, "The %s %s of %s", pick(random, FIRST_WORDS), pick(random, SECOND_WORDS),
+                 pick(random, PLACES));
+        break;
+    case VALUE_ADDRESS:
+        snprintf(out, VALUE_SIZE, "%zu %s Lane, %s", 1 + chance_below(random, 199), pick(random, STREETS),
+                 pick(random, PLACES));
+        break;
     }
 }
 
@@ -205,7 +336,7 @@ static void draw_value(chance *random, value_kind kind, char *out) {
 
 typedef struct fact {
     const shape *shape;
-    const char *key;
+    char key[KEY_SIZE];
     char value[VALUE_SIZE];
 } fact;
 
@@ -218,19 +349,30 @@ typedef struct facts {
 } facts;
 
 static bool taken(const facts *f, const fact *candidate, bool same_key_allowed) {
-    for (size_t i = 0; i < f->n; i++) {
+    for (size_t i = 0; i < f->n && i < FACTS_MOST; i++) {
         const fact *other = &f->fact[i];
         if (strcmp(other->value, candidate->value) == 0) return true;
-        if (!same_key_allowed && other->shape == candidate->shape && other->key == candidate->key) return true;
+        if (!same_key_allowed && other->shape == candidate->shape && strcmp(other->key, candidate->key) == 0) {
+            return true;
+        }
     }
     return false;
+}
+
+/* `key` itself, or where that is NULL, one of the shape's. */
+static void draw_key(chance *random, const shape *of, const char *key, char *out) {
+    if (!key && !of->keys) {
+        snprintf(out, KEY_SIZE, "%c%zu", (int)('A' + chance_below(random, 26)), 10 + chance_below(random, 90));
+    } else {
+        snprintf(out, KEY_SIZE, "%s", key ? key : of->keys[chance_below(random, KEYS)]);
+    }
 }
 
 /* Adds a fact of a shape, with `key` or, where that is NULL, with one of its own. */
 static void add_fact(facts *f, chance *random, const shape *of, const char *key) {
     fact candidate = {.shape = of};
     do {
-        candidate.key = key ? key : of->keys[chance_below(random, KEYS)];
+        draw_key(random, of, key, candidate.key);
         draw_value(random, of->value, candidate.value);
     } while (taken(f, &candidate, key != NULL));
     f->fact[f->n++] = candidate;
@@ -336,7 +478,7 @@ char *data_facts_hide(chance *random, const char *passage, size_t length, json_t
     FILE *out = open_memstream(&text, &size);
     if (!out) return NULL;
     draw_facts(&f, random);
-    const bool before = chance_below(random, 3) == 0;
+    const bool before = chance_below(random, 4) == 0;
     if (before) {
         put_question(out, &f, random);
         fputs("\n\n", out);

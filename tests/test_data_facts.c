@@ -74,7 +74,7 @@ static void test_what_is_asked_was_stated(void **state) {
         free(text);
     }
     assert_true(seen > 50);
-    assert_true(first > seen / 6 && first < seen / 2); /* a third of the questions stand before the passage */
+    assert_true(first > seen / 6 && first < seen / 2); /* a quarter of the questions stands before the passage */
 }
 
 static void test_the_seed_decides(void **state) {
