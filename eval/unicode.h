@@ -9,8 +9,8 @@
 /* The text in lower case, as str.lower(); the caller's: free(). NULL without memory. */
 char *unicode_lower(const char *text);
 
-/* bytes[0..n) with everything that is not UTF-8 replaced by U+FFFD, [*length], terminated; the caller's: free().
- * NULL without memory. */
+/* bytes[0..n) with everything that is not UTF-8 replaced by U+FFFD, one for what could begin a character, as Python's
+ * errors="replace" has it; [*length], terminated; the caller's: free(). NULL without memory. */
 char *unicode_valid(const char *bytes, size_t n, size_t *length);
 
 /* The code points of a text, [*n]; the caller's: free(). NULL without memory. */
