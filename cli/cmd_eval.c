@@ -49,6 +49,10 @@ static const char HELP_OPTIONS[] =
     "  -n, --tokens N     most tokens of an answer (default: as the task says)\n"
     "      --chat, --raw  always, or never, in the model's chat template (default: where the task allows it)\n"
     "      --kv-type T    numbers in the KV cache: f16 or f32 (default: f16)\n"
+    "      --expand MIB   most memory for 16-bit float copies of quantised weights, with which many answers are "
+    "decoded in\n"
+    "                     half of the time. Tokens can then differ from those of judgeq run at near ties; 0: never\n"
+    "                     (default: 1024)\n"
     "  -t, --threads N    threads that compute (default: one per core, or one where other programs run)\n"
     "    Example: judgeq eval own --policies 'snapkv;snapkv,probe=window:16,keep=recent:16' --budgets 64,5% -o "
     "results\n"
@@ -78,6 +82,7 @@ typedef struct evaluation {
     judgeq_judge *judge;
     char *judge_path;
     progress progress;
+    size_t expanded_bytes;
     size_t n_todo, n_done;
     double work_todo, work_done; /* tokens of prompts: what time goes with */
     const char *task;            /* at hand */
@@ -177,10 +182,10 @@ static json_t *lengths_array(const eval_options *o) {
 static json_t *settings_object(const evaluation *e) {
     static const char *const format[] = {"auto", "chat", "raw"};
     const eval_options *o = &e->options;
-    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:b, s:b}", "format", format[o->format], "kv_type",
+    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:b, s:b, s:b}", "format", format[o->format], "kv_type",
                      o->kv_type == JUDGEQ_KV_F32 ? "f32" : "f16", "tokens", (int)o->n_tokens, "cut", (int)cut_to(e),
                      "haystack", e->haystack.n_sentence > 0 ? hex(e->haystack.hash) : json_null(), "divergence",
-                     (int)o->divergence, "heads", (int)o->heads);
+                     (int)o->divergence, "heads", (int)o->heads, "expanded", (int)(e->expanded_bytes > 0));
 }
 
 static json_t *run_object(const evaluation *e) {
@@ -210,6 +215,9 @@ static judgeq_status prepare(evaluation *e, judgeq_error *error) {
     judgeq_status status = arms_parse(o->policies, o->budgets, &e->arms, error);
     if (status == JUDGEQ_OK && o->haystack) status = haystack_source_read(o->haystack, &e->haystack, error);
     if (status == JUDGEQ_OK) status = load_model(e, error);
+    if (status == JUDGEQ_OK) {
+        status = judgeq_model_expand(e->model, (size_t)o->expand_mib << 20, o->n_threads, &e->expanded_bytes, error);
+    }
     if (status == JUDGEQ_OK) status = make_plan(e, error);
     if (status == JUDGEQ_OK) status = load_judge(e, error);
     if (status == JUDGEQ_OK) status = open_records(e, error);

@@ -19,6 +19,7 @@ enum {
     CHAT,
     RAW,
     KV_TYPE,
+    EXPAND,
     DIVERGENCE,
     HEADS,
     VERSUS,
@@ -45,6 +46,7 @@ static const struct option NAMES[] = {
     {"raw", no_argument, NULL, RAW},
     {"threads", required_argument, NULL, 't'},
     {"kv-type", required_argument, NULL, KV_TYPE},
+    {"expand", required_argument, NULL, EXPAND},
     {"divergence", no_argument, NULL, DIVERGENCE},
     {"heads", no_argument, NULL, HEADS},
     {"versus", required_argument, NULL, VERSUS},
@@ -135,6 +137,8 @@ static int take(eval_options *o, int option) {
         return take_integer("-t", 1, 1024, &o->n_threads);
     case KV_TYPE:
         return value_kv_type(optarg, &o->kv_type) ? 0 : usage_wrong_kv_type("eval", optarg);
+    case EXPAND:
+        return take_integer("--expand", 0, 1 << 20, &o->expand_mib);
     case DIVERGENCE:
         o->divergence = true;
         return 0;
@@ -183,6 +187,7 @@ int eval_options_read(int argc, char **argv, eval_options *o) {
                         .n_samples = 8,
                         .n_depths = 11,
                         .seed = 1,
+                        .expand_mib = 1024,
                         .kv_type = JUDGEQ_KV_F16};
     opterr = 0;
     optind = 1;

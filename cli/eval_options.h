@@ -13,7 +13,7 @@ typedef struct eval_options {
     const char *model, *judge, *output, *haystack, *policies, *budgets, *versus;
     int32_t length[EVAL_LENGTHS_MOST];
     size_t n_length;
-    int32_t n_samples, n_depths, cut_to, n_tokens, n_threads;
+    int32_t n_samples, n_depths, cut_to, n_tokens, n_threads, expand_mib;
     uint32_t seed;
     reading_format format;
     judgeq_kv_type kv_type;

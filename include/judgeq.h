@@ -76,6 +76,13 @@ JUDGEQ_API judgeq_status judgeq_model_load(const char *path, judgeq_model **out,
 JUDGEQ_API void judgeq_model_free(judgeq_model *model);
 JUDGEQ_API const judgeq_model_info *judgeq_model_get_info(const judgeq_model *model);
 
+/* Keeps 16-bit float copies of the quantised matrices of all layers, if they fit into most_bytes; *n_bytes: what they
+ * take, 0 for none. Before the first session of the model. Prompts are read as without them, but faster, because the
+ * copies need not be made for each; and from 8 sessions on, judgeq_session_decode_all takes half of the time or less.
+ * But then activations are rounded less than for a session alone, and greedy tokens can differ at near ties. */
+JUDGEQ_API judgeq_status judgeq_model_expand(judgeq_model *model, size_t most_bytes, int32_t n_threads, size_t *n_bytes,
+                                             judgeq_error *error);
+
 /* Where the default model lies once the dependency step has fetched it: [XDG_CACHE_HOME or ~/.cache]/judgeq/NAME.gguf.
  * Writes the path, whether or not the file is there. false: no home directory, or `size` is too small. */
 JUDGEQ_API bool judgeq_default_model_path(char *path, size_t size);
@@ -190,10 +197,6 @@ typedef struct judgeq_session_params {
      * logits are its, bit for bit. false: the prompt is read with a 16-bit float copy of one layer's weights at a time,
      * faster and more exact. */
     bool plain_weights;
-    /* For judgeq_session_decode_all: from 8 sessions on, the first may keep 16-bit float copies of all quantised layers
-     * in so many bytes. 2 to 3 x as fast, but then activations are rounded less than for a session alone, and greedy
-     * tokens can differ at near ties. 0: never, and they are the same. */
-    size_t expand_bytes;
     uint64_t seed; /* of the policy `random` */
     bool defer;    /* keep the tokens that a lookahead among candidates decoded (judge-laq) */
     judgeq_progress progress;
@@ -232,10 +235,11 @@ JUDGEQ_API judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessi
 /* Appends one token to the sequence. */
 JUDGEQ_API judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error);
 /* Appends tokens[i] to sessions[i], for n_sessions different sessions of one model, whatever their policies, budgets,
- * lengths and KV types: one pass over the weights for all. The first session's threads and expand_bytes count. Each
- * session's logits are those that judgeq_session_decode would give, but for the order of sums; sessions that are
- * watched or have plain_weights get exactly those, one after the other. stats: decode_s counts the shared time in each
- * session. What is refused changes nothing; after another failure none of the sessions can be used further. */
+ * lengths and KV types: one pass over the weights for all. The first session's threads count. Each session's logits are
+ * those that judgeq_session_decode would give, but for the order of sums, and for the weights if the model is expanded;
+ * sessions that are watched or have plain_weights get exactly those, one after the other. stats: decode_s counts the
+ * shared time in each session. What is refused changes nothing; after another failure none of the sessions can be used
+ * further. */
 JUDGEQ_API judgeq_status judgeq_session_decode_all(judgeq_session *const *sessions, const int32_t *tokens,
                                                    size_t n_sessions, judgeq_error *error);
 /* Forgets the tokens decoded since the prompt was read but the first n_tokens, so that others can take their place. The

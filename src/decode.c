@@ -48,11 +48,8 @@ judgeq_status decode_plainly(judgeq_session *session, int32_t token, graph_want 
 
 /* ---- sessions together ------------------------------------------------------------------------------------------- */
 
-void decoder_free(decoder *d, int32_t n_layer) {
+void decoder_free(decoder *d) {
     attend_batch_free(&d->batch);
-    for (int32_t l = 0; d->expand && l < n_layer; l++) expand_free(&d->expand[l]);
-    free(d->expand);
-    free(d->weights);
     free(d->layer);
     free(d->query);
     *d = (decoder){0};
@@ -63,40 +60,16 @@ static judgeq_status decoder_init(decoder *d, const judgeq_model *model, judgeq_
     if (d->layer) return JUDGEQ_OK;
     d->layer = calloc((size_t)n_layer, sizeof *d->layer);
     d->query = calloc((size_t)n_layer, sizeof(struct ggml_tensor *));
-    d->weights = malloc((size_t)n_layer * sizeof *d->weights);
-    if (!d->layer || !d->query || !d->weights) {
-        decoder_free(d, n_layer);
+    if (!d->layer || !d->query) {
+        decoder_free(d);
         return error_memory(error, "a decoder");
     }
-    for (int32_t l = 0; l < n_layer; l++) {
-        d->layer[l] = (attend_layer){&d->batch, l};
-        d->weights[l] = model->layer[l];
-    }
+    for (int32_t l = 0; l < n_layer; l++) d->layer[l] = (attend_layer){&d->batch, l};
     return JUDGEQ_OK;
 }
 
-/* From so many sequences on, it pays to expand all layers. */
-enum { EXPAND_SEQUENCES = 8 };
-
-/* Expands the layers, where they are quantised and fit into most_bytes. */
-static judgeq_status expand_all(decoder *d, const judgeq_model *model, size_t most_bytes, graph_engine *engine,
-                                judgeq_error *error) {
-    const int32_t n_layer = model->info.n_layer;
-    d->expand = calloc((size_t)n_layer, sizeof *d->expand);
-    if (!d->expand) return error_memory(error, "expanded weights");
-    judgeq_status status = JUDGEQ_OK;
-    for (int32_t l = 0; status == JUDGEQ_OK && l < n_layer; l++) {
-        expand *e = &d->expand[l];
-        status = expand_init(e, model, expand_fast_type(), engine, error);
-        if (status != JUDGEQ_OK || !e->buffer) break;
-        if (ggml_backend_buffer_get_size(e->buffer) > most_bytes / (size_t)n_layer) {
-            expand_free(e);
-            break;
-        }
-        status = expand_layer(e, model, l, engine, &d->weights[l], error);
-    }
-    return status;
-}
+/* From so many sequences on, expanded weights are faster: below, they are more bytes to read. */
+enum { EXPANDED_SEQUENCES = 8 };
 
 static judgeq_status build(decoder *d, graph_engine *engine, const judgeq_model *model, int64_t n,
                            judgeq_error *error) {
@@ -105,8 +78,10 @@ static judgeq_status build(decoder *d, graph_engine *engine, const judgeq_model 
     d->token = graph_input(g, GGML_TYPE_I32, n, 1);
     d->position = graph_input(g, GGML_TYPE_I32, n, 1);
     struct ggml_tensor *x = graph_add_embedding(g, model, d->token);
+    const bool expanded = model->expanded && n >= EXPANDED_SEQUENCES;
     for (int32_t l = 0; l < model->info.n_layer; l++) {
-        const graph_block block = graph_add_decode_block(g, model, &d->weights[l], &d->layer[l], x, d->position);
+        const model_layer *weights = expanded ? &model->expanded[l].layer : &model->layer[l];
+        const graph_block block = graph_add_decode_block(g, model, weights, &d->layer[l], x, d->position);
         d->query[l] = block.query;
         x = block.output;
     }
@@ -121,9 +96,6 @@ static judgeq_status prepare(judgeq_session *const *session, size_t n, const int
     decoder *d = &first->decoder;
     const judgeq_model_info *info = &first->model->info;
     judgeq_status status = decoder_init(d, first->model, error);
-    if (status == JUDGEQ_OK && n >= EXPAND_SEQUENCES && first->params.expand_bytes > 0 && !d->expand) {
-        status = expand_all(d, first->model, first->params.expand_bytes, &first->engine, error);
-    }
     if (status == JUDGEQ_OK) status = attend_batch_resize(&d->batch, (int64_t)n, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
         status = reserve(session[i], error);

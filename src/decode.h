@@ -14,7 +14,7 @@ judgeq_status decode_together(judgeq_session *const *session, size_t n, const in
 judgeq_status decode_plainly(judgeq_session *session, int32_t token, graph_want want, graph_block *blocks,
                              judgeq_error *error);
 
-/* Releases what a session keeps for decode_together with a model of n_layer. */
-void decoder_free(decoder *d, int32_t n_layer);
+/* Releases what a session keeps for decode_together. */
+void decoder_free(decoder *d);
 
 #endif

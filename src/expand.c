@@ -82,3 +82,45 @@ judgeq_status expand_layer(expand *e, const judgeq_model *model, int32_t index, 
     ggml_backend_tensor_set(count, e->count, 0, (size_t)e->n_count * sizeof *e->count);
     return graph_compute(engine, GRAPH_ROWS, 0, error);
 }
+
+/* ---- all layers, kept -------------------------------------------------------------------------------------------- */
+
+/* One layer's copies become the model's. */
+static judgeq_status keep_layer(judgeq_model *model, int32_t index, graph_engine *engine, judgeq_error *error) {
+    expand e;
+    model_expanded *kept = &model->expanded[index];
+    judgeq_status status = expand_init(&e, model, expand_fast_type(), engine, error);
+    if (status != JUDGEQ_OK) return status;
+    status = expand_layer(&e, model, index, engine, &kept->layer, error);
+    kept->context = e.context;
+    kept->buffer = e.buffer;
+    free(e.count);
+    return status;
+}
+
+static size_t bytes_of_all(const judgeq_model *model) {
+    model_layer first = model->layer[0]; /* all layers have its shapes */
+    struct ggml_tensor **matrix[EXPAND_MATRICES];
+    matrices(&first, matrix);
+    size_t n = 0;
+    for (int i = 0; i < EXPAND_MATRICES; i++) n += (size_t)ggml_nelements(*matrix[i]);
+    return any_quantised(model) ? n * sizeof(uint16_t) * (size_t)model->info.n_layer : 0;
+}
+
+judgeq_status judgeq_model_expand(judgeq_model *model, size_t most_bytes, int32_t n_threads, size_t *n_bytes,
+                                  judgeq_error *error) {
+    const int32_t n_layer = model->info.n_layer;
+    graph_engine engine = {0};
+    *n_bytes = bytes_of_all(model) <= most_bytes ? bytes_of_all(model) : 0;
+    if (*n_bytes == 0 || model->expanded) return JUDGEQ_OK;
+    judgeq_status status = graph_engine_init(&engine, model, n_threads, error);
+    model->expanded = calloc((size_t)n_layer, sizeof *model->expanded);
+    if (status == JUDGEQ_OK && !model->expanded) status = error_memory(error, "expanded weights");
+    for (int32_t l = 0; status == JUDGEQ_OK && l < n_layer; l++) status = keep_layer(model, l, &engine, error);
+    if (status != JUDGEQ_OK) {
+        model_forget_expanded(model);
+        *n_bytes = 0;
+    }
+    graph_engine_free(&engine);
+    return status;
+}

@@ -401,9 +401,19 @@ judgeq_status judgeq_model_load(const char *path, judgeq_model **out, judgeq_err
     return JUDGEQ_OK;
 }
 
+void model_forget_expanded(judgeq_model *model) {
+    for (int32_t l = 0; model->expanded && l < model->info.n_layer; l++) {
+        ggml_backend_buffer_free(model->expanded[l].buffer);
+        ggml_free(model->expanded[l].context);
+    }
+    free(model->expanded);
+    model->expanded = NULL;
+}
+
 void judgeq_model_free(judgeq_model *model) {
     if (!model) return;
     tokenizer_free(model);
+    model_forget_expanded(model);
     ggml_backend_buffer_free(model->buffer);
     gguf_file_close(&model->file);
     free(model->layer);

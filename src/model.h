@@ -29,6 +29,13 @@ typedef struct model_layer {
     model_linear query, key, value, output, gate, up, down;
 } model_layer;
 
+/* A layer with 16-bit floats in place of its quantised matrices, and their memory. */
+typedef struct model_expanded {
+    model_layer layer;
+    struct ggml_context *context;
+    ggml_backend_buffer_t buffer;
+} model_expanded;
+
 struct judgeq_model {
     judgeq_model_info info;
     float norm_epsilon;
@@ -37,13 +44,17 @@ struct judgeq_model {
     struct ggml_tensor *output_norm;
     struct ggml_tensor *output; /* [n_vocab, n_embd]; token_embedding where they are tied */
     struct ggml_tensor *output_bias;
-    model_layer *layer; /* [n_layer] */
+    model_layer *layer;       /* [n_layer] */
+    model_expanded *expanded; /* [n_layer], by judgeq_model_expand; or NULL */
 
     gguf_file file;               /* its tensors' data point into the mapping */
     ggml_backend_buffer_t buffer; /* over the mapping */
     struct llama_model *vocabulary;
     char name[128], weight_type[32];
 };
+
+/* Releases what judgeq_model_expand has made. */
+void model_forget_expanded(judgeq_model *model);
 
 /* The first weight that holds NaN or infinity, or NULL. Reads all of them: only worth it once something went wrong. */
 const char *model_find_non_finite(const judgeq_model *model);

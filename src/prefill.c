@@ -46,8 +46,9 @@ typedef struct prefill {
     struct ggml_context *context;
     struct ggml_tensor *hidden; /* [n_prompt + n_soft, n_embd], input of the next layer */
     ggml_backend_buffer_t buffer;
+    const model_expanded *expanded; /* [n_layer], the model's; or NULL */
     expand expand;
-    model_layer layer; /* that is being read, as `expand` gives it */
+    model_layer layer; /* that is being read, as one of these gives it */
     cache_meter meter; /* of the layer that is being read; the sessions' own meters count it too */
 } prefill;
 
@@ -135,6 +136,8 @@ static judgeq_status prefill_init(prefill *p, judgeq_session *const *session, si
     if (!p->buffer) return error_memory(error, "the prompt's hidden states");
     judgeq_status status = embed(p, error);
     if (status != JUDGEQ_OK || first->params.plain_weights || p->n_prompt < EXPAND_LEAST) return status;
+    p->expanded = p->model->expanded;
+    if (p->expanded) return JUDGEQ_OK;
     return expand_init(&p->expand, p->model, expand_fast_type(), p->engine, error);
 }
 
@@ -402,6 +405,12 @@ static judgeq_status read_logits(prefill *p, judgeq_error *error) {
     return session_check_logits(p->reader[0].session, error);
 }
 
+static judgeq_status take_weights(prefill *p, int32_t index, judgeq_error *error) {
+    if (!p->expanded) return expand_layer(&p->expand, p->model, index, p->engine, &p->layer, error);
+    p->layer = p->expanded[index].layer;
+    return JUDGEQ_OK;
+}
+
 /* One layer, from its rows to what every reader keeps of them. */
 static judgeq_status read_layer(prefill *p, int32_t index, const int64_t *capacity, judgeq_error *error) {
     const judgeq_model_info *info = &p->model->info;
@@ -412,7 +421,7 @@ static judgeq_status read_layer(prefill *p, int32_t index, const int64_t *capaci
     if (status != JUDGEQ_OK) return status;
     const size_t bytes = cache_layer_allocated(&staging);
     for (size_t i = 0; i < p->n_reader; i++) cache_meter_add(&p->reader[i].session->meter, bytes);
-    status = expand_layer(&p->expand, p->model, index, p->engine, &p->layer, error);
+    status = take_weights(p, index, error);
     if (status == JUDGEQ_OK) status = run_layer(p, index, &staging, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < p->n_reader; i++) {
         status = finish_layer(p, &p->reader[i], index, &staging, error);

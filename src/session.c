@@ -144,7 +144,7 @@ void judgeq_session_free(judgeq_session *session) {
     free(session->logits);
     free(session->deferred);
     free(session->watched);
-    decoder_free(&session->decoder, session->model->info.n_layer);
+    decoder_free(&session->decoder);
     graph_engine_free(&session->engine);
     free(session);
 }

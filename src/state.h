@@ -5,7 +5,6 @@
 #define JUDGEQ_SRC_STATE_H
 
 #include "cache.h"
-#include "expand.h"
 #include "graph.h"
 #include "judge.h"
 #include "model.h"
@@ -23,8 +22,6 @@ typedef struct decoder {
     struct ggml_tensor *token, *position; /* [sequences] */
     struct ggml_tensor *logits;           /* [sequences, n_vocab] */
     struct ggml_tensor **query;           /* [n_layer], each [sequences, n_head, head_dim], rotated */
-    expand *expand;                       /* [n_layer], for many sequences; NULL: not made */
-    model_layer *weights;                 /* [n_layer], as `expand` gives them, or the model's own */
 } decoder;
 
 struct judgeq_session {

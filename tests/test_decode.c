@@ -53,7 +53,7 @@ static judgeq_model *load(const tiny_spec *spec) {
     return model;
 }
 
-static judgeq_session *start(const judgeq_model *model, int kind, size_t expand_bytes) {
+static judgeq_session *start(const judgeq_model *model, int kind) {
     judgeq_error error = {0};
     judgeq_policy *policy = NULL;
     judgeq_session *session = NULL;
@@ -64,7 +64,6 @@ static judgeq_session *start(const judgeq_model *model, int kind, size_t expand_
     params.kv_type = kinds[kind].kv_type;
     params.plain_weights = kinds[kind].plain;
     params.n_threads = 1;
-    params.expand_bytes = expand_bytes;
     if (judgeq_session_new(model, &params, &session, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
     judgeq_policy_free(policy);
     int32_t prompt[N_PROMPT];
@@ -91,14 +90,14 @@ static bool chooses(const judgeq_model *model, const judgeq_session *together, i
 /* ---- tests ------------------------------------------------------------------------------------------------------- */
 
 /* Greedy tokens, and logits all the way. Sessions end one after the other, so that batches of every size run. */
-static void compare(const judgeq_model *model, size_t expand_bytes, double allowed, const char *name) {
+static void compare(const judgeq_model *model, double allowed, const char *name) {
     const bool exact = allowed <= SAME_LOGITS;
     const size_t n_vocab = (size_t)judgeq_model_get_info(model)->n_vocab;
     judgeq_session *alone[N_SESSION], *together[N_SESSION];
     double worst = 0;
     for (int k = 0; k < N_SESSION; k++) {
-        alone[k] = start(model, k, expand_bytes);
-        together[k] = start(model, k, expand_bytes);
+        alone[k] = start(model, k);
+        together[k] = start(model, k);
     }
     for (int i = 0; i < N_DECODE; i++) {
         const size_t n = (size_t)(N_SESSION - i * N_SESSION / N_DECODE);
@@ -137,7 +136,7 @@ static void test_families_and_quirks(void **state) {
     for (size_t i = 0; i < tiny_spec_count() && !tiny_spec_is_type(i); i++) {
         const tiny_spec spec = tiny_spec_at(i);
         judgeq_model *model = load(&spec);
-        compare(model, 0, SAME_LOGITS, spec.name);
+        compare(model, SAME_LOGITS, spec.name);
         judgeq_model_free(model);
     }
 }
@@ -147,12 +146,62 @@ static void test_quantised(void **state) {
     const char *names[] = {"q4_1", "q8_0", "q4_K"}; /* of the first, ggml multiplies every column alone */
     for (size_t i = 0; i < 3; i++) {
         tiny_spec spec;
+        size_t n_bytes = 0;
+        judgeq_error error = {0};
         assert_true(tiny_spec_find(names[i], &spec));
         judgeq_model *model = load(&spec);
-        compare(model, 0, i == 0 ? 0 : QUANTISED_LOGITS, names[i]);
-        compare(model, (size_t)1 << 30, QUANTISED_LOGITS, names[i]);
+        compare(model, i == 0 ? 0 : QUANTISED_LOGITS, names[i]);
+        assert_int_equal(judgeq_model_expand(model, (size_t)1 << 30, 1, &n_bytes, &error), JUDGEQ_OK);
+        compare(model, QUANTISED_LOGITS, names[i]);
         judgeq_model_free(model);
     }
+}
+
+/* [n_vocab] after a prompt, in a session alone. */
+static float *logits_alone(const judgeq_model *model, const int32_t *prompt, size_t n) {
+    judgeq_error error = {0};
+    judgeq_session *session = NULL;
+    judgeq_session_params params = judgeq_session_default_params();
+    params.n_threads = 1;
+    if (judgeq_session_new(model, &params, &session, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    if (judgeq_session_prefill(session, prompt, n, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    if (judgeq_session_decode(session, prompt[0], &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+    const size_t bytes = (size_t)judgeq_model_get_info(model)->n_vocab * sizeof(float);
+    float *copy = malloc(bytes);
+    assert_non_null(copy);
+    memcpy(copy, judgeq_session_logits(session), bytes);
+    judgeq_session_free(session);
+    return copy;
+}
+
+/* A session alone computes the same with an expanded model, short prompts and long ones; bytes by the model's shapes.
+ */
+static void test_expanded_model_alone(void **state) {
+    (void)state;
+    enum { N = 200 };
+    tiny_spec spec;
+    judgeq_error error = {0};
+    size_t n_bytes = 1;
+    assert_true(tiny_spec_find("q4_1", &spec));
+    judgeq_model *model = load(&spec), *expanded = load(&spec);
+    const judgeq_model_info *info = judgeq_model_get_info(model);
+    const size_t heads = (size_t)info->n_head * (size_t)info->head_dim, n_ff = (size_t)info->n_ff;
+    const size_t heads_kv = (size_t)info->n_head_kv * (size_t)info->head_dim;
+    const size_t bytes = 2 * (size_t)info->n_layer * (size_t)info->n_embd * (2 * heads + 2 * heads_kv + 3 * n_ff);
+    assert_int_equal(judgeq_model_expand(expanded, bytes - 1, 1, &n_bytes, &error), JUDGEQ_OK);
+    assert_int_equal(n_bytes, 0);
+    assert_int_equal(judgeq_model_expand(expanded, bytes, 1, &n_bytes, &error), JUDGEQ_OK);
+    assert_int_equal(n_bytes, bytes);
+    int32_t prompt[N];
+    tiny_prompt(3, info->n_vocab, prompt, N);
+    for (size_t n = 20; n <= N; n += 180) {
+        float *a = logits_alone(model, prompt, n), *b = logits_alone(expanded, prompt, n);
+        assert_memory_equal(a, b, (size_t)info->n_vocab * sizeof *a);
+        free(a);
+        free(b);
+    }
+    judgeq_model_free(model);
+    judgeq_model_free(expanded);
 }
 
 /* What is refused leaves every session as it was. */
@@ -163,7 +212,7 @@ static void test_refusals(void **state) {
     assert_true(tiny_spec_find("llama", &spec));
     assert_true(tiny_spec_find("qwen2", &other_spec));
     judgeq_model *model = load(&spec), *other_model = load(&other_spec);
-    judgeq_session *a = start(model, 0, 0), *b = start(model, 1, 0), *stranger = start(other_model, 0, 0);
+    judgeq_session *a = start(model, 0), *b = start(model, 1), *stranger = start(other_model, 0);
     judgeq_session *pair[] = {a, b}, *twice[] = {a, a}, *strangers[] = {a, stranger};
     const int32_t good[] = {5, 6}, bad[] = {5, -1};
     assert_int_equal(judgeq_session_decode_all(pair, good, 0, &error), JUDGEQ_ERROR_ARGUMENT);
@@ -197,6 +246,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_families_and_quirks),
         cmocka_unit_test(test_quantised),
+        cmocka_unit_test(test_expanded_model_alone),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

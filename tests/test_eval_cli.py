@@ -181,14 +181,24 @@ class Eval(unittest.TestCase):
 
     def test_answers_are_those_of_separate_runs(self):
         """RULER's lines, so that the prompt is known: the same text, tokens and bytes as judgeq run, policy by policy."""
+        self.compare_with_runs("ruler-run", self.model)
+
+    def test_quantised_answers_are_those_of_separate_runs(self):
+        """Of Q4_1, ggml multiplies every column alone; with expanded weights the answers could differ."""
+        model = self.path("q4_1.gguf")
+        subprocess.run([MAKE_FIXTURE, "model", "q4_1", model], check=True)
+        subprocess.run([MAKE_FIXTURE, "judge", model, self.path("q4_1.judge.gguf")], check=True)
+        self.compare_with_runs("ruler-q4_1", model, "--expand", "0")
+
+    def compare_with_runs(self, output, model, *more):
         text = "The iron heron is on the ring. " * 12 + "Which bird is on the ring?"
         path = self.write_lines("ruler/niah_single_1/validation.jsonl",
                                 {"index": 0, "input": text, "outputs": ["heron"], "length": 1, "answer_prefix": " It is"})
         policies = [preset["name"] for preset in json.loads(subprocess.run(
             [JUDGEQ, "policies", "--json"], capture_output=True, check=True).stdout)]
-        self.run_eval("ruler-run", f"ruler:{path}", "--policies", ",".join(policies), "--budgets", "48,40%", "--raw",
-                      "-n", "6")
-        (line,) = self.lines("ruler-run").values()
+        self.run_eval(output, f"ruler:{path}", "--policies", ",".join(policies), "--budgets", "48,40%", "--raw",
+                      "-n", "6", "-m", model, *more)
+        (line,) = self.lines(output).values()
         self.assertEqual((line["task"], line["family"], line["metric"], line["length"], line["depth"]),
                          ("niah_single_1", "ruler", "all", None, None))
         self.assertEqual(len(line["results"]), 1 + 2 * (len(policies) - 1))
@@ -196,7 +206,7 @@ class Eval(unittest.TestCase):
             with self.subTest(policy=result["policy"], budget=result["budget"]):
                 budget = ["--budget", result["budget"]] if result["budget"] else []
                 run = json.loads(subprocess.run(
-                    [JUDGEQ, "run", "-m", self.model, "--json", "--quiet", "--raw", "-t", "1", "-n", "6", "-p",
+                    [JUDGEQ, "run", "-m", model, "--json", "--quiet", "--raw", "-t", "1", "-n", "6", "-p",
                      text + " It is", "--policy", result["policy"], "--seed", "1", *budget],
                     capture_output=True, check=True, timeout=60).stdout)
                 self.assertEqual(result["answer"], run["text"])
@@ -234,6 +244,16 @@ class Eval(unittest.TestCase):
         return self.write_lines(f"{name}/data/multi_news.jsonl",
                                 {"input": "", "context": "News! " * 60, "dataset": "multi_news", "all_classes": None,
                                  "answers": r"['It\'s \xe9', " + '"a \\"b\\""]', **some})
+
+    def test_expanded_weights_are_noted(self):
+        model = self.path("expanded.gguf")
+        subprocess.run([MAKE_FIXTURE, "model", "q4_1", model], check=True)
+        path = self.write_lines("expanded.jsonl", {"input": "The iron heron is on the ring. " * 12, "outputs": ["x"]})
+        common = [f"ruler:{path}", "--policies", "snapkv;tova;random;streaming", "--budgets", "48,64,80", "-m", model]
+        self.run_eval("expanded", *common)
+        with open(os.path.join(self.path("expanded"), "run.json"), encoding="utf-8") as file:
+            self.assertTrue(json.load(file)["settings"]["expanded"])
+        self.assertIn('another "settings"', self.run_eval("expanded", *common, "--expand", "0", status=2).stderr)
 
     def test_longbench_folder(self):
         self.longbench("longbench")
