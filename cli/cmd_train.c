@@ -59,7 +59,7 @@ static const char HELP_STEPS[] =
     "Computing\n"
     "  -t, --threads N        threads that compute (default: one per core, or one where other programs run)\n"
     "      --kv-type T        numbers in the KV cache: f16 or f32 (default: f16)\n"
-    "      --cache MIB        memory for what need not be made again: weights as F16, examples that were read "
+    "      --cache MIB        memory for what need not be made again: 16-bit weights, examples that were read "
     "(default:\n"
     "                         1024)\n"
     "      --quiet            no progress on standard error\n"

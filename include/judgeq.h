@@ -319,7 +319,7 @@ typedef struct judgeq_trainer_params {
     uint64_t seed;                  /* of the drawn tokens, the held-out part and the order of the examples */
     int32_t n_threads;              /* 0: chosen */
     judgeq_kv_type kv_type;
-    size_t cache_bytes; /* for what need not be made again: all weights as F16, examples read once. Changes no result */
+    size_t cache_bytes; /* for what need not be made again: 16-bit weights, examples read once. Changes no result */
     /* Called often; done and total count examples in the step or evaluation under way. false: CANCELLED, and the
      * trainer is as it was before the call. */
     judgeq_progress progress;

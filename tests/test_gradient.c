@@ -316,11 +316,13 @@ static void test_golden_float_weights(void **state) {
     assert_int_equal(unlink(path), 0);
 }
 
-/* The weights are read as F16, so every product rounds its activations to 11 bits. */
+/* The weights are read as BF16 where the processor multiplies it, and every product then rounds its activations to 8
+ * bits, as prefill does; elsewhere as F16, to 11 bits. Seen with BF16: targets 0.0037, losses 0.003, gradients 0.031.
+ */
 static void test_golden_file_weights(void **state) {
     (void)state;
     need_default_model();
-    compare(model_path, (bounds){.target = 5e-3, .loss = 5e-3, .gradient = 0.02});
+    compare(model_path, (bounds){.target = 5e-3, .loss = 5e-3, .gradient = 0.04});
 }
 
 /* ---- optimiser --------------------------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "ggml-backend.h"
 #include "train/product.h"
 #include "train/product_kernel.h"
+#include "train/product_pairs.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -72,6 +73,10 @@ static void check_backward(enum ggml_type type, const float *values, const float
     }
 }
 
+static void round_to_bf16(float *values, int n) {
+    for (int i = 0; i < n; i++) values[i] = ggml_bf16_to_fp32(ggml_fp32_to_bf16(values[i]));
+}
+
 /* The gradient of sum(c * matrix x) with respect to x is matrix^T c. */
 static void check_type(ggml_backend_t backend, enum ggml_type type) {
     struct ggml_init_params params = {.mem_size = 1 << 20, .no_alloc = true};
@@ -110,6 +115,10 @@ static void check_type(ggml_backend_t backend, enum ggml_type type) {
     static float input[SLICES * N * COLUMNS], found[SLICES * N * COLUMNS];
     for (int i = 0; i < SLICES * N * ROWS; i++) slope[i] = sinf((float)i);
     for (int i = 0; i < SLICES * N * COLUMNS; i++) input[i] = cosf((float)i);
+    if (type == GGML_TYPE_BF16) { /* whose other factor may be rounded to it */
+        round_to_bf16(slope, SLICES * N * ROWS);
+        round_to_bf16(input, SLICES * N * COLUMNS);
+    }
     const float one = 1;
     ggml_backend_tensor_set(x, input, 0, sizeof input);
     ggml_backend_tensor_set(c, slope, 0, sizeof slope);
@@ -168,6 +177,28 @@ static void check_halves(const product_kernel *kernel) {
     }
 }
 
+/* What is rounded, and how: ties to even, an odd number of elements, a missing second row. */
+static void test_pairs(void **state) {
+    (void)state;
+    if (!product_pairs_available()) skip();
+    float in[K * WIDE + 1];
+    bf16_pair out[K * WIDE + 1];
+    for (int i = 0; i <= K * WIDE; i++) in[i] = sinf((float)i) * expf((float)(i % 60 - 30));
+    in[3] = 1 + 0x1p-8f;
+    in[4] = 1 + 0x3p-8f;
+    product_pairs_round(in, out, K * WIDE + 1);
+    for (int i = 0; i <= K * WIDE; i++) {
+        assert_int_equal((out[i / 2] >> i % 2 * 16) & 0xffff, ggml_fp32_to_bf16(in[i]).bits);
+    }
+    assert_int_equal(out[K * WIDE / 2] >> 16, 0);
+    const uint16_t *rows = (const uint16_t *)out;
+    bf16_pair joined[2 * WIDE - 1];
+    product_pairs_join(rows, rows + 2 * WIDE, joined, 2 * WIDE - 1);
+    for (int i = 0; i < 2 * WIDE - 1; i++) assert_int_equal(joined[i], rows[i] | (uint32_t)rows[2 * WIDE + i] << 16);
+    product_pairs_join(rows, NULL, joined, 2 * WIDE - 1);
+    for (int i = 0; i < 2 * WIDE - 1; i++) assert_int_equal(joined[i], rows[i]);
+}
+
 static void test_kernels(void **state) {
     (void)state;
     int n = 0;
@@ -180,6 +211,7 @@ static void test_kernels(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kernels), cmocka_unit_test(test_types)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kernels), cmocka_unit_test(test_pairs),
+                                       cmocka_unit_test(test_types)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

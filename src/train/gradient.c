@@ -18,14 +18,14 @@ static judgeq_status init_weights(gradient *g, size_t cache_bytes, judgeq_error 
     if (!g->expand || !g->weights || !g->held) return error_memory(error, "the layers' weights");
     for (size_t i = 0; i < n_layer; i++) g->held[i] = -1;
     g->n_expand = 1;
-    judgeq_status status = expand_init(&g->expand[0], g->model, GGML_TYPE_F16, &g->engine, error);
+    judgeq_status status = expand_init(&g->expand[0], g->model, expand_fast_type(), &g->engine, error);
     if (status != JUDGEQ_OK || !g->expand[0].buffer) return status;
     const size_t bytes = ggml_backend_buffer_get_size(g->expand[0].buffer);
     if (bytes > cache_bytes / n_layer) return status;
     g->n_expand = g->model->info.n_layer;
     g->kept_bytes = n_layer * bytes;
     for (size_t i = 1; status == JUDGEQ_OK && i < n_layer; i++) {
-        status = expand_init(&g->expand[i], g->model, GGML_TYPE_F16, &g->engine, error);
+        status = expand_init(&g->expand[i], g->model, expand_fast_type(), &g->engine, error);
     }
     return status;
 }

@@ -6,8 +6,8 @@
  * these, from the last down, with ggml's autodiff: x_l is the parameter, and the number it differentiates is
  * sum(slope_l * map_l) + sum(g_{l+1} * x_{l+1}), whose gradient is g_l. So every weight is multiplied twice, and the
  * memory is one layer's intermediate results and about [n_layer, n_soft, 4 n_embd + 2 n_ff + n_head n_prompt] floats.
- * Both passes read a layer's quantised matrices as F16, as prefill does for long prompts, so the loss is the one that
- * prefill would see.
+ * Both passes read a layer's quantised matrices as 16-bit floats (expand_fast_type), as prefill does for long prompts,
+ * so the loss is the one that prefill would see.
  */
 #ifndef JUDGEQ_SRC_TRAIN_GRADIENT_H
 #define JUDGEQ_SRC_TRAIN_GRADIENT_H
@@ -36,7 +36,7 @@ typedef struct gradient {
 } gradient;
 
 /* n_depth: 1, or the model's layers: the soft tokens have vectors for each. n_threads 0: chosen (threads.h).
- * cache_bytes: all layers as F16 are kept if they fit, so that no step has to make them again. */
+ * cache_bytes: all layers as 16-bit floats are kept if they fit, so that no step has to make them again. */
 judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_depth, int32_t n_soft, int32_t n_threads,
                             size_t cache_bytes, judgeq_error *error);
 /* Accepts a zeroed gradient. */

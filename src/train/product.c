@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "product_kernel.h"
+#include "product_pairs.h"
 
 /* Blocks that a thread keeps on its stack: rows of the matrix and columns of it (every quantisation's blocks divide
  * BLOCK_COLUMNS), as floats. */
@@ -32,6 +33,16 @@ static void read_block(const product_kernel *kernel, const struct ggml_tensor *m
             ggml_get_type_traits(matrix->type)->to_float(at, out, n);
         }
     }
+}
+
+/* A matrix that product_pairs.h multiplies as it lies there: two of a row's elements are one pair. */
+static bool is_paired(const struct ggml_tensor *matrix) {
+    return matrix->type == GGML_TYPE_BF16 && matrix->ne[0] % 2 == 0 && matrix->nb[1] % sizeof(bf16_pair) == 0 &&
+           matrix->nb[2] % sizeof(bf16_pair) == 0 && product_pairs_available();
+}
+
+static const char *row_of(const struct ggml_tensor *matrix, int64_t slice, int64_t r) {
+    return (const char *)matrix->data + (size_t)r * matrix->nb[1] + (size_t)slice * matrix->nb[2];
 }
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
@@ -67,6 +78,32 @@ static void forward_part(struct ggml_tensor *result, int64_t slice, int64_t t, i
                       n_t);
 }
 
+/* The same for pairs along the columns. */
+static void forward_pairs(struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t r, int64_t n_r) {
+    const product_kernel *kernel = product_kernel_best();
+    const struct ggml_tensor *matrix = result->src[0], *x = result->src[1];
+    enum { BLOCK = BLOCK_COLUMNS / 2 };
+    float sum[FORWARD_ROWS * KERNEL_COLUMNS];
+    bf16_pair rows[KERNEL_COLUMNS * BLOCK], columns[BLOCK * KERNEL_COLUMNS];
+    memset(sum, 0, (size_t)n_r * KERNEL_COLUMNS * sizeof *sum);
+    if (n_t < KERNEL_COLUMNS) memset(rows, 0, sizeof rows);
+    const char *in = (const char *)x->data + (size_t)t * x->nb[1] + (size_t)slice * x->nb[2];
+    const bf16_pair *factor = (const bf16_pair *)(const void *)row_of(matrix, matrix_slice(result, slice), r);
+    const int64_t factor_row = (int64_t)(matrix->nb[1] / sizeof *factor);
+    for (int64_t first = 0; first < matrix->ne[0]; first += BLOCK_COLUMNS) {
+        const int64_t n = least(matrix->ne[0] - first, BLOCK_COLUMNS);
+        for (int64_t i = 0; i < n_t; i++) {
+            product_pairs_round((const float *)(const void *)(in + (size_t)i * x->nb[1]) + first, rows + i * BLOCK, n);
+        }
+        kernel->transpose((float *)columns, KERNEL_COLUMNS, (const float *)rows, BLOCK, KERNEL_COLUMNS, n / 2);
+        product_pairs_multiply(sum, KERNEL_COLUMNS, factor + first / 2, factor_row, columns, KERNEL_COLUMNS, n_r,
+                               n / 2);
+    }
+    char *out = (char *)result->data + (size_t)t * result->nb[1] + (size_t)slice * result->nb[2];
+    kernel->transpose((float *)(void *)out + r, (int64_t)(result->nb[1] / sizeof(float)), sum, KERNEL_COLUMNS, n_r,
+                      n_t);
+}
+
 /* result [slices, n, rows] = x * matrix^T, as ggml_mul_mat(matrix [slices, rows, columns], x [slices, n, columns])
  * defines it. */
 static void forward(struct ggml_tensor *result, int thread, int n_thread, void *data) {
@@ -77,9 +114,11 @@ static void forward(struct ggml_tensor *result, int thread, int n_thread, void *
     size = least(FORWARD_ROWS, parts(size, TILE_ROWS_READ) * TILE_ROWS_READ);
     const int64_t across = parts(n, KERNEL_COLUMNS), down = parts(n_row, size);
     const int64_t all = across * down * result->ne[2];
+    void (*const part)(struct ggml_tensor *, int64_t, int64_t, int64_t, int64_t, int64_t) =
+        is_paired(result->src[0]) ? forward_pairs : forward_part;
     for (int64_t i = thread * all / n_thread; i < (thread + 1) * all / n_thread; i++) {
         const int64_t t = i / down % across * KERNEL_COLUMNS, r = i % down * size;
-        forward_part(result, i / down / across, t, least(n - t, KERNEL_COLUMNS), r, least(n_row - r, size));
+        part(result, i / down / across, t, least(n - t, KERNEL_COLUMNS), r, least(n_row - r, size));
     }
 }
 
@@ -109,6 +148,37 @@ static void backward_part(struct ggml_tensor *result, int64_t slice, int64_t t, 
     }
 }
 
+/* The same for pairs of rows. */
+static void backward_pairs(struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t c, int64_t n_c) {
+    const struct ggml_tensor *matrix = result->src[0], *slope = result->src[1];
+    enum { BLOCK = BLOCK_ROWS / 2 };
+    float sum[KERNEL_COLUMNS * BLOCK_COLUMNS];
+    bf16_pair block[BLOCK * BLOCK_COLUMNS], factor[KERNEL_COLUMNS * BLOCK];
+    const int64_t width = parts(n_c, KERNEL_COLUMNS) * KERNEL_COLUMNS, at = matrix_slice(result, slice);
+    const char *in = (const char *)slope->data + (size_t)t * slope->nb[0] + (size_t)slice * slope->nb[2];
+    for (int64_t i = 0; i < n_t; i++) memset(sum + i * BLOCK_COLUMNS, 0, (size_t)width * sizeof *sum);
+    if (width > n_c) memset(block, 0, sizeof block);
+    for (int64_t r = 0; r < matrix->ne[1]; r += BLOCK_ROWS) {
+        const int64_t rows = least(matrix->ne[1] - r, BLOCK_ROWS), pairs = parts(rows, 2);
+        for (int64_t i = 0; i < pairs; i++) {
+            const uint16_t *first = (const uint16_t *)(const void *)row_of(matrix, at, r + 2 * i) + c;
+            product_pairs_join(first, 2 * i + 1 < rows ? first + matrix->nb[1] / sizeof *first : NULL,
+                               block + i * BLOCK_COLUMNS, n_c);
+        }
+        for (int64_t i = 0; i < n_t; i++) {
+            product_pairs_round((const float *)(const void *)(in + (size_t)i * slope->nb[0]) + r, factor + i * BLOCK,
+                                rows);
+        }
+        for (int64_t k = 0; k < n_c; k += KERNEL_COLUMNS) {
+            product_pairs_multiply(sum + k, BLOCK_COLUMNS, factor, BLOCK, block + k, BLOCK_COLUMNS, n_t, pairs);
+        }
+    }
+    for (int64_t i = 0; i < n_t; i++) {
+        char *out = (char *)result->data + (size_t)(t + i) * result->nb[1] + (size_t)slice * result->nb[2];
+        memcpy(out + (size_t)c * sizeof(float), sum + i * BLOCK_COLUMNS, (size_t)n_c * sizeof(float));
+    }
+}
+
 /* result [slices, n, columns] = slope^T * matrix, as ggml_out_prod(matrix [slices, rows, columns], slope [slices, rows,
  * n]) defines it. */
 static void backward(struct ggml_tensor *result, int thread, int n_thread, void *data) {
@@ -117,9 +187,11 @@ static void backward(struct ggml_tensor *result, int thread, int n_thread, void 
     const int64_t wide = across * result->ne[2] >= n_thread ? n_column : parts(n_column, n_thread);
     const int64_t size = least(BLOCK_COLUMNS, parts(wide, 256) * 256), down = parts(n_column, size);
     const int64_t all = across * down * result->ne[2];
+    void (*const part)(struct ggml_tensor *, int64_t, int64_t, int64_t, int64_t, int64_t) =
+        is_paired(result->src[0]) ? backward_pairs : backward_part;
     for (int64_t i = thread * all / n_thread; i < (thread + 1) * all / n_thread; i++) {
         const int64_t t = i / down % across * KERNEL_COLUMNS, c = i % down * size;
-        backward_part(result, i / down / across, t, least(n - t, KERNEL_COLUMNS), c, least(n_column - c, size));
+        part(result, i / down / across, t, least(n - t, KERNEL_COLUMNS), c, least(n_column - c, size));
     }
 }
 

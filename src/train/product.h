@@ -2,7 +2,8 @@
  * constants of a training step are frozen weights and cached keys and values; the other factor is a few dozen rows of
  * F32. ggml rounds those rows to the matrix's precision, multiplies at half the speed that a processor has, and its
  * gradient, ggml_out_prod, dequantises the matrix once for every row and does not know BF16. These take every type that
- * ggml can read, read each block of the matrix once for all rows, and multiply and add in F32. */
+ * ggml can read, read each block of the matrix once for all rows, and multiply and add in F32; but where the processor
+ * multiplies BF16, a BF16 matrix is multiplied as it is (product_pairs.h). */
 #ifndef JUDGEQ_SRC_TRAIN_PRODUCT_H
 #define JUDGEQ_SRC_TRAIN_PRODUCT_H
 
