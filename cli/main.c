@@ -21,6 +21,7 @@ static const char HELP[] = "Usage: judgeq COMMAND [OPTIONS]\n"
                            "  data      make a training set of prompts and the model's own responses\n"
                            "  train     train a judge for a model\n"
                            "  eval      compare policies and budgets on tasks, and say how many were solved\n"
+                           "  bench     measure speed and memory, and how close they are to what the machine can do\n"
                            "  report    show the results of an evaluation as a web page and pictures\n"
                            "  inspect   say what is in a model or a judge file; show which tokens a policy keeps\n"
                            "\n"
@@ -36,7 +37,7 @@ typedef struct command {
 
 static const command COMMANDS[] = {{"run", cmd_run},         {"policies", cmd_policies}, {"judge", cmd_judge},
                                    {"inspect", cmd_inspect}, {"data", cmd_data},         {"train", cmd_train},
-                                   {"eval", cmd_eval},       {"report", cmd_report}};
+                                   {"eval", cmd_eval},       {"report", cmd_report},     {"bench", cmd_bench}};
 
 enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
 
@@ -67,7 +68,8 @@ static const char *nearest_command(const char *name) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2) {
-        fputs("judgeq: which command? run, policies, judge, data, train, eval, report or inspect; see judgeq --help\n",
+        fputs("judgeq: which command? run, policies, judge, data, train, eval, bench, report or inspect; see judgeq "
+              "--help\n",
               stderr);
         return 2;
     }

@@ -68,12 +68,12 @@ static json_t *cache_object(const report_source *source, const judgeq_stats *sta
 }
 
 static json_t *time_object(const report_source *source, const judgeq_stats *stats, const generation *response) {
-    return json_pack("{s:o, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f}", "ttft_s",
+    return json_pack("{s:o, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "ttft_s",
                      response->ttft_s >= 0 ? json_real(response->ttft_s) : json_null(), "prefill_tokens_per_s",
                      rate(stats->n_prompt, stats->prefill_s), "decode_tokens_per_s",
                      rate(stats->n_decoded, stats->decode_s), "load_s", source->load_s, "prefill_s", stats->prefill_s,
-                     "score_s", stats->score_s, "compact_s", stats->compact_s, "lookahead_s", stats->lookahead_s,
-                     "decode_s", stats->decode_s);
+                     "embed_s", stats->embed_s, "blocks_s", stats->blocks_s, "score_s", stats->score_s, "compact_s",
+                     stats->compact_s, "lookahead_s", stats->lookahead_s, "decode_s", stats->decode_s);
 }
 
 bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response,

@@ -68,6 +68,7 @@ typedef struct judgeq_model_info {
     int32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab;
     int32_t n_ctx_train;  /* tokens the model was trained to hold */
     size_t weight_bytes;  /* bytes of all tensors */
+    size_t decode_bytes;  /* of these, what every decoded token reads: all but the embeddings of other tokens */
     char fingerprint[33]; /* 128 bits in hexadecimal: hyper-parameters, tensor types and a sample of every tensor */
 } judgeq_model_info;
 
@@ -211,7 +212,9 @@ typedef struct judgeq_stats {
     size_t kv_bytes_full; /* bytes that a full cache of n_position rows would take */
     size_t kv_bytes_held; /* bytes of the rows held now */
     size_t kv_bytes_peak; /* most KV bytes allocated at any moment */
-    double prefill_s;     /* whole prefill: blocks, scoring, compaction, lookahead */
+    double prefill_s;     /* whole prefill: the five parts that follow, the logits of the first token, allocation */
+    double embed_s;       /* of that: looking the prompt's embeddings up */
+    double blocks_s;      /* of that: the prompt's rows through all transformer blocks */
     double score_s;       /* of that: soft rows, score reduction and selection */
     double compact_s;     /* of that: gathering the kept rows */
     double lookahead_s;   /* of that: decoding pseudo tokens or responses */
@@ -227,9 +230,10 @@ JUDGEQ_API void judgeq_session_free(judgeq_session *session);
 JUDGEQ_API judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
                                                 judgeq_error *error);
 /* Reads one prompt into several sessions of the same model, judge and KV type: the blocks are computed once, each
- * session keeps what its own policy and budget say. The first session's threads and progress count. stats: prefill_s is
- * the shared time plus the session's own lookahead, kv_bytes_peak what this session would have needed (for policies
- * that hold everything, one layer more). On failure none of the sessions can be used further. */
+ * session keeps what its own policy and budget say. The first session's threads and progress count. stats: embed_s and
+ * blocks_s are the shared times, prefill_s is all of the shared time plus the session's own lookahead, kv_bytes_peak
+ * what this session would have needed (for policies that hold everything, one layer more). On failure none of the
+ * sessions can be used further. */
 JUDGEQ_API judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t n_sessions,
                                                     const int32_t *tokens, size_t n_tokens, judgeq_error *error);
 /* Appends one token to the sequence. */

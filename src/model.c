@@ -294,6 +294,9 @@ static judgeq_status count_weights(judgeq_model *model, judgeq_error *error) {
         model->info.weight_bytes += ggml_nbytes(t);
         bytes_of_type[t->type] += ggml_nbytes(t);
     }
+    const struct ggml_tensor *embedding = model->token_embedding;
+    model->info.decode_bytes = model->info.weight_bytes;
+    if (model->output != embedding) model->info.decode_bytes -= ggml_nbytes(embedding) - embedding->nb[1];
     int most = 0;
     for (int type = 1; type < GGML_TYPE_COUNT; type++) most = bytes_of_type[type] > bytes_of_type[most] ? type : most;
     snprintf(model->weight_type, sizeof model->weight_type, "%s", ggml_type_name((enum ggml_type)most));

@@ -50,6 +50,7 @@ typedef struct prefill {
     expand expand;
     model_layer layer; /* that is being read, as one of these gives it */
     cache_meter meter; /* of the layer that is being read; the sessions' own meters count it too */
+    double embed_s, blocks_s;
 } prefill;
 
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
@@ -134,7 +135,9 @@ static judgeq_status prefill_init(prefill *p, judgeq_session *const *session, si
     p->hidden = ggml_new_tensor_2d(p->context, GGML_TYPE_F32, p->model->info.n_embd, p->n_prompt + p->n_soft);
     p->buffer = ggml_backend_alloc_ctx_tensors(p->context, p->engine->backend);
     if (!p->buffer) return error_memory(error, "the prompt's hidden states");
+    const double start = clock_seconds();
     judgeq_status status = embed(p, error);
+    p->embed_s = clock_seconds() - start;
     if (status != JUDGEQ_OK || first->params.plain_weights || p->n_prompt < EXPAND_LEAST) return status;
     p->expanded = p->model->expanded;
     if (p->expanded) return JUDGEQ_OK;
@@ -171,9 +174,12 @@ static void scorer_take(scorer *s, const struct ggml_tensor *attention, const fl
     score_map_counts(&s->map, end - first);
 }
 
-/* The attention of the rows [row0, stop) of the chunk [start, stop). */
-static judgeq_status take_scores(prefill *p, const struct ggml_tensor *attention, int32_t row0, int32_t start,
-                                 int32_t stop, judgeq_error *error) {
+/* What the block over the chunk [start, stop) saw, where it scores. */
+static judgeq_status take_scores(prefill *p, const graph_block *block, int32_t start, int32_t stop,
+                                 judgeq_error *error) {
+    const struct ggml_tensor *attention = block->attention;
+    if (!attention) return JUDGEQ_OK;
+    const int32_t row0 = start + (int32_t)block->first_attention;
     const float *data = attention->data;
     float *copy = NULL;
     if (!ggml_backend_buffer_is_host(attention->buffer)) {
@@ -223,9 +229,10 @@ static double chunk_work(const judgeq_model *model, int32_t n, int32_t past) {
     return n * (weights + 2 * heads * (past + n));
 }
 
-/* Rows [start, stop) through one layer: their keys and values into `staging`, their outputs back into `hidden`. */
+/* Rows [start, stop) through one layer: their keys and values into `staging`, their outputs back into `hidden`.
+ * *out: the graph's block, until the next graph starts. */
 static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, int32_t start, int32_t stop,
-                               judgeq_error *error) {
+                               graph_block *out, judgeq_error *error) {
     const int32_t n = stop - start;
     const graph_want want = chunk_want(p, index + 1 == p->model->info.n_layer, start, stop);
     const size_t row = p->hidden->nb[1];
@@ -249,8 +256,8 @@ static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, 
     status = graph_compute(p->engine, GRAPH_ROWS, block.output ? chunk_work(p->model, n, start) : 0, error);
     if (status != JUDGEQ_OK) return status;
     cache_layer_append(staging, n, start);
-    if (!block.attention) return JUDGEQ_OK;
-    return take_scores(p, block.attention, start + (int32_t)block.first_attention, start, stop, error);
+    *out = block;
+    return JUDGEQ_OK;
 }
 
 static judgeq_status report(const prefill *p, int32_t layer, int32_t rows, judgeq_error *error) {
@@ -282,13 +289,31 @@ static judgeq_status deepen_soft_rows(prefill *p, int32_t index, judgeq_error *e
 /* The soft rows, behind the prompt's; they leave the cache as they found it. */
 static judgeq_status run_soft_rows(prefill *p, int32_t index, cache_layer *staging, judgeq_error *error) {
     const double start = clock_seconds();
+    const int32_t first = p->n_prompt, stop = p->n_prompt + p->n_soft;
+    graph_block block = {0};
     judgeq_status status = deepen_soft_rows(p, index, error);
-    if (status == JUDGEQ_OK) status = run_chunk(p, index, staging, p->n_prompt, p->n_prompt + p->n_soft, error);
+    if (status == JUDGEQ_OK) status = run_chunk(p, index, staging, first, stop, &block, error);
     const double seconds = clock_seconds() - start;
     for (size_t i = 0; i < p->n_reader; i++) {
         if (session_soft_rows(p->reader[i].session) > 0) p->reader[i].session->stats.score_s += seconds;
     }
+    if (status == JUDGEQ_OK) status = take_scores(p, &block, first, stop, error);
     cache_layer_truncate(staging, p->n_prompt);
+    return status;
+}
+
+/* The prompt's rows, chunk by chunk. */
+static judgeq_status run_rows(prefill *p, int32_t index, cache_layer *staging, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (int32_t start = 0; status == JUDGEQ_OK && start < p->n_prompt; start += p->chunk) {
+        const int32_t stop = p->n_prompt - start < p->chunk ? p->n_prompt : start + p->chunk;
+        graph_block block = {0};
+        const double clock = clock_seconds();
+        status = run_chunk(p, index, staging, start, stop, &block, error);
+        p->blocks_s += clock_seconds() - clock;
+        if (status == JUDGEQ_OK) status = take_scores(p, &block, start, stop, error);
+        if (status == JUDGEQ_OK) status = report(p, index, stop, error);
+    }
     return status;
 }
 
@@ -301,11 +326,7 @@ static judgeq_status run_layer(prefill *p, int32_t index, cache_layer *staging, 
         if (!s->active) continue;
         status = score_map_init(&s->map, info->n_head, info->n_head_kv, p->n_prompt, s->policy->reduce_rows, error);
     }
-    for (int32_t start = 0; status == JUDGEQ_OK && start < p->n_prompt; start += p->chunk) {
-        const int32_t stop = p->n_prompt - start < p->chunk ? p->n_prompt : start + p->chunk;
-        status = run_chunk(p, index, staging, start, stop, error);
-        if (status == JUDGEQ_OK) status = report(p, index, stop, error);
-    }
+    if (status == JUDGEQ_OK) status = run_rows(p, index, staging, error);
     return status == JUDGEQ_OK && p->n_soft > 0 ? run_soft_rows(p, index, staging, error) : status;
 }
 
@@ -421,7 +442,9 @@ static judgeq_status read_layer(prefill *p, int32_t index, const int64_t *capaci
     if (status != JUDGEQ_OK) return status;
     const size_t bytes = cache_layer_allocated(&staging);
     for (size_t i = 0; i < p->n_reader; i++) cache_meter_add(&p->reader[i].session->meter, bytes);
+    const double start = clock_seconds();
     status = take_weights(p, index, error);
+    p->blocks_s += clock_seconds() - start;
     if (status == JUDGEQ_OK) status = run_layer(p, index, &staging, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < p->n_reader; i++) {
         status = finish_layer(p, &p->reader[i], index, &staging, error);
@@ -450,6 +473,10 @@ judgeq_status prefill_run(judgeq_session *const *session, size_t n_session, cons
     if (status == JUDGEQ_OK) status = read_layers(&p, error);
     if (status == JUDGEQ_OK) status = read_logits(&p, error);
     prefill_free(&p);
-    for (size_t i = 0; i < n_session; i++) session[i]->n_position = session[i]->n_prompt;
+    for (size_t i = 0; i < n_session; i++) {
+        session[i]->n_position = session[i]->n_prompt;
+        session[i]->stats.embed_s = p.embed_s;
+        session[i]->stats.blocks_s = p.blocks_s;
+    }
     return status;
 }

@@ -20,8 +20,8 @@ KEYS = {
     "text": str, "tokens": list, "prompt_tokens": int, "completion_tokens": int, "finish_reason": str, "model": str,
     "judge": (str, type(None)), "policy": str, "budget": (int, type(None)), "kv_bytes_full": int, "kv_bytes_held": int,
     "kv_bytes_peak": int, "ttft_s": (float, type(None)), "prefill_tokens_per_s": float,
-    "decode_tokens_per_s": (float, type(None)), "load_s": float, "prefill_s": float, "score_s": float,
-    "compact_s": float, "lookahead_s": float, "decode_s": float}
+    "decode_tokens_per_s": (float, type(None)), "load_s": float, "prefill_s": float, "embed_s": float,
+    "blocks_s": float, "score_s": float, "compact_s": float, "lookahead_s": float, "decode_s": float}
 
 LONG = "the room in the rain is on a string again and the heron sings to the iron ring " * 6
 
@@ -291,6 +291,9 @@ class Responses(Command):
         self.assertEqual(answer["kv_bytes_full"], rows * 2 * 2 * 16 * 2 * 2)
         self.assertEqual(answer["kv_bytes_held"], answer["kv_bytes_full"])
         self.assertGreaterEqual(answer["ttft_s"], answer["prefill_s"])
+        parts = [answer[part] for part in ("embed_s", "blocks_s", "score_s", "compact_s", "lookahead_s")]
+        self.assertGreater(min(parts[:2]), 0)
+        self.assertLessEqual(sum(parts), answer["prefill_s"])
 
     def test_text_is_the_same_streamed(self):
         # random models write bytes that are no UTF-8 as well

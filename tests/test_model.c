@@ -65,6 +65,9 @@ static void test_info(void **state) {
     assert_string_equal(info->architecture, "llama");
     assert_string_equal(info->name, "mistral");
     assert_string_equal(info->weight_type, "f32");
+    /* not tied: of the embeddings, a token reads its own */
+    assert_int_equal(info->weight_bytes - info->decode_bytes,
+                     (size_t)(info->n_vocab - 1) * (size_t)info->n_embd * sizeof(float));
     assert_int_equal(info->n_layer, spec.n_layer);
     assert_int_equal(info->n_embd, spec.n_embd);
     assert_int_equal(info->n_head, spec.n_head);

@@ -1,0 +1,29 @@
+/* bench_options: the command line of `judgeq bench`, read into one struct. */
+#ifndef JUDGEQ_CLI_BENCH_OPTIONS_H
+#define JUDGEQ_CLI_BENCH_OPTIONS_H
+
+#include "judgeq.h"
+
+enum { BENCH_LIST_MOST = 16, BENCH_OUTPUTS_MOST = 4 };
+
+typedef struct bench_list {
+    int32_t value[BENCH_LIST_MOST];
+    size_t n;
+} bench_list;
+
+typedef struct bench_options {
+    bool help;
+    const char *model, *judge, *policies, *budgets;
+    bench_list length, kv_type, n_threads, n_batch; /* kv_type: of judgeq_kv_type; n_threads 0: chosen */
+    int32_t n_tokens, n_repeat, n_warm_up, n_chunk;
+    size_t expand_bytes;
+    uint64_t seed;
+    bool plain_weights, json, quiet;
+    const char *output[BENCH_OUTPUTS_MOST]; /* files that end in .csv, .svg or .png */
+    size_t n_output;
+} bench_options;
+
+/* The exit status: 0, or 2 after a message. */
+int bench_options_read(int argc, char **argv, bench_options *out);
+
+#endif
