@@ -48,7 +48,7 @@ static const char HELP_OPTIONS[] =
     "      --judge FILE   the judge, for policies with soft tokens (default: as in judgeq run)\n"
     "  -n, --tokens N     most tokens of an answer (default: as the task says)\n"
     "      --chat, --raw  always, or never, in the model's chat template (default: where the task allows it)\n"
-    "      --kv-type T    numbers in the KV cache: f16 or f32 (default: f16)\n"
+    "      --kv-type T    numbers in the KV cache: f16, f32, q8_0 or q4_0 (default: f16)\n"
     "      --expand MIB   most memory for 16-bit float copies of quantised weights, with which many answers are "
     "decoded in\n"
     "                     half of the time. Tokens can then differ from those of judgeq run at near ties; 0: never\n"
@@ -183,9 +183,9 @@ static json_t *settings_object(const evaluation *e) {
     static const char *const format[] = {"auto", "chat", "raw"};
     const eval_options *o = &e->options;
     return json_pack("{s:s, s:s, s:i, s:i, s:o, s:b, s:b, s:b}", "format", format[o->format], "kv_type",
-                     o->kv_type == JUDGEQ_KV_F32 ? "f32" : "f16", "tokens", (int)o->n_tokens, "cut", (int)cut_to(e),
-                     "haystack", e->haystack.n_sentence > 0 ? hex(e->haystack.hash) : json_null(), "divergence",
-                     (int)o->divergence, "heads", (int)o->heads, "expanded", (int)(e->expanded_bytes > 0));
+                     judgeq_kv_type_name(o->kv_type), "tokens", (int)o->n_tokens, "cut", (int)cut_to(e), "haystack",
+                     e->haystack.n_sentence > 0 ? hex(e->haystack.hash) : json_null(), "divergence", (int)o->divergence,
+                     "heads", (int)o->heads, "expanded", (int)(e->expanded_bytes > 0));
 }
 
 static json_t *run_object(const evaluation *e) {

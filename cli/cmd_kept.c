@@ -35,7 +35,7 @@ static const char HELP[] =
     "  -m, --model FILE    GGUF model (default: the model that tools/deps.sh fetched)\n"
     "  -t, --threads N     threads that compute (default: one per core, or one where other programs run)\n"
     "      --ctx N         most tokens of the prompt (default: what the model was trained for)\n"
-    "      --kv-type T     numbers in the KV cache: f16 or f32 (default: f16)\n"
+    "      --kv-type T     numbers in the KV cache: f16, f32, q8_0 or q4_0 (default: f16)\n"
     "\n"
     "Output\n"
     "      --layer N       only this layer, from 0 (default: the share of all layers)\n"

@@ -24,7 +24,7 @@ static const char HELP_INPUT[] =
     "  -m, --model FILE   GGUF model: llama, mistral, qwen2, qwen3 (default: the model that tools/deps.sh fetched)\n"
     "  -t, --threads N    threads that compute (default: one per core, or one where other programs run)\n"
     "      --ctx N        most tokens of prompt and response together (default: what the model was trained for)\n"
-    "      --kv-type T    numbers in the KV cache: f16 or f32 (default: f16)\n"
+    "      --kv-type T    numbers in the KV cache: f16, f32, q8_0 or q4_0 (default: f16)\n"
     "      --chunk N      prompt rows that are computed at once (default: chosen by the prompt's length)\n"
     "      --plain-weights\n"
     "                     libllama's arithmetic: with the full policy, its logits bit for bit (default: a prompt of\n"

@@ -43,10 +43,13 @@ bool value_budget(const char *text, int32_t *rows, float *fraction) {
 }
 
 bool value_kv_type(const char *text, judgeq_kv_type *out) {
-    const bool full = strcmp(text, "f32") == 0;
-    if (!full && strcmp(text, "f16") != 0) return false;
-    *out = full ? JUDGEQ_KV_F32 : JUDGEQ_KV_F16;
-    return true;
+    const char *name;
+    for (int type = 0; (name = judgeq_kv_type_name((judgeq_kv_type)type)); type++) {
+        if (strcmp(text, name) != 0) continue;
+        *out = (judgeq_kv_type)type;
+        return true;
+    }
+    return false;
 }
 
 int usage_wrong(const char *command, const char *format, ...) {
@@ -76,5 +79,5 @@ int usage_wrong_budget(const char *command, const char *option, const char *text
 }
 
 int usage_wrong_kv_type(const char *command, const char *text) {
-    return usage_wrong(command, "--kv-type \"%s\": expected f16 or f32", text);
+    return usage_wrong(command, "--kv-type \"%s\": expected f16, f32, q8_0 or q4_0", text);
 }

@@ -13,7 +13,7 @@ bool value_integer(const char *text, int64_t low, int64_t high, int64_t *out);
 bool value_number(const char *text, double low, double high, double *out);
 /* "256" is rows, 1 or more, and a fraction of 0; "12.5%" is no rows and a fraction, above 0 and up to 1. */
 bool value_budget(const char *text, int32_t *rows, float *fraction);
-/* "f16" or "f32" */
+/* As judgeq_kv_type_name writes it. */
 bool value_kv_type(const char *text, judgeq_kv_type *out);
 
 /* Prints "judgeq: COMMAND: MESSAGE; see judgeq COMMAND --help"; the exit status of wrong usage. */

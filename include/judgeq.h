@@ -178,7 +178,17 @@ JUDGEQ_API bool judgeq_policy_needs_full_cache(const judgeq_policy *policy);
 
 typedef struct judgeq_session judgeq_session;
 
-typedef enum judgeq_kv_type { JUDGEQ_KV_F16 = 0, JUDGEQ_KV_F32 = 1 } judgeq_kv_type;
+/* Of the rows held. Q8_0 and Q4_0 take 8.5 and 4.5 bits a number, each 32 of them with a scale of their own; they need
+ * a head_dim that is a multiple of 32. The prompt is read, and chosen from, before its rows are rounded to them. */
+typedef enum judgeq_kv_type {
+    JUDGEQ_KV_F16 = 0,
+    JUDGEQ_KV_F32 = 1,
+    JUDGEQ_KV_Q8_0 = 2,
+    JUDGEQ_KV_Q4_0 = 3
+} judgeq_kv_type;
+
+/* "f16", ...; NULL past the last. */
+JUDGEQ_API const char *judgeq_kv_type_name(judgeq_kv_type type);
 
 /* Called during prefill. done and total count units of work, one unit being one prompt row in one layer.
  * Returning false cancels: the call fails with CANCELLED. */
@@ -229,11 +239,11 @@ JUDGEQ_API void judgeq_session_free(judgeq_session *session);
 /* Reads the prompt, evicts down to the budget. Once per session. After an error the session can only be freed. */
 JUDGEQ_API judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
                                                 judgeq_error *error);
-/* Reads one prompt into several sessions of the same model, judge and KV type: the blocks are computed once, each
- * session keeps what its own policy and budget say. The first session's threads and progress count. stats: embed_s and
- * blocks_s are the shared times, prefill_s is all of the shared time plus the session's own lookahead, kv_bytes_peak
- * what this session would have needed (for policies that hold everything, one layer more). On failure none of the
- * sessions can be used further. */
+/* Reads one prompt into several sessions of the same model and judge, with F32 caches all or none: the blocks are
+ * computed once, each session keeps what its own policy and budget say. The first session's threads and progress count.
+ * stats: embed_s and blocks_s are the shared times, prefill_s is all of the shared time plus the session's own
+ * lookahead, kv_bytes_peak what this session would have needed (for policies that hold everything, one layer more). On
+ * failure none of the sessions can be used further. */
 JUDGEQ_API judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t n_sessions,
                                                     const int32_t *tokens, size_t n_tokens, judgeq_error *error);
 /* Appends one token to the sequence. */
@@ -322,7 +332,7 @@ typedef struct judgeq_trainer_params {
     double heldout;                 /* share of the examples that is only measured on, 0 .. 0.5 */
     uint64_t seed;                  /* of the drawn tokens, the held-out part and the order of the examples */
     int32_t n_threads;              /* 0: chosen */
-    judgeq_kv_type kv_type;
+    judgeq_kv_type kv_type;         /* F16 or F32 */
     size_t cache_bytes; /* for what need not be made again: 16-bit weights, examples read once. Changes no result */
     /* Called often; done and total count examples in the step or evaluation under way. false: CANCELLED, and the
      * trainer is as it was before the call. */

@@ -11,7 +11,7 @@
 
 /* ---- softmax ----------------------------------------------------------------------------------------------------- */
 
-enum { LANES = 16 };
+enum { LANES = 16, COLUMNS = 32 };
 
 FOR_EVERY_CPU
 static float largest(const float *x, int64_t n) {
@@ -65,74 +65,167 @@ static void softmax(float *x, int64_t n, float scale) {
     for (int64_t i = 0; i < n; i++) x[i] *= share;
 }
 
+/* ---- quantised values ------------------------------------------------------------------------------------------- */
+
+/* ggml's Q4_0: 32 numbers, of which byte k holds the k-th and the (k + 16)-th. */
+typedef struct block_q4_0 {
+    ggml_fp16_t scale;
+    uint8_t pair[16];
+} block_q4_0;
+
+/* As ggml's own, which is compiled for the oldest CPUs: 4 x as fast. */
+FOR_EVERY_CPU
+static void unpack_q4_0(const block_q4_0 *block, float *restrict x, int64_t n) {
+    for (int64_t i = 0; 32 * i < n; i++) {
+        const float scale = ggml_fp16_to_fp32(block[i].scale);
+        uint8_t pair[16];
+        float *restrict to = x + 32 * i;
+        memcpy(pair, block[i].pair, sizeof pair);
+        for (int k = 0; k < 16; k++) to[k] = scale * (float)((pair[k] & 15) - 8);
+        for (int k = 0; k < 16; k++) to[16 + k] = scale * (float)((pair[k] >> 4) - 8);
+    }
+}
+
+static void unpack(enum ggml_type type, const void *rows, float *x, int64_t n) {
+    if (type == GGML_TYPE_Q4_0) {
+        unpack_q4_0(rows, x, n);
+    } else {
+        ggml_get_type_traits(type)->to_float(rows, x, n);
+    }
+}
+
+/* The sums over `width` columns stay in registers. */
+static inline void add_columns(const float *restrict row, int64_t n, const float *restrict weight, int64_t head_dim,
+                               int64_t width, float *restrict out) {
+    float total[2 * COLUMNS];
+    for (int64_t k = 0; k < width; k++) total[k] = out[k];
+    for (int64_t r = 0; r < n; r++) {
+        for (int64_t k = 0; k < width; k++) total[k] += weight[r] * row[r * head_dim + k];
+    }
+    for (int64_t k = 0; k < width; k++) out[k] = total[k];
+}
+
+/* out [head_dim] += weight [n] . row [n, head_dim]; head_dim is a multiple of COLUMNS. */
+FOR_EVERY_CPU
+static void add_rows(const float *row, int64_t n, const float *weight, int64_t head_dim, float *out) {
+    const int64_t wide = 2 * (int64_t)COLUMNS;
+    int64_t d = 0;
+    for (; d + wide <= head_dim; d += wide) add_columns(row + d, n, weight, head_dim, wide, out + d);
+    if (d < head_dim) add_columns(row + d, n, weight, head_dim, COLUMNS, out + d);
+}
+
 /* ---- one KV head ------------------------------------------------------------------------------------------------- */
 
 /* Where a KV head's rows lie. */
 typedef struct segment {
+    enum ggml_type type;
     const struct ggml_type_traits_cpu *traits;
     char *k, *v;
-    size_t size, row_size, line_size; /* bytes of a number, of a key, and from one line of V to the next */
-    int64_t n_row, n_padded;          /* with the new one */
+    size_t row_size;         /* bytes of a row */
+    size_t size, line_size;  /* transposed values: bytes of a number, and from one line to the next */
+    int64_t n_row, n_padded; /* with the new one */
     int32_t head_dim;
+    bool quantised; /* values lie as rows */
 } segment;
 
 static segment segment_of(const cache_layer *layer, int32_t head) {
     const cache_head *h = &layer->head[head];
-    const size_t size = ggml_type_size(layer->type), row = size * (size_t)layer->head_dim;
-    return (segment){.traits = ggml_get_type_traits_cpu(layer->type),
+    const size_t size = ggml_type_size(layer->type), row = ggml_row_size(layer->type, layer->head_dim);
+    return (segment){.type = layer->type,
+                     .traits = ggml_get_type_traits_cpu(layer->type),
                      .k = (char *)layer->k->data + (size_t)h->first * row,
                      .v = (char *)layer->v->data + (size_t)h->first * row,
-                     .size = size,
                      .row_size = row,
+                     .size = size,
                      .line_size = size * (size_t)h->capacity,
                      .n_row = h->n_row + 1,
                      .n_padded = cache_padded(layer, h->n_row + 1),
-                     .head_dim = layer->head_dim};
+                     .head_dim = layer->head_dim,
+                     .quantised = cache_quantised(layer)};
 }
 
 static void store(const segment *s, const float *key, const float *value, char *scratch) {
     const size_t last = (size_t)(s->n_row - 1);
     s->traits->from_float(key, s->k + last * s->row_size, s->head_dim);
+    if (s->quantised) {
+        s->traits->from_float(value, s->v + last * s->row_size, s->head_dim);
+        return;
+    }
     s->traits->from_float(value, scratch, s->head_dim);
     for (size_t d = 0; d < (size_t)s->head_dim; d++) {
         memcpy(s->v + d * s->line_size + last * s->size, scratch + d * s->size, s->size);
     }
 }
 
-/* Bytes that `attend` works in: scores [group, n_padded], and the queries [group, head_dim], later the probabilities
- * [group, n_padded], as the cache's type. */
+/* Quantised rows that are unpacked at once: they stay in the CPU's nearest cache until all query heads have used them.
+ */
+enum { ROWS = 16 };
+
+/* Bytes that `attend` works in: scores [group, n_padded], and then queries [group, head_dim] and probabilities [group,
+ * n_padded] as the cache's type, or unpacked values [ROWS, head_dim]. */
 static size_t scratch_bytes(int64_t group, int64_t n_padded, int64_t head_dim) {
-    const int64_t rounded = n_padded > head_dim ? n_padded : head_dim;
-    return (size_t)(group * (n_padded + rounded)) * sizeof(float);
+    int64_t other = group * (n_padded > head_dim ? n_padded : head_dim);
+    if (other < ROWS * head_dim) other = ROWS * head_dim;
+    return (size_t)(group * n_padded + other) * sizeof(float);
 }
 
-/* out [group, head_dim] = what the query heads `query` [group, head_dim] of one KV head see. */
-static void attend(const segment *s, const float *query, int64_t group, float scale, float *out, char *scratch) {
+/* score [group, n_padded] = softmax(scale * query [group, head_dim] . K^T), and 0 where only padding lies. */
+static void find_scores(const segment *s, const float *query, int64_t group, float scale, float *score, char *rounded) {
     const ggml_vec_dot_t dot = s->traits->vec_dot;
+    const size_t size = ggml_row_size(s->traits->vec_dot_type, s->head_dim);
     const ggml_from_float_t from_float = ggml_get_type_traits_cpu(s->traits->vec_dot_type)->from_float;
-    float *score = (float *)(void *)scratch;
-    char *rounded = (char *)(score + group * s->n_padded);
-    const size_t line = (size_t)s->n_padded * s->size;
     for (int64_t g = 0; g < group; g++) {
-        from_float(query + g * s->head_dim, rounded + (size_t)g * s->row_size, s->head_dim);
+        from_float(query + g * s->head_dim, rounded + (size_t)g * size, s->head_dim);
     }
     for (int64_t r = 0; r < s->n_row; r++) {
         for (int64_t g = 0; g < group; g++) {
             dot(s->head_dim, &score[g * s->n_padded + r], 0, s->k + (size_t)r * s->row_size, 0,
-                rounded + (size_t)g * s->row_size, 0, 1);
+                rounded + (size_t)g * size, 0, 1);
         }
     }
     for (int64_t g = 0; g < group; g++) {
         float *row = score + g * s->n_padded;
         softmax(row, s->n_row, scale);
         memset(row + s->n_row, 0, (size_t)(s->n_padded - s->n_row) * sizeof *row);
-        from_float(row, rounded + (size_t)g * line, s->n_padded);
+    }
+}
+
+/* out [group, head_dim] = score . V, where V lies transposed. */
+static void mix_lines(const segment *s, const float *score, int64_t group, float *out, char *rounded) {
+    const ggml_vec_dot_t dot = s->traits->vec_dot;
+    const ggml_from_float_t from_float = ggml_get_type_traits_cpu(s->traits->vec_dot_type)->from_float;
+    const size_t line = (size_t)s->n_padded * s->size;
+    for (int64_t g = 0; g < group; g++) {
+        from_float(score + g * s->n_padded, rounded + (size_t)g * line, s->n_padded);
     }
     for (int64_t d = 0; d < s->head_dim; d++) {
         for (int64_t g = 0; g < group; g++) {
             dot((int)s->n_padded, &out[g * s->head_dim + d], 0, s->v + (size_t)d * s->line_size, 0,
                 rounded + (size_t)g * line, 0, 1);
         }
+    }
+}
+
+/* The same where V lies as quantised rows. value [ROWS, head_dim] */
+static void mix_rows(const segment *s, const float *score, int64_t group, float *out, float *value) {
+    memset(out, 0, (size_t)(group * s->head_dim) * sizeof *out);
+    for (int64_t r = 0; r < s->n_row; r += ROWS) {
+        const int64_t n = s->n_row - r < ROWS ? s->n_row - r : ROWS;
+        unpack(s->type, s->v + (size_t)r * s->row_size, value, n * s->head_dim);
+        for (int64_t g = 0; g < group; g++) {
+            add_rows(value, n, score + g * s->n_padded + r, s->head_dim, out + g * s->head_dim);
+        }
+    }
+}
+
+/* out [group, head_dim] = what the query heads `query` [group, head_dim] of one KV head see. */
+static void attend(const segment *s, const float *query, int64_t group, float scale, float *out, char *scratch) {
+    float *score = (float *)(void *)scratch, *rest = score + group * s->n_padded;
+    find_scores(s, query, group, scale, score, (char *)rest);
+    if (s->quantised) {
+        mix_rows(s, score, group, out, rest);
+    } else {
+        mix_lines(s, score, group, out, (char *)rest);
     }
 }
 

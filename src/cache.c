@@ -97,7 +97,7 @@ judgeq_status cache_layer_reserve(cache_layer *layer, int64_t n, judgeq_error *e
     if (spare < GROW_LEAST) spare = GROW_LEAST;
     if (spare < n) spare = n;
     cache_layer grown;
-    judgeq_status status = cache_layer_gather(layer, NULL, spare, layer->meter, &grown, error);
+    judgeq_status status = cache_layer_gather(layer, NULL, layer->type, spare, layer->meter, &grown, error);
     if (status != JUDGEQ_OK) return status;
     cache_layer_free(layer);
     *layer = grown;
@@ -119,31 +119,55 @@ void cache_layer_truncate(cache_layer *layer, int32_t n_position) {
     }
 }
 
-/* Copies n rows of one head, row[i] (or i where row is NULL), between host images of both layers. */
-static void gather_head(const cache_layer *from, const char *k_from, const char *v_from, const cache_layer *to,
-                        char *k_to, char *v_to, int32_t h, const int32_t *row, int64_t n) {
-    const cache_head *source = &from->head[h];
-    cache_head *target = &to->head[h];
-    const size_t size = ggml_type_size(from->type), key = size * (size_t)from->head_dim;
-    const char *k = k_from + (size_t)source->first * key;
-    char *k_out = k_to + (size_t)target->first * key;
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t r = row ? row[i] : i;
-        memcpy(k_out + (size_t)i * key, k + (size_t)r * key, key);
-        target->position[i] = source->position[r];
-    }
-    for (int32_t d = 0; d < from->head_dim; d++) {
-        const char *v = v_from + (size_t)source->first * key + (size_t)d * (size_t)source->capacity * size;
-        char *v_out = v_to + (size_t)target->first * key + (size_t)d * (size_t)target->capacity * size;
+/* Where one head's rows lie in host images of a layer. */
+typedef struct head_image {
+    char *k, *v;
+    size_t row, line; /* bytes of a row, and from one line of transposed values to the next */
+} head_image;
+
+static head_image head_image_of(const cache_layer *layer, char *k, char *v, int32_t h) {
+    const cache_head *head = &layer->head[h];
+    const size_t row = ggml_row_size(layer->type, layer->head_dim);
+    return (head_image){.k = k + (size_t)head->first * row,
+                        .v = v + (size_t)head->first * row,
+                        .row = row,
+                        .line = ggml_type_size(layer->type) * (size_t)head->capacity};
+}
+
+static void copy_rows(const char *from, char *to, size_t size, const int32_t *row, int64_t n) {
+    for (int64_t i = 0; i < n; i++) memcpy(to + (size_t)i * size, from + (size_t)(row ? row[i] : i) * size, size);
+}
+
+/* Columns row[i] (or i where row is NULL) of transposed values. */
+static void copy_columns(const head_image *from, const head_image *to, int32_t head_dim, size_t size,
+                         const int32_t *row, int64_t n) {
+    for (size_t d = 0; d < (size_t)head_dim; d++) {
+        const char *v = from->v + d * from->line;
+        char *out = to->v + d * to->line;
         if (!row) {
-            memcpy(v_out, v, (size_t)n * size);
+            memcpy(out, v, (size_t)n * size);
         } else if (size == 2) {
-            for (int64_t i = 0; i < n; i++) memcpy(v_out + 2 * i, v + 2 * (size_t)row[i], 2);
+            for (int64_t i = 0; i < n; i++) memcpy(out + 2 * i, v + 2 * (size_t)row[i], 2);
         } else {
-            for (int64_t i = 0; i < n; i++) memcpy(v_out + 4 * i, v + 4 * (size_t)row[i], 4);
+            for (int64_t i = 0; i < n; i++) memcpy(out + 4 * i, v + 4 * (size_t)row[i], 4);
         }
     }
-    target->n_row = n;
+}
+
+/* Rows of F16 keys and transposed values as rows of `type`. scratch [2, head_dim] */
+static void quantise_rows(const head_image *from, const head_image *to, enum ggml_type type, int32_t head_dim,
+                          const int32_t *row, int64_t n, float *scratch) {
+    ggml_fp16_t *column = (ggml_fp16_t *)(void *)(scratch + head_dim);
+    for (int64_t i = 0; i < n; i++) {
+        const size_t r = (size_t)(row ? row[i] : i);
+        ggml_fp16_to_fp32_row((const ggml_fp16_t *)(const void *)(from->k + r * from->row), scratch, head_dim);
+        ggml_quantize_chunk(type, scratch, to->k + (size_t)i * to->row, 0, 1, head_dim, NULL);
+        for (size_t d = 0; d < (size_t)head_dim; d++) {
+            memcpy(column + d, from->v + d * from->line + r * sizeof *column, sizeof *column);
+        }
+        ggml_fp16_to_fp32_row(column, scratch, head_dim);
+        ggml_quantize_chunk(type, scratch, to->v + (size_t)i * to->row, 0, 1, head_dim, NULL);
+    }
 }
 
 /* Host images of a layer's K and V: the tensors themselves where the device's memory is the host's. */
@@ -154,7 +178,7 @@ typedef struct host_image {
 
 static host_image image_of(const cache_layer *layer) {
     if (ggml_backend_buffer_is_host(layer->buffer)) return (host_image){layer->k->data, layer->v->data, false};
-    host_image image = {malloc(ggml_nbytes(layer->k)), malloc(ggml_nbytes(layer->v)), true};
+    host_image image = {calloc(1, ggml_nbytes(layer->k)), calloc(1, ggml_nbytes(layer->v)), true};
     return image;
 }
 
@@ -164,15 +188,40 @@ static void image_free(host_image image) {
     free(image.v);
 }
 
-judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kept, int64_t spare, cache_meter *meter,
-                                 cache_layer *out, judgeq_error *error) {
+/* Copies n rows of every head, those of `kept` or all, between host images of both layers. */
+static judgeq_status gather_heads(const cache_layer *from, host_image source, const cache_layer *to, host_image target,
+                                  const select_kept *kept, judgeq_error *error) {
+    float *scratch = malloc(2 * (size_t)from->head_dim * sizeof *scratch);
+    if (!scratch) return error_memory(error, "a row of a KV cache");
+    for (int32_t h = 0; h < from->n_head_kv; h++) {
+        const head_image a = head_image_of(from, source.k, source.v, h), b = head_image_of(to, target.k, target.v, h);
+        const int32_t *row = kept ? kept->row[h] : NULL;
+        const int64_t n = kept ? kept->n_row[h] : from->head[h].n_row;
+        if (to->type != from->type) {
+            quantise_rows(&a, &b, to->type, from->head_dim, row, n, scratch);
+        } else if (cache_quantised(from)) {
+            copy_rows(a.k, b.k, a.row, row, n);
+            copy_rows(a.v, b.v, a.row, row, n);
+        } else {
+            copy_rows(a.k, b.k, a.row, row, n);
+            copy_columns(&a, &b, from->head_dim, ggml_type_size(from->type), row, n);
+        }
+        for (int64_t i = 0; i < n; i++) to->head[h].position[i] = from->head[h].position[row ? row[i] : i];
+        to->head[h].n_row = n;
+    }
+    free(scratch);
+    return JUDGEQ_OK;
+}
+
+judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kept, enum ggml_type type, int64_t spare,
+                                 cache_meter *meter, cache_layer *out, judgeq_error *error) {
     *out = (cache_layer){0};
     int64_t *capacity = malloc((size_t)from->n_head_kv * sizeof *capacity);
     if (!capacity) return error_memory(error, "a KV cache");
     for (int32_t h = 0; h < from->n_head_kv; h++) {
         capacity[h] = (kept ? kept->n_row[h] : from->head[h].n_row) + spare;
     }
-    const cache_shape shape = {from->type, from->n_head_kv, from->head_dim, from->padding};
+    const cache_shape shape = {type, from->n_head_kv, from->head_dim, from->padding};
     judgeq_status status = cache_layer_init(out, from->backend, shape, capacity, meter, error);
     free(capacity);
     if (status != JUDGEQ_OK) return status;
@@ -185,11 +234,8 @@ judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kep
             ggml_backend_tensor_get(from->k, source.k, 0, ggml_nbytes(from->k));
             ggml_backend_tensor_get(from->v, source.v, 0, ggml_nbytes(from->v));
         }
-        for (int32_t h = 0; h < from->n_head_kv; h++) {
-            gather_head(from, source.k, source.v, out, target.k, target.v, h, kept ? kept->row[h] : NULL,
-                        kept ? kept->n_row[h] : from->head[h].n_row);
-        }
-        if (target.owned) {
+        status = gather_heads(from, source, out, target, kept, error);
+        if (target.owned && status == JUDGEQ_OK) {
             ggml_backend_tensor_set(out->k, target.k, 0, ggml_nbytes(out->k));
             ggml_backend_tensor_set(out->v, target.v, 0, ggml_nbytes(out->v));
         }
@@ -210,16 +256,27 @@ cache_run cache_layer_run(const cache_layer *layer, int32_t first_head) {
     return (cache_run){.first_head = first_head, .n_head = end - first_head, .n_row = first->n_row};
 }
 
-struct ggml_tensor *cache_run_keys(struct ggml_context *context, const cache_layer *layer, cache_run run, int64_t first,
-                                   int64_t n) {
+bool cache_quantised(const cache_layer *layer) {
+    return ggml_is_quantized(layer->type);
+}
+
+/* Rows [first, first + n) of a run in k or v: [n_head, n, head_dim]. */
+static struct ggml_tensor *run_rows(struct ggml_context *context, const cache_layer *layer, struct ggml_tensor *all,
+                                    cache_run run, int64_t first, int64_t n) {
     const cache_head *head = &layer->head[run.first_head];
     const size_t row = ggml_row_size(layer->type, layer->head_dim);
-    return ggml_view_3d(context, layer->k, layer->head_dim, n, run.n_head, row, row * (size_t)head->capacity,
+    return ggml_view_3d(context, all, layer->head_dim, n, run.n_head, row, row * (size_t)head->capacity,
                         row * (size_t)(head->first + first));
+}
+
+struct ggml_tensor *cache_run_keys(struct ggml_context *context, const cache_layer *layer, cache_run run, int64_t first,
+                                   int64_t n) {
+    return run_rows(context, layer, layer->k, run, first, n);
 }
 
 struct ggml_tensor *cache_run_values(struct ggml_context *context, const cache_layer *layer, cache_run run,
                                      int64_t first, int64_t n) {
+    if (cache_quantised(layer)) return run_rows(context, layer, layer->v, run, first, n);
     const cache_head *head = &layer->head[run.first_head];
     const size_t size = ggml_type_size(layer->type), line = size * (size_t)head->capacity;
     return ggml_view_3d(context, layer->v, n, layer->head_dim, run.n_head, line, line * (size_t)layer->head_dim,

@@ -1,9 +1,11 @@
 /* cache: the key and value rows that one layer holds, per KV head, and their original positions.
  *
  * Every KV head owns a segment of its own size, so heads may hold different numbers of rows (ragged budgets). Keys lie
- * as rows, K[head] = [capacity, head_dim]; values lie transposed, V[head] = [head_dim, capacity], because decode then
- * multiplies contiguous rows (2 x faster than transposing or flash attention on CPU). Neighbouring heads of equal size
- * form a *run*, which a graph handles as one tensor: a uniform cache is one run, a ragged one has up to n_head_kv.
+ * as rows, K[head] = [capacity, head_dim]. Values that are floats lie transposed, V[head] = [head_dim, capacity],
+ * because graphs then multiply contiguous rows (2 x faster than transposing or flash attention on CPU). Quantised ones
+ * lie as rows, like keys: a block of 32 numbers has one scale, so it must not run across rows that come one by one.
+ * Neighbouring heads of equal size form a *run*, which a graph handles as one tensor: a uniform cache is one run, a
+ * ragged one has up to n_head_kv.
  *
  * Rows are allocated in multiples of `padding`, and graphs read such multiples: what lies behind the rows held is
  * finite (zero, or a row that was forgotten), and is masked. */
@@ -71,16 +73,20 @@ void cache_layer_append(cache_layer *layer, int64_t n, int32_t first_position);
 /* Forgets all rows at positions >= n_position. */
 void cache_layer_truncate(cache_layer *layer, int32_t n_position);
 
-/* out = the rows of `from` that `kept` names (NULL: all), with room for `spare` more rows in each head. The bytes of K
- * and V are copied as they are. `meter` counts the new ones. */
-judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kept, int64_t spare, cache_meter *meter,
-                                 cache_layer *out, judgeq_error *error);
+/* out = the rows of `from` that `kept` names (NULL: all) as `type`, with room for `spare` more rows in each head:
+ * from's own, and then the bytes of K and V are copied as they are, or a quantised one. `meter` counts the new bytes.
+ */
+judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kept, enum ggml_type type, int64_t spare,
+                                 cache_meter *meter, cache_layer *out, judgeq_error *error);
 
 /* The run that starts at head `first_head`. */
 cache_run cache_layer_run(const cache_layer *layer, int32_t first_head);
 
+/* Values lie as rows. */
+bool cache_quantised(const cache_layer *layer);
+
 /* Views of a run for a graph in `context`, rows [first, first + n) of it:
- * keys [n_head, n, head_dim] and values [n_head, head_dim, n]. */
+ * keys [n_head, n, head_dim] and values [n_head, head_dim, n]; quantised values [n_head, n, head_dim]. */
 struct ggml_tensor *cache_run_keys(struct ggml_context *context, const cache_layer *layer, cache_run run, int64_t first,
                                    int64_t n);
 struct ggml_tensor *cache_run_values(struct ggml_context *context, const cache_layer *layer, cache_run run,

@@ -73,10 +73,10 @@ judgeq_status evict_select(judgeq_session *session, const judgeq_policy *policy,
     return status;
 }
 
-judgeq_status evict_gather(judgeq_session *session, const cache_layer *from, const select_kept *kept, cache_layer *out,
-                           judgeq_error *error) {
+judgeq_status evict_gather(judgeq_session *session, const cache_layer *from, const select_kept *kept,
+                           enum ggml_type type, cache_layer *out, judgeq_error *error) {
     const double start = clock_seconds();
-    judgeq_status status = cache_layer_gather(from, kept, SPARE_ROWS, &session->meter, out, error);
+    judgeq_status status = cache_layer_gather(from, kept, type, SPARE_ROWS, &session->meter, out, error);
     session->stats.compact_s += clock_seconds() - start;
     return status;
 }

@@ -9,9 +9,9 @@ judgeq_status evict_select(judgeq_session *session, const judgeq_policy *policy,
                            const cache_layer *cache, int32_t index, int32_t budget, select_kept *kept,
                            judgeq_error *error);
 
-/* out = the rows of `from` that are kept (NULL: all), with room to decode. */
-judgeq_status evict_gather(judgeq_session *session, const cache_layer *from, const select_kept *kept, cache_layer *out,
-                           judgeq_error *error);
+/* out = the rows of `from` that are kept (NULL: all), as `type`, with room to decode. */
+judgeq_status evict_gather(judgeq_session *session, const cache_layer *from, const select_kept *kept,
+                           enum ggml_type type, cache_layer *out, judgeq_error *error);
 
 /* Rows of one KV head that belong to the prompt. */
 int64_t evict_prompt_rows(const judgeq_session *session, const cache_layer *cache, int32_t head);

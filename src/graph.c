@@ -133,10 +133,27 @@ static struct ggml_tensor *add_rope(graph *g, const judgeq_model *model, struct 
                          rope->beta_slow);
 }
 
+/* x [n, n_head_kv, head_dim] behind the rows of `to` that the cache holds: head by head, because ggml quantises into
+ * contiguous rows only. */
+static void add_store_quantised(graph *g, const cache_layer *cache, bool values, struct ggml_tensor *x) {
+    for (int32_t h = 0; h < cache->n_head_kv; h++) {
+        const cache_run head = {.first_head = h, .n_head = 1, .n_row = cache->head[h].n_row};
+        struct ggml_tensor *rows = ggml_view_2d(g->context, x, x->ne[0], x->ne[2], x->nb[2], (size_t)h * x->nb[1]);
+        struct ggml_tensor *to = values ? cache_run_values(g->context, cache, head, head.n_row, x->ne[2])
+                                        : cache_run_keys(g->context, cache, head, head.n_row, x->ne[2]);
+        ggml_build_forward_expand(g->nodes, ggml_cpy(g->context, rows, to));
+    }
+}
+
 /* Writes keys and values [n, n_head_kv, head_dim] behind the rows that the cache holds. */
 static void add_store(graph *g, const cache_layer *cache, struct ggml_tensor *key, struct ggml_tensor *value) {
     struct ggml_context *context = g->context;
     const int64_t n = key->ne[2];
+    if (cache_quantised(cache)) {
+        add_store_quantised(g, cache, false, key);
+        add_store_quantised(g, cache, true, value);
+        return;
+    }
     cache_run run;
     for (int32_t h = 0; h < cache->n_head_kv; h += run.n_head) {
         run = cache_layer_run(cache, h);
@@ -183,6 +200,14 @@ static struct ggml_tensor *run_queries(graph *g, const judgeq_model *model, cach
     return ggml_permute(g->context, heads, 0, 2, 1, 3);
 }
 
+/* The first n values of a run, [n_head, head_dim, n]. */
+static struct ggml_tensor *add_values(graph *g, const cache_layer *cache, cache_run run, int64_t n) {
+    struct ggml_tensor *values = cache_run_values(g->context, cache, run, 0, n);
+    if (!cache_quantised(cache)) return values;
+    values = ggml_cast(g->context, values, GGML_TYPE_F32);
+    return ggml_cont(g->context, ggml_transpose(g->context, values));
+}
+
 /* What queries [first, end) take from the values of all heads, into `out` [n, n_head, head_dim]. `past`: rows that the
  * first of all queries may look at, beside those held. The attention of the last run of heads. */
 static struct ggml_tensor *attend_rows(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t past,
@@ -194,7 +219,7 @@ static struct ggml_tensor *attend_rows(graph *g, const judgeq_model *model, cons
         run = cache_layer_run(cache, h);
         attention = add_softmax(g, model, cache, run, run.n_row + past + first, 1,
                                 run_queries(g, model, run, query, first, end));
-        struct ggml_tensor *values = cache_run_values(context, cache, run, 0, attention->ne[0]);
+        struct ggml_tensor *values = add_values(g, cache, run, attention->ne[0]);
         struct ggml_tensor *mixed = ggml_permute(context, ggml_mul_mat(context, values, attention), 0, 2, 1, 3);
         struct ggml_tensor *to = run_queries(g, model, run, out, first, end);
         ggml_build_forward_expand(g->nodes, ggml_cpy(context, mixed, ggml_permute(context, to, 0, 2, 1, 3)));

@@ -124,7 +124,8 @@ static judgeq_status decode_drafted(lookahead *look, graph_want want, judgeq_err
     if (!draft) return error_memory(error, "a draft's cache");
     judgeq_status status = JUDGEQ_OK;
     for (int32_t l = 0; status == JUDGEQ_OK && l < n_layer; l++) {
-        status = cache_layer_gather(&full[l], &session->drafted[l], look->n_most, &session->meter, &draft[l], error);
+        status = cache_layer_gather(&full[l], &session->drafted[l], full[l].type, look->n_most, &session->meter,
+                                    &draft[l], error);
     }
     session->layer = draft;
     if (status == JUDGEQ_OK) status = decode_ahead(look, want, error);
@@ -213,7 +214,9 @@ static judgeq_status finish_layer(lookahead *look, int32_t index, judgeq_error *
     if (status != JUDGEQ_OK) return status;
     status = keep_decoded(session, &session->layer[index], &kept, error);
     cache_layer small;
-    if (status == JUDGEQ_OK) status = evict_gather(session, &session->layer[index], &kept, &small, error);
+    if (status == JUDGEQ_OK) {
+        status = evict_gather(session, &session->layer[index], &kept, session->kv_type, &small, error);
+    }
     if (status == JUDGEQ_OK) {
         cache_layer_free(&session->layer[index]);
         session->layer[index] = small;

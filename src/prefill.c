@@ -357,10 +357,17 @@ static int32_t draft_budget(const judgeq_session *session, int32_t index) {
     return rows > session->n_prompt ? session->n_prompt : (int32_t)rows;
 }
 
+/* The type of what prefill leaves of a layer: policies that look ahead have yet to choose, and do so among floats. */
+static enum ggml_type left_type(const judgeq_session *session) {
+    return session_looks_ahead(session) ? session_read_type(session) : session->kv_type;
+}
+
 /* All of the layer: the staging itself for a reader that is alone, a copy otherwise. */
 static judgeq_status take_all(const prefill *p, judgeq_session *session, int32_t index, cache_layer *staging,
                               judgeq_error *error) {
-    if (p->n_reader > 1) return evict_gather(session, staging, NULL, &session->layer[index], error);
+    if (p->n_reader > 1 || left_type(session) != staging->type) {
+        return evict_gather(session, staging, NULL, left_type(session), &session->layer[index], error);
+    }
     session->layer[index] = *staging;
     session->layer[index].meter = &session->meter;
     *staging = (cache_layer){0};
@@ -375,7 +382,9 @@ static judgeq_status take_kept(judgeq_session *session, scorer *s, scorer *own, 
         evict_select(session, s->policy, s->active ? &s->map : NULL, staging, index, budget, &kept, error);
     if (status != JUDGEQ_OK) return status;
     if (prior && own->active) status = take_map(&own->map, &kept, prior, error);
-    if (status == JUDGEQ_OK) status = evict_gather(session, staging, &kept, &session->layer[index], error);
+    if (status == JUDGEQ_OK) {
+        status = evict_gather(session, staging, &kept, left_type(session), &session->layer[index], error);
+    }
     select_kept_free(&kept);
     return status;
 }
@@ -437,7 +446,7 @@ static judgeq_status read_layer(prefill *p, int32_t index, const int64_t *capaci
     const judgeq_model_info *info = &p->model->info;
     cache_layer staging;
     const judgeq_session *first = p->reader[0].session;
-    const cache_shape shape = {first->kv_type, info->n_head_kv, info->head_dim, first->kv_padding};
+    const cache_shape shape = {session_read_type(first), info->n_head_kv, info->head_dim, first->kv_padding};
     judgeq_status status = cache_layer_init(&staging, p->engine->backend, shape, capacity, &p->meter, error);
     if (status != JUDGEQ_OK) return status;
     const size_t bytes = cache_layer_allocated(&staging);

@@ -36,16 +36,43 @@ static judgeq_status check_judge(const judgeq_session *session, judgeq_error *er
     return JUDGEQ_OK;
 }
 
+static const struct {
+    const char *name;
+    enum ggml_type type;
+} kv_types[] = {
+    [JUDGEQ_KV_F16] = {"f16", GGML_TYPE_F16},
+    [JUDGEQ_KV_F32] = {"f32", GGML_TYPE_F32},
+    [JUDGEQ_KV_Q8_0] = {"q8_0", GGML_TYPE_Q8_0},
+    [JUDGEQ_KV_Q4_0] = {"q4_0", GGML_TYPE_Q4_0},
+};
+
+const char *judgeq_kv_type_name(judgeq_kv_type type) {
+    const size_t index = (size_t)type;
+    return index < sizeof kv_types / sizeof *kv_types ? kv_types[index].name : NULL;
+}
+
+static judgeq_status check_kv_type(const judgeq_session *session, judgeq_error *error) {
+    const char *name = judgeq_kv_type_name(session->params.kv_type);
+    if (!name) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "KV type %d is not known (known: f16, f32, q8_0, q4_0)",
+                         (int)session->params.kv_type);
+    }
+    const int32_t head_dim = session->model->info.head_dim;
+    const int64_t block = ggml_blck_size(kv_types[session->params.kv_type].type);
+    if (head_dim % block == 0) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
+                     "KV type %s needs a head_dim that is a multiple of %d, and %s has %d: use f16", name, (int)block,
+                     session->model->file.path, head_dim);
+}
+
 static judgeq_status check_params(const judgeq_session *session, judgeq_error *error) {
     const judgeq_session_params *params = &session->params;
     if (params->n_ctx < 0 || params->chunk < 0 || params->n_threads < 0 || params->n_threads > 1024) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "n_ctx %d, chunk %d, n_threads %d: expected 0 or more",
                          params->n_ctx, params->chunk, params->n_threads);
     }
-    if (params->kv_type != JUDGEQ_KV_F16 && params->kv_type != JUDGEQ_KV_F32) {
-        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "KV type %d is not known (known: F16, F32)",
-                         (int)params->kv_type);
-    }
+    judgeq_status status = check_kv_type(session, error);
+    if (status != JUDGEQ_OK) return status;
     if (params->defer && (session->policy.probe.lookahead == 0 || session->policy.probe.among == 0)) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "policy '%s' cannot defer: only a lookahead among candidates (judge-laq) has tokens to keep",
@@ -115,13 +142,15 @@ judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session
     session->model = model;
     session->params = *params;
     session->judge = params->judge;
-    session->kv_type = params->kv_type == JUDGEQ_KV_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16;
     session->kv_padding = params->plain_weights ? PADDING_PLAIN : PADDING;
     if (session->params.n_ctx == 0) session->params.n_ctx = model->info.n_ctx_train;
     judgeq_status status = take_policies(session, error);
     if (status == JUDGEQ_OK) status = check_params(session, error);
     if (status == JUDGEQ_OK) status = check_judge(session, error);
-    if (status == JUDGEQ_OK) status = allocate(session, error);
+    if (status == JUDGEQ_OK) {
+        session->kv_type = kv_types[params->kv_type].type;
+        status = allocate(session, error);
+    }
     if (status != JUDGEQ_OK) {
         judgeq_session_free(session);
         return status;
@@ -204,13 +233,12 @@ static judgeq_status check_company(judgeq_session *const *sessions, size_t n, ju
     const judgeq_session *first = sessions[0];
     for (size_t i = 1; i < n; i++) {
         if (sessions[i]->model != first->model || sessions[i]->judge != first->judge ||
-            sessions[i]->kv_type != first->kv_type ||
+            session_read_type(sessions[i]) != session_read_type(first) ||
             sessions[i]->params.plain_weights != first->params.plain_weights) {
-            return error_set(
-                error, JUDGEQ_ERROR_ARGUMENT,
-                "session %zu has another model, judge, KV type or plain_weights than the first: read its prompt "
-                "alone",
-                i);
+            return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                             "session %zu has another model or judge than the first, or only one of both has "
+                             "plain_weights or an F32 cache: read its prompt alone",
+                             i);
         }
     }
     return JUDGEQ_OK;

@@ -8,6 +8,10 @@ bool session_looks_ahead(const judgeq_session *session) {
     return session->policy.probe.lookahead > 0 || session->policy.probe.response > 0;
 }
 
+enum ggml_type session_read_type(const judgeq_session *session) {
+    return ggml_is_quantized(session->kv_type) ? GGML_TYPE_F16 : session->kv_type;
+}
+
 int32_t session_soft_rows(const judgeq_session *session) {
     if (!session->judge) return 0;
     const policy_probe *probes[] = {&session->policy.probe, &session->draft.probe};

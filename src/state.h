@@ -32,8 +32,8 @@ struct judgeq_session {
     judgeq_session_params params;
     graph_engine engine;
     decoder decoder;
-    enum ggml_type kv_type;
-    int32_t kv_padding; /* cache.h */
+    enum ggml_type kv_type; /* of the rows held once they are chosen */
+    int32_t kv_padding;     /* cache.h */
     bool prefilled, failed;
 
     cache_meter meter;
@@ -57,6 +57,9 @@ struct judgeq_session {
 
 /* True where tokens are decoded before the policy can choose. */
 bool session_looks_ahead(const judgeq_session *session);
+
+/* The type of a layer's rows while it is read and chosen from. */
+enum ggml_type session_read_type(const judgeq_session *session);
 
 /* Soft rows that prefill appends to the prompt. */
 int32_t session_soft_rows(const judgeq_session *session);

@@ -45,7 +45,7 @@ static struct llama_context *new_context(struct llama_model *model, int n_ctx, c
     params.n_batch = (uint32_t)n_batch;
     params.n_ubatch = (uint32_t)(options->n_ubatch ? options->n_ubatch : n_batch);
     params.n_threads = params.n_threads_batch = 1;
-    params.type_k = params.type_v = options->kv_f16 ? GGML_TYPE_F16 : GGML_TYPE_F32;
+    params.type_k = params.type_v = options->kv_type;
     params.flash_attn_type = options->flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
     params.offload_kqv = params.op_offload = false;
     return llama_init_from_model(model, params);

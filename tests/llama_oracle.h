@@ -10,14 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <ggml.h>
+
 typedef struct oracle oracle;
 
 typedef struct oracle_options {
-    bool kv_f16;          /* F16 KV cache; false: F32 */
-    bool flash_attention; /* false: product, softmax, product */
-    bool all_logits;      /* keep the logits of every token, not only of the last */
-    int n_batch;          /* tokens per llama_decode; 0: 512 */
-    int n_ubatch;         /* tokens per graph; 0: as n_batch */
+    enum ggml_type kv_type; /* of the KV cache; 0: F32. Quantised ones need flash attention */
+    bool flash_attention;   /* false: product, softmax, product */
+    bool all_logits;        /* keep the logits of every token, not only of the last */
+    int n_batch;            /* tokens per llama_decode; 0: 512 */
+    int n_ubatch;           /* tokens per graph; 0: as n_batch */
 } oracle_options;
 
 /* NULL options: all as zero. n_ctx is rounded up by libllama. NULL where the file cannot be loaded: oracle_error(). */

@@ -135,7 +135,7 @@ static void compare_spec(tiny_spec spec, const size_t *lengths, size_t n_lengths
         int32_t *tokens = malloc(lengths[i] * sizeof *tokens);
         tiny_prompt(i, judgeq_model_get_info(model)->n_vocab, tokens, lengths[i]);
         for (int half = 0; half < 2; half++) {
-            const oracle_options options = {.kv_f16 = half};
+            const oracle_options options = {.kv_type = half ? GGML_TYPE_F16 : GGML_TYPE_F32};
             oracle *o = oracle_open(path, (int)lengths[i] + N_GREEDY, &options);
             if (!o) fail_msg("%s", oracle_error());
             compare(model, o, tokens, lengths[i], half ? JUDGEQ_KV_F16 : JUDGEQ_KV_F32, tolerance(spec.weight_type),
@@ -188,7 +188,7 @@ static void test_default_model(void **state) {
     size_t n_tokens = 0;
     assert_int_equal(judgeq_tokenize(model, text, length, true, &tokens, &n_tokens, &error), JUDGEQ_OK);
     const size_t lengths[] = {1, 31, 512, 3000};
-    const oracle_options options = {.kv_f16 = true};
+    const oracle_options options = {.kv_type = GGML_TYPE_F16};
     for (size_t i = 0; i < 4; i++) {
         assert_true(lengths[i] <= n_tokens);
         oracle *o = oracle_open(path, (int)lengths[i] + N_GREEDY, &options);

@@ -156,7 +156,8 @@ static void test_oracle_is_consistent(void **state) {
 
 static void test_cache_types_and_flash_attention(void **state) {
     (void)state;
-    const oracle_options options[] = {{0}, {.kv_f16 = true}, {.kv_f16 = true, .flash_attention = true}};
+    const oracle_options options[] = {
+        {0}, {.kv_type = GGML_TYPE_F16}, {.kv_type = GGML_TYPE_F16, .flash_attention = true}};
     tiny_spec spec = find("llama");
     float *first = NULL;
     for (int i = 0; i < 3; i++) {

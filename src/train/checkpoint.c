@@ -27,7 +27,7 @@ static void write_parameters(const judgeq_trainer *trainer, char text[PARAMETERS
              "loss=%s deep=%d n_soft=%d epochs=%d accumulate=%d warm_up=%d lr=%.17g clip=%.17g heldout=%.17g seed=%llu "
              "kv=%s",
              p->loss == JUDGEQ_LOSS_MSE ? "mse" : "kl", p->deep, p->n_soft, p->n_epochs, p->n_accumulate, p->n_warm_up,
-             p->rate, p->clip, p->heldout, (unsigned long long)p->seed, p->kv_type == JUDGEQ_KV_F32 ? "f32" : "f16");
+             p->rate, p->clip, p->heldout, (unsigned long long)p->seed, judgeq_kv_type_name(p->kv_type));
 }
 
 /* ---- write ------------------------------------------------------------------------------------------------------- */

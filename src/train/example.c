@@ -41,7 +41,8 @@ static judgeq_status take_layers(judgeq_session *session, int32_t n_soft, exampl
     judgeq_status status = JUDGEQ_OK;
     for (int32_t l = 0; status == JUDGEQ_OK && l < e->n_layer; l++) {
         cache_layer_truncate(&session->layer[l], e->n_prompt);
-        status = cache_layer_gather(&session->layer[l], NULL, n_soft, &e->meter, &e->layer[l], error);
+        status = cache_layer_gather(&session->layer[l], NULL, session->layer[l].type, n_soft, &e->meter, &e->layer[l],
+                                    error);
         cache_layer_free(&session->layer[l]);
     }
     return status;

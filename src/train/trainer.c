@@ -46,6 +46,12 @@ static judgeq_status check_params(const judgeq_trainer_params *p, judgeq_error *
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "rank %d of %d: expected a rank below their number, and a sum",
                          p->rank, p->n_ranks);
     }
+    if (p->kv_type != JUDGEQ_KV_F16 && p->kv_type != JUDGEQ_KV_F32) {
+        const char *name = judgeq_kv_type_name(p->kv_type);
+        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
+                         "training needs the prompt's rows as they are: KV type f16 or f32, not %s",
+                         name ? name : "an unknown one");
+    }
     if (p->start_tokens && p->n_start_tokens == 0) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the text to start from has no tokens");
     }
