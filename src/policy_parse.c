@@ -117,8 +117,8 @@ static const judgeq_preset *preset_named(slice name) {
 
 /* ---- probe ------------------------------------------------------------------------------------------------------- */
 
-/* The preset that `text` begins with, where nothing, a + or a : follows; the longest, because "judge" may be followed
- * by "+ada" of the name "judge+ada" as well as by a further probe. */
+/* The preset that `text` begins with, where nothing, a + or a : follows; the longest, because "laq" may be followed
+ * by "++" of the name "laq++" as well as by a further probe. */
 static const judgeq_preset *preset_at_start(slice text) {
     const judgeq_preset *best = NULL;
     for (size_t i = 0; judgeq_preset_at(i); i++) {

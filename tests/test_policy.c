@@ -75,16 +75,16 @@ static const struct {
     {"snapkv,keep=recent:8", "probe=window:32,reduce=mean/mean,smooth=max:7,allocate=uniform,keep=recent:8"},
     {"snapkv,keep=recent:50%,keep=sink:2",
      "probe=window:32,reduce=mean/mean,smooth=max:7,allocate=uniform,keep=sink:2"},
-    {"judge,allocate=ada,smooth=max:5", "probe=soft,reduce=max/mean,smooth=max:5,allocate=ada:0.2,keep=recent:8"},
-    {"judge+ada,probe=soft:8", "probe=soft:8,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8"},
+    {"judge,allocate=uniform,smooth=max:5", "probe=soft,reduce=max/max,smooth=max:5,allocate=uniform,keep=recent:8"},
+    {"judge,probe=soft:8", "probe=soft:8,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8"},
     {"laq++,reduce=max",
      "probe=window:8+lookahead:8@snapkv,reduce=max/max,smooth=max:7,allocate=uniform,keep=recent:8"},
-    {"probe=lookahead:4@judge+ada",
-     "probe=lookahead:4@judge+ada,reduce=mean/mean,smooth=none,allocate=uniform,keep=none"},
+    {"probe=lookahead:4@judge-paper",
+     "probe=lookahead:4@judge-paper,reduce=mean/mean,smooth=none,allocate=uniform,keep=none"},
     {"probe=lookahead:4@judge+all",
      "probe=all+lookahead:4@judge,reduce=mean/mean,smooth=none,allocate=uniform,keep=none"},
-    {"probe=lookahead:4@judge+ada:2x+soft",
-     "probe=soft+lookahead:4@judge+ada:2x,reduce=mean/mean,smooth=none,allocate=uniform,keep=none"},
+    {"probe=lookahead:4@judge:2x+soft",
+     "probe=soft+lookahead:4@judge:2x,reduce=mean/mean,smooth=none,allocate=uniform,keep=none"},
     {"probe=response:9+lookahead:512@streaming:64x+window:8+soft",
      "probe=window:8+soft+response:9+lookahead:512@streaming:64x,reduce=mean/"
      "mean,smooth=none,allocate=uniform,keep=none"},
@@ -106,8 +106,8 @@ static const struct {
 } BAD[] = {
     {"", "unknown preset \"\"", "judge-laq"},
     {"snapvk", "\"snapvk\"",
-     "full, random, streaming, h2o, tova, snapkv, pyramidkv, adakv, laq, laq++, judge, "
-     "judge+ada, judge-laq, oracle"},
+     "full, random, streaming, h2o, tova, snapkv, pyramidkv, adakv, laq, laq++, "
+     "judge-paper, judge, judge-laq, oracle"},
     {"snapkv ", "\"snapkv \"", "snapkv"},
     {"full,keep=none", "keep=none", "another preset"},
     {"snapkv,", "\"\" is no choice", "probe, reduce, smooth, allocate, keep"},
@@ -223,8 +223,8 @@ static const struct {
     {"laq", "probe=lookahead:8@snapkv,reduce=mean/mean,smooth=max:7,allocate=uniform,keep=recent:8", 0, true},
     {"laq++", "probe=window:8+lookahead:8@snapkv,reduce=mean/mean,smooth=max:7,allocate=uniform,keep=recent:8", 0,
      true},
+    {"judge-paper", "probe=soft,reduce=mean/mean,smooth=none,allocate=uniform,keep=none", -1, false},
     {"judge", NULL, -1, false}, /* its defaults are chosen by measurement */
-    {"judge+ada", NULL, -1, false},
     {"judge-laq", "probe=soft+lookahead:8@judge:4x,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8", -1,
      false},
     {"oracle", "probe=response:64,reduce=mean/mean,smooth=none,allocate=uniform,keep=none", 0, true},

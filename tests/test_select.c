@@ -293,7 +293,7 @@ static void a_layer_without_rows_keeps_none(void **state) {
     (void)state;
     const select_rows rows = {2, (const int64_t[]){0, 0}, (const int32_t *const[]){NULL, NULL},
                               (const float *const[]){NULL, NULL}};
-    static const char *const policies[] = {"full", "judge+ada", "streaming", "random"};
+    static const char *const policies[] = {"full", "judge", "streaming", "random"};
     for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
         judgeq_policy policy = read_policy(policies[i]);
         select_kept kept;

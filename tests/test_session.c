@@ -238,7 +238,8 @@ static void test_prefill_peak(void **state) {
         const size_t among = session->policy.probe.among ? (size_t)session->policy.probe.among : 1;
         const size_t kept = among * budget < N_PROMPT ? among * budget : N_PROMPT;
         const size_t padding = (size_t)session->kv_padding, prompt = padded(N_PROMPT + N_SOFT, padding);
-        size_t limit = row * (prompt + n_layer * (kept + padding));
+        const size_t drafted = (size_t)session->policy.probe.lookahead; /* pseudo tokens, beside the candidates */
+        size_t limit = row * (prompt + n_layer * (kept + drafted + padding));
         if (session->policy.keep_all || judgeq_policy_needs_full_cache(&session->policy)) {
             limit = row * n_layer * prompt;
             assert_true(stats.kv_bytes_peak >= row * n_layer * N_PROMPT);
