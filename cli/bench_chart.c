@@ -32,7 +32,7 @@ static void name_line(const bench_cells *cells, line *l) {
     }
     int n = snprintf(l->name, NAME_SIZE, "%.64s%s%.16s", c->arm->policy, c->arm->budget ? ", " : "",
                      c->arm->budget ? c->arm->budget : "");
-    if (types) n += snprintf(l->name + n, NAME_SIZE - (size_t)n, ", %s", bench_kv_name(c->kv_type));
+    if (types) n += snprintf(l->name + n, NAME_SIZE - (size_t)n, ", %s", judgeq_kv_type_name(c->kv_type));
     if (threads) n += snprintf(l->name + n, NAME_SIZE - (size_t)n, ", -t %d", c->n_threads);
     if (batches) snprintf(l->name + n, NAME_SIZE - (size_t)n, ", batch %d", c->n_batch);
 }

@@ -9,10 +9,6 @@
 
 static const double GB = 1e9, MIB = 1048576;
 
-const char *bench_kv_name(judgeq_kv_type type) {
-    return type == JUDGEQ_KV_F32 ? "f32" : "f16";
-}
-
 /* ---- table ------------------------------------------------------------------------------------------------------- */
 
 enum { CELL_SIZE = 48, N_COLUMN = 17 };
@@ -54,7 +50,7 @@ static void write_row(const bench_cell *cell, table_row row) {
     progress_count(row[i++], CELL_SIZE, cell->length);
     snprintf(row[i++], CELL_SIZE, "%s", cell->arm->policy);
     snprintf(row[i++], CELL_SIZE, "%s", cell->arm->budget ? cell->arm->budget : "-");
-    snprintf(row[i++], CELL_SIZE, "%s", bench_kv_name(cell->kv_type));
+    snprintf(row[i++], CELL_SIZE, "%s", judgeq_kv_type_name(cell->kv_type));
     snprintf(row[i], CELL_SIZE, "%d", cell->n_threads);
     if (cell->n_threads == 0) snprintf(row[i], CELL_SIZE, "chosen");
     snprintf(row[++i], CELL_SIZE, "%d", cell->n_batch);
@@ -117,11 +113,11 @@ static json_t *spread_object(spread s) {
 }
 
 static json_t *cell_object(const bench_cell *cell) {
-    json_t *object =
-        json_pack("{s:i, s:s, s:s?, s:s, s:i, s:i, s:I, s:I, s:I}", "tokens", (int)cell->length, "policy",
-                  cell->arm->policy, "budget", cell->arm->budget, "kv_type", bench_kv_name(cell->kv_type), "threads",
-                  (int)cell->n_threads, "batch", (int)cell->n_batch, "kv_bytes_held", (json_int_t)cell->kv_bytes_held,
-                  "kv_bytes_peak", (json_int_t)cell->kv_bytes_peak, "step_bytes", (json_int_t)cell->step_bytes);
+    json_t *object = json_pack("{s:i, s:s, s:s?, s:s, s:i, s:i, s:I, s:I, s:I}", "tokens", (int)cell->length, "policy",
+                               cell->arm->policy, "budget", cell->arm->budget, "kv_type",
+                               judgeq_kv_type_name(cell->kv_type), "threads", (int)cell->n_threads, "batch",
+                               (int)cell->n_batch, "kv_bytes_held", (json_int_t)cell->kv_bytes_held, "kv_bytes_peak",
+                               (json_int_t)cell->kv_bytes_peak, "step_bytes", (json_int_t)cell->step_bytes);
     for (int m = 0; object && m < BENCH_MEASURES; m++) {
         json_object_set_new(object, bench_measure_name((bench_measure)m), spread_object(cell->spread[m]));
     }
@@ -163,7 +159,7 @@ static void add_cell(csv *c, const bench_cell *cell) {
     csv_number(c, cell->length);
     csv_text(c, cell->arm->policy);
     csv_text(c, cell->arm->budget);
-    csv_text(c, bench_kv_name(cell->kv_type));
+    csv_text(c, judgeq_kv_type_name(cell->kv_type));
     csv_number(c, cell->n_threads);
     csv_number(c, cell->n_batch);
     csv_number(c, (double)cell->kv_bytes_held);

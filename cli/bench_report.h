@@ -7,9 +7,6 @@
 
 #include "bench_cells.h"
 
-/* "f16" */
-const char *bench_kv_name(judgeq_kv_type type);
-
 /* False where the file cannot be written. */
 bool bench_print(const bench_cells *cells, FILE *file);
 

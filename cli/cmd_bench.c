@@ -28,7 +28,7 @@ static const char HELP_CELLS[] =
     "      --policies P,..   names or texts of policies, as judgeq policies lists them; with ; between them where one\n"
     "                        holds a comma. The full cache is always there (default: judge)\n"
     "      --budgets N,..    rows to keep per layer and KV head, or shares of the prompt such as 5% (default: 256)\n"
-    "      --kv-types T,..   numbers in the KV cache: f16 or f32 (default: f16)\n"
+    "      --kv-types T,..   numbers in the KV cache: f16, f32, q8_0 or q4_0 (default: f16)\n"
     "  -t, --threads N,..    threads that compute; 0: chosen while it runs (default: one per core)\n"
     "      --batches N,..    sequences that decode together; they share one reading of the prompt (default: 1)\n"
     "    Example: judgeq bench --lengths 1024,4096 --policies snapkv,judge --budgets 128,5% -t 1,2\n"
@@ -155,7 +155,7 @@ static judgeq_status make_tokens(bench *b, judgeq_error *error) {
 
 static judgeq_status prepare(bench *b, judgeq_error *error) {
     const bench_options *o = &b->options;
-    judgeq_status status = arms_parse(o->policies, o->budgets, &b->arms, error);
+    judgeq_status status = arms_parse(o->policies, o->budgets, JUDGEQ_KV_F16, &b->arms, error);
     if (status == JUDGEQ_OK) {
         status = find_model(o->model, b->default_model, sizeof b->default_model, &b->model_path, error);
     }

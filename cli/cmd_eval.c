@@ -42,7 +42,8 @@ static const char HELP_OPTIONS[] =
     "\n"
     "What is compared\n"
     "      --policies P,..   names or texts of policies, as judgeq policies lists them; with ; between them where one\n"
-    "                     holds a comma. The full cache is always there (default: streaming,snapkv,judge,judge-laq)\n"
+    "                     holds a comma. P@T is policy P with a KV cache of type T. The full cache is always there\n"
+    "                     (default: streaming,snapkv,judge,judge-laq)\n"
     "      --budgets N,.. rows to keep per layer and KV head, or shares of the prompt (default: 64,128)\n"
     "  -m, --model FILE   GGUF model (default: the model that tools/deps.sh fetched)\n"
     "      --judge FILE   the judge, for policies with soft tokens (default: as in judgeq run)\n"
@@ -212,7 +213,7 @@ static judgeq_status open_records(evaluation *e, judgeq_error *error) {
 
 static judgeq_status prepare(evaluation *e, judgeq_error *error) {
     const eval_options *o = &e->options;
-    judgeq_status status = arms_parse(o->policies, o->budgets, &e->arms, error);
+    judgeq_status status = arms_parse(o->policies, o->budgets, o->kv_type, &e->arms, error);
     if (status == JUDGEQ_OK && o->haystack) status = haystack_source_read(o->haystack, &e->haystack, error);
     if (status == JUDGEQ_OK) status = load_model(e, error);
     if (status == JUDGEQ_OK) {
@@ -320,7 +321,6 @@ static judgeq_status evaluate(evaluation *e, judgeq_error *error) {
                              .format = o->format,
                              .n_tokens = o->n_tokens,
                              .n_threads = o->n_threads,
-                             .kv_type = o->kv_type,
                              .seed = o->seed,
                              .divergence = o->divergence,
                              .heads = o->heads,

@@ -26,11 +26,36 @@ static char **split(const char *list, char separator, size_t *n) {
     return NULL;
 }
 
-static judgeq_status parse_policies(arms *a, const char *list, judgeq_error *error) {
+/* "POLICY" or "POLICY@TYPE". No policy's text holds an @. */
+static judgeq_status parse_policy(const char *text, judgeq_policy **parsed, judgeq_kv_type *kv_type,
+                                  judgeq_error *error) {
+    const char *at = strrchr(text, '@'), *name = at ? NULL : "";
+    for (int type = 0; at && (name = judgeq_kv_type_name((judgeq_kv_type)type)); type++) {
+        *kv_type = (judgeq_kv_type)type;
+        if (strcmp(name, at + 1) == 0) break;
+    }
+    if (!name) {
+        return eval_fail(error, JUDGEQ_ERROR_ARGUMENT,
+                         "policy \"%s\": expected a KV type behind the @: f16, f32, q8_0 or q4_0", text);
+    }
+    char *policy = strndup(text, at ? (size_t)(at - text) : strlen(text));
+    if (!policy) return eval_fail_memory(error, "policies");
+    const judgeq_status status = judgeq_policy_parse(policy, parsed, error);
+    free(policy);
+    return status;
+}
+
+static bool same_arm(const arms *a, size_t i, size_t k) {
+    return a->kv_type[i] == a->kv_type[k] &&
+           strcmp(judgeq_policy_text(a->parsed[i]), judgeq_policy_text(a->parsed[k])) == 0;
+}
+
+static judgeq_status parse_policies(arms *a, const char *list, judgeq_kv_type kv_type, judgeq_error *error) {
     const char separator = strchr(list, ';') || strchr(list, '=') ? ';' : ',';
     a->policy = split(list, separator, &a->n_policy);
     a->parsed = a->policy ? calloc(a->n_policy, sizeof(judgeq_policy *)) : NULL;
-    if (!a->parsed) return eval_fail_memory(error, "policies");
+    a->kv_type = a->policy ? calloc(a->n_policy, sizeof *a->kv_type) : NULL;
+    if (!a->parsed || !a->kv_type) return eval_fail_memory(error, "policies");
     judgeq_status status = JUDGEQ_OK;
     size_t n = 0; /* without the full cache, which is there in any case */
     for (size_t i = 0; i < a->n_policy; i++) {
@@ -40,9 +65,10 @@ static judgeq_status parse_policies(arms *a, const char *list, judgeq_error *err
             continue;
         }
         a->policy[n] = policy;
-        status = judgeq_policy_parse(policy, &a->parsed[n], error);
+        a->kv_type[n] = kv_type;
+        status = parse_policy(policy, &a->parsed[n], &a->kv_type[n], error);
         for (size_t k = 0; status == JUDGEQ_OK && k < n; k++) {
-            if (strcmp(judgeq_policy_text(a->parsed[k]), judgeq_policy_text(a->parsed[n])) == 0) {
+            if (same_arm(a, k, n)) {
                 status = eval_fail(error, JUDGEQ_ERROR_ARGUMENT, "policies \"%s\" and \"%s\" are the same",
                                    a->policy[k], policy);
             }
@@ -71,28 +97,37 @@ static judgeq_status parse_budget(const char *budget, arm *out, judgeq_error *er
                      budget);
 }
 
-static judgeq_status make_arms(arms *a, judgeq_error *error) {
+static bool keeps_all(const judgeq_policy *policy) {
+    return strcmp(judgeq_policy_text(policy), "full") == 0;
+}
+
+static judgeq_status make_arms(arms *a, judgeq_kv_type kv_type, judgeq_error *error) {
     a->arm = calloc(1 + a->n_policy * a->n_budget, sizeof *a->arm);
     if (!a->arm) return eval_fail_memory(error, "policies and budgets");
-    a->arm[0] = (arm){.policy = "full"};
+    a->arm[0] = (arm){.policy = "full", .kv_type = kv_type};
     a->n_arm = 1;
     judgeq_status status = JUDGEQ_OK;
     for (size_t p = 0; p < a->n_policy; p++) {
-        for (size_t b = 0; status == JUDGEQ_OK && b < a->n_budget; b++) {
+        const bool all = keeps_all(a->parsed[p]);
+        for (size_t b = 0; status == JUDGEQ_OK && b < (all ? 1 : a->n_budget); b++) {
             arm *next = &a->arm[a->n_arm++];
-            *next = (arm){.policy = a->policy[p], .parsed = a->parsed[p], .budget = a->budget[b]};
+            *next = (arm){.policy = a->policy[p], .kv_type = a->kv_type[p]};
+            if (all) continue;
+            next->parsed = a->parsed[p];
+            next->budget = a->budget[b];
             status = parse_budget(a->budget[b], next, error);
         }
     }
     return status;
 }
 
-judgeq_status arms_parse(const char *policies, const char *budgets, arms *out, judgeq_error *error) {
+judgeq_status arms_parse(const char *policies, const char *budgets, judgeq_kv_type kv_type, arms *out,
+                         judgeq_error *error) {
     *out = (arms){0};
-    judgeq_status status = parse_policies(out, policies, error);
+    judgeq_status status = parse_policies(out, policies, kv_type, error);
     if (status == JUDGEQ_OK) {
         out->budget = split(budgets, ',', &out->n_budget);
-        status = out->budget ? make_arms(out, error) : eval_fail_memory(error, "budgets");
+        status = out->budget ? make_arms(out, kv_type, error) : eval_fail_memory(error, "budgets");
     }
     if (status != JUDGEQ_OK) arms_free(out);
     return status;
@@ -106,6 +141,7 @@ void arms_free(arms *a) {
     for (size_t i = 0; i < a->n_budget; i++) free(a->budget[i]);
     free((void *)a->policy);
     free((void *)a->parsed);
+    free(a->kv_type);
     free((void *)a->budget);
     free(a->arm);
     *a = (arms){0};
@@ -116,6 +152,10 @@ int32_t arm_rows(const arm *a, int32_t n_prompt) {
     /* as the library counts a share: its float of a tenth is a little more than a tenth, and must not cost a row */
     const int32_t rows = a->rows > 0 ? a->rows : (int32_t)ceil((double)(float)a->share * n_prompt - 1e-3);
     return rows < n_prompt ? rows : n_prompt;
+}
+
+bool arm_is_full(const arms *a, size_t index, int32_t n_prompt) {
+    return arm_rows(&a->arm[index], n_prompt) >= n_prompt && a->arm[index].kv_type == a->arm[0].kv_type;
 }
 
 const char *arm_policy_text(const arm *a) {

@@ -8,15 +8,17 @@
 
 typedef struct arm {
     const char *policy;          /* as given; "full" for the first arm */
-    const judgeq_policy *parsed; /* NULL for the first arm */
-    const char *budget;          /* as given: "64", "5%"; NULL for the first arm */
-    int32_t rows;                /* 0: share */
-    double share;                /* of the prompt */
+    const judgeq_policy *parsed; /* NULL for a full cache */
+    judgeq_kv_type kv_type;
+    const char *budget; /* as given: "64", "5%"; NULL for a full cache */
+    int32_t rows;       /* 0: share */
+    double share;       /* of the prompt */
 } arm;
 
 typedef struct arms {
-    char **policy; /* [n_policy], without the full cache */
+    char **policy; /* [n_policy], without the full cache of the first arm */
     judgeq_policy **parsed;
+    judgeq_kv_type *kv_type;
     size_t n_policy;
     char **budget; /* [n_budget] */
     size_t n_budget;
@@ -24,11 +26,16 @@ typedef struct arms {
     size_t n_arm;
 } arms;
 
-/* policies: names or texts, with ";" between them, or with "," where none of them holds a "="; budgets: rows or shares
- * of the prompt such as 5%, with "," between them. Fails with ARGUMENT. */
-judgeq_status arms_parse(const char *policies, const char *budgets, arms *out, judgeq_error *error);
+/* policies: names or texts, with ";" between them, or with "," where none of them holds a "="; behind one, "@TYPE" is
+ * the type of its KV cache, in place of kv_type, the first arm's. budgets: rows or shares of the prompt such as 5%,
+ * with
+ * "," between them. Fails with ARGUMENT. */
+judgeq_status arms_parse(const char *policies, const char *budgets, judgeq_kv_type kv_type, arms *out,
+                         judgeq_error *error);
 void arms_free(arms *arms);
 
+/* True where the arm keeps what the first one keeps, in the same type. */
+bool arm_is_full(const arms *arms, size_t index, int32_t n_prompt);
 /* The arm's budget for a prompt, in rows; the prompt's length where everything is kept. */
 int32_t arm_rows(const arm *arm, int32_t n_prompt);
 /* All five choices, or "full". */

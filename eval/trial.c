@@ -31,7 +31,7 @@ static judgeq_status new_session(const trial_setup *b, const arm *a, judgeq_sess
     params.budget = a->rows;
     params.budget_fraction = (float)a->share;
     params.n_threads = b->n_threads;
-    params.kv_type = b->kv_type;
+    params.kv_type = a->kv_type;
     params.seed = b->seed;
     params.progress = b->progress;
     params.progress_data = b->progress_data;
@@ -47,7 +47,7 @@ static judgeq_status open_sessions(trial *t, judgeq_error *error) {
     if (!t->session || !t->of_arm || !t->answer) return eval_fail_memory(error, "sessions");
     judgeq_status status = JUDGEQ_OK;
     for (size_t i = 0; status == JUDGEQ_OK && i < a->n_arm; i++) {
-        if (i > 0 && arm_rows(&a->arm[i], n_prompt) >= n_prompt) continue; /* the full cache */
+        if (i > 0 && arm_is_full(a, i, n_prompt)) continue;
         t->of_arm[i] = t->n_session;
         status = new_session(t->setup, &a->arm[i], &t->session[t->n_session], error);
         if (status == JUDGEQ_OK) t->n_session++;
@@ -160,11 +160,11 @@ static json_t *arm_result(trial *t, size_t index) {
     }
     const double score =
         words ? metric_score(t->sample->metric, words, t->sample->references, t->sample->classes) : NAN;
-    json_t *result = json_pack("{s:s, s:s, s:s?, s:i, s:o, s:o, s:I, s:I, s:I, s:f}", "policy", a->policy,
-                               "policy_text", arm_policy_text(a), "budget", a->budget, "rows", (int)rows, "score",
-                               number(score), "answer", answered, "completion_tokens", (json_int_t)t->answer[s].n_token,
-                               "kv_bytes_held", (json_int_t)stats.kv_bytes_held, "kv_bytes_peak",
-                               (json_int_t)stats.kv_bytes_peak, "decode_s", stats.decode_s);
+    json_t *result = json_pack(
+        "{s:s, s:s, s:s, s:s?, s:i, s:o, s:o, s:I, s:I, s:I, s:f}", "policy", a->policy, "policy_text",
+        arm_policy_text(a), "kv_type", judgeq_kv_type_name(a->kv_type), "budget", a->budget, "rows", (int)rows, "score",
+        number(score), "answer", answered, "completion_tokens", (json_int_t)t->answer[s].n_token, "kv_bytes_held",
+        (json_int_t)stats.kv_bytes_held, "kv_bytes_peak", (json_int_t)stats.kv_bytes_peak, "decode_s", stats.decode_s);
     if (!words || isnan(score) || !result) {
         json_decref(result);
         result = NULL;

@@ -12,7 +12,6 @@ typedef struct trial_setup {
     reading_format format;
     int32_t n_tokens; /* of each answer, at most; 0: what the sample says */
     int32_t n_threads;
-    judgeq_kv_type kv_type;
     uint64_t seed;   /* of the policy random */
     bool divergence; /* measure kl and perplexity too */
     bool heads;      /* hit rate and mass of every KV head too */

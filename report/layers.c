@@ -62,16 +62,17 @@ static bool set_map(gallery *g, const results *r, const char *measure, size_t b,
     }
     for (size_t l = 0; l < n_layer; l++) column[l] = scratch_print(&g->memory, "%zu", l);
     *map = (chart_grid){.n_row = n, .n_column = n_layer, .value = value, .row = row, .column = column, .label = "%"};
-    const char *budget = results_budget(r, r->policy[1].first + b);
+    const char *budget = results_budget(r, results_first_budgets(r)->first + b);
     *out = (chart){
         .title = scratch_print(&g->memory, "Budget %s", budget ? budget : "?"), .x_label = "layer", .y_label = ""};
     return true;
 }
 
 static void add_measure(gallery *g, const results *r, const char *measure, picture p) {
-    const size_t n_layer = layer_count(r, measure), n = r->policy[1].n;
+    const results_policy *budgets = results_first_budgets(r);
+    const size_t n_layer = layer_count(r, measure), n = budgets ? budgets->n : 0;
     chart *charts;
-    if (n_layer == 0) return;
+    if (n_layer == 0 || n == 0) return;
     p.section = "layers";
     p.sheet = (chart_sheet){.width = WIDTH, .height = AROUND_Y + ROW_Y * (int)(r->n_policy - 1)};
     chart_grid *maps = scratch_take(&g->memory, n, sizeof *maps);

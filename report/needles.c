@@ -128,9 +128,10 @@ static void add_budget(gallery *g, const results *r, const needle_grid *grid, si
 
 void gallery_add_needles(gallery *g, const results *r) {
     needle_grid grid;
-    if (r->n_policy < 2 || !grid_find(g, r, &grid)) return;
-    for (size_t b = 0; b < r->policy[1].n; b++) {
-        const char *budget = results_budget(r, r->policy[1].first + b);
+    const results_policy *budgets = results_first_budgets(r);
+    if (!budgets || !grid_find(g, r, &grid)) return;
+    for (size_t b = 0; b < budgets->n; b++) {
+        const char *budget = results_budget(r, budgets->first + b);
         add_budget(g, r, &grid, b, budget ? budget : "?");
     }
 }

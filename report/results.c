@@ -70,6 +70,13 @@ const char *results_budget(const results *r, size_t arm) {
     return json_string_value(json_object_get(result_of(r->line[0], arm), "budget"));
 }
 
+const results_policy *results_first_budgets(const results *r) {
+    for (size_t i = 1; i < r->n_policy; i++) {
+        if (results_budget(r, r->policy[i].first)) return &r->policy[i];
+    }
+    return NULL;
+}
+
 static bool same(const json_t *a, const json_t *b, const char *key) {
     return json_equal(json_object_get(a, key), json_object_get(b, key));
 }

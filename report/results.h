@@ -25,7 +25,10 @@ typedef struct results {
 judgeq_status results_load(const char *folder, const char *versus, results *out, judgeq_error *error);
 void results_free(results *results);
 
-/* As given, "64" or "5%"; NULL for the full cache. */
+/* The first policy with budgets; NULL where all keep everything. */
+const results_policy *results_first_budgets(const results *results);
+
+/* As given, "64" or "5%"; NULL for a full cache. */
 const char *results_budget(const results *results, size_t arm);
 
 /* True where the line belongs to a group of the summary. */

@@ -274,6 +274,31 @@ class Eval(unittest.TestCase):
         alone = self.longbench("longbench-alone", config=False)
         self.assertIn("dataset2prompt.json", self.run_eval("alone", f"longbench:{alone}", status=1).stderr)
 
+    def test_kv_types(self):
+        """A type behind the policy: a full cache of it has no budget, and the first one stays what all are compared with."""
+        model = self.path("kv.gguf")
+        subprocess.run([MAKE_FIXTURE, "model", "mistral", model], check=True)
+        path = self.write_lines("kv.jsonl", {"input": "The iron heron is on the ring. " * 12, "outputs": ["x"]})
+        self.run_eval("kv", f"ruler:{path}", "--policies", "full@q4_0;snapkv;snapkv@q8_0", "--budgets", "48,64", "--raw",
+                      "-m", model, "--divergence", "-n", "12")
+        (line,) = self.lines("kv").values()
+        results = line["results"]
+        self.assertEqual([(r["policy"], r["policy_text"].split("=")[0], r["kv_type"], r["budget"]) for r in results],
+                         [("full", "full", "f16", None), ("full@q4_0", "full", "q4_0", None),
+                          ("snapkv", "probe", "f16", "48"), ("snapkv", "probe", "f16", "64"),
+                          ("snapkv@q8_0", "probe", "q8_0", "48"), ("snapkv@q8_0", "probe", "q8_0", "64")])
+        full, quarter, half, _, eight, _ = results
+        self.assertEqual(quarter["rows"], full["rows"])
+        self.assertEqual(quarter["hit_rate"], 1)
+        self.assertLess(abs(full["kl"]), 1e-12)
+        self.assertGreater(quarter["kl"], 1e-6)
+        self.assertEqual(half["hit_rate"], eight["hit_rate"])  # the same rows
+        per_token = eight["kv_bytes_held"] / (48 + eight["completion_tokens"] - 1)
+        self.assertEqual(per_token * 32, 34 * 2 * 2 * 2 * 32)  # 2 layers, 2 KV heads, key and value of 32
+        self.assertEqual(half["kv_bytes_held"] / (48 + half["completion_tokens"] - 1) * 34, per_token * 64)
+        for wrong in ("snapkv@q8", "snapkv@", "full@f16;full@f16"):
+            self.run_eval("kv-wrong", f"ruler:{path}", "--policies", wrong, "-m", model, status=2)
+
     def test_json(self):
         done = self.run_eval("json", "needle_text", "--policies", "snapkv,judge", "--budgets", "64", "--length", "600",
                              "--samples", "3", "--json")
