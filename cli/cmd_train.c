@@ -59,9 +59,12 @@ static const char HELP_STEPS[] =
     "Computing\n"
     "  -t, --threads N        threads that compute (default: one per core, or one where other programs run)\n"
     "      --kv-type T        numbers in the KV cache: f16 or f32 (default: f16)\n"
-    "      --cache MIB        memory for what need not be made again: 16-bit weights, examples that were read "
-    "(default:\n"
-    "                         1024)\n"
+    "      --cache MIB        memory for the weights as 16-bit floats; if they do not all fit, every step makes them "
+    "again\n"
+    "                         (default: 1024)\n"
+    "      --scratch MIB      disk beside the judge for what examples give, a file without a name; those that do not "
+    "fit\n"
+    "                         are read again in every epoch (default: 16384)\n"
     "      --quiet            no progress on standard error\n"
     "  -h, --help             this text\n"
     "    Example: judgeq train --data set.jsonl -o judge.gguf -t 2 --cache 4096\n";
@@ -78,7 +81,7 @@ static const char HELP_RANKS[] =
 typedef struct training {
     train_options options;
     ranks ranks;
-    char default_model[4096], checkpoint[4096], log_path[4096], picture[4096];
+    char default_model[4096], checkpoint[4096], log_path[4096], picture[4096], folder[4096];
     judgeq_model *model;
     judgeq_training_set *set;
     judgeq_judge *start;
@@ -190,6 +193,9 @@ static judgeq_status set_paths(training *t, judgeq_error *error) {
     const int n = snprintf(t->checkpoint, sizeof t->checkpoint, "%s.checkpoint", output);
     const int m = snprintf(t->log_path, sizeof t->log_path, "%s.log.jsonl", output);
     snprintf(t->picture, sizeof t->picture, "%s.log.svg", output); /* shorter than log_path */
+    const char *slash = strrchr(output, '/');
+    snprintf(t->folder, sizeof t->folder, "%.*s", slash ? (int)(slash - output) + 1 : 1, slash ? output : ".");
+    t->options.params.scratch = t->folder;
     if (n >= (int)sizeof t->checkpoint || m >= (int)sizeof t->log_path) {
         return failed(error, JUDGEQ_ERROR_ARGUMENT, "the path is too long", output);
     }
@@ -225,8 +231,12 @@ static judgeq_status prepare(training *t, judgeq_error *error) {
         }
         model = t->default_model;
     }
+    size_t n_bytes = 0;
     judgeq_status status = set_paths(t, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(model, &t->model, error);
+    if (status == JUDGEQ_OK) {
+        status = judgeq_model_expand(t->model, o->cache_bytes, o->params.n_threads, &n_bytes, error);
+    }
     if (status == JUDGEQ_OK) status = load_set(t, error);
     if (status == JUDGEQ_OK) status = load_start(t, error);
     o->params.progress = report;

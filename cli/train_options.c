@@ -24,6 +24,7 @@ enum {
     RESUME,
     KV_TYPE,
     CACHE,
+    SCRATCH,
     QUIET
 };
 
@@ -49,6 +50,7 @@ static const struct option NAMES[] = {
     {"threads", required_argument, NULL, 't'},
     {"kv-type", required_argument, NULL, KV_TYPE},
     {"cache", required_argument, NULL, CACHE},
+    {"scratch", required_argument, NULL, SCRATCH},
     {"quiet", no_argument, NULL, QUIET},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -93,17 +95,18 @@ static int take_loss(train_options *o) {
     return 0;
 }
 
-static int take_sizes(train_options *o, int option) {
+static int take_seed(train_options *o) {
     int64_t value = 0;
-    const int status =
-        option == SEED ? take_integer("--seed", 0, INT64_MAX, &value) : take_integer("--cache", 0, INT32_MAX, &value);
-    if (status != 0) return status;
-    if (option == SEED) {
-        o->params.seed = (uint64_t)value;
-    } else {
-        o->params.cache_bytes = (size_t)value << 20;
-    }
-    return 0;
+    const int status = take_integer("--seed", 0, INT64_MAX, &value);
+    if (status == 0) o->params.seed = (uint64_t)value;
+    return status;
+}
+
+static int take_mebibytes(const char *name, size_t *bytes) {
+    int64_t value = 0;
+    const int status = take_integer(name, 0, INT32_MAX, &value);
+    if (status == 0) *bytes = (size_t)value << 20;
+    return status;
 }
 
 /* What changes the judge. */
@@ -134,7 +137,7 @@ static int take_parameter(train_options *o, int option) {
     case KV_TYPE:
         return value_kv_type(optarg, &p->kv_type) ? 0 : usage_wrong_kv_type("train", optarg);
     default:
-        return take_sizes(o, option);
+        return take_seed(o);
     }
 }
 
@@ -167,6 +170,10 @@ static int take(train_options *o, int option, const char *given) {
         return take_int32("--measure-every", 0, INT32_MAX, &o->measure_every);
     case CHECKPOINT_EVERY:
         return take_int32("--checkpoint-every", 0, 86400, &o->checkpoint_every);
+    case CACHE:
+        return take_mebibytes("--cache", &o->cache_bytes);
+    case SCRATCH:
+        return take_mebibytes("--scratch", &o->params.scratch_bytes);
     case ':':
         return wrong("a value is missing after %s", given);
     case '?':
@@ -177,7 +184,8 @@ static int take(train_options *o, int option, const char *given) {
 }
 
 int train_options_read(int argc, char **argv, train_options *out) {
-    *out = (train_options){.params = judgeq_trainer_default_params(), .checkpoint_every = 60};
+    *out = (train_options){
+        .params = judgeq_trainer_default_params(), .checkpoint_every = 60, .cache_bytes = (size_t)1 << 30};
     opterr = 0;
     optind = 1;
     for (int option; (option = getopt_long(argc, argv, ":m:o:t:h", NAMES, NULL)) != -1;) {

@@ -10,7 +10,8 @@ typedef struct train_options {
     const char *start_text, *start_judge; /* --init text:..., judge:...; both NULL: vocabulary */
     int32_t measure_every;                /* steps; 0: at the end of every epoch */
     int32_t checkpoint_every;             /* seconds */
-    judgeq_trainer_params params;
+    size_t cache_bytes;                   /* for 16-bit weights */
+    judgeq_trainer_params params;         /* without the scratch's folder, which is the output's */
 } train_options;
 
 /* The exit status: 0, or 2 after a message. */

@@ -333,7 +333,10 @@ typedef struct judgeq_trainer_params {
     uint64_t seed;                  /* of the drawn tokens, the held-out part and the order of the examples */
     int32_t n_threads;              /* 0: chosen */
     judgeq_kv_type kv_type;         /* F16 or F32 */
-    size_t cache_bytes; /* for what need not be made again: 16-bit weights, examples read once. Changes no result */
+    /* What an example's prompt and response give is needed in every epoch: so many bytes of it are kept in a temporary
+     * file in this folder; NULL: all of it is made again. Changes no result. */
+    const char *scratch;
+    size_t scratch_bytes;
     /* Called often; done and total count examples in the step or evaluation under way. false: CANCELLED, and the
      * trainer is as it was before the call. */
     judgeq_progress progress;
@@ -368,7 +371,8 @@ typedef struct judgeq_training_step {
 } judgeq_training_step;
 
 JUDGEQ_API judgeq_trainer_params judgeq_trainer_default_params(void);
-/* Keeps model and set, which must outlive it; copies the rest. */
+/* Keeps model and set, which must outlive it; copies the rest. Steps are several times as fast where the model keeps
+ * expanded weights (judgeq_model_expand, before). */
 JUDGEQ_API judgeq_status judgeq_trainer_new(const judgeq_model *model, const judgeq_training_set *set,
                                             const judgeq_trainer_params *params, judgeq_trainer **out,
                                             judgeq_error *error);

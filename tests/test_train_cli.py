@@ -179,7 +179,7 @@ class Train(unittest.TestCase):
         for option, value in (("--loss", "l1"), ("--n-soft", "0"), ("--init", "magic"), ("--init", "text:"),
                               ("--epochs", "-1"), ("--lr", "0"), ("--lr", "fast"), ("--lr", ""), ("--warm-up", "x"),
                               ("--accumulate", "0"), ("--clip", "-1"), ("--heldout", "0.7"), ("--seed", "x"),
-                              ("--seed", "99999999999999999999"), ("--kv-type", "q8"), ("--cache", "1.5"), ("-t", "x"),
+                              ("--seed", "99999999999999999999"), ("--kv-type", "q8"), ("--cache", "1.5"), ("--scratch", "-1"), ("-t", "x"),
                               ("--measure-every", "x"), ("--checkpoint-every", "x")):
             with self.subTest(option + value):
                 self.refuse(2, option + ' "' + value + '": expected', *good, option, value)
@@ -190,7 +190,7 @@ class Train(unittest.TestCase):
     def test_help_names_every_option(self):
         done = subprocess.run([JUDGEQ, "train", "--help"], check=True, capture_output=True)
         for option in ("model data output log resume checkpoint-every n-soft init seed loss epochs lr warm-up accumulate "
-                       "clip heldout measure-every threads kv-type cache quiet help").split():
+                       "clip heldout measure-every threads kv-type cache scratch quiet help").split():
             self.assertIn("--" + option, done.stdout.decode())
 
 

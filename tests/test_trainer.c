@@ -140,6 +140,7 @@ static judgeq_trainer_params test_params(void) {
     params.heldout = 0.25;
     params.n_threads = 1;
     params.seed = 7;
+    params.scratch = folder;
     return params;
 }
 
@@ -252,14 +253,17 @@ static void test_continues_bit_for_bit(void **state) {
     judgeq_training_set_free(set);
 }
 
-/* Neither the memory for examples nor measuring changes a step. */
-static void test_same_without_cache(void **state) {
+/* Neither what is kept of the examples (all, none, or as much as there is room for) nor measuring changes a step. */
+static void test_same_without_scratch(void **state) {
     (void)state;
     judgeq_training_set *set = load_set(set_path);
     judgeq_trainer_params params = test_params();
     const outcome whole = whole_run(set, &params);
-    params.cache_bytes = 0;
-    outcome other = {0};
+    params.scratch_bytes = (size_t)1 << 18;
+    outcome other = whole_run(set, &params);
+    expect_same_steps(other.step, whole.step, STEPS);
+    assert_memory_equal(other.soft, whole.soft, sizeof whole.soft);
+    params.scratch = NULL;
     judgeq_trainer *trainer = open_trainer(set, &params);
     for (int i = 0; i < STEPS; i++) {
         judgeq_measures measures;
@@ -290,7 +294,7 @@ static void test_cancelled_step_changes_nothing(void **state) {
     int left = 0;
     params.progress = count_down;
     params.progress_data = &left;
-    params.cache_bytes = 0;
+    params.scratch = NULL;
     judgeq_trainer *trainer = open_trainer(set, &params);
     outcome other;
     judgeq_error error = {0};
@@ -507,7 +511,7 @@ int main(void) {
         cmocka_unit_test(test_refused_sets),
         cmocka_unit_test(test_learns),
         cmocka_unit_test(test_continues_bit_for_bit),
-        cmocka_unit_test(test_same_without_cache),
+        cmocka_unit_test(test_same_without_scratch),
         cmocka_unit_test(test_cancelled_step_changes_nothing),
         cmocka_unit_test(test_refused_checkpoints),
         cmocka_unit_test(test_refused_parameters),

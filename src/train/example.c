@@ -69,6 +69,22 @@ static judgeq_status check_lengths(size_t n_prompt, size_t n_response, judgeq_er
     return error_set(error, JUDGEQ_ERROR_LIMIT, "an example of %zu + %zu tokens is too long", n_prompt, n_response);
 }
 
+judgeq_status example_new(int32_t n_layer, int32_t n_head, int32_t n_prompt, example **out, judgeq_error *error) {
+    *out = NULL;
+    example *e = calloc(1, sizeof *e);
+    if (e) {
+        *e = (example){.n_layer = n_layer, .n_head = n_head, .n_prompt = n_prompt};
+        e->layer = calloc((size_t)n_layer, sizeof *e->layer);
+        e->target = calloc((size_t)n_layer * (size_t)n_head, (size_t)n_prompt * sizeof *e->target);
+    }
+    if (!e || !e->layer || !e->target) {
+        example_free(e);
+        return error_memory(error, "an example");
+    }
+    *out = e;
+    return JUDGEQ_OK;
+}
+
 judgeq_status example_read(const judgeq_model *model, const judgeq_session_params *params, const int32_t *prompt,
                            size_t n_prompt, const int32_t *response, size_t n_response, int32_t n_soft, example **out,
                            judgeq_error *error) {
@@ -77,16 +93,11 @@ judgeq_status example_read(const judgeq_model *model, const judgeq_session_param
     if (status != JUDGEQ_OK) return status;
     const judgeq_model_info *info = judgeq_model_get_info(model);
     const size_t n_read = n_response > 1 ? n_response - 1 : 1;
-    example *e = calloc(1, sizeof *e);
+    example *e = NULL;
+    status = example_new(info->n_layer, info->n_head, (int32_t)n_prompt, &e, error);
+    if (status != JUDGEQ_OK) return status;
     int32_t *tokens = malloc((n_prompt + n_read) * sizeof *tokens);
-    if (e) {
-        e->n_layer = info->n_layer;
-        e->n_head = info->n_head;
-        e->n_prompt = (int32_t)n_prompt;
-        e->layer = calloc((size_t)info->n_layer, sizeof *e->layer);
-        e->target = calloc((size_t)info->n_layer * (size_t)info->n_head, n_prompt * sizeof *e->target);
-    }
-    if (!e || !tokens || !e->layer || !e->target) {
+    if (!tokens) {
         status = error_memory(error, "an example");
     } else {
         memcpy(tokens, prompt, n_prompt * sizeof *tokens);

@@ -13,12 +13,15 @@ typedef struct example {
     cache_meter meter;  /* bytes of `layer` */
 } example;
 
+/* One without rows: `layer` zeroed, `target` zero. */
+judgeq_status example_new(int32_t n_layer, int32_t n_head, int32_t n_prompt, example **out, judgeq_error *error);
+void example_free(example *e);
+
 /* Reads prompt and response. The response's rows are those of every token but the last, which the model never reads
  * when it answers; a response of one token has that one row. params: kv_type, n_threads, chunk, n_ctx and progress
  * count. n_soft: rows to leave room for. */
 judgeq_status example_read(const judgeq_model *model, const judgeq_session_params *params, const int32_t *prompt,
                            size_t n_prompt, const int32_t *response, size_t n_response, int32_t n_soft, example **out,
                            judgeq_error *error);
-void example_free(example *e);
 
 #endif

@@ -10,35 +10,19 @@
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
 
-static judgeq_status init_weights(gradient *g, size_t cache_bytes, judgeq_error *error) {
-    const size_t n_layer = (size_t)g->model->info.n_layer;
-    g->expand = calloc(n_layer, sizeof *g->expand);
-    g->weights = calloc(n_layer, sizeof *g->weights);
-    g->held = calloc(n_layer, sizeof *g->held);
-    if (!g->expand || !g->weights || !g->held) return error_memory(error, "the layers' weights");
-    for (size_t i = 0; i < n_layer; i++) g->held[i] = -1;
-    g->n_expand = 1;
-    judgeq_status status = expand_init(&g->expand[0], g->model, expand_fast_type(), &g->engine, error);
-    if (status != JUDGEQ_OK || !g->expand[0].buffer) return status;
-    const size_t bytes = ggml_backend_buffer_get_size(g->expand[0].buffer);
-    if (bytes > cache_bytes / n_layer) return status;
-    g->n_expand = g->model->info.n_layer;
-    g->kept_bytes = n_layer * bytes;
-    for (size_t i = 1; status == JUDGEQ_OK && i < n_layer; i++) {
-        status = expand_init(&g->expand[i], g->model, expand_fast_type(), &g->engine, error);
-    }
-    return status;
-}
-
+/* The model's copies, or one that is made again for every pass. */
 static judgeq_status take_weights(gradient *g, int32_t index, model_layer *out, judgeq_error *error) {
-    const int32_t slot = g->n_expand > 1 ? index : 0;
-    judgeq_status status = JUDGEQ_OK;
-    if (g->held[slot] != index) {
-        g->held[slot] = -1;
-        status = expand_layer(&g->expand[slot], g->model, index, &g->engine, &g->weights[slot], error);
-        if (status == JUDGEQ_OK) g->held[slot] = index;
+    if (g->model->expanded) {
+        *out = g->model->expanded[index].layer;
+        return JUDGEQ_OK;
     }
-    *out = g->weights[slot];
+    judgeq_status status = JUDGEQ_OK;
+    if (g->held != index) {
+        g->held = -1;
+        status = expand_layer(&g->expand, g->model, index, &g->engine, &g->weights, error);
+        if (status == JUDGEQ_OK) g->held = index;
+    }
+    *out = g->weights;
     return status;
 }
 
@@ -87,12 +71,14 @@ static void find_products(struct ggml_cgraph *nodes, const model_layer *layer, s
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_depth, int32_t n_soft, int32_t n_threads,
-                            size_t cache_bytes, judgeq_error *error) {
+                            judgeq_error *error) {
     const judgeq_model_info *info = &model->info;
-    *g = (gradient){.model = model, .n_depth = n_depth, .n_soft = n_soft};
+    *g = (gradient){.model = model, .n_depth = n_depth, .n_soft = n_soft, .held = -1};
     judgeq_status status = graph_engine_init(&g->engine, model, n_threads, error);
     if (status == JUDGEQ_OK) status = graph_engine_init(&g->back, model, n_threads, error);
-    if (status == JUDGEQ_OK) status = init_weights(g, cache_bytes, error);
+    if (status == JUDGEQ_OK && !model->expanded) {
+        status = expand_init(&g->expand, model, expand_fast_type(), &g->engine, error);
+    }
     if (status == JUDGEQ_OK) status = graph_engine_differentiate(&g->back, error);
     if (status == JUDGEQ_OK) {
         const size_t n_row = (size_t)info->n_layer * (size_t)n_soft;
@@ -107,10 +93,7 @@ judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_de
 }
 
 void gradient_free(gradient *g) {
-    for (int32_t i = 0; g->expand && i < g->n_expand; i++) expand_free(&g->expand[i]);
-    free(g->expand);
-    free(g->weights);
-    free(g->held);
+    expand_free(&g->expand);
     if (g->engine.backend) graph_engine_free(&g->engine);
     if (g->back.backend) graph_engine_free(&g->back);
     free(g->x);

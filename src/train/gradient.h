@@ -20,25 +20,22 @@
 typedef struct gradient {
     const judgeq_model *model;
     int32_t n_depth, n_soft;
-    graph_engine engine;  /* of the forward pass */
-    graph_engine back;    /* of the backward pass: graphs of another shape, in buffers of their own */
-    expand *expand;       /* [n_expand] */
-    model_layer *weights; /* [n_expand]: layers as `expand` gives them */
-    int32_t *held;        /* [n_expand]: which layer that is; -1: none yet */
-    int32_t n_expand;     /* n_layer where they all may be kept, otherwise 1 */
-    size_t kept_bytes;    /* of layers that are kept */
-    float *x;             /* [n_layer, n_soft, n_embd]: the rows that enter each layer, of the last forward pass */
-    float *product;       /* [n_layer, n_soft, product_width]: and their products with its weights */
+    graph_engine engine; /* of the forward pass */
+    graph_engine back;   /* of the backward pass: graphs of another shape, in buffers of their own */
+    expand expand;       /* of one layer; unused where the model keeps them all (judgeq_model_expand) */
+    model_layer weights; /* as `expand` gives it */
+    int32_t held;        /* which layer that is; -1: none yet */
+    float *x;            /* [n_layer, n_soft, n_embd]: the rows that enter each layer, of the last forward pass */
+    float *product;      /* [n_layer, n_soft, product_width]: and their products with its weights */
     size_t product_width;
     float *attention; /* [n_layer, n_head, n_soft, n_prompt + n_soft]: of the last forward pass */
     size_t attention_room;
     int32_t *position; /* [n_soft] */
 } gradient;
 
-/* n_depth: 1, or the model's layers: the soft tokens have vectors for each. n_threads 0: chosen (threads.h).
- * cache_bytes: all layers as 16-bit floats are kept if they fit, so that no step has to make them again. */
+/* n_depth: 1, or the model's layers: the soft tokens have vectors for each. n_threads 0: chosen (threads.h). */
 judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_depth, int32_t n_soft, int32_t n_threads,
-                            size_t cache_bytes, judgeq_error *error);
+                            judgeq_error *error);
 /* Accepts a zeroed gradient. */
 void gradient_free(gradient *g);
 

@@ -22,7 +22,7 @@ judgeq_trainer_params judgeq_trainer_default_params(void) {
                                    .heldout = 0.1,
                                    .n_ranks = 1,
                                    .kv_type = JUDGEQ_KV_F16,
-                                   .cache_bytes = (size_t)1 << 30};
+                                   .scratch_bytes = (size_t)16 << 30};
 }
 
 static judgeq_status check_params(const judgeq_trainer_params *p, judgeq_error *error) {
@@ -73,9 +73,7 @@ static judgeq_status allocate(judgeq_trainer *trainer, judgeq_error *error) {
     trainer->sum = calloc(trainer->n_value + TRAINER_COUNTS, sizeof *trainer->sum);
     trainer->map = calloc(n_map, sizeof *trainer->map);
     trainer->slope = calloc(n_map, sizeof *trainer->slope);
-    trainer->cached = calloc(set->info.n_examples + 1, sizeof(example *)); /* one more: never 0 bytes */
-    if (!trainer->soft || !trainer->part || !trainer->mean || !trainer->sum || !trainer->map || !trainer->slope ||
-        !trainer->cached) {
+    if (!trainer->soft || !trainer->part || !trainer->mean || !trainer->sum || !trainer->map || !trainer->slope) {
         return error_memory(error, "training");
     }
     return adamw_init(&trainer->optimiser, trainer->n_value, error);
@@ -94,18 +92,21 @@ judgeq_status judgeq_trainer_new(const judgeq_model *model, const judgeq_trainin
     trainer->params = *params;
     trainer->params.start = NULL;
     trainer->params.start_tokens = NULL;
+    trainer->params.scratch = NULL;
     trainer->order_epoch = -1;
     status = allocate(trainer, error);
     if (status == JUDGEQ_OK)
-        status = gradient_init(&trainer->gradient, model, trainer_depth(trainer), params->n_soft, params->n_threads,
-                               params->cache_bytes, error);
+        status = example_store_init(&trainer->store, params->scratch, params->scratch_bytes, error);
+    if (status == JUDGEQ_OK) status = example_store_grow(&trainer->store, set->info.n_examples, error);
+    if (status == JUDGEQ_OK)
+        status =
+            gradient_init(&trainer->gradient, model, trainer_depth(trainer), params->n_soft, params->n_threads, error);
     if (status == JUDGEQ_OK) status = trainer_start_soft(trainer, params, error);
     if (status == JUDGEQ_OK) status = trainer_split(trainer, error);
     if (status != JUDGEQ_OK) {
         judgeq_trainer_free(trainer);
         return status;
     }
-    trainer->cached_bytes = trainer->gradient.kept_bytes;
     const int64_t batch = params->n_accumulate;
     trainer->n_steps = params->n_epochs * (((int64_t)trainer->n_train + batch - 1) / batch);
     *out = trainer;
@@ -114,8 +115,7 @@ judgeq_status judgeq_trainer_new(const judgeq_model *model, const judgeq_trainin
 
 void judgeq_trainer_free(judgeq_trainer *trainer) {
     if (!trainer) return;
-    for (size_t i = 0; trainer->cached && i < trainer->set->info.n_examples; i++) example_free(trainer->cached[i]);
-    free(trainer->cached);
+    example_store_free(&trainer->store);
     gradient_free(&trainer->gradient);
     adamw_free(&trainer->optimiser);
     free(trainer->soft);
@@ -157,10 +157,10 @@ static bool prefill_progress(void *data, int64_t done, int64_t total) {
     return proceed(data);
 }
 
-/* Example `index`, read or from memory; release_example gives it back. */
+/* Example `index`, read or from the store, for the caller to free. */
 static judgeq_status take_example(judgeq_trainer *trainer, size_t index, example **out, judgeq_error *error) {
-    *out = trainer->cached[index];
-    if (*out) return JUDGEQ_OK;
+    judgeq_status status = example_store_take(&trainer->store, index, trainer->gradient.engine.backend, out, error);
+    if (status != JUDGEQ_OK || *out) return status;
     const set_example *at = &trainer->set->example[index];
     const int32_t *token = trainer->set->token + at->first;
     judgeq_session_params params = judgeq_session_default_params();
@@ -168,20 +168,10 @@ static judgeq_status take_example(judgeq_trainer *trainer, size_t index, example
     params.kv_type = trainer->params.kv_type;
     params.progress = prefill_progress;
     params.progress_data = trainer;
-    judgeq_status status = example_read(trainer->model, &params, token, (size_t)at->n_prompt, token + at->n_prompt,
-                                        (size_t)at->n_response, trainer->params.n_soft, out, error);
-    if (status != JUDGEQ_OK) return status;
-    const size_t n_target = (size_t)(*out)->n_layer * (size_t)(*out)->n_head * (size_t)(*out)->n_prompt;
-    const size_t bytes = (*out)->meter.bytes + n_target * sizeof *(*out)->target;
-    if (trainer->cached_bytes + bytes <= trainer->params.cache_bytes) {
-        trainer->cached[index] = *out;
-        trainer->cached_bytes += bytes;
-    }
-    return JUDGEQ_OK;
-}
-
-static void release_example(const judgeq_trainer *trainer, size_t index, example *e) {
-    if (trainer->cached[index] != e) example_free(e);
+    status = example_read(trainer->model, &params, token, (size_t)at->n_prompt, token + at->n_prompt,
+                          (size_t)at->n_response, trainer->params.n_soft, out, error);
+    if (status == JUDGEQ_OK) example_store_put(&trainer->store, index, *out);
+    return status;
 }
 
 /* The loss of the soft tokens on an example, its maps in trainer->map and their slopes in trainer->slope. */
@@ -250,7 +240,7 @@ static judgeq_status learn_part(judgeq_trainer *trainer, size_t first, size_t n,
         judgeq_status status = check_cancelled(trainer, &own);
         if (status == JUDGEQ_OK) status = take_example(trainer, index, &e, &own);
         if (status == JUDGEQ_OK) status = learn(trainer, e, &loss, &own);
-        if (e) release_example(trainer, index, e);
+        example_free(e);
         if (status == JUDGEQ_OK) {
             count[TRAINER_EXAMPLES]++;
             count[TRAINER_LOSS] += loss;
@@ -310,7 +300,7 @@ static judgeq_status measure_example(judgeq_trainer *trainer, size_t index, meas
     if (status == JUDGEQ_OK) {
         status = measure_add(sums, &trainer->model->info, trainer->map, e->target, e->n_prompt, loss, error);
     }
-    if (e) release_example(trainer, index, e);
+    example_free(e);
     return status;
 }
 

@@ -4,7 +4,7 @@
 #define JUDGEQ_SRC_TRAIN_TRAINER_H
 
 #include "adamw.h"
-#include "example.h"
+#include "example_store.h"
 #include "gradient.h"
 #include "training_set.h"
 
@@ -23,10 +23,9 @@ struct judgeq_trainer {
     size_t *train, *held; /* [n_train], [n_held]: indices of examples, ascending */
     size_t *order;        /* [n_train]: `train` in the order of epoch order_epoch */
     size_t n_train, n_held;
-    int64_t order_epoch;      /* -1: none yet */
-    int64_t step, n_steps;    /* done, in all */
-    example **cached;         /* [n_examples]: those that are kept in memory */
-    size_t cached_bytes;      /* of those, and of the weights that are kept */
+    int64_t order_epoch;   /* -1: none yet */
+    int64_t step, n_steps; /* done, in all */
+    example_store store;
     judgeq_measures measures; /* the last; n_examples 0: none */
     int64_t done, total;      /* examples of the call under way, for the progress */
 };
