@@ -241,9 +241,9 @@ JUDGEQ_API judgeq_status judgeq_session_prefill(judgeq_session *session, const i
                                                 judgeq_error *error);
 /* Reads one prompt into several sessions of the same model and judge, with F32 caches all or none: the blocks are
  * computed once, each session keeps what its own policy and budget say. The first session's threads and progress count.
- * stats: embed_s and blocks_s are the shared times, prefill_s is all of the shared time plus the session's own
- * lookahead, kv_bytes_peak what this session would have needed (for policies that hold everything, one layer more). On
- * failure none of the sessions can be used further. */
+ * stats: embed_s and blocks_s are the shared times, prefill_s is all of the shared time, with all lookaheads for a
+ * session that looks ahead, kv_bytes_peak what this session would have needed (for policies that hold everything, one
+ * layer more). On failure none of the sessions can be used further. */
 JUDGEQ_API judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t n_sessions,
                                                     const int32_t *tokens, size_t n_tokens, judgeq_error *error);
 /* Appends one token to the sequence. */

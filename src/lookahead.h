@@ -4,7 +4,8 @@
 
 #include "state.h"
 
-/* Decodes, scores, and cuts session->layer down to the budget. */
-judgeq_status lookahead_run(judgeq_session *session, judgeq_error *error);
+/* For n sessions that look ahead and have read one prompt: decodes, scores, and cuts each session->layer down to its
+ * budget. Pseudo tokens are decoded together, and sessions of one policy share a response. */
+judgeq_status lookahead_run(judgeq_session *const *session, size_t n, judgeq_error *error);
 
 #endif

@@ -244,6 +244,18 @@ static judgeq_status check_company(judgeq_session *const *sessions, size_t n, ju
     return JUDGEQ_OK;
 }
 
+static judgeq_status look_ahead(judgeq_session *const *sessions, size_t n_sessions, judgeq_error *error) {
+    judgeq_session **ahead = malloc(n_sessions * sizeof(judgeq_session *));
+    size_t n = 0;
+    if (!ahead) return error_memory(error, "sessions that look ahead");
+    for (size_t i = 0; i < n_sessions; i++) {
+        if (session_looks_ahead(sessions[i])) ahead[n++] = sessions[i];
+    }
+    const judgeq_status status = n > 0 ? lookahead_run(ahead, n, error) : JUDGEQ_OK;
+    free((void *)ahead);
+    return status;
+}
+
 judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t n_sessions, const int32_t *tokens,
                                          size_t n_tokens, judgeq_error *error) {
     if (n_sessions == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "no session to read the prompt");
@@ -259,12 +271,12 @@ judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t
         status = set_budgets(sessions[i], error);
     }
     if (status == JUDGEQ_OK) status = prefill_run(sessions, n_sessions, tokens, error);
-    const double shared = clock_seconds() - start;
+    const double read = clock_seconds();
+    if (status == JUDGEQ_OK) status = look_ahead(sessions, n_sessions, error);
+    const double end = clock_seconds();
     for (size_t i = 0; i < n_sessions; i++) {
         judgeq_session *session = sessions[i];
-        const double own = clock_seconds();
-        if (status == JUDGEQ_OK && session_looks_ahead(session)) status = lookahead_run(session, error);
-        session->stats.prefill_s = shared + clock_seconds() - own;
+        session->stats.prefill_s = (session_looks_ahead(session) ? end : read) - start;
         session->prefilled = status == JUDGEQ_OK;
         session->failed = !session->prefilled;
     }
