@@ -85,7 +85,7 @@ typedef struct evaluation {
     progress progress;
     size_t expanded_bytes;
     size_t n_todo, n_done;
-    double work_todo, work_done; /* tokens of prompts: what time goes with */
+    double work_todo, work_done; /* tokens read and decoded: what time goes with */
     const char *task;            /* at hand */
 } evaluation;
 
@@ -227,10 +227,11 @@ static judgeq_status prepare(evaluation *e, judgeq_error *error) {
 
 /* ---- progress ---------------------------------------------------------------------------------------------------- */
 
-/* Tokens, as far as they are known before a sample is made. */
-static double work_of(const plan_item *item) {
-    enum { FILES = 4096 };
-    return item->length > 0 ? item->length : FILES;
+/* Tokens, as far as they are known before a sample is made. One that is decoded beside many others costs about as much
+ * as one of a prompt. */
+static double work_of(const evaluation *e, const plan_item *item) {
+    const int32_t n_answer = e->options.n_tokens > 0 ? e->options.n_tokens : item->n_answer;
+    return item->n_prompt + (double)e->arms.n_arm * n_answer;
 }
 
 static void show(evaluation *e) {
@@ -281,7 +282,7 @@ static judgeq_status run_plan(evaluation *e, judgeq_error *error) {
     for (size_t i = 0; i < e->plan.n_item; i++) {
         if (records_have(&e->records, e->plan.item[i].key)) continue;
         e->n_todo++;
-        e->work_todo += work_of(&e->plan.item[i]);
+        e->work_todo += work_of(e, &e->plan.item[i]);
     }
     progress_begin(&e->progress, 0, e->options.quiet);
     interrupt_catch();
@@ -291,7 +292,7 @@ static judgeq_status run_plan(evaluation *e, judgeq_error *error) {
         status = run_sample(e, i, error);
         if (status != JUDGEQ_OK) break;
         e->n_done++;
-        e->work_done += work_of(&e->plan.item[i]);
+        e->work_done += work_of(e, &e->plan.item[i]);
     }
     progress_end(&e->progress);
     if (status == JUDGEQ_ERROR_CANCELLED) {

@@ -349,6 +349,16 @@ static judgeq_status fill_sample(const benchmark *b, const json_t *line, sample 
     return filled ? JUDGEQ_OK : eval_fail_memory(error, "a sample");
 }
 
+int32_t benchmark_prompt_tokens(const benchmark *b, size_t index) {
+    enum { BYTES_PER_TOKEN = 4 };
+    const json_t *line = json_array_get(b->lines, index);
+    const size_t n =
+        (json_string_length(json_object_get(line, "input")) + json_string_length(json_object_get(line, "context"))) /
+        BYTES_PER_TOKEN;
+    const size_t most = b->cut_to > 0 ? (size_t)b->cut_to : INT32_MAX;
+    return (int32_t)(n < most ? n : most);
+}
+
 judgeq_status benchmark_sample(const benchmark *b, size_t index, sample *out, judgeq_error *error) {
     *out = (sample){.key = benchmark_key(b, index),
                     .task = strdup(b->name),

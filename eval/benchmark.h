@@ -30,6 +30,8 @@ void benchmarks_free(benchmarks *all);
 
 /* "ruler/TASK/INDEX-HASH", the hash over the line; the caller's: free(). NULL without memory. */
 char *benchmark_key(const benchmark *b, size_t index);
+/* A guess by the bytes of the line. */
+int32_t benchmark_prompt_tokens(const benchmark *b, size_t index);
 judgeq_status benchmark_sample(const benchmark *b, size_t index, sample *out, judgeq_error *error);
 
 #endif

@@ -46,7 +46,9 @@ static judgeq_status add_samples(plan *p, const task *t, bool grid, int32_t inde
                                           .family = grid ? SAMPLE_GRID : SAMPLE_OWN,
                                           .length = p->request.length[l],
                                           .index = index,
-                                          .depth = depth},
+                                          .depth = depth,
+                                          .n_prompt = p->request.length[l],
+                                          .n_answer = task_tokens(t)},
                               error);
         }
     }
@@ -63,9 +65,15 @@ static judgeq_status add_lines(plan *p, int32_t index, judgeq_error *error) {
     for (size_t b = 0; status == JUDGEQ_OK && b < p->benchmarks.n; b++) {
         const benchmark *from = &p->benchmarks.benchmark[b];
         if ((size_t)index >= json_array_size(from->lines)) continue;
-        status = add_item(
-            p, (plan_item){.name = from->name, .benchmark = b, .family = from->family, .index = index, .depth = NAN},
-            error);
+        status = add_item(p,
+                          (plan_item){.name = from->name,
+                                      .benchmark = b,
+                                      .family = from->family,
+                                      .index = index,
+                                      .depth = NAN,
+                                      .n_prompt = benchmark_prompt_tokens(from, (size_t)index),
+                                      .n_answer = from->n_tokens},
+                          error);
     }
     return status;
 }

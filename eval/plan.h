@@ -13,7 +13,8 @@ typedef struct plan_item {
     size_t benchmark;
     sample_family family;
     int32_t length, index;
-    double depth; /* NaN: by the index */
+    int32_t n_prompt, n_answer; /* tokens: of the prompt, about; of an answer, at most */
+    double depth;               /* NaN: by the index */
 } plan_item;
 
 typedef struct plan_request {

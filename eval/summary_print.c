@@ -33,7 +33,29 @@ static void plain(const json_t *estimate, char *out, size_t size) {
 
 /* ---- one table: a row per policy, a column per budget ------------------------------------------------------------ */
 
-enum { POLICY_WIDTH = 24, CELL_WIDTH = 13 };
+enum { CELL_WIDTH = 13, DIFFERENCE_WIDTH = 20, P_WIDTH = 6 };
+
+static int wider(int width, const char *text) {
+    const int n = (int)strlen(text);
+    return n > width ? n : width;
+}
+
+/* Of the column that holds `key` of the rows. */
+static int column_width(const json_t *rows, const char *key, const char *title) {
+    int width = (int)strlen(title);
+    size_t i;
+    const json_t *row;
+    json_array_foreach((json_t *)rows, i, row) {
+        width = wider(width, text_of(row, key, ""));
+    }
+    return width;
+}
+
+/* A table's line below the titles: "|----". */
+static void print_rule(int width, FILE *file) {
+    fputc('|', file);
+    for (int i = 0; i < width + 2; i++) fputc('-', file);
+}
 
 static bool same(const json_t *a, const json_t *b, const char *key) {
     return json_equal(json_object_get(a, key), json_object_get(b, key));
@@ -60,18 +82,20 @@ static void print_table(const json_t *rows, const char *measure, void (*write)(c
                         FILE *file) {
     char text[64];
     const size_t n = json_array_size(rows), end = columns_end(rows);
-    fprintf(file, "| %-*s |", POLICY_WIDTH, "policy");
+    const int width = column_width(rows, "policy", "policy");
+    fprintf(file, "| %-*s |", width, "policy");
     for (size_t c = 1; c < end; c++) {
         fprintf(file, " %-*s |", CELL_WIDTH, text_of(json_array_get(rows, c), "budget", ""));
     }
     if (end == 1) fprintf(file, " %-*s |", CELL_WIDTH, measure);
-    fprintf(file, "\n|%.*s|", POLICY_WIDTH + 2, "------------------------------");
-    for (size_t c = 1; c < end + (end == 1); c++) fprintf(file, "%.*s|", CELL_WIDTH + 2, "------------------------");
     fputc('\n', file);
+    print_rule(width, file);
+    for (size_t c = 1; c < end + (end == 1); c++) print_rule(CELL_WIDTH, file);
+    fputs("|\n", file);
     for (size_t r = 0; r < n; r++) {
         const json_t *row = json_array_get(rows, r);
         if (r > 0 && same(row, json_array_get(rows, r - 1), "policy")) continue;
-        fprintf(file, "| %-*s |", POLICY_WIDTH, text_of(row, "policy", "?"));
+        fprintf(file, "| %-*s |", width, text_of(row, "policy", "?"));
         for (size_t c = 1; c < end + (end == 1); c++) {
             const json_t *at = r == 0 ? row : cell(rows, row, json_array_get(rows, c));
             write(json_object_get(at, measure), text, sizeof text);
@@ -118,9 +142,14 @@ static void print_paired(const json_t *paired, FILE *file) {
     if (json_array_size(paired) == 0) return;
     fprintf(file, "\n### %s against the others: difference of scores in points\n\n",
             text_of(json_array_get(paired, 0), "policy", "?"));
-    fputs("| budget | against                  | difference         | p      |\n"
-          "|--------|--------------------------|--------------------|--------|\n",
-          file);
+    const int budget = column_width(paired, "budget", "budget"), other = column_width(paired, "other", "against");
+    fprintf(file, "| %-*s | %-*s | %-*s | %-*s |\n", budget, "budget", other, "against", DIFFERENCE_WIDTH, "difference",
+            P_WIDTH, "p");
+    print_rule(budget, file);
+    print_rule(other, file);
+    print_rule(DIFFERENCE_WIDTH, file);
+    print_rule(P_WIDTH, file);
+    fputs("|\n", file);
     json_array_foreach((json_t *)paired, i, pair) {
         const json_t *difference = json_object_get(pair, "difference");
         char text[64] = "-";
@@ -128,8 +157,8 @@ static void print_paired(const json_t *paired, FILE *file) {
             snprintf(text, sizeof text, "%+.1f (%+.1f, %+.1f)", 100 * part(difference, "mean"),
                      100 * part(difference, "low"), 100 * part(difference, "high"));
         }
-        fprintf(file, "| %-6s | %-24s | %-18s | %.4f |\n", text_of(pair, "budget", ""), text_of(pair, "other", "?"),
-                text, json_number_value(json_object_get(pair, "p")));
+        fprintf(file, "| %-*s | %-*s | %-*s | %.4f |\n", budget, text_of(pair, "budget", ""), other,
+                text_of(pair, "other", "?"), DIFFERENCE_WIDTH, text, json_number_value(json_object_get(pair, "p")));
     }
 }
 

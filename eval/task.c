@@ -272,6 +272,10 @@ const char *task_summary(const task *t) {
     return t->summary;
 }
 
+int32_t task_tokens(const task *t) {
+    return t->n_tokens;
+}
+
 /* Multiples of the golden ratio modulo 1 leave no gap, however many there are, and fall into step with nothing. */
 static double depth_of(const task_request *r) {
     if (!isnan(r->depth)) return r->depth;

@@ -126,6 +126,16 @@ class Eval(unittest.TestCase):
         self.assertIn('another "policies"', refused.stderr)
         self.assertEqual(list(self.lines("taken")), ["needle_text/600/1/0"])
 
+    def test_tables_are_aligned(self):
+        long = "snapkv,probe=window:16,reduce=max/max,smooth=avg:5,keep=recent:16"
+        said = self.run_eval("aligned", "needle_text", "--policies", f"{long};tova", "--budgets", "64,12.5%", "--length",
+                             "600", "--samples", "1").stdout
+        tables = [table.split("\n") for table in said.split("\n\n") if table.startswith("|")]
+        self.assertEqual(len(tables), 4)  # score, hit rate, mass kept, differences
+        for table in tables:
+            self.assertEqual(len({tuple(i for i, c in enumerate(line) if c == "|") for line in table}), 1, table)
+        self.assertTrue(all(any(long in line for line in table) for table in tables))
+
     def test_grid(self):
         self.run_eval("grid", "grid", "--policies", "snapkv", "--budgets", "64", "--length", "600,800", "--depths", "3",
                       "--samples", "1", "--heads")
