@@ -12,6 +12,7 @@
 #include "interrupt.h"
 #include "plan.h"
 #include "progress.h"
+#include "ranks.h"
 #include "records.h"
 #include "summary.h"
 #include "trial.h"
@@ -24,6 +25,14 @@ static const char HELP_TASKS[] =
     "many were answered. docs/evaluation.md describes the tasks, the measures and the files.\n"
     "\n"
     "Tasks, with commas or spaces between them\n";
+static const char HELP_RANKS[] =
+    "\n"
+    "Several machines\n"
+    "  Built with MPI (cmake -DJUDGEQ_MPI=ON), mpirun starts K processes that share the samples. The lines are the "
+    "same, "
+    "and\n"
+    "  an interrupted run continues with any K. All read the same files, and write into one folder.\n"
+    "    Example: mpirun -n 4 judgeq eval own --samples 20 -o results -t 1\n";
 static const char HELP_OPTIONS[] =
     "  own                all of these\n"
     "  grid               needle_text at every depth: a heat map of length by depth\n"
@@ -72,6 +81,7 @@ static const char HELP_OPTIONS[] =
 
 typedef struct evaluation {
     eval_options options;
+    ranks ranks;
     arms arms;
     haystack_source haystack;
     plan plan;
@@ -84,6 +94,7 @@ typedef struct evaluation {
     char *judge_path;
     progress progress;
     size_t expanded_bytes;
+    bool *mine; /* [plan.n_item]: this rank's part of what is to be done */
     size_t n_todo, n_done;
     double work_todo, work_done; /* tokens read and decoded: what time goes with */
     const char *task;            /* at hand */
@@ -203,10 +214,17 @@ static json_t *run_object(const evaluation *e) {
                      (json_int_t)e->options.seed, "started", started);
 }
 
+/* The first rank makes the folder. */
 static judgeq_status open_records(evaluation *e, judgeq_error *error) {
+    const char *folder = e->options.output;
     json_t *run = run_object(e);
     if (!run) return failed(error, JUDGEQ_ERROR_FORMAT, "the model's name, its path or a policy is not UTF-8");
-    const judgeq_status status = records_open(e->options.output, run, &e->records, error);
+    judgeq_status status = JUDGEQ_OK;
+    if (e->ranks.rank == 0) status = records_open(folder, run, &e->records, error);
+    if (status == JUDGEQ_OK) status = ranks_wait(&e->ranks, error);
+    if (status == JUDGEQ_OK && e->ranks.rank > 0) {
+        status = records_join(folder, run, e->ranks.rank, &e->records, error);
+    }
     json_decref(run);
     return status;
 }
@@ -277,17 +295,34 @@ static judgeq_status run_sample(evaluation *e, size_t index, judgeq_error *error
     return status;
 }
 
-static judgeq_status run_plan(evaluation *e, judgeq_error *error) {
-    judgeq_status status = JUDGEQ_OK;
+/* Every sample that is not there yet goes to the rank that has the least to do; all ranks come to the same result. */
+static judgeq_status share_out(evaluation *e, judgeq_error *error) {
+    const int32_t n = e->ranks.n;
+    double *work = calloc((size_t)n, sizeof *work);
+    e->mine = calloc(e->plan.n_item, sizeof *e->mine);
+    if (!work || !e->mine) {
+        free(work);
+        return failed(error, JUDGEQ_ERROR_MEMORY, "no memory for the plan");
+    }
     for (size_t i = 0; i < e->plan.n_item; i++) {
         if (records_have(&e->records, e->plan.item[i].key)) continue;
-        e->n_todo++;
-        e->work_todo += work_of(e, &e->plan.item[i]);
+        int32_t least = 0;
+        for (int32_t r = 1; r < n; r++) least = work[r] < work[least] ? r : least;
+        work[least] += work_of(e, &e->plan.item[i]);
+        e->mine[i] = least == e->ranks.rank;
+        e->n_todo += e->mine[i];
     }
+    e->work_todo = work[e->ranks.rank];
+    free(work);
+    return ranks_wait(&e->ranks, error); /* nobody writes before all have read */
+}
+
+static judgeq_status run_plan(evaluation *e, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
     progress_begin(&e->progress, 0, e->options.quiet);
     interrupt_catch();
     for (size_t i = 0; status == JUDGEQ_OK && i < e->plan.n_item; i++) {
-        if (records_have(&e->records, e->plan.item[i].key)) continue;
+        if (!e->mine[i]) continue;
         e->task = e->plan.item[i].name;
         status = run_sample(e, i, error);
         if (status != JUDGEQ_OK) break;
@@ -327,7 +362,11 @@ static judgeq_status evaluate(evaluation *e, judgeq_error *error) {
                              .heads = o->heads,
                              .progress = report,
                              .progress_data = e};
-    status = run_plan(e, error);
+    status = share_out(e, error);
+    if (status == JUDGEQ_OK) status = run_plan(e, error);
+    if (status == JUDGEQ_OK) status = ranks_wait(&e->ranks, error);
+    if (status != JUDGEQ_OK || e->ranks.rank > 0) return status;
+    status = records_gather(&e->records, error);
     return status == JUDGEQ_OK ? print_tables(e, error) : status;
 }
 
@@ -339,14 +378,28 @@ static void evaluation_free(evaluation *e) {
     judgeq_model_free(e->model);
     arms_free(&e->arms);
     free(e->judge_path);
+    free(e->mine);
     eval_options_free(&e->options);
     free(e);
+}
+
+static int run(evaluation *e) {
+    judgeq_error error = {0};
+    judgeq_status status = ranks_begin(&e->ranks, &error);
+    if (e->ranks.rank > 0) e->options.quiet = true; /* the first speaks for all */
+    if (status == JUDGEQ_OK) status = evaluate(e, &error);
+    char rank[32] = "";
+    if (e->ranks.n > 1) snprintf(rank, sizeof rank, "rank %d: ", e->ranks.rank);
+    if (status != JUDGEQ_OK) fprintf(stderr, "judgeq: %s%s\n", rank, error.message);
+    ranks_end(&e->ranks, status != JUDGEQ_OK);
+    return status == JUDGEQ_OK ? 0 : status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
 }
 
 static void print_help(void) {
     fputs(HELP_TASKS, stdout);
     for (size_t i = 0; task_at(i); i++) printf("  %-18s %s\n", task_name(task_at(i)), task_summary(task_at(i)));
     fputs(HELP_OPTIONS, stdout);
+    fputs(HELP_RANKS, stdout);
 }
 
 int cmd_eval(int argc, char **argv) {
@@ -359,10 +412,7 @@ int cmd_eval(int argc, char **argv) {
     if (status == 0 && e->options.help) {
         print_help();
     } else if (status == 0) {
-        judgeq_error error = {0};
-        const judgeq_status result = evaluate(e, &error);
-        if (result != JUDGEQ_OK) fprintf(stderr, "judgeq: %s\n", error.message);
-        status = result == JUDGEQ_OK ? 0 : result == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+        status = run(e);
     }
     evaluation_free(e);
     return status;

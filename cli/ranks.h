@@ -17,5 +17,7 @@ void ranks_end(const ranks *r, bool failed);
 /* A sum of judgeq_trainer_params: data is the ranks. CANCELLED once Ctrl-C was pressed or the program told to end, even
  * while it waits for a rank that is gone. */
 judgeq_status ranks_sum(void *data, double *values, size_t n, judgeq_error *error);
+/* Until all ranks have come here; fails as ranks_sum does. */
+judgeq_status ranks_wait(ranks *r, judgeq_error *error);
 
 #endif

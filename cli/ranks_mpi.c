@@ -45,7 +45,7 @@ judgeq_status ranks_sum(void *data, double *values, size_t n, judgeq_error *erro
     MPI_Request request;
     int done = 0;
     if (MPI_Iallreduce(MPI_IN_PLACE, values, (int)n, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD, &request) != MPI_SUCCESS) {
-        return failed(error, JUDGEQ_ERROR_BACKEND, "MPI could not add up the ranks' gradients");
+        return failed(error, JUDGEQ_ERROR_BACKEND, "MPI could not add up what the ranks have");
     }
     while (!done) {
         if (MPI_Test(&request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
@@ -57,3 +57,8 @@ judgeq_status ranks_sum(void *data, double *values, size_t n, judgeq_error *erro
     return JUDGEQ_OK;
 }
 // NOLINTEND(clang-analyzer-optin.mpi.MPI-Checker)
+
+judgeq_status ranks_wait(ranks *r, judgeq_error *error) {
+    double here = 1;
+    return r->n > 1 ? ranks_sum(r, &here, 1, error) : JUDGEQ_OK;
+}

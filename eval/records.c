@@ -1,6 +1,7 @@
 #include "records.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -84,13 +85,14 @@ static judgeq_status settle_run(const char *path, json_t *run, judgeq_error *err
 
 /* ---- samples.jsonl ----------------------------------------------------------------------------------------------- */
 
-static judgeq_status take_line(records *r, const char *bytes, size_t n, size_t number, judgeq_error *error) {
+static judgeq_status take_line(records *r, const char *path, const char *bytes, size_t n, size_t number,
+                               judgeq_error *error) {
     json_error_t reason;
     json_t *line = json_loadb(bytes, n, 0, &reason);
     const char *key = json_string_value(json_object_get(line, "key"));
     judgeq_status status = JUDGEQ_OK;
     if (!key || !json_is_array(json_object_get(line, "results"))) {
-        status = eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s:%zu: is not a sample's line: %.200s", r->path, number,
+        status = eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s:%zu: is not a sample's line: %.200s", path, number,
                            line ? "it lacks \"key\" or \"results\"" : reason.text);
     } else if (json_object_set(r->lines, key, line) != 0) {
         status = eval_fail_memory(error, "samples");
@@ -100,20 +102,29 @@ static judgeq_status take_line(records *r, const char *bytes, size_t n, size_t n
 }
 
 /* Every whole line; *end: where the last one ends. */
-static judgeq_status read_lines(records *r, FILE *file, long *end, judgeq_error *error) {
+static judgeq_status read_lines(records *r, const char *path, FILE *file, long *end, judgeq_error *error) {
     char *line = NULL;
     size_t room = 0, number = 0;
     judgeq_status status = JUDGEQ_OK;
     *end = 0;
     for (ssize_t n; status == JUDGEQ_OK && (n = getline(&line, &room, file)) > 0;) {
         if (line[n - 1] != '\n') break;
-        status = take_line(r, line, (size_t)n, ++number, error);
+        status = take_line(r, path, line, (size_t)n, ++number, error);
         *end += n;
     }
     free(line);
     if (status == JUDGEQ_OK && ferror(file)) {
-        status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
+        status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
     }
+    return status;
+}
+
+static judgeq_status read_file(records *r, const char *path, judgeq_error *error) {
+    long end;
+    FILE *file = fopen(path, "r");
+    if (!file) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
+    const judgeq_status status = read_lines(r, path, file, &end, error);
+    fclose(file);
     return status;
 }
 
@@ -125,7 +136,7 @@ static judgeq_status open_lines(records *r, judgeq_error *error) {
         return eval_fail(error, JUDGEQ_ERROR_IO, "%s: another judgeq eval is writing there", r->path);
     }
     rewind(r->file);
-    const judgeq_status status = read_lines(r, r->file, &end, error);
+    const judgeq_status status = read_lines(r, r->path, r->file, &end, error);
     if (status != JUDGEQ_OK) return status;
     clearerr(r->file);
     if (fseek(r->file, 0, SEEK_END) == 0 && (ftell(r->file) == end || ftruncate(fileno(r->file), end) == 0)) {
@@ -134,12 +145,67 @@ static judgeq_status open_lines(records *r, judgeq_error *error) {
     return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
 }
 
+/* ---- several ranks ----------------------------------------------------------------------------------------------- */
+
+/* The files of other ranks. */
+static judgeq_status find_others(const char *folder, glob_t *out, judgeq_error *error) {
+    char *pattern = join(folder, "samples.[0-9]*.jsonl");
+    *out = (glob_t){0};
+    const int found = pattern ? glob(pattern, GLOB_ERR, NULL, out) : GLOB_NOSPACE;
+    free(pattern);
+    if (found == 0 || found == GLOB_NOMATCH) return JUDGEQ_OK;
+    return found == GLOB_NOSPACE ? eval_fail_memory(error, "a run's records")
+                                 : eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", folder, strerror(errno));
+}
+
+/* Their lines, in memory. */
+static judgeq_status read_others(records *r, judgeq_error *error) {
+    glob_t others;
+    judgeq_status status = find_others(r->folder, &others, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < others.gl_pathc; i++) {
+        status = read_file(r, others.gl_pathv[i], error);
+    }
+    globfree(&others);
+    return status;
+}
+
+static judgeq_status take_others(records *r, const records *others, judgeq_error *error) {
+    const char *key;
+    json_t *line;
+    judgeq_status status = JUDGEQ_OK;
+    json_object_foreach(others->lines, key, line) {
+        if (status == JUDGEQ_OK && !records_have(r, key)) status = records_add(r, line, error);
+    }
+    return status;
+}
+
+static judgeq_status remove_others(const records *r, judgeq_error *error) {
+    glob_t others;
+    judgeq_status status = find_others(r->folder, &others, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < others.gl_pathc; i++) {
+        if (unlink(others.gl_pathv[i]) != 0) {
+            status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", others.gl_pathv[i], strerror(errno));
+        }
+    }
+    globfree(&others);
+    return status;
+}
+
+judgeq_status records_gather(records *r, judgeq_error *error) {
+    records others = {.lines = json_object(), .folder = r->folder};
+    judgeq_status status = others.lines ? read_others(&others, error) : eval_fail_memory(error, "a run's records");
+    if (status == JUDGEQ_OK) status = take_others(r, &others, error);
+    if (status == JUDGEQ_OK) status = remove_others(r, error);
+    json_decref(others.lines);
+    return status;
+}
+
 /* ---- public ------------------------------------------------------------------------------------------------------ */
 
 static judgeq_status begin(const char *folder, records *out, char **run_path, judgeq_error *error) {
-    *out = (records){.lines = json_object(), .path = join(folder, "samples.jsonl")};
+    *out = (records){.lines = json_object(), .folder = strdup(folder), .path = join(folder, "samples.jsonl")};
     *run_path = join(folder, "run.json");
-    return out->lines && out->path && *run_path ? JUDGEQ_OK : eval_fail_memory(error, "a run's records");
+    return out->lines && out->folder && out->path && *run_path ? JUDGEQ_OK : eval_fail_memory(error, "a run's records");
 }
 
 judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq_error *error) {
@@ -151,6 +217,35 @@ judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq
     out->run = json_incref(run);
     if (status == JUDGEQ_OK) status = open_lines(out, error);
     if (status == JUDGEQ_OK) status = settle_run(run_path, run, error);
+    if (status == JUDGEQ_OK) status = records_gather(out, error);
+    free(run_path);
+    if (status != JUDGEQ_OK) records_close(out);
+    return status;
+}
+
+/* run.json, and the lines of the first rank. */
+static judgeq_status read_folder(records *r, const char *run_path, judgeq_error *error) {
+    judgeq_status status = read_run(run_path, &r->run, error);
+    if (status == JUDGEQ_OK && (!r->run || access(r->path, R_OK) != 0)) {
+        status =
+            eval_fail(error, JUDGEQ_ERROR_IO, "%s: holds no run of judgeq eval (run.json, samples.jsonl)", r->folder);
+    }
+    return status == JUDGEQ_OK ? read_file(r, r->path, error) : status;
+}
+
+judgeq_status records_join(const char *folder, json_t *run, int32_t rank, records *out, judgeq_error *error) {
+    char *run_path = NULL, name[64];
+    judgeq_status status = begin(folder, out, &run_path, error);
+    if (status == JUDGEQ_OK) status = read_folder(out, run_path, error);
+    if (status == JUDGEQ_OK) status = check_identity(run_path, out->run, run, error);
+    snprintf(name, sizeof name, "samples.%d.jsonl", rank);
+    free(out->path);
+    out->path = join(folder, name);
+    if (status == JUDGEQ_OK && !out->path) status = eval_fail_memory(error, "a run's records");
+    if (status == JUDGEQ_OK) out->file = fopen(out->path, "a");
+    if (status == JUDGEQ_OK && !out->file) {
+        status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", out->path, strerror(errno));
+    }
     free(run_path);
     if (status != JUDGEQ_OK) records_close(out);
     return status;
@@ -158,15 +253,9 @@ judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq
 
 judgeq_status records_read(const char *folder, records *out, judgeq_error *error) {
     char *run_path = NULL;
-    long end;
     judgeq_status status = begin(folder, out, &run_path, error);
-    if (status == JUDGEQ_OK) status = read_run(run_path, &out->run, error);
-    FILE *file = status == JUDGEQ_OK ? fopen(out->path, "r") : NULL;
-    if (status == JUDGEQ_OK && (!out->run || !file)) {
-        status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: holds no run of judgeq eval (run.json, samples.jsonl)", folder);
-    }
-    if (status == JUDGEQ_OK) status = read_lines(out, file, &end, error);
-    if (file) fclose(file);
+    if (status == JUDGEQ_OK) status = read_folder(out, run_path, error);
+    if (status == JUDGEQ_OK) status = read_others(out, error);
     free(run_path);
     if (status != JUDGEQ_OK) records_close(out);
     return status;
@@ -179,7 +268,7 @@ judgeq_status records_add(records *r, json_t *line, judgeq_error *error) {
     const int n = bytes ? asprintf(&whole, "%s\n", bytes) : -1;
     free(bytes);
     if (n < 0) return eval_fail_memory(error, "a sample's line");
-    /* at once, so that processes that write to one file do not mix their lines */
+    /* at once, so that a kill leaves a line that is cut off at most */
     const ssize_t written = write(fileno(r->file), whole, (size_t)n);
     free(whole);
     if (written != n || fsync(fileno(r->file)) != 0) {
@@ -197,6 +286,7 @@ void records_close(records *r) {
     if (r->file) fclose(r->file);
     json_decref(r->run);
     json_decref(r->lines);
+    free(r->folder);
     free(r->path);
     *r = (records){0};
 }

@@ -1,4 +1,6 @@
-/* records: a run's folder: run.json, and samples.jsonl with a line per finished sample (docs/evaluation.md). */
+/* records: a run's folder: run.json, and samples.jsonl with a line per finished sample (docs/evaluation.md). Of several
+ * processes (ranks) that share a run, the first writes these, and the others samples.RANK.jsonl, until the first takes
+ * their lines. */
 #ifndef JUDGEQ_EVAL_RECORDS_H
 #define JUDGEQ_EVAL_RECORDS_H
 
@@ -10,14 +12,20 @@
 typedef struct records {
     json_t *run;   /* the object of run.json */
     json_t *lines; /* key -> line */
-    FILE *file;    /* samples.jsonl, locked; NULL for a folder that is only read */
-    char *path;    /* its name, for messages */
+    FILE *file;    /* samples.jsonl, locked, or another rank's; NULL for a folder that is only read */
+    char *folder;
+    char *path; /* the file's name, for messages */
 } records;
 
-/* Makes the folder if need be, reads the lines that are there, and writes run.json. Refuses, naming what differs, a
- * folder whose run had another model, judge, policies, budgets or settings: its lines could not be compared. A line
- * that was cut off is dropped. Takes a reference to `run`. Fails with IO where another run writes there. */
+/* Makes the folder if need be, reads the lines that are there, gathers those that ranks have left, and writes run.json.
+ * Refuses, naming what differs, a folder whose run had another model, judge, policies, budgets or settings: its lines
+ * could not be compared. A line that was cut off is dropped. Takes a reference to `run`. Fails with IO where another
+ * run writes there. */
 judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq_error *error);
+/* For a rank from 1 on, after the first has opened the folder: reads what is there, and writes to a file of its own. */
+judgeq_status records_join(const char *folder, json_t *run, int32_t rank, records *out, judgeq_error *error);
+/* For the first, when no other writes: takes the lines of the other ranks' files, and removes these. */
+judgeq_status records_gather(records *records, judgeq_error *error);
 /* Reads a folder without writing to it. */
 judgeq_status records_read(const char *folder, records *out, judgeq_error *error);
 /* Writes and syncs a line, and takes a reference to it. */

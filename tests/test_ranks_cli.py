@@ -1,4 +1,4 @@
-"""judgeq train on several ranks: the same judge as on one, and runs that lose a rank.
+"""judgeq train and judgeq eval on several ranks: the same judge and the same lines as on one, and runs that lose a rank.
 test_ranks_cli.py JUDGEQ_WITH_MPI JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 
 import json
@@ -25,6 +25,31 @@ class Ranks(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
         cls.addClassCleanup(shutil.rmtree, cls.folder)
+
+    @classmethod
+    def path(cls, name):
+        return os.path.join(cls.folder, name)
+
+    def ranks_of(self, output):
+        """Process ids of the ranks that write `output`, by rank."""
+        found = {}
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    words = file.read().decode().split("\0")
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    variables = dict(word.split("=", 1) for word in file.read().decode().split("\0") if "=" in word)
+            except OSError:
+                continue
+            if words[0] == WITH_MPI and output in words and "OMPI_COMM_WORLD_RANK" in variables:
+                found[int(variables["OMPI_COMM_WORLD_RANK"])] = int(pid)
+        return found
+
+
+class Train(Ranks):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
         cls.model, cls.data = cls.path("model.gguf"), cls.path("set.jsonl")
         subprocess.run([MAKE_FIXTURE, "model", "llama", cls.model], check=True)
         described = subprocess.run([JUDGEQ, "inspect", "--json", cls.model], check=True, capture_output=True)
@@ -33,10 +58,6 @@ class Ranks(unittest.TestCase):
             for line in [header] + [{"prompt": tokens(i, 90 + i), "response": tokens(i + 50, 8)} for i in range(20)]:
                 print(json.dumps(line), file=file)
         cls.run_ranks(1, cls.path("whole.gguf")).check_returncode()
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
 
     @classmethod
     def command(cls, n, output, *more, program=WITH_MPI, epochs=6):
@@ -82,21 +103,6 @@ class Ranks(unittest.TestCase):
                 return sum("rate" in line for line in log)
         except FileNotFoundError:
             return 0
-
-    def ranks_of(self, output):
-        """Process ids of the ranks that write `output`, by rank."""
-        found = {}
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    words = file.read().decode().split("\0")
-                with open(f"/proc/{pid}/environ", "rb") as file:
-                    variables = dict(word.split("=", 1) for word in file.read().decode().split("\0") if "=" in word)
-            except OSError:
-                continue
-            if words[0] == WITH_MPI and output in words and "OMPI_COMM_WORLD_RANK" in variables:
-                found[int(variables["OMPI_COMM_WORLD_RANK"])] = int(pid)
-        return found
 
     def lose(self, rank, output, steps):
         """Starts a run of 2 ranks that would last for minutes, and kills one after some steps."""
@@ -147,6 +153,100 @@ class Ranks(unittest.TestCase):
         done = self.run_ranks(2, self.path("refused.gguf"), program=JUDGEQ)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("was built without MPI", done.stderr.decode())
+
+
+class Eval(Ranks):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = cls.path("model.gguf")
+        subprocess.run([MAKE_FIXTURE, "endless", "long", cls.model], check=True)
+        cls.whole = cls.path("whole")
+        subprocess.run(cls.command(0, cls.whole), check=True, capture_output=True)
+
+    @classmethod
+    def command(cls, n, output, *more, program=WITH_MPI):
+        """n: ranks; 0: without mpirun."""
+        start = [*MPIRUN, "-n", str(n)] if n > 0 else []
+        return [*start, program, "eval", "own", "-m", cls.model, "-o", output, "-t", "1", "-n", "4", "--length",
+                "600,900", "--samples", "2", "--policies", "snapkv;tova", "--budgets", "64", *more]
+
+    @staticmethod
+    def lines(output):
+        lines = {}
+        for name in os.listdir(output):
+            if name.startswith("samples"):
+                with open(os.path.join(output, name), encoding="utf-8") as file:
+                    whole = [json.loads(line) for line in file if line.endswith("\n")]
+                assert not lines.keys() & {line["key"] for line in whole}, "a sample was done twice"
+                lines.update((line["key"], line) for line in whole)
+        return lines
+
+    def expect_same(self, output):
+        self.assertEqual(sorted(os.listdir(output)), ["run.json", "samples.jsonl"])
+        ours, whole = self.lines(output), self.lines(self.whole)
+        for lines in ours, whole:
+            for line in lines.values():
+                del line["prefill_s"]
+                for result in line["results"]:
+                    del result["decode_s"]
+        self.assertEqual(ours, whole)
+
+    def test_any_number_of_ranks_gives_the_same_lines(self):
+        tables = subprocess.run(self.command(0, self.whole), check=True, capture_output=True).stdout
+        for n in (2, 3):
+            with self.subTest(ranks=n):
+                output = self.path(f"eval-{n}")
+                done = subprocess.run(self.command(n, output), capture_output=True, timeout=120)
+                self.assertEqual(done.returncode, 0, done.stderr.decode())
+                self.assertEqual(done.stdout, tables)
+                self.expect_same(output)
+
+    def test_work_is_shared(self):
+        """Every rank has written lines of its own, of both lengths, before the first gathers them."""
+        seen = {}
+        process = subprocess.Popen(self.command(2, self.path("shared")), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        while process.poll() is None:
+            try:
+                for name in ("samples.jsonl", "samples.1.jsonl"):
+                    with open(os.path.join(self.path("shared"), name), encoding="utf-8") as file:
+                        seen[name] = [json.loads(line)["key"] for line in file if line.endswith("\n")]
+            except FileNotFoundError:
+                pass
+            time.sleep(0.005)
+        self.assertEqual(process.returncode, 0)
+        self.assertEqual({key.split("/")[1] for key in seen["samples.1.jsonl"]}, {"600", "900"})
+
+    def lose(self, rank, output):
+        """Starts a run of 2 ranks, and kills one once both have written a line. None if the run was faster."""
+        process = subprocess.Popen(self.command(2, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        files = [os.path.join(output, name) for name in ("samples.jsonl", "samples.1.jsonl")]
+        while process.poll() is None and not all(os.path.exists(file) and os.path.getsize(file) for file in files):
+            time.sleep(0.002)
+        pid = self.ranks_of(output).get(rank)
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        return self.lines(output) if process.returncode != 0 else None
+
+    def test_a_killed_rank_leaves_its_lines(self):
+        """What was finished is not done again, by other numbers of ranks or without MPI."""
+        for rank, then, program in ((0, 3, WITH_MPI), (1, 0, JUDGEQ)):
+            with self.subTest(killed=rank):
+                outputs = (self.path(f"killed-{rank}-{attempt}") for attempt in range(10))
+                output, before = next((o, lines) for o in outputs if (lines := self.lose(rank, o)))
+                self.assertLess(len(before), len(self.lines(self.whole)))
+                done = subprocess.run(self.command(then, output, program=program), capture_output=True, timeout=120)
+                self.assertEqual(done.returncode, 0, done.stderr.decode())
+                after = self.lines(output)
+                self.assertEqual({key: after[key] for key in before}, before)
+                self.expect_same(output)
+
+    def test_a_refusal_ends_all_ranks(self):
+        done = subprocess.run([*self.command(2, self.whole), "--kv-type", "f32"], capture_output=True, timeout=60)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn('another "settings"', done.stderr.decode())
 
 
 if __name__ == "__main__":

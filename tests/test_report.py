@@ -91,6 +91,13 @@ class Report(unittest.TestCase):
     def execute(self, *arguments, **more):
         return subprocess.run([JUDGEQ, "report", *arguments], **({"capture_output": True, "timeout": 300} | more))
 
+    def test_lines_that_other_ranks_hold(self):
+        whole, ranks = self.write_run("one-rank", SAMPLES), self.write_run("ranks", SAMPLES[:2])
+        with open(os.path.join(ranks, "samples.1.jsonl"), "w", encoding="utf-8") as file:
+            file.write("".join(json.dumps(one) + "\n" for one in SAMPLES[2:]) + '{"key": "cut')
+        whole, ranks = (json.loads(self.report(path, "--json", "--quiet").stdout)["summary"] for path in (whole, ranks))
+        self.assertEqual(ranks, whole)
+
     def report(self, *arguments):
         done = self.execute(*arguments)
         self.assertEqual(done.returncode, 0, done.stderr.decode())
