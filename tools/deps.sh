@@ -3,6 +3,7 @@
 #   tools/deps.sh                 what judgeq needs to be built and to run its default model
 #   tools/deps.sh --test          that, and what test.sh needs
 #   tools/deps.sh --print-prefix  only prints where ggml and libllama lie for this machine, or nothing; CMake asks this
+#   tools/deps.sh --print-portable-kernels  ... and where --test puts ggml's CPU kernels for any processor with AVX2
 # Everything except system packages goes to ${XDG_CACHE_HOME:-~/.cache}/judgeq. CMAKE_ARGS in the environment adds
 # options to the build of ggml and libllama: CMAKE_ARGS=-DGGML_CUDA=ON tools/deps.sh
 set -euo pipefail
@@ -27,6 +28,7 @@ machine=$({
 packages_root=$cache/$(sed -n 's/^\(llama-cpp-python\)==\([^ ]*\).*/\1-\2/p' "$here/requirements/ggml.txt")
 current=$packages_root/$machine # a link to the prefix that is in use
 prefix=$current-$(hash16 <<<"$ggml_args")
+portable_kernels=$packages_root/portable-$(uname -m)/libggml-cpu.so.0
 
 # ---- system packages -------------------------------------------------------------------------------------------------
 
@@ -72,6 +74,7 @@ check_system() {
         need clang "clang" command -v clang
         need libclang-rt-dev "clang's libFuzzer and sanitizers (compiler-rt)" has_libfuzzer
         need clang-format "clang-format" command -v clang-format
+        need valgrind "valgrind, which counts instructions" command -v valgrind
     fi
 }
 
@@ -96,14 +99,18 @@ install_system() {
 
 system_has_ggml() { cmake -S "$here/../cmake/probe" -B "$scratch/probe" >/dev/null 2>&1; }
 
+# No pip cache: it would give another machine's binaries. The packages that build are hash-checked too.
+install_build_tools() {
+    python -m pip install -q --no-cache-dir --no-deps --require-hashes --only-binary :all: --target "$1" \
+        -r "$here/requirements/build.txt"
+}
+
 build_ggml() {
     local part=$packages_root/part tools=$scratch/build-tools
     say "building ggml and libllama (about 6 minutes on 2 cores, once) in $packages_root"
     rm -rf "$part"
     mkdir -p "$part"
-    # No pip cache: it would give another machine's binaries. The packages that build are hash-checked too.
-    python -m pip install -q --no-cache-dir --no-deps --require-hashes --only-binary :all: --target "$tools" \
-        -r "$here/requirements/build.txt"
+    install_build_tools "$tools"
     PYTHONPATH=$tools CMAKE_ARGS=$ggml_args python -m pip install -v --no-cache-dir --no-deps --require-hashes \
         --no-build-isolation --no-binary llama-cpp-python --target "$part" -r "$here/requirements/ggml.txt" 2>&1 |
         tee "$log" | awk 'match($0, /\[[0-9]+\/[0-9]+\]/) {
@@ -123,6 +130,27 @@ provide_ggml() {
     ln -sfn "$(basename "$prefix")" "$current"
 }
 
+# valgrind does not know AVX-512, and instructions are to be the same on every machine: tests/test_instructions.py runs with
+# these kernels in place of the machine's own.
+provide_portable_kernels() {
+    if [ -e "$portable_kernels" ] || [ "$(uname -m)" != x86_64 ]; then return; fi
+    local source=$scratch/source tools=$scratch/portable-tools
+    say "building ggml's CPU kernels for any processor with AVX2 (about a minute, once)"
+    install_build_tools "$tools"
+    PYTHONPATH=$tools python -m pip download -q --no-cache-dir --no-deps --require-hashes --no-build-isolation \
+        --no-binary llama-cpp-python --dest "$source" -r "$here/requirements/ggml.txt" >"$log" 2>&1 ||
+        { cat "$log" >&2 && fail "the sources of ggml could not be fetched"; }
+    tar -xzf "$source"/llama_cpp_python-*.tar.gz -C "$source" --strip-components 1
+    {
+        cmake -S "$source/vendor/llama.cpp" -B "$source/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=OFF \
+            -DGGML_OPENMP=OFF -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF \
+            -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF
+        cmake --build "$source/build" --target ggml-cpu
+    } >"$log" 2>&1 || { tail -50 "$log" >&2 && fail "the build of ggml's CPU kernels failed; its whole output is in $log"; }
+    mkdir -p "$(dirname "$portable_kernels")"
+    cp -L "$source/build/bin/libggml-cpu.so.0" "$portable_kernels"
+}
+
 # ---- the default model -----------------------------------------------------------------------------------------------
 
 provide_model() {
@@ -140,6 +168,10 @@ case ${1:-} in
     if [ -e "$current" ]; then realpath "$current"; fi
     exit
     ;;
+--print-portable-kernels)
+    echo "$portable_kernels"
+    exit
+    ;;
 --test | "") ;;
 *) fail "unknown option $1; see the top of this file" ;;
 esac
@@ -155,3 +187,4 @@ mkdir -p "$scratch"
 trap 'rm -rf "$scratch"' EXIT
 provide_ggml
 provide_model
+if [ "${1:-}" = --test ]; then provide_portable_kernels; fi
