@@ -12,11 +12,13 @@
 #include "ranks.h"
 #include "train_curves.h"
 #include "train_log.h"
+#include "train_online.h"
 #include "train_options.h"
 
 /* In parts: C promises string literals of 4095 characters only. */
 static const char HELP_RUN[] =
     "Usage: judgeq train --data SET.jsonl -o JUDGE.gguf [OPTIONS]\n"
+    "       judgeq train --online -n N -o JUDGE.gguf [OPTIONS] SOURCE...\n"
     "\n"
     "Trains soft tokens for a model, so that they look where its responses will look. docs/training.md tells how.\n"
     "\n"
@@ -69,6 +71,23 @@ static const char HELP_STEPS[] =
     "  -h, --help             this text\n"
     "    Example: judgeq train --data set.jsonl -o judge.gguf -t 2 --cache 4096\n";
 
+static const char HELP_ONLINE[] =
+    "\n"
+    "Online\n"
+    "  Examples are made of SOURCE (folders and files, as judgeq data takes them) while the judge learns from them.\n"
+    "      --online           every prompt is read once for its response, what that looks at, and the training\n"
+    "  -n, --examples N       examples; the first of them, a share --heldout and 64 at most, are held out\n"
+    "      --replay K         steps after each of the others: one on it, the rest on recent ones (default: 4)\n"
+    "      --ring N           how many recent examples are drawn from (default: 64)\n"
+    "      --save-data FILE   the examples as a training set (default: JUDGE.gguf.data.jsonl); --resume reads it\n"
+    "      --min N            fewest tokens of a prompt (default: 300)\n"
+    "      --max N            most tokens of a prompt (default: 900)\n"
+    "      --retrieval S      share of the passages in which facts are hidden and asked for (default: 0.5)\n"
+    "      --tokens N         most tokens of a response (default: 128)\n"
+    "      --temp T           temperature they are sampled at (default: 0, greedy)\n"
+    "      --top-p P          sample from the likeliest tokens that make up this share (default: 1)\n"
+    "    Example: judgeq train --online -n 500 -o judge.gguf ~/documents:3 chats.jsonl\n";
+
 static const char HELP_RANKS[] =
     "\n"
     "Several machines\n"
@@ -81,9 +100,11 @@ static const char HELP_RANKS[] =
 typedef struct training {
     train_options options;
     ranks ranks;
-    char default_model[4096], checkpoint[4096], log_path[4096], picture[4096], folder[4096];
+    char default_model[4096], checkpoint[4096], log_path[4096], picture[4096], folder[4096], data_path[4096];
     judgeq_model *model;
     judgeq_training_set *set;
+    train_online online; /* whose set `set` is, with --online */
+    bool dry;            /* its sources gave fewer examples than there should be */
     judgeq_judge *start;
     int32_t *start_tokens;
     judgeq_trainer *trainer;
@@ -177,7 +198,16 @@ static judgeq_status load_start(training *t, judgeq_error *error) {
     return status;
 }
 
+static bool go_on(void *data) {
+    return report(data, 0, 0);
+}
+
 static judgeq_status load_set(training *t, judgeq_error *error) {
+    if (t->options.online) {
+        const judgeq_status begun = train_online_begin(&t->online, t->model, &t->options.sources, go_on, t, error);
+        t->set = t->online.set;
+        return begun;
+    }
     const judgeq_status status = judgeq_training_set_load(t->options.data, t->model, &t->set, error);
     if (status != JUDGEQ_OK) return status;
     const judgeq_training_set_info *info = judgeq_training_set_get_info(t->set);
@@ -191,14 +221,16 @@ static judgeq_status load_set(training *t, judgeq_error *error) {
 static judgeq_status set_paths(training *t, judgeq_error *error) {
     const char *output = t->options.output;
     const int n = snprintf(t->checkpoint, sizeof t->checkpoint, "%s.checkpoint", output);
-    const int m = snprintf(t->log_path, sizeof t->log_path, "%s.log.jsonl", output);
+    const int m = snprintf(t->log_path, sizeof t->log_path - 1, "%s.log.jsonl", output);
     snprintf(t->picture, sizeof t->picture, "%s.log.svg", output); /* shorter than log_path */
     const char *slash = strrchr(output, '/');
     snprintf(t->folder, sizeof t->folder, "%.*s", slash ? (int)(slash - output) + 1 : 1, slash ? output : ".");
     t->options.params.scratch = t->folder;
-    if (n >= (int)sizeof t->checkpoint || m >= (int)sizeof t->log_path) {
+    if (n >= (int)sizeof t->checkpoint || m >= (int)sizeof t->log_path - 1) {
         return failed(error, JUDGEQ_ERROR_ARGUMENT, "the path is too long", output);
     }
+    snprintf(t->data_path, sizeof t->data_path, "%s.data.jsonl", output); /* one longer than log_path */
+    if (!t->options.sources.output) t->options.sources.output = t->data_path;
     const bool there = access(t->checkpoint, F_OK) == 0;
     if (there && !t->options.resume) {
         return failed(error, JUDGEQ_ERROR_ARGUMENT, "an interrupted run: --resume continues it; or remove the file",
@@ -219,6 +251,13 @@ static judgeq_status open_log(training *t, judgeq_error *error) {
     const judgeq_status status = t->ranks.n > 1 ? ranks_sum(&t->ranks, &measured, 1, error) : JUDGEQ_OK;
     t->measured = (int64_t)measured;
     return status;
+}
+
+/* The first checkpoint comes before the first example: from there on, the run can be resumed. */
+static judgeq_status open_online(training *t, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    if (!t->options.resume) status = judgeq_trainer_save(t->trainer, t->checkpoint, error);
+    return status == JUDGEQ_OK ? train_online_open(&t->online, t->trainer, error) : status;
 }
 
 static judgeq_status prepare(training *t, judgeq_error *error) {
@@ -249,6 +288,7 @@ static judgeq_status prepare(training *t, judgeq_error *error) {
     o->params.sum_data = &t->ranks;
     if (status == JUDGEQ_OK) status = judgeq_trainer_new(t->model, t->set, &o->params, &t->trainer, error);
     if (status == JUDGEQ_OK && o->resume) status = judgeq_trainer_restore(t->trainer, t->checkpoint, error);
+    if (status == JUDGEQ_OK && o->online) status = open_online(t, error);
     if (status != JUDGEQ_OK) return status;
     t->first_step = judgeq_trainer_steps_done(t->trainer);
     return open_log(t, error);
@@ -278,7 +318,7 @@ static bool measure_due(const training *t) {
     const int64_t step = judgeq_trainer_steps_done(t->trainer), n_steps = judgeq_trainer_steps(t->trainer);
     const int64_t every =
         t->options.measure_every > 0 ? t->options.measure_every : n_steps / t->options.params.n_epochs;
-    if (step == n_steps) return t->measured != step || t->measures.n_examples == 0;
+    if (step == n_steps || t->dry) return t->measured != step || t->measures.n_examples == 0;
     return step % every == 0 && t->measured != step;
 }
 
@@ -291,8 +331,10 @@ static judgeq_status run_steps(training *t, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
     t->last_checkpoint = progress_clock();
     while (status == JUDGEQ_OK) {
-        if (measure_due(t)) status = measure(t, error);
-        if (status != JUDGEQ_OK || judgeq_trainer_steps_done(t->trainer) == judgeq_trainer_steps(t->trainer)) break;
+        if (t->options.online) status = train_online_feed(&t->online, &t->dry, error);
+        if (status == JUDGEQ_OK && measure_due(t)) status = measure(t, error);
+        if (status != JUDGEQ_OK || t->dry || judgeq_trainer_steps_done(t->trainer) == judgeq_trainer_steps(t->trainer))
+            break;
         if (is_first(t) && progress_clock() - t->last_checkpoint >= t->options.checkpoint_every)
             status = save(t, error);
         if (status == JUDGEQ_OK) status = judgeq_trainer_step(t->trainer, &t->last, error);
@@ -305,8 +347,11 @@ static judgeq_status run_steps(training *t, judgeq_error *error) {
 static judgeq_status write_judge(training *t, judgeq_error *error) {
     const judgeq_trainer_params *p = &t->options.params;
     char origin[200];
-    snprintf(origin, sizeof origin, "trained by judgeq %s: %s%s, %d epochs, rate %g, %d examples a step, seed %llu",
-             judgeq_version(), p->deep ? "deep, " : "", p->loss == JUDGEQ_LOSS_MSE ? "mse" : "kl", p->n_epochs, p->rate,
+    char passes[64];
+    snprintf(passes, sizeof passes, "%d epochs", p->n_epochs);
+    if (t->options.online) snprintf(passes, sizeof passes, "online, %d steps an example", p->n_replay);
+    snprintf(origin, sizeof origin, "trained by judgeq %s: %s%s, %s, rate %g, %d examples a step, seed %llu",
+             judgeq_version(), p->deep ? "deep, " : "", p->loss == JUDGEQ_LOSS_MSE ? "mse" : "kl", passes, p->rate,
              p->n_accumulate, (unsigned long long)p->seed);
     judgeq_judge *judge = NULL;
     judgeq_status status = judgeq_trainer_judge(t->trainer, origin, &judge, error);
@@ -343,6 +388,14 @@ static void draw_curves(const training *t) {
         fprintf(stderr, "judgeq: no picture of the curves: %s\n", error.message);
 }
 
+static void show_sources(const training *t) {
+    data_maker_summarise(&t->online.maker);
+    if (!t->dry) return;
+    fprintf(stderr, "judgeq: the sources ended before the %d examples of -n: after step %lld of %lld, at rate %g\n",
+            t->options.sources.n_examples, (long long)judgeq_trainer_steps_done(t->trainer),
+            (long long)judgeq_trainer_steps(t->trainer), t->last.rate);
+}
+
 static judgeq_status train(training *t, judgeq_error *error) {
     t->options.quiet = t->options.quiet || !is_first(t);
     interrupt_catch();
@@ -350,6 +403,7 @@ static judgeq_status train(training *t, judgeq_error *error) {
     if (status != JUDGEQ_OK) return status;
     progress_begin(&t->progress, 0, t->options.quiet);
     status = run_steps(t, error);
+    if (status == JUDGEQ_OK && t->options.online && !t->options.quiet) show_sources(t);
     if (status == JUDGEQ_ERROR_CANCELLED) status = keep(t, error);
     if (status == JUDGEQ_OK && is_first(t)) status = write_judge(t, error);
     if (!train_log_close(&t->log) && status == JUDGEQ_OK) status = log_failed(t, error);
@@ -362,7 +416,12 @@ static void training_free(training *t) {
     judgeq_trainer_free(t->trainer);
     judgeq_free(t->start_tokens);
     judgeq_judge_free(t->start);
-    judgeq_training_set_free(t->set);
+    judgeq_error ignored; /* the lines were flushed one by one */
+    if (t->options.online) {
+        train_online_end(&t->online, &ignored);
+    } else {
+        judgeq_training_set_free(t->set);
+    }
     judgeq_model_free(t->model);
     free(t);
 }
@@ -386,7 +445,7 @@ int cmd_train(int argc, char **argv) {
     }
     int status = train_options_read(argc, argv, &t->options);
     if (status == 0 && t->options.help) {
-        printf("%s%s%s", HELP_RUN, HELP_STEPS, HELP_RANKS);
+        printf("%s%s%s%s", HELP_RUN, HELP_STEPS, HELP_ONLINE, HELP_RANKS);
     } else if (status == 0) {
         status = run(t);
     }

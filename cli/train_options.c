@@ -7,6 +7,10 @@
 
 enum {
     DATA = 256,
+    ONLINE,
+    SAVE_DATA,
+    RING,
+    REPLAY,
     LOSS,
     N_SOFT,
     DEEP,
@@ -31,6 +35,11 @@ enum {
 static const struct option NAMES[] = {
     {"model", required_argument, NULL, 'm'},
     {"data", required_argument, NULL, DATA},
+    DATA_OPTION_NAMES,
+    {"online", no_argument, NULL, ONLINE},
+    {"save-data", required_argument, NULL, SAVE_DATA},
+    {"ring", required_argument, NULL, RING},
+    {"replay", required_argument, NULL, REPLAY},
     {"output", required_argument, NULL, 'o'},
     {"loss", required_argument, NULL, LOSS},
     {"n-soft", required_argument, NULL, N_SOFT},
@@ -109,6 +118,24 @@ static int take_mebibytes(const char *name, size_t *bytes) {
     return status;
 }
 
+/* What is made of the sources, and how it is used. */
+static int take_online(train_options *o, int option) {
+    switch (option) {
+    case ONLINE:
+        o->online = true;
+        return 0;
+    case SAVE_DATA:
+        o->sources.output = optarg;
+        return 0;
+    case RING:
+        return take_int32("--ring", 1, 1000000, &o->params.n_ring);
+    case REPLAY:
+        return take_int32("--replay", 1, 1000000, &o->params.n_replay);
+    default:
+        return data_options_take(&o->sources, "train", option, optarg);
+    }
+}
+
 /* What changes the judge. */
 static int take_parameter(train_options *o, int option) {
     judgeq_trainer_params *p = &o->params;
@@ -136,8 +163,10 @@ static int take_parameter(train_options *o, int option) {
         return take_number("--heldout", 0, 0.5, &p->heldout);
     case KV_TYPE:
         return value_kv_type(optarg, &p->kv_type) ? 0 : usage_wrong_kv_type("train", optarg);
-    default:
+    case SEED:
         return take_seed(o);
+    default:
+        return take_online(o, option);
     }
 }
 
@@ -183,18 +212,42 @@ static int take(train_options *o, int option, const char *given) {
     }
 }
 
+static int check_data(const train_options *o) {
+    if (o->sources.sources.n_source > 0) {
+        return wrong("what is \"%s\"? The training set is named by --data; sources go with --online",
+                     o->sources.sources.source[0]);
+    }
+    return o->data ? 0 : wrong("--data SET.jsonl is missing, or --online and sources");
+}
+
+/* The options that the training and its examples share. */
+static int check_online(train_options *o) {
+    if (o->data) return wrong("--online makes its examples of sources: --data does not go with it");
+    if (o->sources.n_examples == 0) {
+        return wrong("--online needs -n N, the number of examples: the rate falls to 0 with the last of them");
+    }
+    o->params.n_stream = o->sources.n_examples;
+    o->sources.sources.seed = o->params.seed;
+    o->sources.n_threads = o->params.n_threads;
+    o->sources.kv_type = o->params.kv_type;
+    o->sources.resume = o->resume;
+    return data_options_check(&o->sources, "train");
+}
+
 int train_options_read(int argc, char **argv, train_options *out) {
-    *out = (train_options){
-        .params = judgeq_trainer_default_params(), .checkpoint_every = 60, .cache_bytes = (size_t)1 << 30};
+    *out = (train_options){.sources = data_options_default(),
+                           .params = judgeq_trainer_default_params(),
+                           .checkpoint_every = 60,
+                           .cache_bytes = (size_t)1 << 30};
     opterr = 0;
     optind = 1;
-    for (int option; (option = getopt_long(argc, argv, ":m:o:t:h", NAMES, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, ":m:o:n:t:h", NAMES, NULL)) != -1;) {
         const int status = take(out, option, argv[optind - 1]);
         if (status != 0) return status;
     }
     if (out->help) return 0;
-    if (optind < argc) return wrong("what is \"%s\"? The training set is named by --data", argv[optind]);
-    if (!out->data) return wrong("--data SET.jsonl is missing");
     if (!out->output) return wrong("-o JUDGE.gguf is missing");
-    return 0;
+    out->sources.sources.source = argv + optind;
+    out->sources.sources.n_source = argc - optind;
+    return out->online ? check_online(out) : check_data(out);
 }

@@ -2,10 +2,13 @@
 #ifndef JUDGEQ_CLI_TRAIN_OPTIONS_H
 #define JUDGEQ_CLI_TRAIN_OPTIONS_H
 
+#include "data_options.h"
 #include "judgeq.h"
 
 typedef struct train_options {
     bool help, resume, quiet;
+    bool online; /* examples are made of `sources` while the judge is trained */
+    data_options sources;
     const char *model, *data, *output, *log;
     const char *start_text, *start_judge; /* --init text:..., judge:...; both NULL: vocabulary */
     int32_t measure_every;                /* steps; 0: at the end of every epoch */

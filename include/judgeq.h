@@ -312,6 +312,13 @@ typedef struct judgeq_training_set_info {
  * with another model is refused (MISMATCH); a broken line is left out and counted. */
 JUDGEQ_API judgeq_status judgeq_training_set_load(const char *path, const judgeq_model *model,
                                                   judgeq_training_set **out, judgeq_error *error);
+/* A set that grows, for online training. `name` for messages; `hash` (at most 32 characters), which checkpoints name,
+ * stands for where its examples come from. */
+JUDGEQ_API judgeq_status judgeq_training_set_new(const char *name, const char *hash, judgeq_training_set **out,
+                                                 judgeq_error *error);
+/* Appends an example; token ids of the model that the set is for. */
+JUDGEQ_API judgeq_status judgeq_training_set_add(judgeq_training_set *set, const int32_t *prompt, size_t n_prompt,
+                                                 const int32_t *response, size_t n_response, judgeq_error *error);
 JUDGEQ_API void judgeq_training_set_free(judgeq_training_set *set);
 JUDGEQ_API const judgeq_training_set_info *judgeq_training_set_get_info(const judgeq_training_set *set);
 
@@ -327,12 +334,17 @@ typedef struct judgeq_trainer_params {
     const int32_t *start_tokens; /* of these tokens, repeated in order; NULL: of tokens drawn by the seed */
     size_t n_start_tokens;
     int32_t n_epochs, n_accumulate; /* passes over the training part; examples per optimiser step */
-    int32_t n_warm_up;              /* steps of rising rate */
-    double rate, clip;              /* of AdamW; longest gradient, 0: any */
-    double heldout;                 /* share of the examples that is only measured on, 0 .. 0.5 */
-    uint64_t seed;                  /* of the drawn tokens, the held-out part and the order of the examples */
-    int32_t n_threads;              /* 0: chosen */
-    judgeq_kv_type kv_type;         /* F16 or F32 */
+    /* Online training, n_stream above 0: the set grows to so many examples while the judge is trained. The first of
+     * them, a share `heldout` and 64 at most, are held out; each of the others is followed by n_replay steps: one on
+     * it, with n_accumulate - 1 that are drawn from the latest n_ring, the others on drawn ones. n_epochs does not
+     * count. */
+    int32_t n_stream, n_ring, n_replay;
+    int32_t n_warm_up;      /* steps of rising rate */
+    double rate, clip;      /* of AdamW; longest gradient, 0: any */
+    double heldout;         /* share of the examples that is only measured on, 0 .. 0.5 */
+    uint64_t seed;          /* of the drawn tokens, the held-out part and the order of the examples */
+    int32_t n_threads;      /* 0: chosen */
+    judgeq_kv_type kv_type; /* F16 or F32 */
     /* What an example's prompt and response give is needed in every epoch: so many bytes of it are kept in a temporary
      * file in this folder; NULL: all of it is made again. Changes no result. */
     const char *scratch;
@@ -382,6 +394,11 @@ JUDGEQ_API int64_t judgeq_trainer_steps_done(const judgeq_trainer *trainer);
 JUDGEQ_API int64_t judgeq_trainer_steps(const judgeq_trainer *trainer);
 /* One optimiser step. An example whose loss or gradient is not finite is skipped and named to `notice`. */
 JUDGEQ_API judgeq_status judgeq_trainer_step(judgeq_trainer *trainer, judgeq_training_step *out, judgeq_error *error);
+/* Online training: true where the next step needs an example that the set has not yet (judgeq_training_set_add). */
+JUDGEQ_API bool judgeq_trainer_wants(const judgeq_trainer *trainer);
+/* Spares the trainer reading the set's last example: `session` has read its prompt with the policy full, and been
+ * watched while it decoded the response but for its last token. It can only be freed then. Changes no result. */
+JUDGEQ_API judgeq_status judgeq_trainer_take(judgeq_trainer *trainer, judgeq_session *session, judgeq_error *error);
 /* Measures the soft tokens as they are now. */
 JUDGEQ_API judgeq_status judgeq_trainer_measure(judgeq_trainer *trainer, judgeq_measures *out, judgeq_error *error);
 /* The soft tokens as they are now, with the last measures. */

@@ -23,11 +23,16 @@ static const char *const ARRAYS[N_ARRAYS] = {"soft_tokens.weight", "adamw.mean",
 /* What changes the steps to come. */
 static void write_parameters(const judgeq_trainer *trainer, char text[PARAMETERS_SIZE]) {
     const judgeq_trainer_params *p = &trainer->params;
-    snprintf(text, PARAMETERS_SIZE,
-             "loss=%s deep=%d n_soft=%d epochs=%d accumulate=%d warm_up=%d lr=%.17g clip=%.17g heldout=%.17g seed=%llu "
-             "kv=%s",
-             p->loss == JUDGEQ_LOSS_MSE ? "mse" : "kl", p->deep, p->n_soft, p->n_epochs, p->n_accumulate, p->n_warm_up,
-             p->rate, p->clip, p->heldout, (unsigned long long)p->seed, judgeq_kv_type_name(p->kv_type));
+    const int n = snprintf(
+        text, PARAMETERS_SIZE,
+        "loss=%s deep=%d n_soft=%d epochs=%d accumulate=%d warm_up=%d lr=%.17g clip=%.17g heldout=%.17g seed=%llu "
+        "kv=%s",
+        p->loss == JUDGEQ_LOSS_MSE ? "mse" : "kl", p->deep, p->n_soft, p->n_epochs, p->n_accumulate, p->n_warm_up,
+        p->rate, p->clip, p->heldout, (unsigned long long)p->seed, judgeq_kv_type_name(p->kv_type));
+    if (trainer_streams(trainer)) {
+        snprintf(text + n, (size_t)(PARAMETERS_SIZE - n), " stream=%d ring=%d replay=%d", p->n_stream, p->n_ring,
+                 p->n_replay);
+    }
 }
 
 /* ---- write ------------------------------------------------------------------------------------------------------- */

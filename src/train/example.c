@@ -69,6 +69,10 @@ static judgeq_status check_lengths(size_t n_prompt, size_t n_response, judgeq_er
     return error_set(error, JUDGEQ_ERROR_LIMIT, "an example of %zu + %zu tokens is too long", n_prompt, n_response);
 }
 
+int32_t example_rows(int32_t n_response) {
+    return n_response > 1 ? n_response - 1 : 1;
+}
+
 judgeq_status example_new(int32_t n_layer, int32_t n_head, int32_t n_prompt, example **out, judgeq_error *error) {
     *out = NULL;
     example *e = calloc(1, sizeof *e);
@@ -92,7 +96,7 @@ judgeq_status example_read(const judgeq_model *model, const judgeq_session_param
     judgeq_status status = check_lengths(n_prompt, n_response, error);
     if (status != JUDGEQ_OK) return status;
     const judgeq_model_info *info = judgeq_model_get_info(model);
-    const size_t n_read = n_response > 1 ? n_response - 1 : 1;
+    const size_t n_read = (size_t)example_rows((int32_t)n_response);
     example *e = NULL;
     status = example_new(info->n_layer, info->n_head, (int32_t)n_prompt, &e, error);
     if (status != JUDGEQ_OK) return status;
@@ -110,6 +114,40 @@ judgeq_status example_read(const judgeq_model *model, const judgeq_session_param
     } else {
         example_free(e);
     }
+    return status;
+}
+
+judgeq_status example_take(judgeq_session *session, int32_t n_soft, example **out, judgeq_error *error) {
+    const judgeq_model_info *info = judgeq_model_get_info(session->model);
+    example *e = NULL;
+    judgeq_status status = example_new(info->n_layer, info->n_head, session->n_prompt, &e, error);
+    if (status != JUDGEQ_OK) return status;
+    const size_t n_target = (size_t)e->n_layer * (size_t)e->n_head * (size_t)e->n_prompt;
+    const float scale = 1.0f / (float)session->n_watched;
+    for (size_t i = 0; i < n_target; i++) e->target[i] = scale * session->watched[i];
+    status = take_layers(session, n_soft, e, error);
+    if (status == JUDGEQ_OK) {
+        *out = e;
+    } else {
+        example_free(e);
+    }
+    return status;
+}
+
+judgeq_status example_answer(const judgeq_model *model, const judgeq_session_params *params, const int32_t *prompt,
+                             size_t n_prompt, const int32_t *response, size_t n_response, int32_t n_soft, example **out,
+                             judgeq_error *error) {
+    *out = NULL;
+    judgeq_session *session = NULL;
+    judgeq_status status = check_lengths(n_prompt, n_response, error);
+    if (status == JUDGEQ_OK) status = judgeq_session_new(model, params, &session, error);
+    if (status == JUDGEQ_OK) status = judgeq_session_prefill(session, prompt, n_prompt, error);
+    if (status == JUDGEQ_OK) status = judgeq_session_watch(session, error);
+    for (int32_t i = 0; status == JUDGEQ_OK && i < example_rows((int32_t)n_response); i++) {
+        status = judgeq_session_decode(session, response[i], error);
+    }
+    if (status == JUDGEQ_OK) status = example_take(session, n_soft, out, error);
+    judgeq_session_free(session);
     return status;
 }
 

@@ -106,6 +106,18 @@ void example_store_put(example_store *store, size_t index, const example *e) {
     store->bytes += r.bytes;
 }
 
+void example_store_drop(example_store *store, size_t index) {
+    int64_t at = index < store->n ? store->offset[index] : -1;
+    record r;
+    if (at < 0 || !move_bytes(store->file, false, &r, sizeof r, &at)) return;
+    /* where the file system cannot do that, the place counts until the end */
+    if (fallocate(store->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)store->offset[index],
+                  (off_t)r.bytes) == 0) {
+        store->bytes -= r.bytes;
+    }
+    store->offset[index] = -1;
+}
+
 judgeq_status example_store_take(const example_store *store, size_t index, ggml_backend_t backend, example **out,
                                  judgeq_error *error) {
     *out = NULL;

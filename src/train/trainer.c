@@ -20,6 +20,8 @@ judgeq_trainer_params judgeq_trainer_default_params(void) {
                                    .rate = 1.5e-2,
                                    .clip = 0,
                                    .heldout = 0.1,
+                                   .n_ring = 64,
+                                   .n_replay = 4,
                                    .n_ranks = 1,
                                    .kv_type = JUDGEQ_KV_F16,
                                    .scratch_bytes = (size_t)16 << 30};
@@ -52,6 +54,13 @@ static judgeq_status check_params(const judgeq_trainer_params *p, judgeq_error *
                          "training needs the prompt's rows as they are: KV type f16 or f32, not %s",
                          name ? name : "an unknown one");
     }
+    if (p->n_stream < 0 || (p->n_stream > 0 && (p->n_ring < 1 || p->n_replay < 1 || p->n_ranks > 1))) {
+        return error_set(
+            error, JUDGEQ_ERROR_ARGUMENT,
+            "a stream of %d examples, a ring of %d, %d steps per example, %d ranks: expected at least 1 of "
+            "each, and one rank",
+            p->n_stream, p->n_ring, p->n_replay, p->n_ranks);
+    }
     if (p->start_tokens && p->n_start_tokens == 0) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the text to start from has no tokens");
     }
@@ -60,22 +69,12 @@ static judgeq_status check_params(const judgeq_trainer_params *p, judgeq_error *
 
 static judgeq_status allocate(judgeq_trainer *trainer, judgeq_error *error) {
     const judgeq_model_info *model = &trainer->model->info;
-    const judgeq_training_set *set = trainer->set;
-    size_t longest = 1;
-    for (size_t i = 0; i < set->info.n_examples; i++) {
-        if ((size_t)set->example[i].n_prompt > longest) longest = (size_t)set->example[i].n_prompt;
-    }
-    const size_t n_map = (size_t)model->n_layer * (size_t)model->n_head * longest;
     trainer->n_value = (size_t)trainer_depth(trainer) * (size_t)trainer->params.n_soft * (size_t)model->n_embd;
     trainer->soft = calloc(trainer->n_value, sizeof *trainer->soft);
     trainer->part = calloc(trainer->n_value, sizeof *trainer->part);
     trainer->mean = calloc(trainer->n_value, sizeof *trainer->mean);
     trainer->sum = calloc(trainer->n_value + TRAINER_COUNTS, sizeof *trainer->sum);
-    trainer->map = calloc(n_map, sizeof *trainer->map);
-    trainer->slope = calloc(n_map, sizeof *trainer->slope);
-    if (!trainer->soft || !trainer->part || !trainer->mean || !trainer->sum || !trainer->map || !trainer->slope) {
-        return error_memory(error, "training");
-    }
+    if (!trainer->soft || !trainer->part || !trainer->mean || !trainer->sum) return error_memory(error, "training");
     return adamw_init(&trainer->optimiser, trainer->n_value, error);
 }
 
@@ -84,7 +83,9 @@ judgeq_status judgeq_trainer_new(const judgeq_model *model, const judgeq_trainin
     *out = NULL;
     judgeq_status status = check_params(params, error);
     if (status != JUDGEQ_OK) return status;
-    if (set->info.n_examples == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the training set is empty");
+    if (set->info.n_examples == 0 && params->n_stream == 0) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the training set is empty");
+    }
     judgeq_trainer *trainer = calloc(1, sizeof *trainer);
     if (!trainer) return error_memory(error, "training");
     trainer->model = model;
@@ -107,8 +108,9 @@ judgeq_status judgeq_trainer_new(const judgeq_model *model, const judgeq_trainin
         judgeq_trainer_free(trainer);
         return status;
     }
-    const int64_t batch = params->n_accumulate;
-    trainer->n_steps = params->n_epochs * (((int64_t)trainer->n_train + batch - 1) / batch);
+    const int64_t batch = params->n_accumulate, n_train = (int64_t)trainer->n_train;
+    trainer->n_steps =
+        trainer_streams(trainer) ? params->n_replay * n_train : params->n_epochs * ((n_train + batch - 1) / batch);
     *out = trainer;
     return JUDGEQ_OK;
 }
@@ -159,7 +161,9 @@ static bool prefill_progress(void *data, int64_t done, int64_t total) {
 
 /* Example `index`, read or from the store, for the caller to free. */
 static judgeq_status take_example(judgeq_trainer *trainer, size_t index, example **out, judgeq_error *error) {
-    judgeq_status status = example_store_take(&trainer->store, index, trainer->gradient.engine.backend, out, error);
+    judgeq_status status = example_store_grow(&trainer->store, trainer->set->info.n_examples, error);
+    if (status != JUDGEQ_OK) return status;
+    status = example_store_take(&trainer->store, index, trainer->gradient.engine.backend, out, error);
     if (status != JUDGEQ_OK || *out) return status;
     const set_example *at = &trainer->set->example[index];
     const int32_t *token = trainer->set->token + at->first;
@@ -168,17 +172,30 @@ static judgeq_status take_example(judgeq_trainer *trainer, size_t index, example
     params.kv_type = trainer->params.kv_type;
     params.progress = prefill_progress;
     params.progress_data = trainer;
-    status = example_read(trainer->model, &params, token, (size_t)at->n_prompt, token + at->n_prompt,
-                          (size_t)at->n_response, trainer->params.n_soft, out, error);
+    status = (trainer_streams(trainer) ? example_answer : example_read)(
+        trainer->model, &params, token, (size_t)at->n_prompt, token + at->n_prompt, (size_t)at->n_response,
+        trainer->params.n_soft, out, error);
     if (status == JUDGEQ_OK) example_store_put(&trainer->store, index, *out);
     return status;
+}
+
+static judgeq_status reserve_maps(judgeq_trainer *trainer, const example *e, judgeq_error *error) {
+    const size_t n = (size_t)e->n_layer * (size_t)e->n_head * (size_t)e->n_prompt;
+    if (n <= trainer->map_room) return JUDGEQ_OK;
+    free(trainer->map);
+    free(trainer->slope);
+    trainer->map = malloc(n * sizeof *trainer->map);
+    trainer->slope = malloc(n * sizeof *trainer->slope);
+    trainer->map_room = trainer->map && trainer->slope ? n : 0;
+    return trainer->map_room ? JUDGEQ_OK : error_memory(error, "the soft tokens' attention");
 }
 
 /* The loss of the soft tokens on an example, its maps in trainer->map and their slopes in trainer->slope. */
 static judgeq_status find_loss(judgeq_trainer *trainer, const example *e, double *loss, judgeq_error *error) {
     const int64_t n_map = (int64_t)e->n_layer * e->n_head;
-    judgeq_status status =
-        gradient_forward(&trainer->gradient, e->layer, e->n_prompt, trainer->soft, trainer->map, error);
+    judgeq_status status = reserve_maps(trainer, e, error);
+    if (status != JUDGEQ_OK) return status;
+    status = gradient_forward(&trainer->gradient, e->layer, e->n_prompt, trainer->soft, trainer->map, error);
     if (status != JUDGEQ_OK) return status;
     const loss_kind kind = trainer->params.loss == JUDGEQ_LOSS_MSE ? LOSS_MSE : LOSS_KL;
     *loss = loss_of_maps(kind, trainer->map, e->target, n_map, e->n_prompt, trainer->slope);
@@ -270,18 +287,37 @@ static void update(judgeq_trainer *trainer, judgeq_training_step *step) {
     step->step = ++trainer->step;
 }
 
+/* Where the examples of the step to come stand in trainer->order. */
+typedef struct order_part {
+    size_t first, n;
+} order_part;
+
+static order_part order_step(judgeq_trainer *trainer, int32_t *epoch) {
+    const judgeq_trainer_params *p = &trainer->params;
+    const size_t batch = (size_t)p->n_accumulate;
+    *epoch = 1;
+    if (trainer_streams(trainer)) {
+        trainer_stream_order(trainer);
+        return (order_part){0, batch};
+    }
+    const int64_t per_epoch = trainer->n_steps / p->n_epochs, epochs_done = trainer->step / per_epoch;
+    const size_t first = (size_t)(trainer->step % per_epoch) * batch, left = trainer->n_train - first;
+    trainer_shuffle(trainer, epochs_done);
+    *epoch = (int32_t)epochs_done + 1;
+    return (order_part){first, left < batch ? left : batch};
+}
+
 judgeq_status judgeq_trainer_step(judgeq_trainer *trainer, judgeq_training_step *out, judgeq_error *error) {
     if (trainer->step >= trainer->n_steps) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "all %lld steps are done", (long long)trainer->n_steps);
     }
-    const judgeq_trainer_params *p = &trainer->params;
-    const int64_t per_epoch = trainer->n_steps / p->n_epochs, epoch = trainer->step / per_epoch;
-    const size_t first = (size_t)(trainer->step % per_epoch) * (size_t)p->n_accumulate;
-    const size_t left = trainer->n_train - first;
-    judgeq_training_step step = {.epoch = (int32_t)epoch + 1, .n_steps = trainer->n_steps};
-    trainer_shuffle(trainer, epoch);
-    judgeq_status status =
-        learn_part(trainer, first, left < (size_t)p->n_accumulate ? left : (size_t)p->n_accumulate, error);
+    if (judgeq_trainer_wants(trainer)) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "step %lld needs an example that has not come yet",
+                         (long long)trainer->step + 1);
+    }
+    judgeq_training_step step = {.n_steps = trainer->n_steps};
+    const order_part part = order_step(trainer, &step.epoch);
+    judgeq_status status = learn_part(trainer, part.first, part.n, error);
     status = sum_over_ranks(trainer, trainer->sum, trainer->n_value + TRAINER_COUNTS, status, error);
     if (status != JUDGEQ_OK) return status;
     update(trainer, &step);

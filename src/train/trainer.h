@@ -1,5 +1,5 @@
 /* trainer: the state of a training run. trainer.c takes steps and measures, trainer_start.c sets up what depends on the
- * seed, checkpoint.c writes the state and reads it. */
+ * seed, trainer_stream.c chooses examples of a set that grows, checkpoint.c writes the state and reads it. */
 #ifndef JUDGEQ_SRC_TRAIN_TRAINER_H
 #define JUDGEQ_SRC_TRAIN_TRAINER_H
 
@@ -14,12 +14,13 @@ struct judgeq_trainer {
     judgeq_trainer_params params; /* without the start's pointers, which are the caller's */
     gradient gradient;
     adamw optimiser;
-    size_t n_value;       /* of the soft tokens */
-    float *soft;          /* [n_soft, n_embd] */
-    float *part;          /* [n_soft, n_embd]: gradient of one example */
-    double *sum;          /* [n_value + TRAINER_COUNTS]: of the step's examples, and what is counted beside it */
-    float *mean;          /* [n_soft, n_embd]: gradient of a step */
-    float *map, *slope;   /* [n_layer, n_head, longest prompt] */
+    size_t n_value;     /* of the soft tokens */
+    float *soft;        /* [n_soft, n_embd] */
+    float *part;        /* [n_soft, n_embd]: gradient of one example */
+    double *sum;        /* [n_value + TRAINER_COUNTS]: of the step's examples, and what is counted beside it */
+    float *mean;        /* [n_soft, n_embd]: gradient of a step */
+    float *map, *slope; /* [map_room]: [n_layer, n_head, n_prompt] of an example */
+    size_t map_room;
     size_t *train, *held; /* [n_train], [n_held]: indices of examples, ascending */
     size_t *order;        /* [n_train]: `train` in the order of epoch order_epoch */
     size_t n_train, n_held;
@@ -36,6 +37,16 @@ enum { TRAINER_LOSS, TRAINER_EXAMPLES, TRAINER_SKIPPED, TRAINER_FAILED, TRAINER_
 /* n numbers by a seed and a stream; splitmix64 (Steele, Lea, Flood, 2014). */
 uint64_t trainer_random(uint64_t *state);
 
+/* Streams of random numbers, so that no choice depends on how many numbers another one drew. */
+typedef enum trainer_stream {
+    TRAINER_STREAM_TOKENS = 1,
+    TRAINER_STREAM_SPLIT = 2,
+    TRAINER_STREAM_ORDER = 3,
+    TRAINER_STREAM_REPLAY = 4
+} trainer_stream;
+/* A state that such a stream starts from. */
+uint64_t trainer_seed(const judgeq_trainer *trainer, trainer_stream stream);
+
 /* Layers that the soft tokens have vectors for. */
 int32_t trainer_depth(const judgeq_trainer *trainer);
 
@@ -45,5 +56,12 @@ judgeq_status trainer_start_soft(judgeq_trainer *trainer, const judgeq_trainer_p
 judgeq_status trainer_split(judgeq_trainer *trainer, judgeq_error *error);
 /* Puts train into the order of an epoch. */
 void trainer_shuffle(judgeq_trainer *trainer, int64_t epoch);
+
+/* Whether the set grows while the judge is trained. */
+bool trainer_streams(const judgeq_trainer *trainer);
+/* Fills held for such a set, n_held and n_train. */
+void trainer_stream_split(judgeq_trainer *trainer);
+/* order [n_accumulate]: the examples of the step to come. Forgets what no later step takes. */
+void trainer_stream_order(judgeq_trainer *trainer);
 
 #endif

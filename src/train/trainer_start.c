@@ -7,9 +7,6 @@
 #include "judge.h"
 #include "trainer.h"
 
-/* Streams of random numbers, so that no choice depends on how many numbers another one drew. */
-enum { STREAM_TOKENS = 1, STREAM_SPLIT = 2, STREAM_ORDER = 3 };
-
 uint64_t trainer_random(uint64_t *state) {
     uint64_t z = (*state += 0x9e3779b97f4a7c15u);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -17,9 +14,9 @@ uint64_t trainer_random(uint64_t *state) {
     return z ^ (z >> 31);
 }
 
-static uint64_t stream_of(const judgeq_trainer *trainer, uint64_t stream) {
+uint64_t trainer_seed(const judgeq_trainer *trainer, trainer_stream stream) {
     uint64_t state = trainer->params.seed;
-    return trainer_random(&state) + stream;
+    return trainer_random(&state) + (uint64_t)stream;
 }
 
 /* Below n. The bias of the remainder is n / 2^64. */
@@ -80,7 +77,7 @@ judgeq_status trainer_start_soft(judgeq_trainer *trainer, const judgeq_trainer_p
         memcpy(trainer->soft, judgeq_judge_soft_tokens(params->start), judge_size(info) * sizeof *trainer->soft);
         return JUDGEQ_OK;
     }
-    uint64_t state = stream_of(trainer, STREAM_TOKENS);
+    uint64_t state = trainer_seed(trainer, TRAINER_STREAM_TOKENS);
     for (int32_t i = 0; i < params->n_soft; i++) {
         const int32_t token =
             params->start_tokens ? params->start_tokens[(size_t)i % params->n_start_tokens] : draw_token(model, &state);
@@ -101,14 +98,19 @@ static int compare(const void *a, const void *b) {
 }
 
 judgeq_status trainer_split(judgeq_trainer *trainer, judgeq_error *error) {
-    const size_t n = trainer->set->info.n_examples;
+    const bool streams = trainer_streams(trainer);
+    const size_t n = streams ? (size_t)trainer->params.n_stream : trainer->set->info.n_examples;
+    trainer->held = malloc(n * sizeof *trainer->held);
+    trainer->order = malloc((streams ? (size_t)trainer->params.n_accumulate : n) * sizeof *trainer->order);
+    if (!trainer->held || !trainer->order) return error_memory(error, "the order of the examples");
+    if (streams) {
+        trainer_stream_split(trainer);
+        return JUDGEQ_OK;
+    }
     trainer->n_held = (size_t)((double)n * trainer->params.heldout);
     trainer->n_train = n - trainer->n_held;
-    trainer->held = malloc(n * sizeof *trainer->held);
-    trainer->order = malloc(n * sizeof *trainer->order);
-    if (!trainer->held || !trainer->order) return error_memory(error, "the order of the examples");
     for (size_t i = 0; i < n; i++) trainer->held[i] = i;
-    shuffle(trainer->held, n, stream_of(trainer, STREAM_SPLIT));
+    shuffle(trainer->held, n, trainer_seed(trainer, TRAINER_STREAM_SPLIT));
     trainer->train = trainer->held + trainer->n_held;
     qsort(trainer->held, trainer->n_held, sizeof *trainer->held, compare);
     qsort(trainer->train, trainer->n_train, sizeof *trainer->train, compare);
@@ -118,7 +120,7 @@ judgeq_status trainer_split(judgeq_trainer *trainer, judgeq_error *error) {
 void trainer_shuffle(judgeq_trainer *trainer, int64_t epoch) {
     if (epoch == trainer->order_epoch) return;
     memcpy(trainer->order, trainer->train, trainer->n_train * sizeof *trainer->order);
-    uint64_t state = stream_of(trainer, STREAM_ORDER);
+    uint64_t state = trainer_seed(trainer, TRAINER_STREAM_ORDER);
     shuffle(trainer->order, trainer->n_train, trainer_random(&state) + (uint64_t)epoch);
     trainer->order_epoch = epoch;
 }

@@ -166,6 +166,43 @@ judgeq_status judgeq_training_set_load(const char *path, const judgeq_model *mod
     return status;
 }
 
+judgeq_status judgeq_training_set_new(const char *name, const char *hash, judgeq_training_set **out,
+                                      judgeq_error *error) {
+    *out = NULL;
+    judgeq_training_set *set = calloc(1, sizeof *set);
+    if (set) set->path = strdup(name);
+    if (!set || !set->path) {
+        free(set);
+        return error_memory(error, "a training set");
+    }
+    set->info.broken = set->broken;
+    set->info.hash = set->hash;
+    snprintf(set->hash, sizeof set->hash, "%s", hash);
+    *out = set;
+    return JUDGEQ_OK;
+}
+
+judgeq_status judgeq_training_set_add(judgeq_training_set *set, const int32_t *prompt, size_t n_prompt,
+                                      const int32_t *response, size_t n_response, judgeq_error *error) {
+    if (n_prompt == 0 || n_response == 0 || n_prompt > INT32_MAX || n_response > INT32_MAX) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: an example of %zu + %zu tokens", set->path, n_prompt,
+                         n_response);
+    }
+    if (!reserve_tokens(set, n_prompt + n_response) || !reserve_example(set)) {
+        return error_memory(error, "a training set");
+    }
+    const size_t first = (size_t)set->info.n_tokens;
+    memcpy(set->token + first, prompt, n_prompt * sizeof *prompt);
+    memcpy(set->token + first + n_prompt, response, n_response * sizeof *response);
+    set->info.n_tokens += (int64_t)(n_prompt + n_response);
+    set->example[set->info.n_examples] = (set_example){.first = first,
+                                                       .n_prompt = (int32_t)n_prompt,
+                                                       .n_response = (int32_t)n_response,
+                                                       .line = (int64_t)set->info.n_examples + 2};
+    set->info.n_examples++;
+    return JUDGEQ_OK;
+}
+
 void judgeq_training_set_free(judgeq_training_set *set) {
     if (!set) return;
     free(set->path);
