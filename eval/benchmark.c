@@ -336,6 +336,7 @@ static judgeq_status fill_sample(const benchmark *b, const json_t *line, sample 
     const char *input = json_string_value(json_object_get(line, "input"));
     char *prompt = b->template ? fill(b->template, line) : strdup(input);
     if (prefix) out->answer_prefix = strdup(prefix);
+    if (ruler && !prefix) out->chat = false; /* RULER's generator has written the whole prompt, template and all */
     if (prompt) out->messages = json_pack("[s]", prompt);
     free(prompt);
     out->follow_ups = json_array();

@@ -224,6 +224,23 @@ class Eval(unittest.TestCase):
                 self.assertEqual((result["completion_tokens"], result["kv_bytes_held"], result["policy_text"]),
                                  (run["completion_tokens"], run["kv_bytes_held"], run["policy"]))
 
+    def test_ruler_prompts(self):
+        """Without answer_prefix the line is the whole prompt; with one it is a message, and the prefix begins the answer."""
+        text = "The iron heron is on the ring. " * 12
+        whole = self.write_lines("whole.jsonl", {"input": text, "outputs": ["heron"]})
+        split = self.write_lines("split.jsonl", {"input": text, "outputs": ["heron"], "answer_prefix": " It is"})
+        model, found = self.path("template.gguf"), {}
+        subprocess.run([MAKE_FIXTURE, "model", "llama", model], check=True)
+        for name, path, more in (("whole", whole, []), ("whole-raw", whole, ["--raw"]), ("whole-chat", whole, ["--chat"]),
+                                 ("split", split, []), ("split-raw", split, ["--raw"])):
+            self.run_eval("prompts-" + name, f"ruler:{path}", "--policies", "snapkv", "--budgets", "64", "-m", model,
+                          *more)
+            (line,) = self.lines("prompts-" + name).values()
+            found[name] = line["prompt_tokens"]
+        self.assertEqual(found["whole"], found["whole-raw"])
+        self.assertLess(found["whole"], found["whole-chat"])
+        self.assertLess(found["split-raw"], found["split"])
+
     def test_ruler_folder(self):
         for task, outputs in (("qa_1", ["heron", "no such"]), ("vt", ["heron"])):
             self.write_lines(f"ruler-two/{task}/validation.jsonl", *({"input": "A heron sings. " * 40 + str(i),
