@@ -75,6 +75,7 @@ static const char HELP_OPTIONS[] =
     "full\n"
     "                     cache's answer, which every policy reads for it\n"
     "      --heads        note hit rate and attention mass of every KV head, not only of every layer\n"
+    "      --prompts      note the tokens of every prompt, so that another program can read the same\n"
     "      --json         the tables as one JSON object\n"
     "      --quiet        no progress on standard error\n"
     "  -h, --help         this text\n";
@@ -97,7 +98,8 @@ typedef struct evaluation {
     bool *mine; /* [plan.n_item]: this rank's part of what is to be done */
     size_t n_todo, n_done;
     double work_todo, work_done; /* tokens read and decoded: what time goes with */
-    const char *task;            /* at hand */
+    const plan_item *item;       /* at hand */
+    double work_now;             /* done of it */
 } evaluation;
 
 static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *message) {
@@ -257,23 +259,26 @@ static void show(evaluation *e) {
     if (e->options.quiet || now - e->progress.last < every) return;
     e->progress.last = now;
     char before[96], after[64], left[32] = "?";
-    if (e->work_done > 0) {
-        progress_time(left, sizeof left, (now - e->progress.start) * (e->work_todo / e->work_done - 1));
-    }
-    snprintf(before, sizeof before, "sample %zu/%zu, %.40s", e->n_done + 1, e->n_todo, e->task);
+    const double work = e->work_done + e->work_now;
+    if (work > 0) progress_time(left, sizeof left, (now - e->progress.start) * (e->work_todo / work - 1));
+    snprintf(before, sizeof before, "sample %zu/%zu, %.40s", e->n_done + 1, e->n_todo, e->item->name);
     snprintf(after, sizeof after, "%s left", left);
     if (e->progress.terminal) {
-        progress_draw(before, after, e->work_done / e->work_todo);
+        progress_draw(before, after, work / e->work_todo);
     } else {
         fprintf(stderr, "judgeq: %s: %s\n", before, after);
     }
 }
 
+/* Called with a part of the prompt, or, with 1 of 1, for every token that the policies decode in step. */
 static bool report(void *data, int64_t done, int64_t total) {
-    (void)done;
-    (void)total;
+    evaluation *e = data;
     if (interrupt_seen()) return false;
-    show(data);
+    const double most = work_of(e, e->item);
+    e->work_now =
+        total > 1 ? (double)e->item->n_prompt * (double)done / (double)total : e->work_now + (double)e->arms.n_arm;
+    if (e->work_now > most) e->work_now = most;
+    show(e);
     return true;
 }
 
@@ -323,11 +328,12 @@ static judgeq_status run_plan(evaluation *e, judgeq_error *error) {
     interrupt_catch();
     for (size_t i = 0; status == JUDGEQ_OK && i < e->plan.n_item; i++) {
         if (!e->mine[i]) continue;
-        e->task = e->plan.item[i].name;
+        e->item = &e->plan.item[i];
+        e->work_now = 0;
         status = run_sample(e, i, error);
         if (status != JUDGEQ_OK) break;
         e->n_done++;
-        e->work_done += work_of(e, &e->plan.item[i]);
+        e->work_done += work_of(e, e->item);
     }
     progress_end(&e->progress);
     if (status == JUDGEQ_ERROR_CANCELLED) {
@@ -360,6 +366,7 @@ static judgeq_status evaluate(evaluation *e, judgeq_error *error) {
                              .seed = o->seed,
                              .divergence = o->divergence,
                              .heads = o->heads,
+                             .prompts = o->prompts,
                              .progress = report,
                              .progress_data = e};
     status = share_out(e, error);

@@ -22,6 +22,7 @@ enum {
     EXPAND,
     DIVERGENCE,
     HEADS,
+    PROMPTS,
     VERSUS,
     JSON,
     QUIET
@@ -49,6 +50,7 @@ static const struct option NAMES[] = {
     {"expand", required_argument, NULL, EXPAND},
     {"divergence", no_argument, NULL, DIVERGENCE},
     {"heads", no_argument, NULL, HEADS},
+    {"prompts", no_argument, NULL, PROMPTS},
     {"versus", required_argument, NULL, VERSUS},
     {"json", no_argument, NULL, JSON},
     {"quiet", no_argument, NULL, QUIET},
@@ -144,6 +146,9 @@ static int take(eval_options *o, int option) {
         return 0;
     case HEADS:
         o->heads = true;
+        return 0;
+    case PROMPTS:
+        o->prompts = true;
         return 0;
     case VERSUS:
         o->versus = optarg;

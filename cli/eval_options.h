@@ -17,7 +17,7 @@ typedef struct eval_options {
     uint32_t seed;
     reading_format format;
     judgeq_kv_type kv_type;
-    bool divergence, heads, json, quiet;
+    bool divergence, heads, prompts, json, quiet;
 } eval_options;
 
 /* The exit status: 0, or 2 after a message. */

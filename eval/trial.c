@@ -211,6 +211,12 @@ static judgeq_status add_divergence(trial *t, json_t *results, judgeq_error *err
     return status;
 }
 
+static json_t *prompt_array(const reading_tokens *prompt) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < prompt->n_token; i++) json_array_append_new(array, json_integer(prompt->token[i]));
+    return array;
+}
+
 static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
     const sample *s = t->sample;
     const size_t n = (size_t)judgeq_model_get_info(t->setup->model)->n_layer *
@@ -231,6 +237,9 @@ static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
                           (json_int_t)t->reading.prompt.n_token, "kv_bytes_full", (json_int_t)full_bytes(t),
                           "prefill_s", prefill_seconds(t), "references", s->references, "results", results);
         if (!*line) status = eval_fail_memory(error, "results");
+    }
+    if (status == JUDGEQ_OK && t->setup->prompts) {
+        json_object_set_new(*line, "prompt", prompt_array(&t->reading.prompt));
     }
     if (status == JUDGEQ_OK && t->setup->divergence) status = add_divergence(t, results, error);
     json_decref(results);

@@ -15,6 +15,7 @@ typedef struct trial_setup {
     uint64_t seed;   /* of the policy random */
     bool divergence; /* measure kl and perplexity too */
     bool heads;      /* hit rate and mass of every KV head too */
+    bool prompts;    /* the prompt's tokens too */
     judgeq_progress progress;
     void *progress_data;
 } trial_setup;

@@ -164,13 +164,15 @@ class Eval(unittest.TestCase):
         text = "The iron heron is on the ring. " * 12
         path = self.write_lines("divergence.jsonl", {"input": text, "outputs": ["x"]})
         common = [f"ruler:{path}", "--policies", "snapkv;random", "--budgets", "48,5000", "--raw", "-n", "6"]
-        self.run_eval("divergence", *common, "--divergence")
+        self.run_eval("divergence", *common, "--divergence", "--prompts")
         self.run_eval("plain", *common)
         (line,), (plain,) = self.lines("divergence").values(), self.lines("plain").values()
         for result, other in zip(line["results"], plain["results"]):
             self.assertIsNone(other["kl"])
             self.assertEqual(result["answer"], other["answer"])
             self.assertEqual(result["kv_bytes_held"], other["kv_bytes_held"])
+        self.assertEqual(len(line["prompt"]), line["prompt_tokens"])
+        self.assertNotIn("prompt", plain)
         full, snapkv, above, random, _ = line["results"]
         self.assertAlmostEqual(full["kl"], 0, places=12)
         self.assertEqual((above["kl"], above["perplexity"]), (full["kl"], full["perplexity"]))
