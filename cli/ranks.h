@@ -9,7 +9,7 @@ typedef struct ranks {
     int32_t n, rank;
 } ranks;
 
-/* Joins the others, if mpirun started this program. Fails where it did and the program was built without MPI. */
+/* Joins the others, if mpirun or srun started several. Fails where one did and the program was built without MPI. */
 judgeq_status ranks_begin(ranks *r, judgeq_error *error);
 /* Leaves them. failed: the others need not be waited for. */
 void ranks_end(const ranks *r, bool failed);

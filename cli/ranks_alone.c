@@ -1,19 +1,28 @@
 /* Without MPI. */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "ranks.h"
 
+/* How many processes a launcher says that it has started. Slurm sets the last one in the steps that srun starts, not in
+ * a job's script or in salloc's shell, whatever number of tasks the job has. */
+static const char *const SIZES[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
+
 judgeq_status ranks_begin(ranks *r, judgeq_error *error) {
     *r = (ranks){.n = 1};
-    const char *size = getenv("OMPI_COMM_WORLD_SIZE"); /* set by mpirun */
-    if (!size || strtol(size, NULL, 10) < 2) return JUDGEQ_OK;
-    error->code = JUDGEQ_ERROR_UNSUPPORTED;
-    snprintf(
-        error->message, sizeof error->message,
-        "mpirun has started %s processes, but this judgeq was built without MPI: configure it with -DJUDGEQ_MPI=ON",
-        size);
-    return error->code;
+    for (size_t i = 0; i < sizeof SIZES / sizeof SIZES[0]; i++) {
+        const char *size = getenv(SIZES[i]);
+        if (!size || strtol(size, NULL, 10) < 2) continue;
+        error->code = JUDGEQ_ERROR_UNSUPPORTED;
+        snprintf(
+            error->message, sizeof error->message,
+            "one of %.20s processes (%s), which would all train the same judge alone: this judgeq was built without "
+            "MPI. Configure it with -DJUDGEQ_MPI=ON, or start one process",
+            size, SIZES[i]);
+        return error->code;
+    }
+    return JUDGEQ_OK;
 }
 
 void ranks_end(const ranks *r, bool failed) {

@@ -154,6 +154,18 @@ class Train(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         self.assertIn(b"has 4 soft tokens", done.stderr)
 
+    def test_one_of_several_processes_is_refused_without_mpi(self):
+        """Each would train the whole judge, and all would write the same files. A job's own variables mean nothing."""
+        def said(**variables):
+            done = subprocess.run(self.arguments(self.path("several.gguf"), "--data", "/no/such"), timeout=60,
+                                  capture_output=True, env=os.environ | variables)
+            self.assertEqual(done.returncode, 1)
+            return done.stderr.decode()
+        for name in "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS":
+            self.assertIn(f"one of 4 processes ({name})", said(**{name: "4"}))
+            self.assertIn("/no/such", said(**{name: "1"}))
+        self.assertIn("/no/such", said(SLURM_JOB_ID="7", SLURM_NTASKS="8", SLURM_NPROCS="8", SLURM_PROCID="0"))
+
     def test_broken_lines_are_counted(self):
         data = self.path("broken.jsonl")
         with open(data, "wb") as file:
