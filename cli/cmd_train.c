@@ -46,6 +46,7 @@ static const char HELP_STEPS[] =
     "Training\n"
     "      --loss LOSS        kl: KL divergence of the renormalised attention maps; mse: squared error, the paper's\n"
     "                         (default: kl)\n"
+    "      --weigh-values     a target counts in proportion to the L1 norm of the value it looks at\n"
     "      --epochs N         passes over the training part (default: 6)\n"
     "      --lr RATE          of AdamW; rises over the warm-up, then falls to 0 along a cosine (default: 0.015)\n"
     "      --warm-up N        steps of rising rate (default: 20)\n"

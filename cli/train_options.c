@@ -14,6 +14,7 @@ enum {
     LOSS,
     N_SOFT,
     DEEP,
+    WEIGH_VALUES,
     INIT,
     EPOCHS,
     RATE,
@@ -44,6 +45,7 @@ static const struct option NAMES[] = {
     {"loss", required_argument, NULL, LOSS},
     {"n-soft", required_argument, NULL, N_SOFT},
     {"deep", no_argument, NULL, DEEP},
+    {"weigh-values", no_argument, NULL, WEIGH_VALUES},
     {"init", required_argument, NULL, INIT},
     {"epochs", required_argument, NULL, EPOCHS},
     {"lr", required_argument, NULL, RATE},
@@ -144,6 +146,9 @@ static int take_parameter(train_options *o, int option) {
         return take_loss(o);
     case DEEP:
         p->deep = true;
+        return 0;
+    case WEIGH_VALUES:
+        p->weigh_values = true;
         return 0;
     case N_SOFT:
         return take_int32("--n-soft", 1, 4096, &p->n_soft);

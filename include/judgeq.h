@@ -330,6 +330,7 @@ typedef struct judgeq_trainer_params {
     judgeq_loss loss;
     int32_t n_soft;              /* soft tokens to train */
     bool deep;                   /* with vectors for every layer, not for the first alone */
+    bool weigh_values;           /* a target counts in proportion to the L1 norm of the value it looks at */
     const judgeq_judge *start;   /* start from these; NULL: from embeddings of the model */
     const int32_t *start_tokens; /* of these tokens, repeated in order; NULL: of tokens drawn by the seed */
     size_t n_start_tokens;

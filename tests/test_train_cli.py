@@ -149,7 +149,7 @@ class Train(unittest.TestCase):
     def test_starts(self):
         first = self.path("first.gguf")
         self.succeed(first, "--init", "text:the rain", "--quiet")
-        self.assertEqual(self.succeed(self.path("second.gguf"), "--init", "judge:" + first, "--loss", "mse", "--quiet"), "")
+        self.assertEqual(self.succeed(self.path("second.gguf"), "--init", "judge:" + first, "--loss", "mse", "--weigh-values", "--quiet"), "")
         done = self.run_train(self.path("third.gguf"), "--init", "judge:" + first, "--n-soft", "5")
         self.assertEqual(done.returncode, 2)
         self.assertIn(b"has 4 soft tokens", done.stderr)
@@ -201,7 +201,7 @@ class Train(unittest.TestCase):
 
     def test_help_names_every_option(self):
         done = subprocess.run([JUDGEQ, "train", "--help"], check=True, capture_output=True)
-        for option in ("model data output log resume checkpoint-every n-soft init seed loss epochs lr warm-up accumulate "
+        for option in ("model data output log resume checkpoint-every n-soft init seed loss weigh-values epochs lr warm-up accumulate "
                        "clip heldout measure-every threads kv-type cache scratch quiet help").split():
             self.assertIn("--" + option, done.stdout.decode())
 

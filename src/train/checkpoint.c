@@ -13,7 +13,7 @@
 
 #define CHECKPOINT_ARCHITECTURE "judgeq-checkpoint"
 
-enum { FORMAT_VERSION = 1, N_ARRAYS = 3, PARAMETERS_SIZE = 320 };
+enum { FORMAT_VERSION = 1, N_ARRAYS = 3, PARAMETERS_SIZE = 400 };
 
 static const char KEY_VERSION[] = "judgeq.format_version", KEY_FINGERPRINT[] = "judgeq.model.fingerprint";
 static const char KEY_DATA[] = "judgeq.train.data_hash", KEY_PARAMETERS[] = "judgeq.train.parameters";
@@ -23,16 +23,17 @@ static const char *const ARRAYS[N_ARRAYS] = {"soft_tokens.weight", "adamw.mean",
 /* What changes the steps to come. */
 static void write_parameters(const judgeq_trainer *trainer, char text[PARAMETERS_SIZE]) {
     const judgeq_trainer_params *p = &trainer->params;
-    const int n = snprintf(
+    int n = snprintf(
         text, PARAMETERS_SIZE,
         "loss=%s deep=%d n_soft=%d epochs=%d accumulate=%d warm_up=%d lr=%.17g clip=%.17g heldout=%.17g seed=%llu "
         "kv=%s",
         p->loss == JUDGEQ_LOSS_MSE ? "mse" : "kl", p->deep, p->n_soft, p->n_epochs, p->n_accumulate, p->n_warm_up,
         p->rate, p->clip, p->heldout, (unsigned long long)p->seed, judgeq_kv_type_name(p->kv_type));
     if (trainer_streams(trainer)) {
-        snprintf(text + n, (size_t)(PARAMETERS_SIZE - n), " stream=%d ring=%d replay=%d", p->n_stream, p->n_ring,
-                 p->n_replay);
+        n += snprintf(text + n, (size_t)(PARAMETERS_SIZE - n), " stream=%d ring=%d replay=%d", p->n_stream, p->n_ring,
+                      p->n_replay);
     }
+    if (p->weigh_values) snprintf(text + n, (size_t)(PARAMETERS_SIZE - n), " weigh_values");
 }
 
 /* ---- write ------------------------------------------------------------------------------------------------------- */

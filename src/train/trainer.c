@@ -8,6 +8,7 @@
 #include "error.h"
 #include "loss.h"
 #include "measure.h"
+#include "value_norm.h"
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
@@ -126,6 +127,7 @@ void judgeq_trainer_free(judgeq_trainer *trainer) {
     free(trainer->sum);
     free(trainer->map);
     free(trainer->slope);
+    free(trainer->weighed);
     free(trainer->held); /* `train` is its end */
     free(trainer->order);
     free(trainer);
@@ -184,9 +186,11 @@ static judgeq_status reserve_maps(judgeq_trainer *trainer, const example *e, jud
     if (n <= trainer->map_room) return JUDGEQ_OK;
     free(trainer->map);
     free(trainer->slope);
+    free(trainer->weighed);
     trainer->map = malloc(n * sizeof *trainer->map);
     trainer->slope = malloc(n * sizeof *trainer->slope);
-    trainer->map_room = trainer->map && trainer->slope ? n : 0;
+    trainer->weighed = malloc(n * sizeof *trainer->weighed);
+    trainer->map_room = trainer->map && trainer->slope && trainer->weighed ? n : 0;
     return trainer->map_room ? JUDGEQ_OK : error_memory(error, "the soft tokens' attention");
 }
 
@@ -198,7 +202,12 @@ static judgeq_status find_loss(judgeq_trainer *trainer, const example *e, double
     status = gradient_forward(&trainer->gradient, e->layer, e->n_prompt, trainer->soft, trainer->map, error);
     if (status != JUDGEQ_OK) return status;
     const loss_kind kind = trainer->params.loss == JUDGEQ_LOSS_MSE ? LOSS_MSE : LOSS_KL;
-    *loss = loss_of_maps(kind, trainer->map, e->target, n_map, e->n_prompt, trainer->slope);
+    const float *target = e->target;
+    if (trainer->params.weigh_values) {
+        value_norm_weigh(e, trainer->slope, trainer->weighed); /* the slopes come later */
+        target = trainer->weighed;
+    }
+    *loss = loss_of_maps(kind, trainer->map, target, n_map, e->n_prompt, trainer->slope);
     if (isfinite(*loss)) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_NUMERIC, "the loss is not a finite number");
 }

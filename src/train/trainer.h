@@ -20,6 +20,7 @@ struct judgeq_trainer {
     double *sum;        /* [n_value + TRAINER_COUNTS]: of the step's examples, and what is counted beside it */
     float *mean;        /* [n_soft, n_embd]: gradient of a step */
     float *map, *slope; /* [map_room]: [n_layer, n_head, n_prompt] of an example */
+    float *weighed;     /* [map_room]: its target, if values weigh */
     size_t map_room;
     size_t *train, *held; /* [n_train], [n_held]: indices of examples, ascending */
     size_t *order;        /* [n_train]: `train` in the order of epoch order_epoch */
