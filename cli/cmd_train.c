@@ -57,6 +57,8 @@ static const char HELP_STEPS[] =
     "Measuring\n"
     "      --heldout SHARE    part of the examples that is only measured on, 0 to 0.5 (default: 0.1)\n"
     "      --measure-every N  steps between measurements; 0: at the end of every epoch (default: 0)\n"
+    "      --measure-budgets N,..   rows per KV head that hit rate and mass are measured at, 4 at most (default: "
+    "64,128,256)\n"
     "    Example: judgeq train --data set.jsonl -o judge.gguf --heldout 0.2 --measure-every 50\n"
     "\n"
     "Computing\n"
@@ -174,7 +176,7 @@ static void show_measures(training *t) {
             (long long)judgeq_trainer_steps(t->trainer));
     if (t->last.step > 0) fprintf(stderr, ", loss %.4f", t->last.loss);
     if (m->n_examples > 0) fprintf(stderr, "; held out: loss %.4f", m->loss);
-    for (int b = 0; b < JUDGEQ_MEASURE_BUDGETS; b++) {
+    for (int b = 0; b < JUDGEQ_MEASURE_BUDGETS && m->budget[b] > 0; b++) {
         if (isnan(m->hit_rate[b])) continue;
         fprintf(stderr, ", budget %d: hit rate %.1f %%, mass kept %.1f %%", m->budget[b], 100 * m->hit_rate[b],
                 100 * m->mass_kept[b]);

@@ -52,10 +52,13 @@ static bool add_step(curves *c, const json_t *line) {
 }
 
 static bool add_measures(curves *c, const json_t *line) {
-    double **const array[] = {&c->at,          &c->heldout,      &c->hit_rate[0],  &c->hit_rate[1],
-                              &c->hit_rate[2], &c->mass_kept[0], &c->mass_kept[1], &c->mass_kept[2]};
-    _Static_assert(sizeof array / sizeof array[0] == 2 + 2 * N_BUDGETS, "every budget has its arrays");
-    if (!grow(array, sizeof array / sizeof array[0], c->n_measure, &c->measure_room)) return false;
+    enum { N_ARRAYS = 2 + 2 * N_BUDGETS };
+    double **array[N_ARRAYS] = {&c->at, &c->heldout};
+    for (int b = 0; b < N_BUDGETS; b++) {
+        array[2 + 2 * b] = &c->hit_rate[b];
+        array[3 + 2 * b] = &c->mass_kept[b];
+    }
+    if (!grow(array, N_ARRAYS, c->n_measure, &c->measure_room)) return false;
     const size_t i = c->n_measure++;
     json_t *measures = json_object_get(line, "heldout"), *hits = json_object_get(measures, "hit_rate");
     c->at[i] = number(json_object_get(line, "step"));

@@ -35,7 +35,7 @@ bool train_log_step(train_log *log, const judgeq_training_step *s) {
 
 bool train_log_measures(train_log *log, int64_t step, const judgeq_measures *m) {
     json_t *hits = json_object(), *mass = json_object();
-    for (int b = 0; b < JUDGEQ_MEASURE_BUDGETS; b++) {
+    for (int b = 0; b < JUDGEQ_MEASURE_BUDGETS && m->budget[b] > 0; b++) {
         char budget[16];
         snprintf(budget, sizeof budget, "%d", m->budget[b]);
         json_object_set_new(hits, budget, number(m->hit_rate[b]));

@@ -24,6 +24,7 @@ enum {
     HELDOUT,
     SEED,
     MEASURE_EVERY,
+    MEASURE_BUDGETS,
     CHECKPOINT_EVERY,
     LOG,
     RESUME,
@@ -55,6 +56,7 @@ static const struct option NAMES[] = {
     {"heldout", required_argument, NULL, HELDOUT},
     {"seed", required_argument, NULL, SEED},
     {"measure-every", required_argument, NULL, MEASURE_EVERY},
+    {"measure-budgets", required_argument, NULL, MEASURE_BUDGETS},
     {"checkpoint-every", required_argument, NULL, CHECKPOINT_EVERY},
     {"log", required_argument, NULL, LOG},
     {"resume", no_argument, NULL, RESUME},
@@ -111,6 +113,24 @@ static int take_seed(train_options *o) {
     const int status = take_integer("--seed", 0, INT64_MAX, &value);
     if (status == 0) o->params.seed = (uint64_t)value;
     return status;
+}
+
+/* "64,128" */
+static int take_budgets(int32_t budget[JUDGEQ_MEASURE_BUDGETS]) {
+    size_t n = 0;
+    char one[16];
+    for (const char *at = optarg, *end; at; at = *end ? end + 1 : NULL) {
+        int64_t rows = 0;
+        end = at + strcspn(at, ",");
+        snprintf(one, sizeof one, "%.*s", (int)(end - at), at);
+        if (n == JUDGEQ_MEASURE_BUDGETS || !value_integer(one, 1, INT32_MAX, &rows)) {
+            return wrong("--measure-budgets \"%s\": expected 1 to %d numbers of rows, with commas between them", optarg,
+                         JUDGEQ_MEASURE_BUDGETS);
+        }
+        budget[n++] = (int32_t)rows;
+    }
+    while (n < JUDGEQ_MEASURE_BUDGETS) budget[n++] = 0;
+    return 0;
 }
 
 static int take_mebibytes(const char *name, size_t *bytes) {
@@ -202,6 +222,8 @@ static int take(train_options *o, int option, const char *given) {
         return take_int32("-t", 0, 1024, &o->params.n_threads);
     case MEASURE_EVERY:
         return take_int32("--measure-every", 0, INT32_MAX, &o->measure_every);
+    case MEASURE_BUDGETS:
+        return take_budgets(o->params.measure_budget);
     case CHECKPOINT_EVERY:
         return take_int32("--checkpoint-every", 0, 86400, &o->checkpoint_every);
     case CACHE:

@@ -326,6 +326,8 @@ typedef enum judgeq_loss { JUDGEQ_LOSS_KL = 0, JUDGEQ_LOSS_MSE = 1 } judgeq_loss
 
 typedef struct judgeq_trainer judgeq_trainer;
 
+enum { JUDGEQ_MEASURE_BUDGETS = 4 }; /* at most, that a judge is measured with */
+
 typedef struct judgeq_trainer_params {
     judgeq_loss loss;
     int32_t n_soft;              /* soft tokens to train */
@@ -340,9 +342,10 @@ typedef struct judgeq_trainer_params {
      * it, with n_accumulate - 1 that are drawn from the latest n_ring, the others on drawn ones. n_epochs does not
      * count. */
     int32_t n_stream, n_ring, n_replay;
-    int32_t n_warm_up;      /* steps of rising rate */
-    double rate, clip;      /* of AdamW; longest gradient, 0: any */
-    double heldout;         /* share of the examples that is only measured on, 0 .. 0.5 */
+    int32_t n_warm_up;                              /* steps of rising rate */
+    double rate, clip;                              /* of AdamW; longest gradient, 0: any */
+    int32_t measure_budget[JUDGEQ_MEASURE_BUDGETS]; /* rows per KV head; 0 behind the last */
+    double heldout;                                 /* share of the examples that is only measured on, 0 .. 0.5 */
     uint64_t seed;          /* of the drawn tokens, the held-out part and the order of the examples */
     int32_t n_threads;      /* 0: chosen */
     judgeq_kv_type kv_type; /* F16 or F32 */
@@ -366,11 +369,10 @@ typedef struct judgeq_trainer_params {
 } judgeq_trainer_params;
 
 /* What a judge is measured by, on the held-out examples; NaN where there is nothing to measure. */
-enum { JUDGEQ_MEASURE_BUDGETS = 3 };
 typedef struct judgeq_measures {
     int32_t n_examples;
     double loss;
-    int32_t budget[JUDGEQ_MEASURE_BUDGETS];   /* rows per KV head; a budget counts examples with longer prompts only */
+    int32_t budget[JUDGEQ_MEASURE_BUDGETS];   /* rows per KV head, of examples with longer prompts; 0 behind the last */
     double hit_rate[JUDGEQ_MEASURE_BUDGETS];  /* critical KV hit rate */
     double mass_kept[JUDGEQ_MEASURE_BUDGETS]; /* share of the response's attention that falls on kept rows */
 } judgeq_measures;

@@ -83,6 +83,19 @@ class Train(unittest.TestCase):
                               "-p", "the ring in the rain " * 20], capture_output=True, timeout=60)
         self.assertEqual(ran.returncode, 0, ran.stderr.decode())
 
+    def test_measured_budgets(self):
+        output = self.path("budgets.gguf")
+        said = self.succeed(output, "--measure-budgets", "8,16,32,64", "--epochs", "1")
+        measured = [line["heldout"] for line in map(json.loads, self.read(output + ".log.jsonl").splitlines())
+                    if "heldout" in line]
+        for measures in measured:
+            self.assertEqual(list(measures["hit_rate"]), ["8", "16", "32", "64"])
+            mass = list(measures["mass_kept"].values())
+            self.assertEqual(mass, sorted(mass))  # more rows keep more
+        self.assertIn("budget 8: hit rate", said)
+        described = subprocess.run([JUDGEQ, "inspect", "--json", output], check=True, capture_output=True)
+        self.assertAlmostEqual(json.loads(described.stdout)["heldout_hit_rate"], measured[-1]["hit_rate"]["8"], 5)
+
     @unittest.skipUnless(shutil.which("gnuplot"), "no gnuplot")
     def test_the_curves_are_drawn(self):
         output = self.path("curves.gguf")
@@ -192,7 +205,8 @@ class Train(unittest.TestCase):
                               ("--epochs", "-1"), ("--lr", "0"), ("--lr", "fast"), ("--lr", ""), ("--warm-up", "x"),
                               ("--accumulate", "0"), ("--clip", "-1"), ("--heldout", "0.7"), ("--seed", "x"),
                               ("--seed", "99999999999999999999"), ("--kv-type", "q8"), ("--cache", "1.5"), ("--scratch", "-1"), ("-t", "x"),
-                              ("--measure-every", "x"), ("--checkpoint-every", "x")):
+                              ("--measure-every", "x"), ("--measure-budgets", "64,,128"), ("--measure-budgets", "0"),
+                              ("--measure-budgets", "1,2,3,4,5"), ("--measure-budgets", ""), ("--checkpoint-every", "x")):
             with self.subTest(option + value):
                 self.refuse(2, option + ' "' + value + '": expected', *good, option, value)
         self.refuse(1, "/no/such", *good[:2], "--data", "/no/such", *good[4:])
@@ -202,7 +216,7 @@ class Train(unittest.TestCase):
     def test_help_names_every_option(self):
         done = subprocess.run([JUDGEQ, "train", "--help"], check=True, capture_output=True)
         for option in ("model data output log resume checkpoint-every n-soft init seed loss weigh-values epochs lr warm-up accumulate "
-                       "clip heldout measure-every threads kv-type cache scratch quiet help").split():
+                       "clip heldout measure-every measure-budgets threads kv-type cache scratch quiet help").split():
             self.assertIn("--" + option, done.stdout.decode())
 
 

@@ -472,17 +472,18 @@ static void test_measures(void **state) {
         map[(i % 2) * ROWS + 32 + i] = 1.0f;
     }
     const judgeq_model_info info = {.n_layer = 1, .n_head = 2, .n_head_kv = 1};
+    const int32_t budgets[JUDGEQ_MEASURE_BUDGETS] = {64, 128, 256};
     measure_sums sums = {0};
-    CHECK(measure_add(&sums, &info, map, target, ROWS, 3, error));
-    CHECK(measure_add(&sums, &info, target, target, ROWS, 1, error));
-    const judgeq_measures means = measure_means(&sums);
+    CHECK(measure_add(&sums, &info, budgets, map, target, ROWS, 3, error));
+    CHECK(measure_add(&sums, &info, budgets, target, target, ROWS, 1, error));
+    const judgeq_measures means = measure_means(&sums, budgets);
     assert_int_equal(means.n_examples, 2);
     assert_float_equal(means.loss, 2, 1e-12);
     assert_int_equal(means.budget[0], 64);
     assert_float_equal(means.hit_rate[0], 0.75, 1e-9);
     assert_float_equal(means.mass_kept[0], 0.75, 1e-6);
     assert_true(isnan(means.hit_rate[1]) && isnan(means.mass_kept[2]));
-    assert_true(isnan(measure_means(&(measure_sums){0}).loss));
+    assert_true(isnan(measure_means(&(measure_sums){0}, budgets).loss));
 }
 
 static int set_up(void **state) {

@@ -7,8 +7,6 @@
 #include "rank.h"
 #include "score.h"
 
-const int32_t measure_budgets[JUDGEQ_MEASURE_BUDGETS] = {64, 128, 256};
-
 /* Scratch for one KV head. */
 typedef struct head_rows {
     float *map, *target; /* [n_row] */
@@ -35,15 +33,15 @@ static double mass_kept(const head_rows *rows, int64_t n_row, int32_t budget) {
 }
 
 /* Means over layers and KV heads; heads without any target mass count as kept. */
-static void add_budget(measure_sums *sums, int b, const judgeq_model_info *model, const float *map, const float *target,
-                       const head_rows *rows, int64_t n_row) {
+static void add_budget(measure_sums *sums, int b, int32_t budget, const judgeq_model_info *model, const float *map,
+                       const float *target, const head_rows *rows, int64_t n_row) {
     const int32_t group = model->n_head / model->n_head_kv, n_heads = model->n_layer * model->n_head_kv;
     double hits = 0, mass = 0;
     for (int64_t h = 0; h < n_heads; h++) {
         mean_of_group(map + h * group * n_row, group, n_row, rows->map);
         mean_of_group(target + h * group * n_row, group, n_row, rows->target);
-        hits += score_hit_rate(rows->map, rows->target, n_row, measure_budgets[b]);
-        const double kept = mass_kept(rows, n_row, measure_budgets[b]);
+        hits += score_hit_rate(rows->map, rows->target, n_row, budget);
+        const double kept = mass_kept(rows, n_row, budget);
         mass += isnan(kept) ? 1 : kept;
     }
     sums->n_counted[b]++;
@@ -51,8 +49,8 @@ static void add_budget(measure_sums *sums, int b, const judgeq_model_info *model
     sums->mass_kept[b] += mass / n_heads;
 }
 
-judgeq_status measure_add(measure_sums *sums, const judgeq_model_info *model, const float *map, const float *target,
-                          int64_t n_row, double loss, judgeq_error *error) {
+judgeq_status measure_add(measure_sums *sums, const judgeq_model_info *model, const int32_t *budget, const float *map,
+                          const float *target, int64_t n_row, double loss, judgeq_error *error) {
     const size_t n = (size_t)n_row;
     head_rows rows = {malloc(n * sizeof(float)), malloc(n * sizeof(float)), malloc(n * sizeof(uint64_t)),
                       malloc(n * sizeof(int32_t))};
@@ -63,7 +61,8 @@ judgeq_status measure_add(measure_sums *sums, const judgeq_model_info *model, co
         sums->n_examples++;
         sums->loss += loss;
         for (int b = 0; b < JUDGEQ_MEASURE_BUDGETS; b++) {
-            if (n_row > measure_budgets[b]) add_budget(sums, b, model, map, target, &rows, n_row);
+            if (budget[b] == 0) break;
+            if (n_row > budget[b]) add_budget(sums, b, budget[b], model, map, target, &rows, n_row);
         }
     }
     free(rows.map);
@@ -73,12 +72,12 @@ judgeq_status measure_add(measure_sums *sums, const judgeq_model_info *model, co
     return status;
 }
 
-judgeq_measures measure_means(const measure_sums *sums) {
+judgeq_measures measure_means(const measure_sums *sums, const int32_t *budget) {
     judgeq_measures out = {.n_examples = (int32_t)sums->n_examples, .loss = NAN};
     if (sums->n_examples > 0) out.loss = sums->loss / sums->n_examples;
     for (int b = 0; b < JUDGEQ_MEASURE_BUDGETS; b++) {
         const double n = sums->n_counted[b];
-        out.budget[b] = measure_budgets[b];
+        out.budget[b] = budget[b];
         out.hit_rate[b] = n > 0 ? sums->hit_rate[b] / n : NAN;
         out.mass_kept[b] = n > 0 ? sums->mass_kept[b] / n : NAN;
     }

@@ -12,13 +12,12 @@ typedef struct measure_sums {
     double n_failed; /* ranks that could not measure */
 } measure_sums;
 
-extern const int32_t measure_budgets[JUDGEQ_MEASURE_BUDGETS];
+/* Adds one example at the budgets [JUDGEQ_MEASURE_BUDGETS], 0 behind the last: map and target [n_layer, n_head, n_row],
+ * each reduced by the mean over the query heads of a KV head. Without smoothing, and without rows that are always kept.
+ */
+judgeq_status measure_add(measure_sums *sums, const judgeq_model_info *model, const int32_t *budget, const float *map,
+                          const float *target, int64_t n_row, double loss, judgeq_error *error);
 
-/* Adds one example: map and target [n_layer, n_head, n_row], each reduced by the mean over the query heads of a KV
- * head. Without smoothing, and without rows that are always kept. */
-judgeq_status measure_add(measure_sums *sums, const judgeq_model_info *model, const float *map, const float *target,
-                          int64_t n_row, double loss, judgeq_error *error);
-
-judgeq_measures measure_means(const measure_sums *sums);
+judgeq_measures measure_means(const measure_sums *sums, const int32_t *budget);
 
 #endif

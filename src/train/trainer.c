@@ -21,6 +21,7 @@ judgeq_trainer_params judgeq_trainer_default_params(void) {
                                    .rate = 1.5e-2,
                                    .clip = 0,
                                    .heldout = 0.1,
+                                   .measure_budget = {64, 128, 256},
                                    .n_ring = 64,
                                    .n_replay = 4,
                                    .n_ranks = 1,
@@ -343,7 +344,8 @@ static judgeq_status measure_example(judgeq_trainer *trainer, size_t index, meas
     if (status == JUDGEQ_OK) status = take_example(trainer, index, &e, error);
     if (status == JUDGEQ_OK) status = find_loss(trainer, e, &loss, error);
     if (status == JUDGEQ_OK) {
-        status = measure_add(sums, &trainer->model->info, trainer->map, e->target, e->n_prompt, loss, error);
+        status = measure_add(sums, &trainer->model->info, trainer->params.measure_budget, trainer->map, e->target,
+                             e->n_prompt, loss, error);
     }
     example_free(e);
     return status;
@@ -368,7 +370,7 @@ judgeq_status judgeq_trainer_measure(judgeq_trainer *trainer, judgeq_measures *o
     judgeq_status status = measure_part(trainer, &sums, error);
     status = sum_over_ranks(trainer, &sums.n_examples, sizeof sums / sizeof(double), status, error);
     if (status != JUDGEQ_OK) return status;
-    trainer->measures = measure_means(&sums);
+    trainer->measures = measure_means(&sums, trainer->params.measure_budget);
     *out = trainer->measures;
     return JUDGEQ_OK;
 }
