@@ -17,8 +17,8 @@ judgeq_status ranks_begin(ranks *r, judgeq_error *error) {
         error->code = JUDGEQ_ERROR_UNSUPPORTED;
         snprintf(
             error->message, sizeof error->message,
-            "one of %.20s processes (%s), which would all train the same judge alone: this judgeq was built without "
-            "MPI. Configure it with -DJUDGEQ_MPI=ON, or start one process",
+            "one of %.20s processes (%s), which would all do the same work and write the same files: this judgeq was "
+            "built without MPI. Configure it with -DJUDGEQ_MPI=ON, or start one process",
             size, SIZES[i]);
         return error->code;
     }

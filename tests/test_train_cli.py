@@ -168,7 +168,7 @@ class Train(unittest.TestCase):
         self.assertIn(b"has 4 soft tokens", done.stderr)
 
     def test_one_of_several_processes_is_refused_without_mpi(self):
-        """Each would train the whole judge, and all would write the same files. A job's own variables mean nothing."""
+        """Each would do the same work, and all would write the same files. A job's own variables mean nothing."""
         def said(**variables):
             done = subprocess.run(self.arguments(self.path("several.gguf"), "--data", "/no/such"), timeout=60,
                                   capture_output=True, env=os.environ | variables)
