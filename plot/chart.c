@@ -294,6 +294,13 @@ static void put_cells(FILE *script, const chart_grid *g) {
     fputs("end_of_data\n", script);
 }
 
+/* A scale beside few rows has no room for many numbers. */
+static void put_scale(FILE *script, const chart_grid *g) {
+    const int steps = g->n_row < 4 ? 1 : g->n_row < 8 ? 2 : 5;
+    fprintf(script, "set cbrange [%.9g:%.9g]\nset cbtics %.9g,%.9g\n%s colorbox\n", g->low, g->high, g->low,
+            (g->high - g->low) / steps, g->numbers ? "unset" : "set");
+}
+
 static void put_heat_map(FILE *script, const chart *c, const theme *look) {
     const chart_grid *g = c->grid;
     size_t widest = 0;
@@ -306,9 +313,10 @@ static void put_heat_map(FILE *script, const chart *c, const theme *look) {
     put_names(script, 'y', g->row, g->n_row, 40);
     fprintf(script,
             "unset logscale\nunset key\nunset grid\nset border 0\nset lmargin %zu\nset rmargin %d\n"
-            "set xrange [-0.5:%zu.5]\nset yrange [%zu.5:-0.5]\nset cbrange [%.9g:%.9g]\n%s colorbox\nset cblabel ",
-            widest + (*c->y_label ? 8 : 6), g->numbers ? 3 : 14, g->n_column - 1, g->n_row - 1, g->low, g->high,
-            g->numbers ? "unset" : "set");
+            "set xrange [-0.5:%zu.5]\nset yrange [%zu.5:-0.5]\n",
+            widest + (*c->y_label ? 8 : 6), g->numbers ? 3 : 14, g->n_column - 1, g->n_row - 1);
+    put_scale(script, g);
+    fputs("set cblabel ", script);
     put_text(script, g->label ? g->label : "");
     fprintf(script, " textcolor rgb '%s'\n", look->text);
     fputs("plot $cells using 1:2:(0.48):(0.47):3 with boxxyerror fillstyle solid noborder linecolor palette notitle",

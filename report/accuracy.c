@@ -4,7 +4,7 @@
 
 #include "gallery.h"
 
-enum { WIDTH = 1000, LEAST_HEIGHT = 420, AROUND_LEGEND = 180, LEGEND_ROW = 19 };
+enum { WIDTH = 1000, LEAST_HEIGHT = 420, AROUND_LEGEND = 180, LEGEND_ROW = 25 };
 
 /* Octaves between neighbouring series at one budget, so that their intervals do not hide each other. */
 static const double SPREAD = 0.02;

@@ -3,7 +3,7 @@
 
 #include "gallery.h"
 
-enum { WIDTH = 1000, LEAST_HEIGHT = 420, AROUND_LEGEND = 180, LEGEND_ROW = 19 };
+enum { WIDTH = 1000, LEAST_HEIGHT = 420, AROUND_LEGEND = 180, LEGEND_ROW = 25 };
 
 static const double MEBIBYTE = 1 << 20;
 

@@ -98,6 +98,18 @@ class Report(unittest.TestCase):
         whole, ranks = (json.loads(self.report(path, "--json", "--quiet").stdout)["summary"] for path in (whole, ranks))
         self.assertEqual(ranks, whole)
 
+    def test_legends_name_all_policies(self):
+        policies = [f"policy {i}" for i in range(30)]
+        scores = [1] + [i % 7 / 7 for i in range(60)]
+        self.write_run("many", [sample("multi_key", 64, 0, scores, policies=policies)], policies)
+        self.report(self.path("many"), "--quiet")
+        for name in ("accuracy-multi_key.svg", "frontier.svg"):
+            shown = texts(self.path("many", "pictures", name))
+            self.assertEqual([policy for policy in policies if policy not in shown], [], name)
+            with open(self.path("many", "pictures", name), encoding="utf-8") as file:
+                height = float(re.search(r'viewBox="0 0 [0-9]+ ([0-9]+)"', file.read())[1])
+            self.assertGreater(height, 30 * 20)
+
     def report(self, *arguments):
         done = self.execute(*arguments)
         self.assertEqual(done.returncode, 0, done.stderr.decode())
