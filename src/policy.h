@@ -1,5 +1,6 @@
 /* policy: the algebra of eviction as a value: five choices, their text form, and the presets. No tensors here.
- * policy.c has the presets, the printer and the questions asked of a policy; policy_parse.c reads the text form. */
+ * policy.c has the presets, the printer and the questions asked of a policy; policy_parse.c, over it, reads the text
+ * form, and answers what a draft's text must be read for. */
 #ifndef JUDGEQ_SRC_POLICY_H
 #define JUDGEQ_SRC_POLICY_H
 

@@ -374,3 +374,15 @@ judgeq_status judgeq_policy_parse(const char *text, judgeq_policy **out, judgeq_
         judgeq_policy_free(policy);
     return status;
 }
+
+int32_t judgeq_policy_soft_tokens(const judgeq_policy *policy) {
+    const policy_probe *probe = &policy->probe;
+    int32_t own = !probe->soft ? 0 : probe->n_soft == 0 ? -1 : probe->n_soft;
+    int32_t drafts = 0;
+    judgeq_policy draft; /* a lookahead's draft may need the judge where the policy itself does not */
+    if (probe->draft && policy_read(probe->draft->text, &draft, NULL) == JUDGEQ_OK) {
+        drafts = judgeq_policy_soft_tokens(&draft);
+    }
+    if (own < 0 || drafts < 0) return -1;
+    return own > drafts ? own : drafts;
+}
