@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "eval_options.h"
 #include "find_judge.h"
+#include "find_model.h"
 #include "interrupt.h"
 #include "plan.h"
 #include "progress.h"
@@ -111,14 +112,9 @@ static judgeq_status failed(judgeq_error *error, judgeq_status status, const cha
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static judgeq_status load_model(evaluation *e, judgeq_error *error) {
-    e->model_path = e->options.model;
-    if (!e->model_path) {
-        if (!judgeq_default_model_path(e->default_model, sizeof e->default_model)) {
-            return failed(error, JUDGEQ_ERROR_ARGUMENT, "no home folder with a default model: -m FILE is needed");
-        }
-        e->model_path = e->default_model;
-    }
-    return judgeq_model_load(e->model_path, &e->model, error);
+    const judgeq_status status =
+        find_model(e->options.model, e->default_model, sizeof e->default_model, &e->model_path, error);
+    return status == JUDGEQ_OK ? judgeq_model_load(e->model_path, &e->model, error) : status;
 }
 
 static judgeq_status load_judge(evaluation *e, judgeq_error *error) {
