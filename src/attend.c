@@ -8,62 +8,7 @@
 
 #include "error.h"
 #include "every_cpu.h"
-
-/* ---- softmax ----------------------------------------------------------------------------------------------------- */
-
-enum { LANES = 16, COLUMNS = 32 };
-
-FOR_EVERY_CPU
-static float largest(const float *x, int64_t n) {
-    float lane[LANES], most = -INFINITY;
-    for (int k = 0; k < LANES; k++) lane[k] = -INFINITY;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int k = 0; k < LANES; k++) lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];
-    }
-    for (; i < n; i++) most = x[i] > most ? x[i] : most;
-    for (int k = 0; k < LANES; k++) most = lane[k] > most ? lane[k] : most;
-    return most;
-}
-
-FOR_EVERY_CPU
-static float sum(const float *x, int64_t n) {
-    float lane[LANES] = {0}, total = 0;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int k = 0; k < LANES; k++) lane[k] += x[i + k];
-    }
-    for (; i < n; i++) total += x[i];
-    for (int k = 0; k < LANES; k++) total += lane[k];
-    return total;
-}
-
-/* x[i] = exp(scale * (x[i] - most)), for x[i] <= most. 2^y is split into 2^round(y), an exponent's bits, and the power
- * series of the rest, |rest| <= 1/2, whose first missing term is below 2e-7. Adding `magic` rounds y, and leaves it as
- * a whole number in the lowest bits. NaN stays NaN. */
-FOR_EVERY_CPU
-static void exponentials(float *x, int64_t n, float scale, float most) {
-    const float to_base_2 = scale * 1.44269504f, magic = 0x1.8p23f;
-    for (int64_t i = 0; i < n; i++) {
-        float y = (x[i] - most) * to_base_2;
-        y = y < -126.0f ? -126.0f : y;
-        const float shifted = y + magic, r = (y - (shifted - magic)) * 0.69314718f;
-        const float power =
-            1.0f + r * (1.0f + r * (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r / 720)))));
-        uint32_t bits;
-        float exponent;
-        memcpy(&bits, &shifted, sizeof bits);
-        bits = (bits + 127) << 23;
-        memcpy(&exponent, &bits, sizeof exponent);
-        x[i] = power * exponent;
-    }
-}
-
-static void softmax(float *x, int64_t n, float scale) {
-    exponentials(x, n, scale, largest(x, n));
-    const float share = 1.0f / sum(x, n);
-    for (int64_t i = 0; i < n; i++) x[i] *= share;
-}
+#include "softmax.h"
 
 /* ---- quantised values ------------------------------------------------------------------------------------------- */
 
@@ -93,6 +38,8 @@ static void unpack(enum ggml_type type, const void *rows, float *x, int64_t n) {
         ggml_get_type_traits(type)->to_float(rows, x, n);
     }
 }
+
+enum { COLUMNS = 32 };
 
 /* The sums over `width` columns stay in registers. */
 static inline void add_columns(const float *restrict row, int64_t n, const float *restrict weight, int64_t head_dim,
@@ -185,7 +132,7 @@ static void find_scores(const segment *s, const float *query, int64_t group, flo
     }
     for (int64_t g = 0; g < group; g++) {
         float *row = score + g * s->n_padded;
-        softmax(row, s->n_row, scale);
+        softmax_row(row, s->n_row, scale);
         memset(row + s->n_row, 0, (size_t)(s->n_padded - s->n_row) * sizeof *row);
     }
 }

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "error.h"
+#include "softmax.h"
 
 /* ---- engine ------------------------------------------------------------------------------------------------------ */
 
@@ -178,14 +179,16 @@ static struct ggml_tensor *add_mask(graph *g, struct ggml_tensor *x, int64_t see
     return ggml_reshape_3d(context, rows, x->ne[0], x->ne[1], x->ne[2]);
 }
 
-/* softmax over the first `seen` + step * i rows of a run, for query i of n; the columns have their padding. */
+/* softmax over the first `seen` + step * i rows of a run, for query i of n; the columns have their padding. own: with
+ * our softmax, which needs step 1. */
 static struct ggml_tensor *add_softmax(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
-                                       int64_t seen, int step, struct ggml_tensor *query) {
+                                       int64_t seen, int step, bool own, struct ggml_tensor *query) {
     struct ggml_context *context = g->context;
     const float scale = 1.0f / sqrtf((float)model->info.head_dim);
     const int64_t n_key = cache_padded(cache, seen + (query->ne[1] - 1) * step);
     struct ggml_tensor *products = ggml_mul_mat(context, cache_run_keys(context, cache, run, 0, n_key), query);
     ggml_prec_set_acc(products, GGML_PREC_F32);
+    if (own) return softmax_add_causal(context, products, query, seen);
     return ggml_soft_max_ext(context, add_mask(g, products, seen, step), NULL, scale, 0.0f);
 }
 
@@ -211,13 +214,14 @@ static struct ggml_tensor *add_values(graph *g, const cache_layer *cache, cache_
 /* What queries [first, end) take from the values of all heads, into `out` [n, n_head, head_dim]. `past`: rows that the
  * first of all queries may look at, beside those held. The attention of the last run of heads. */
 static struct ggml_tensor *attend_rows(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t past,
-                                       struct ggml_tensor *query, int64_t first, int64_t end, struct ggml_tensor *out) {
+                                       bool own_softmax, struct ggml_tensor *query, int64_t first, int64_t end,
+                                       struct ggml_tensor *out) {
     struct ggml_context *context = g->context;
     struct ggml_tensor *attention = NULL;
     cache_run run;
     for (int32_t h = 0; h < cache->n_head_kv; h += run.n_head) {
         run = cache_layer_run(cache, h);
-        attention = add_softmax(g, model, cache, run, run.n_row + past + first, 1,
+        attention = add_softmax(g, model, cache, run, run.n_row + past + first, 1, own_softmax,
                                 run_queries(g, model, run, query, first, end));
         struct ggml_tensor *values = add_values(g, cache, run, attention->ne[0]);
         struct ggml_tensor *mixed = ggml_permute(context, ggml_mul_mat(context, values, attention), 0, 2, 1, 3);
@@ -236,7 +240,8 @@ static struct ggml_tensor *add_attend(graph *g, const judgeq_model *model, const
     for (int64_t first = 0, end; first < n; first = end) {
         end = want.rows_at_once > 0 && n - first > want.rows_at_once ? first + want.rows_at_once : n;
         if (end > probe) end = n; /* what is looked at, in one piece */
-        struct ggml_tensor *attention = attend_rows(g, model, cache, n_new - n + 1, query, first, end, out);
+        struct ggml_tensor *attention =
+            attend_rows(g, model, cache, n_new - n + 1, want.own_softmax, query, first, end, out);
         if (!want.attention || end < n) continue;
         ggml_set_output(attention);
         block->attention = attention;
@@ -384,5 +389,5 @@ struct ggml_tensor *graph_add_logits(graph *g, const judgeq_model *model, struct
 
 struct ggml_tensor *graph_add_attention(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
                                         struct ggml_tensor *query) {
-    return add_softmax(g, model, cache, run, run.n_row, 0, query);
+    return add_softmax(g, model, cache, run, run.n_row, 0, false, query);
 }

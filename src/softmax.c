@@ -1,0 +1,80 @@
+#include "softmax.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "every_cpu.h"
+
+enum { LANES = 16 };
+
+FOR_EVERY_CPU
+static float largest(const float *x, int64_t n) {
+    float lane[LANES], most = -INFINITY;
+    for (int k = 0; k < LANES; k++) lane[k] = -INFINITY;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int k = 0; k < LANES; k++) lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];
+    }
+    for (; i < n; i++) most = x[i] > most ? x[i] : most;
+    for (int k = 0; k < LANES; k++) most = lane[k] > most ? lane[k] : most;
+    return most;
+}
+
+FOR_EVERY_CPU
+static float sum(const float *x, int64_t n) {
+    float lane[LANES] = {0}, total = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int k = 0; k < LANES; k++) lane[k] += x[i + k];
+    }
+    for (; i < n; i++) total += x[i];
+    for (int k = 0; k < LANES; k++) total += lane[k];
+    return total;
+}
+
+/* x[i] = exp(scale * (x[i] - most)), for x[i] <= most. 2^y is split into 2^round(y), an exponent's bits, and the power
+ * series of the rest, |rest| <= 1/2, whose first missing term is below 2e-7. Adding `magic` rounds y, and leaves it as
+ * a whole number in the lowest bits. NaN stays NaN. */
+FOR_EVERY_CPU
+static void exponentials(float *x, int64_t n, float scale, float most) {
+    const float to_base_2 = scale * 1.44269504f, magic = 0x1.8p23f;
+    for (int64_t i = 0; i < n; i++) {
+        float y = (x[i] - most) * to_base_2;
+        y = y < -126.0f ? -126.0f : y;
+        const float shifted = y + magic, r = (y - (shifted - magic)) * 0.69314718f;
+        const float power =
+            1.0f + r * (1.0f + r * (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r / 720)))));
+        uint32_t bits;
+        float exponent;
+        memcpy(&bits, &shifted, sizeof bits);
+        bits = (bits + 127) << 23;
+        memcpy(&exponent, &bits, sizeof exponent);
+        x[i] = power * exponent;
+    }
+}
+
+void softmax_row(float *x, int64_t n, float scale) {
+    exponentials(x, n, scale, largest(x, n));
+    const float share = 1.0f / sum(x, n);
+    for (int64_t i = 0; i < n; i++) x[i] *= share;
+}
+
+/* ---- the operation ----------------------------------------------------------------------------------------------- */
+
+static void compute(struct ggml_tensor *out, const struct ggml_tensor *score, const struct ggml_tensor *query,
+                    int thread, int n_thread, void *data) {
+    (void)score; /* out is the same */
+    const int64_t seen = (int64_t)(intptr_t)data, n_key = out->ne[0], n = out->ne[1], n_row = n * out->ne[2];
+    const float scale = 1.0f / sqrtf((float)query->ne[0]);
+    for (int64_t r = thread; r < n_row; r += n_thread) {
+        float *row = (float *)(void *)((char *)out->data + r % n * (int64_t)out->nb[1] + r / n * (int64_t)out->nb[2]);
+        const int64_t visible = seen + r % n < n_key ? seen + r % n : n_key;
+        softmax_row(row, visible, scale);
+        memset(row + visible, 0, (size_t)(n_key - visible) * sizeof *row);
+    }
+}
+
+struct ggml_tensor *softmax_add_causal(struct ggml_context *context, struct ggml_tensor *score,
+                                       struct ggml_tensor *query, int64_t seen) {
+    return ggml_map_custom2_inplace(context, score, query, compute, GGML_N_TASKS_MAX, (void *)(intptr_t)seen);
+}

@@ -1,0 +1,16 @@
+/* softmax: of rows of attention scores, in place and over the visible keys only. ggml's copies every row, and masks
+ * what is hidden in a pass of its own: half of the time that this takes. */
+#ifndef JUDGEQ_SRC_SOFTMAX_H
+#define JUDGEQ_SRC_SOFTMAX_H
+
+#include "ggml.h"
+
+/* x[0..n) = exp(scale * x[i]) / their sum. NaN stays NaN. */
+void softmax_row(float *x, int64_t n, float scale);
+
+/* score [n_head, n, n_key] of query [n_head, n, head_dim] -> the softmax of score / sqrt(head_dim), in its place: row i
+ * of each head over its first seen + i keys, 0 behind them. For CPUs. */
+struct ggml_tensor *softmax_add_causal(struct ggml_context *context, struct ggml_tensor *score,
+                                       struct ggml_tensor *query, int64_t seen);
+
+#endif
