@@ -131,6 +131,17 @@ static void announce(bench *b, int32_t repeat, size_t i) {
 
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
+/* A KV type behind a policy, as judgeq eval takes it, would be a second word on what --kv-types says. */
+static judgeq_status parse_arms(bench *b, judgeq_error *error) {
+    const judgeq_kv_type first = (judgeq_kv_type)b->options.kv_type.value[0];
+    judgeq_status status = arms_parse(b->options.policies, b->options.budgets, first, &b->arms, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < b->arms.n_arm; i++) {
+        if (b->arms.arm[i].kv_type == first) continue;
+        status = failed(error, JUDGEQ_ERROR_ARGUMENT, "KV types are given by --kv-types, and not behind a policy");
+    }
+    return status;
+}
+
 static judgeq_status load_judge(bench *b, judgeq_error *error) {
     bool wanted = false;
     for (size_t i = 0; i < b->arms.n_policy; i++) wanted = wanted || judgeq_policy_soft_tokens(b->arms.parsed[i]) != 0;
@@ -155,7 +166,7 @@ static judgeq_status make_tokens(bench *b, judgeq_error *error) {
 
 static judgeq_status prepare(bench *b, judgeq_error *error) {
     const bench_options *o = &b->options;
-    judgeq_status status = arms_parse(o->policies, o->budgets, JUDGEQ_KV_F16, &b->arms, error);
+    judgeq_status status = parse_arms(b, error);
     if (status == JUDGEQ_OK) {
         status = find_model(o->model, b->default_model, sizeof b->default_model, &b->model_path, error);
     }

@@ -120,6 +120,15 @@ class Bench(unittest.TestCase):
                          [["64", "full", "-", "f16", "chosen"], ["64", "judge", "40", "f16", "chosen"],
                           ["1,200", "full", "-", "f16", "chosen"], ["1,200", "judge", "40", "f16", "chosen"]])
 
+    def test_quantised_caches(self):
+        model = self.path("mistral.gguf")  # heads of 32 numbers
+        subprocess.run([MAKE_FIXTURE, "model", "mistral", model], check=True)
+        done = self.run_bench("-m", model, "--lengths", "100", "--policies", "snapkv", "--budgets", "40", "--kv-types",
+                              "f16,q8_0,q4_0", "--json", "--quiet")
+        held = [cell["kv_bytes_held"] for cell in json.loads(done.stdout)["cells"] if cell["policy"] == "snapkv"]
+        # 34 and 18 bytes for 32 numbers, where F16 takes 64
+        self.assertEqual([64 * size // held[0] for size in held], [64, 34, 18])
+
     def test_no_decoding(self):
         cells = json.loads(self.run_bench("--lengths", "64", "--budgets", "40", "-n", "0", "--json").stdout)["cells"]
         for cell in cells:
@@ -128,7 +137,7 @@ class Bench(unittest.TestCase):
 
     def test_wrong_usage(self):
         for arguments in (["--lengths", ""], ["--lengths", "12,x"], ["--lengths", ",".join(["64"] * 17)],
-                          ["--budgets", "0"], ["--policies", "nonsense"], ["--kv-types", "f17"], ["-o", "file"],
+                          ["--budgets", "0"], ["--policies", "nonsense"], ["--policies", "snapkv@q8_0"], ["--kv-types", "f17"], ["-o", "file"],
                           ["-o", "file.txt"], ["--repeat", "0"], ["-t", "-1"], ["--batches", "0"], ["argument"], ["-x"],
                           ["--expand", "1.5"]):
             with self.subTest(arguments=arguments):
