@@ -51,6 +51,7 @@ static const tiny_spec quirks[] = {
     {BASE, .name = "bpe-default", .vocabulary = TINY_VOCABULARY_BPE, .pre = "default"},
     /* length */
     {BASE, .name = "long", .n_ctx = 4096, .rope_freq_base = 100000},
+    {BASE, .name = "longest", .n_embd = 32, .n_head = 2, .n_head_kv = 1, .n_ctx = 131072, .rope_freq_base = 5000000},
 };
 #pragma GCC diagnostic pop
 
