@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A judge for the default model: text from Debian's packages, prompts and the model's own responses, training. What it
-# reaches stands in docs/training.md; the judge that ships is not yet its. Needs a Debian with apt, the release build and
-# about 11 GB of memory; an hour and a half on one core. Started again, it goes on where it was stopped.
+# How judges/smollm2-135m-instruct.gguf was made: text from Debian's packages, prompts and the model's own responses, training.
+# What it reaches stands in docs/training.md. Needs a Debian with apt, the release build, 2 GB of memory and 10 GB of disk;
+# about two hours on two cores. Started again, it goes on where it was stopped.
 #   tools/default_judge.sh FOLDER        works in FOLDER, and leaves FOLDER/judge.gguf there
 # The result depends on the versions of the packages, which FOLDER/versions names (those of Debian 12 were used), on the
 # build of ggml, and on nothing else that changes. Nothing is installed.
@@ -34,11 +34,19 @@ fetch() {
     mv text.part text
 }
 
+make_set() { # SEED: one of two sets, so that two cores can make them
+    local resume=()
+    if [ -e "set$1.jsonl" ]; then resume=(--resume); fi
+    "$judgeq" data -o "set$1.jsonl" "${resume[@]}" -n 220 --retrieval 0.88 --min 300 --max 1400 --tokens 64 --seed "$1" \
+        -t 1 text/handbook:3 text/debian:2 text/jargon:2 text/python:1
+}
+
 [ -e text ] || fetch
-resume=()
-if [ -e set.jsonl ]; then resume=(--resume); fi
-"$judgeq" data -o set.jsonl "${resume[@]}" -n 234 --retrieval 0.65 --min 300 --max 1200 --tokens 64 --seed 1 -t 1 \
-    text/handbook:3 text/debian:2 text/jargon:2 text/python:1
+make_set 1 &
+make_set 2
+wait $!
+# One header for both.
+{ cat set1.jsonl; tail -n +2 set2.jsonl; } >set.jsonl
 resume=()
 if [ -e judge.gguf.checkpoint ]; then resume=(--resume); fi
-"$judgeq" train --data set.jsonl -o judge.gguf "${resume[@]}" --deep --epochs 8 --lr 1e-2 --heldout 0.08 --cache 10000 -t 1
+"$judgeq" train --data set.jsonl -o judge.gguf "${resume[@]}" --deep --epochs 8 --lr 1e-2 --heldout 0.08 -t 1
