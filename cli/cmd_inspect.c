@@ -1,6 +1,7 @@
 /* judgeq inspect: what is in a model file or a judge file. Everything becomes one JSON object first; without --json it
  * is printed as a line per field. */
 #include "commands.h"
+#include "devices.h"
 #include "judgeq.h"
 
 #include <ctype.h>
@@ -16,12 +17,16 @@
 
 static const char HELP[] =
     "Usage: judgeq inspect [FILE] [--json]\n"
+    "       judgeq inspect --devices [--rpc HOST:PORT,..] [--json]\n"
     "       judgeq inspect --kept [-f FILE] [-p TEXT] [OPTIONS]\n"
     "\n"
     "Says what is in a model (GGUF) or a judge file (docs/judge-files.md); the content decides which it is.\n"
     "\n"
     "  FILE        the file (default: the model that tools/deps.sh fetched)\n"
     "  --json      one JSON object instead of a line per field; null: unknown\n"
+    "  --devices   list the devices that ggml can compute on here\n"
+    "  --rpc HOST:PORT,..\n"
+    "              and those that judgeq rpc-server lends on other machines\n"
     "  --kept      show which tokens of a text a policy keeps; judgeq inspect --kept --help tells how\n"
     "  -h, --help  this text\n"
     "\n"
@@ -260,21 +265,30 @@ int cmd_inspect(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--kept") == 0) return cmd_kept(argc, argv);
     }
-    static const struct option names[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
-    bool json = false;
+    static const struct option names[] = {{"json", no_argument, NULL, 'j'},
+                                          {"devices", no_argument, NULL, 'd'},
+                                          {"rpc", required_argument, NULL, 'r'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    bool json = false, list = false;
+    devices from = {.n_offload = -1};
     opterr = 0;
     optind = 1;
-    for (int option; (option = getopt_long(argc, argv, "h", names, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, ":h", names, NULL)) != -1;) {
         if (option == 'h') {
             fputs(HELP, stdout);
             return fflush(stdout) == 0 ? 0 : 1;
         }
-        if (option != 'j') {
-            fprintf(stderr, "judgeq: inspect: unknown option \"%s\"; see judgeq inspect --help\n", argv[optind - 1]);
+        if (option == '?' || option == ':') {
+            fprintf(stderr, "judgeq: inspect: %s \"%s\"; see judgeq inspect --help\n",
+                    option == '?' ? "unknown option" : "a value is missing behind", argv[optind - 1]);
             return 2;
         }
-        json = true;
+        json = json || option == 'j';
+        list = list || option == 'd';
+        if (option == 'r') from.servers = optarg;
     }
+    if (list) return devices_print(&from, json);
     if (argc - optind > 1) {
         fprintf(stderr, "judgeq: inspect: one file at a time, what is \"%s\"? See judgeq inspect --help\n",
                 argv[optind + 1]);

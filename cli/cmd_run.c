@@ -25,6 +25,12 @@ static const char HELP_INPUT[] =
     "  -t, --threads N    threads that compute (default: one per core, or one where other programs run)\n"
     "      --ctx N        most tokens of prompt and response together (default: what the model was trained for)\n"
     "      --kv-type T    numbers in the KV cache: f16, f32, q8_0 or q4_0 (default: f16)\n"
+    "      --device NAME,..\n"
+    "                     other devices than the CPU to compute on, as judgeq inspect --devices names them (default:\n"
+    "                     none; with --ngl or --rpc, all that there are)\n"
+    "      --ngl N        layers that go to them, from the first (default: all, and the output)\n"
+    "      --rpc HOST:PORT,..\n"
+    "                     devices of other machines, where judgeq rpc-server runs\n"
     "      --chunk N      prompt rows that are computed at once (default: chosen by the prompt's length)\n"
     "      --plain-weights\n"
     "                     libllama's arithmetic: with the full policy, its logits bit for bit (default: a prompt of\n"
@@ -121,7 +127,7 @@ static judgeq_status prepare(run *r, judgeq_error *error) {
     const double start = progress_clock();
     judgeq_status status =
         find_model(r->options.model, r->default_model, sizeof r->default_model, &r->model_path, error);
-    if (status == JUDGEQ_OK) status = judgeq_model_load(r->model_path, &r->model, error);
+    if (status == JUDGEQ_OK) status = devices_load_model(&r->options.devices, r->model_path, &r->model, error);
     if (status == JUDGEQ_OK) status = load_judge(r, error);
     if (status == JUDGEQ_OK) status = make_session(r, error);
     r->started = progress_clock();

@@ -10,6 +10,7 @@ int cmd_kept(int argc, char **argv); /* inspect --kept */
 int cmd_policies(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
+int cmd_rpc_server(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_data(int argc, char **argv);
 int cmd_train(int argc, char **argv);

@@ -15,15 +15,16 @@ static const char HELP[] = "Usage: judgeq COMMAND [OPTIONS]\n"
                            "Runs language models in a fixed amount of KV cache.\n"
                            "\n"
                            "Commands\n"
-                           "  run       read a prompt, keep a budget of rows in the KV cache, write the response\n"
-                           "  policies  list the policies that choose the rows\n"
-                           "  judge     make judge files from arrays of soft tokens, and arrays from judge files\n"
-                           "  data      make a training set of prompts and the model's own responses\n"
-                           "  train     train a judge for a model\n"
-                           "  eval      compare policies and budgets on tasks, and say how many were solved\n"
-                           "  bench     measure speed and memory, and how close they are to what the machine can do\n"
-                           "  report    show the results of an evaluation as a web page and pictures\n"
-                           "  inspect   say what is in a model or a judge file; show which tokens a policy keeps\n"
+                           "  run         read a prompt, keep a budget of rows in the KV cache, write the response\n"
+                           "  policies    list the policies that choose the rows\n"
+                           "  judge       make judge files from arrays of soft tokens, and arrays from judge files\n"
+                           "  data        make a training set of prompts and the model's own responses\n"
+                           "  train       train a judge for a model\n"
+                           "  eval        compare policies and budgets on tasks, and say how many were solved\n"
+                           "  bench       measure speed and memory, and how close they are to what the machine can do\n"
+                           "  report      show the results of an evaluation as a web page and pictures\n"
+                           "  inspect     say what is in a model or a judge file; show which tokens a policy keeps\n"
+                           "  rpc-server  lend a device of this machine to judgeq run on another\n"
                            "\n"
                            "judgeq COMMAND --help explains a command, judgeq --version prints the version.\n"
                            "\n"
@@ -35,9 +36,10 @@ typedef struct command {
     int (*run)(int argc, char **argv);
 } command;
 
-static const command COMMANDS[] = {{"run", cmd_run},         {"policies", cmd_policies}, {"judge", cmd_judge},
-                                   {"inspect", cmd_inspect}, {"data", cmd_data},         {"train", cmd_train},
-                                   {"eval", cmd_eval},       {"report", cmd_report},     {"bench", cmd_bench}};
+static const command COMMANDS[] = {
+    {"run", cmd_run},     {"policies", cmd_policies},    {"judge", cmd_judge}, {"inspect", cmd_inspect},
+    {"data", cmd_data},   {"train", cmd_train},          {"eval", cmd_eval},   {"report", cmd_report},
+    {"bench", cmd_bench}, {"rpc-server", cmd_rpc_server}};
 
 enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
 
@@ -68,8 +70,8 @@ static const char *nearest_command(const char *name) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2) {
-        fputs("judgeq: which command? run, policies, judge, data, train, eval, bench, report or inspect; see judgeq "
-              "--help\n",
+        fputs("judgeq: which command? run, policies, judge, data, train, eval, bench, report, inspect or rpc-server; "
+              "see judgeq --help\n",
               stderr);
         return 2;
     }

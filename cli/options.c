@@ -29,6 +29,9 @@ enum {
     CHUNK,
     PLAIN_WEIGHTS,
     KV_TYPE,
+    DEVICE,
+    OFFLOAD,
+    RPC,
     LOGPROBS,
     JSON,
     QUIET
@@ -69,6 +72,9 @@ static const struct option NAMES[] = {
     {"chunk", required_argument, NULL, CHUNK},
     {"plain-weights", no_argument, NULL, PLAIN_WEIGHTS},
     {"kv-type", required_argument, NULL, KV_TYPE},
+    {"device", required_argument, NULL, DEVICE},
+    {"ngl", required_argument, NULL, OFFLOAD},
+    {"rpc", required_argument, NULL, RPC},
     {"logprobs", required_argument, NULL, LOGPROBS},
     {"json", no_argument, NULL, JSON},
     {"quiet", no_argument, NULL, QUIET},
@@ -175,6 +181,14 @@ static int take(options *o, int option) {
         return take_integer("--chunk", 1, INT32_MAX / 2, &o->chunk);
     case KV_TYPE:
         return value_kv_type(optarg, &o->kv_type) ? 0 : usage_wrong_kv_type("run", optarg);
+    case DEVICE:
+        o->devices.names = optarg;
+        return 0;
+    case OFFLOAD:
+        return take_integer("--ngl", 0, INT32_MAX, &o->devices.n_offload);
+    case RPC:
+        o->devices.servers = optarg;
+        return 0;
     case LOGPROBS:
         return take_integer("--logprobs", 0, OPTIONS_LOGPROBS_MOST, &o->logprobs);
     case JSON:
@@ -229,6 +243,7 @@ int options_read(int argc, char **argv, options *o) {
     *o = (options){.n_tokens = 256,
                    .sampler = {.temperature = 0, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .seed = 0},
                    .kv_type = JUDGEQ_KV_F16,
+                   .devices = {.n_offload = -1},
                    .logprobs = -1};
     char *choice[N_CHOICES] = {NULL};
     opterr = 0;
@@ -238,6 +253,11 @@ int options_read(int argc, char **argv, options *o) {
         if (option == ':') return wrong("%s needs a value", argv[optind - 1]);
         if (option == '?' && optopt > 0 && optopt < 256) return wrong("unknown option -%c", optopt);
         if (option == '?') return wrong("unknown option %s", argv[optind - 1]);
+        if (option == 'n' && strcmp(argv[optind - 1], "-ngl") == 0) { /* as llama.cpp writes it */
+            if (optind == argc) return wrong("-ngl needs a value");
+            optarg = argv[optind++];
+            option = OFFLOAD;
+        }
         if (option >= PROBE && option <= KEEP)
             choice[option - PROBE] = optarg;
         else

@@ -2,6 +2,7 @@
 #ifndef JUDGEQ_CLI_OPTIONS_H
 #define JUDGEQ_CLI_OPTIONS_H
 
+#include "devices.h"
 #include "judgeq.h"
 
 enum { OPTIONS_STOPS_MOST = 16, OPTIONS_LOGPROBS_MOST = 1000 };
@@ -31,6 +32,7 @@ typedef struct options {
     const char *stop[OPTIONS_STOPS_MOST];
     size_t n_stop;
 
+    devices devices;
     int32_t n_threads, n_ctx, chunk;
     judgeq_kv_type kv_type;
 

@@ -74,6 +74,19 @@ typedef struct judgeq_model_info {
 
 /* Maps a GGUF file. Refuses, by name, an architecture, tensor or hyper-parameter that it does not know. */
 JUDGEQ_API judgeq_status judgeq_model_load(const char *path, judgeq_model **out, judgeq_error *error);
+/* Where a model computes. Beside the CPU, only ggml's own operations are used. */
+typedef struct judgeq_model_params {
+    const char *devices; /* names, with "," between them; NULL: all but the CPU. Layers are spread in their order, in
+                            proportion to the memory that they have free */
+    int32_t n_offload;   /* layers that go to them, from the first; one more than there are: the output too; -1: all */
+} judgeq_model_params;
+
+/* judgeq_model_load, with the weights of some layers copied to other devices. Their sessions' rows lie there too, and
+ * prompts are read with the file's own weights. Such a model is not for training. Once a remote device's server is
+ * gone, ggml aborts the process at the next call that needs it, the _free of models and sessions included: an
+ * application can set ggml_set_abort_callback. */
+JUDGEQ_API judgeq_status judgeq_model_load_on(const char *path, const judgeq_model_params *params, judgeq_model **out,
+                                              judgeq_error *error);
 JUDGEQ_API void judgeq_model_free(judgeq_model *model);
 JUDGEQ_API const judgeq_model_info *judgeq_model_get_info(const judgeq_model *model);
 
@@ -87,6 +100,27 @@ JUDGEQ_API judgeq_status judgeq_model_expand(judgeq_model *model, size_t most_by
 /* Where the default model lies once the dependency step has fetched it: [XDG_CACHE_HOME or ~/.cache]/judgeq/NAME.gguf.
  * Writes the path, whether or not the file is there. false: no home directory, or `size` is too small. */
 JUDGEQ_API bool judgeq_default_model_path(char *path, size_t size);
+
+/* ---- devices (docs/gpu.md) --------------------------------------------------------------------------------------- */
+
+typedef struct judgeq_device_info {
+    const char *name;        /* "CPU", "CUDA0", "RPC0" */
+    const char *description; /* of an RPC device: its server */
+    bool cpu;                /* layers cannot be offloaded to it */
+    size_t free_bytes, total_bytes;
+} judgeq_device_info;
+
+/* ggml's devices, with those of connected servers; false past the last. */
+JUDGEQ_API bool judgeq_device_at(size_t index, judgeq_device_info *out);
+
+/* Makes the devices of RPC servers known to this process: "host:port", with "," between them, IPv4. Fails with IO where
+ * nobody answers. What is sent is neither encrypted nor checked: for networks that are trusted. */
+JUDGEQ_API judgeq_status judgeq_rpc_connect(const char *servers, judgeq_error *error);
+
+/* Lends a device (NULL: the first GPU, or the CPU) to other machines; n_threads 0: one per core. Returns only if it
+ * fails. ggml prints what it does to standard output. */
+JUDGEQ_API judgeq_status judgeq_rpc_serve(const char *host, int32_t port, const char *device, int32_t n_threads,
+                                          judgeq_error *error);
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */
 

@@ -111,7 +111,7 @@ judgeq_status judgeq_model_expand(judgeq_model *model, size_t most_bytes, int32_
                                   judgeq_error *error) {
     const int32_t n_layer = model->info.n_layer;
     graph_engine engine = {0};
-    *n_bytes = bytes_of_all(model) <= most_bytes ? bytes_of_all(model) : 0;
+    *n_bytes = bytes_of_all(model) <= most_bytes && model->n_device == 0 ? bytes_of_all(model) : 0;
     if (*n_bytes == 0 || model->expanded) return JUDGEQ_OK;
     judgeq_status status = graph_engine_init(&engine, model, n_threads, error);
     model->expanded = calloc((size_t)n_layer, sizeof *model->expanded);

@@ -16,6 +16,23 @@ enum { BLOCK_NODES = 64, RUN_NODES = 24, OTHER_NODES = 64 + GRAPH_PARTS * RUN_NO
 /* Upper bound on the tensors of one differentiable block and its gradients, about four times what they are. */
 enum { GRADIENT_NODES = 1024 };
 
+static judgeq_status open_devices(graph_engine *engine, const judgeq_model *model, judgeq_error *error) {
+    engine->device = calloc((size_t)model->n_device + 1, sizeof(ggml_backend_t));
+    if (!engine->device) return error_memory(error, "devices");
+    for (int32_t d = 0; d < model->n_device; d++) {
+        engine->device[d] = ggml_backend_dev_init(model->device[d], NULL);
+        if (!engine->device[d]) {
+            return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml cannot use device %s",
+                             ggml_backend_dev_name(model->device[d]));
+        }
+        engine->n_device++;
+    }
+    engine->device[engine->n_device] = engine->backend; /* ggml wants the CPU last */
+    engine->scheduler =
+        ggml_backend_sched_new(engine->device, NULL, engine->n_device + 1, 2 * engine->n_node, false, false);
+    return engine->scheduler ? JUDGEQ_OK : error_memory(error, "graphs on several devices");
+}
+
 judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model, int32_t n_threads,
                                 judgeq_error *error) {
     const judgeq_model_info *info = &model->info;
@@ -37,6 +54,7 @@ judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model,
         engine->allocator = ggml_gallocr_new(ggml_backend_get_default_buffer_type(engine->backend));
         if (!engine->memory || !engine->allocator) status = error_memory(error, "graphs");
     }
+    if (status == JUDGEQ_OK && model->n_device > 0) status = open_devices(engine, model, error);
     if (status != JUDGEQ_OK) graph_engine_free(engine);
     return status;
 }
@@ -44,9 +62,16 @@ judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model,
 void graph_engine_free(graph_engine *engine) {
     ggml_free(engine->current.context);
     if (engine->allocator) ggml_gallocr_free(engine->allocator);
+    if (engine->scheduler) ggml_backend_sched_free(engine->scheduler);
+    for (int32_t d = 0; d < engine->n_device; d++) ggml_backend_free(engine->device[d]);
+    free((void *)engine->device);
     if (engine->backend) ggml_backend_free(engine->backend);
     free(engine->memory);
     *engine = (graph_engine){0};
+}
+
+ggml_backend_t graph_engine_of_layer(const graph_engine *engine, const judgeq_model *model, int32_t index) {
+    return model->place && model->place[index] != MODEL_ON_CPU ? engine->device[model->place[index]] : engine->backend;
 }
 
 judgeq_status graph_engine_differentiate(graph_engine *engine, judgeq_error *error) {
@@ -70,6 +95,9 @@ graph *graph_begin(graph_engine *engine) {
     engine->current.context = ggml_init(
         (struct ggml_init_params){.mem_size = engine->memory_size, .mem_buffer = engine->memory, .no_alloc = true});
     engine->n_graph++;
+    if (engine->scheduler) ggml_backend_sched_reset(engine->scheduler);
+    engine->current.scheduler = engine->scheduler;
+    engine->current.newest = NULL;
     engine->current.nodes = ggml_new_graph_custom(engine->current.context, engine->n_node, engine->gradients);
     return &engine->current;
 }
@@ -78,6 +106,10 @@ judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, j
     if (result) {
         ggml_set_output(result);
         ggml_build_forward_expand(engine->current.nodes, result);
+    }
+    if (engine->scheduler) {
+        if (ggml_backend_sched_alloc_graph(engine->scheduler, engine->current.nodes)) return JUDGEQ_OK;
+        return error_memory(error, "a graph's intermediate results on a device");
     }
     /* The allocator would keep its plan for a graph that looks like the last one, even where another tensor is an
      * output and must not share its memory. So it plans every graph anew. */
@@ -94,7 +126,9 @@ judgeq_status graph_compute(graph_engine *engine, graph_kind kind, double work, 
         threads_choose(&engine->threads, seen, kind == GRAPH_ROWS ? NULL : &engine->seen[GRAPH_ROWS]);
     engine->set_threads(engine->backend, n_threads);
     const double start = clock_seconds();
-    const enum ggml_status status = ggml_backend_graph_compute(engine->backend, engine->current.nodes);
+    const enum ggml_status status = engine->scheduler
+                                        ? ggml_backend_sched_graph_compute(engine->scheduler, engine->current.nodes)
+                                        : ggml_backend_graph_compute(engine->backend, engine->current.nodes);
     threads_note(&engine->threads, seen, n_threads, work, clock_seconds() - start);
     if (status == GGML_STATUS_SUCCESS) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml could not compute a graph: %s", ggml_status_to_string(status));
@@ -104,6 +138,47 @@ struct ggml_tensor *graph_input(graph *g, enum ggml_type type, int64_t ne0, int6
     struct ggml_tensor *tensor = ggml_new_tensor_2d(g->context, type, ne0, ne1);
     ggml_set_input(tensor);
     return tensor;
+}
+
+/* ---- devices ----------------------------------------------------------------------------------------------------- */
+
+static struct ggml_tensor *newest_tensor(graph *g) {
+    if (!g->scheduler) return NULL;
+    struct ggml_tensor *next = g->newest ? g->newest : ggml_get_first_tensor(g->context);
+    for (; next; next = ggml_get_next_tensor(g->context, next)) g->newest = next;
+    return g->newest;
+}
+
+static bool is_view(const struct ggml_tensor *tensor) {
+    return tensor->op == GGML_OP_VIEW || tensor->op == GGML_OP_RESHAPE || tensor->op == GGML_OP_PERMUTE ||
+           tensor->op == GGML_OP_TRANSPOSE;
+}
+
+/* Puts the tensors that came after `last` on a device; views stay with what they look at. Left to itself, the scheduler
+ * guesses from neighbours, and guesses differently for the rows that several nodes write parts of. */
+static void place_after(graph *g, struct ggml_tensor *last, ggml_backend_t device) {
+    if (!g->scheduler) return;
+    struct ggml_tensor *next = last ? ggml_get_next_tensor(g->context, last) : ggml_get_first_tensor(g->context);
+    for (; next; next = ggml_get_next_tensor(g->context, next)) {
+        if (!is_view(next)) ggml_backend_sched_set_tensor_backend(g->scheduler, next, device);
+    }
+}
+
+judgeq_status graph_check_devices(const graph *g, judgeq_error *error) {
+    for (int i = 0; i < ggml_graph_n_nodes(g->nodes); i++) {
+        struct ggml_tensor *node = ggml_graph_node(g->nodes, i);
+        ggml_backend_t backend =
+            g->scheduler && !is_view(node) ? ggml_backend_sched_get_tensor_backend(g->scheduler, node) : NULL;
+        ggml_backend_dev_t device = backend ? ggml_backend_get_device(backend) : NULL;
+        if (!device || ggml_backend_dev_supports_op(device, node)) continue;
+        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
+                         "device %s cannot compute %s of %s and %s to %s: leave the layers on the CPU (offload 0), or "
+                         "try another KV type or other weights",
+                         ggml_backend_dev_name(device), ggml_op_desc(node), ggml_type_name(node->src[0]->type),
+                         ggml_type_name(node->src[1] ? node->src[1]->type : node->src[0]->type),
+                         ggml_type_name(node->type));
+    }
+    return JUDGEQ_OK;
 }
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------ */
@@ -264,8 +339,8 @@ static struct ggml_tensor *add_feed_forward(graph *g, const judgeq_model *model,
     return ggml_add(g->context, down, x);
 }
 
-graph_block graph_add_block(graph *g, const judgeq_model *model, const model_layer *layer, const cache_layer *cache,
-                            struct ggml_tensor *x, struct ggml_tensor *position, graph_want want) {
+static graph_block add_block(graph *g, const judgeq_model *model, const model_layer *layer, const cache_layer *cache,
+                             struct ggml_tensor *x, struct ggml_tensor *position, graph_want want) {
     const judgeq_model_info *info = &model->info;
     struct ggml_context *context = g->context;
     graph_block block = {0};
@@ -295,6 +370,14 @@ graph_block graph_add_block(graph *g, const judgeq_model *model, const model_lay
         block.output = add_feed_forward(g, model, layer, x);
         ggml_build_forward_expand(g->nodes, block.output);
     }
+    return block;
+}
+
+graph_block graph_add_block(graph *g, const judgeq_model *model, const model_layer *layer, const cache_layer *cache,
+                            struct ggml_tensor *x, struct ggml_tensor *position, graph_want want) {
+    struct ggml_tensor *last = newest_tensor(g);
+    const graph_block block = add_block(g, model, layer, cache, x, position, want);
+    place_after(g, last, cache->backend);
     return block;
 }
 
@@ -389,5 +472,8 @@ struct ggml_tensor *graph_add_logits(graph *g, const judgeq_model *model, struct
 
 struct ggml_tensor *graph_add_attention(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
                                         struct ggml_tensor *query) {
-    return add_softmax(g, model, cache, run, run.n_row, 0, false, query);
+    struct ggml_tensor *last = newest_tensor(g);
+    struct ggml_tensor *attention = add_softmax(g, model, cache, run, run.n_row, 0, false, query);
+    place_after(g, last, cache->backend);
+    return attention;
 }

@@ -15,16 +15,21 @@
 typedef struct graph {
     struct ggml_context *context;
     struct ggml_cgraph *nodes;
+    ggml_backend_sched_t scheduler; /* the engine's */
+    struct ggml_tensor *newest;     /* of the tensors looked through so far */
 } graph;
 
 /* What a graph's speed depends on: how many rows pass, and how often threads wait for each other. */
 typedef enum graph_kind { GRAPH_ROWS, GRAPH_TOKEN, GRAPH_BATCH, GRAPH_KINDS } graph_kind;
 
-/* Runs graphs on one device, one at a time, in buffers that are reused. */
+/* Runs graphs, one at a time, in buffers that are reused: on the CPU, or across it and a model's devices. */
 typedef struct graph_engine {
-    ggml_backend_t backend;
+    ggml_backend_t backend; /* the CPU */
     ggml_gallocr_t allocator;
-    void *memory; /* of the current graph's tensors */
+    ggml_backend_t *device;         /* [n_device], as the model's */
+    int32_t n_device;               /* 0: all is on the CPU, and there is no scheduler */
+    ggml_backend_sched_t scheduler; /* instead of the allocator; moves what passes from one device to another */
+    void *memory;                   /* of the current graph's tensors */
     size_t memory_size, n_node;
     bool gradients; /* graphs have room for ggml's autodiff */
     graph current;
@@ -38,11 +43,15 @@ typedef struct graph_engine {
 judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model, int32_t n_threads,
                                 judgeq_error *error);
 void graph_engine_free(graph_engine *engine);
+/* Where a layer's weights and rows lie. */
+ggml_backend_t graph_engine_of_layer(const graph_engine *engine, const judgeq_model *model, int32_t index);
 /* Makes the graphs that start from here on hold one differentiable block and its gradients. */
 judgeq_status graph_engine_differentiate(graph_engine *engine, judgeq_error *error);
 
 /* Starts a graph, the engine's; its tensors live until the next one starts, and until then it can be run again. */
 graph *graph_begin(graph_engine *engine);
+/* Fails with UNSUPPORTED, naming device and operation, where a device cannot compute what was put on it. */
+judgeq_status graph_check_devices(const graph *g, judgeq_error *error);
 /* Gives the tensors their memory: inputs may be set from here on. `result` is what must be
  * computed, besides what the builders have put into the graph themselves; NULL: nothing. */
 judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, judgeq_error *error);
@@ -74,9 +83,9 @@ typedef struct graph_block {
     struct ggml_tensor *query;     /* [n - first_query, n_head, head_dim], rotated */
 } graph_block;
 
-/* The transformer block of a layer over rows x [n, n_embd] at `position` [n]: appends their keys and values to the
- * cache (which must have room; cache_layer_append tells it afterwards), and lets them attend to the rows held and to
- * each other, causally. */
+/* The transformer block of a layer over rows x [n, n_embd] at `position` [n], on the cache's device: appends their keys
+ * and values to the cache (which must have room; cache_layer_append tells it afterwards), and lets them attend to the
+ * rows held and to each other, causally. */
 graph_block graph_add_block(graph *g, const judgeq_model *model, const model_layer *layer, const cache_layer *cache,
                             struct ggml_tensor *x, struct ggml_tensor *position, graph_want want);
 

@@ -171,7 +171,7 @@ typedef struct company {
 
 static judgeq_status step_together(company *c, judgeq_error *error) {
     judgeq_status status = check_cancelled(c->session[0], error);
-    const bool plain = c->session[0]->params.plain_weights;
+    const bool plain = session_ggml_only(c->session[0]);
     if (status == JUDGEQ_OK && !plain) status = decode_together(c->session, c->n, c->token, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < c->n; i++) {
         if (plain) {

@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "device.h"
 #include "error.h"
 #include "quiet.h"
 #include "tokenizer.h"
@@ -389,6 +390,11 @@ static judgeq_status load(judgeq_model *model, const char *path, judgeq_error *e
 }
 
 judgeq_status judgeq_model_load(const char *path, judgeq_model **out, judgeq_error *error) {
+    return judgeq_model_load_on(path, NULL, out, error);
+}
+
+judgeq_status judgeq_model_load_on(const char *path, const judgeq_model_params *params, judgeq_model **out,
+                                   judgeq_error *error) {
     *out = NULL;
     quiet_ggml_log();
     judgeq_model *model = calloc(1, sizeof *model);
@@ -396,6 +402,7 @@ judgeq_status judgeq_model_load(const char *path, judgeq_model **out, judgeq_err
     model->info.name = model->name;
     model->info.weight_type = model->weight_type;
     judgeq_status status = load(model, path, error);
+    if (status == JUDGEQ_OK && params && params->n_offload != 0) status = device_place(model, params, error);
     if (status != JUDGEQ_OK) {
         judgeq_model_free(model);
         return status;
@@ -417,6 +424,7 @@ void judgeq_model_free(judgeq_model *model) {
     if (!model) return;
     tokenizer_free(model);
     model_forget_expanded(model);
+    device_forget(model);
     ggml_backend_buffer_free(model->buffer);
     gguf_file_close(&model->file);
     free(model->layer);

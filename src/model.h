@@ -36,6 +36,14 @@ typedef struct model_expanded {
     ggml_backend_buffer_t buffer;
 } model_expanded;
 
+/* Weights that lie on a device. */
+typedef struct model_device {
+    struct ggml_context *context;
+    ggml_backend_buffer_t buffer;
+} model_device;
+
+enum { MODEL_ON_CPU = -1 };
+
 struct judgeq_model {
     judgeq_model_info info;
     float norm_epsilon;
@@ -46,6 +54,11 @@ struct judgeq_model {
     struct ggml_tensor *output_bias;
     model_layer *layer;       /* [n_layer] */
     model_expanded *expanded; /* [n_layer], by judgeq_model_expand; or NULL */
+
+    ggml_backend_dev_t *device; /* [n_device], beside the CPU */
+    model_device *on_device;    /* [n_device] */
+    int32_t n_device;
+    int32_t *place; /* [n_layer + 1], the device of each layer and of the output, or MODEL_ON_CPU; NULL: all there */
 
     gguf_file file;               /* its tensors' data point into the mapping */
     ggml_backend_buffer_t buffer; /* over the mapping */

@@ -140,7 +140,7 @@ static judgeq_status prefill_init(prefill *p, judgeq_session *const *session, si
     p->embed_s = clock_seconds() - start;
     if (status != JUDGEQ_OK || first->params.plain_weights || p->n_prompt < EXPAND_LEAST) return status;
     p->expanded = p->model->expanded;
-    if (p->expanded) return JUDGEQ_OK;
+    if (p->expanded || p->model->n_device > 0) return JUDGEQ_OK;
     return expand_init(&p->expand, p->model, expand_fast_type(), p->engine, error);
 }
 
@@ -205,7 +205,7 @@ static judgeq_status take_scores(prefill *p, const graph_block *block, int32_t s
 static graph_want chunk_want(const prefill *p, bool last_layer, int32_t start, int32_t stop) {
     graph_want want = {.output = stop <= p->n_prompt || !last_layer,
                        .rows_at_once = p->rows_at_once,
-                       .own_softmax = !p->reader[0].session->params.plain_weights};
+                       .own_softmax = !session_ggml_only(p->reader[0].session)};
     int32_t probe = stop;
     for (size_t i = 0; i < 2 * p->n_reader; i++) {
         int32_t first, end;
@@ -449,7 +449,8 @@ static judgeq_status read_layer(prefill *p, int32_t index, const int64_t *capaci
     cache_layer staging;
     const judgeq_session *first = p->reader[0].session;
     const cache_shape shape = {session_read_type(first), info->n_head_kv, info->head_dim, first->kv_padding};
-    judgeq_status status = cache_layer_init(&staging, p->engine->backend, shape, capacity, &p->meter, error);
+    judgeq_status status = cache_layer_init(&staging, graph_engine_of_layer(p->engine, p->model, index), shape,
+                                            capacity, &p->meter, error);
     if (status != JUDGEQ_OK) return status;
     const size_t bytes = cache_layer_allocated(&staging);
     for (size_t i = 0; i < p->n_reader; i++) cache_meter_add(&p->reader[i].session->meter, bytes);

@@ -3,6 +3,7 @@
 #include "lookahead.h"
 #include "prefill.h"
 #include "state.h"
+#include "support.h"
 #include "watch.h"
 
 #include <math.h>
@@ -151,6 +152,7 @@ judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session
         session->kv_type = kv_types[params->kv_type].type;
         status = allocate(session, error);
     }
+    if (status == JUDGEQ_OK) status = support_check(session, error);
     if (status != JUDGEQ_OK) {
         judgeq_session_free(session);
         return status;
@@ -300,7 +302,7 @@ static judgeq_status check_decode(const judgeq_session *session, int32_t token, 
 
 /* True where a session's token needs a graph of its own: to sum as libllama does, or to tell what it looks at. */
 static bool decodes_alone(const judgeq_session *session) {
-    return session->params.plain_weights || session->watched;
+    return session_ggml_only(session) || session->watched;
 }
 
 static judgeq_status decode_alone(judgeq_session *session, int32_t token, judgeq_error *error) {

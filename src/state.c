@@ -12,6 +12,10 @@ enum ggml_type session_read_type(const judgeq_session *session) {
     return ggml_is_quantized(session->kv_type) ? GGML_TYPE_F16 : session->kv_type;
 }
 
+bool session_ggml_only(const judgeq_session *session) {
+    return session->params.plain_weights || session->engine.n_device > 0;
+}
+
 int32_t session_soft_rows(const judgeq_session *session) {
     if (!session->judge) return 0;
     const policy_probe *probes[] = {&session->policy.probe, &session->draft.probe};

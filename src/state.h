@@ -61,6 +61,9 @@ bool session_looks_ahead(const judgeq_session *session);
 /* The type of a layer's rows while it is read and chosen from. */
 enum ggml_type session_read_type(const judgeq_session *session);
 
+/* True where graphs must be of ggml's operations only: for libllama's sums, and on devices beside the CPU. */
+bool session_ggml_only(const judgeq_session *session);
+
 /* Soft rows that prefill appends to the prompt. */
 int32_t session_soft_rows(const judgeq_session *session);
 

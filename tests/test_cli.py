@@ -88,14 +88,14 @@ class Commands(Command):
     def test_help_and_version(self):
         self.assertRegex(self.succeed("--version").stdout.decode(), r"\Ajudgeq \d+\.\d+\.\d+\n\Z")
         self.assertIn("Commands", self.succeed("--help").stdout.decode())
-        for command in ("run", "policies", "judge", "inspect"):
+        for command in ("run", "policies", "judge", "inspect", "rpc-server"):
             self.assertIn("Usage: judgeq " + command, self.succeed(command, "--help").stdout.decode())
         self.assertIn("Usage: judgeq run", self.succeed("run", "-h").stdout.decode())
 
     def test_help_names_every_option(self):
         text = self.succeed("run", "--help").stdout.decode()
         self.assertLess(max(len(line) for line in text.splitlines()), 121)
-        for option in ("model threads ctx kv-type chunk plain-weights prompt file chat system raw budget policy judge probe reduce "
+        for option in ("model threads ctx kv-type device ngl rpc chunk plain-weights prompt file chat system raw budget policy judge probe reduce "
                        "smooth allocate keep defer tokens stop temp top-k top-p min-p seed json logprobs quiet").split():
             self.assertRegex(text, "--" + option + r"\b")
 
@@ -321,6 +321,16 @@ class Responses(Command):
         half = self.run_json("-p", LONG, "-n", "16", "--kv-type", "f16")
         self.assertEqual(few["tokens"], many["tokens"])
         self.assertEqual(few["kv_bytes_full"], 2 * half["kv_bytes_full"])
+
+    def test_quantised_caches(self):
+        """Bytes of 32 numbers: 64, 34 and 18."""
+        model = self.fixture("model", "mistral", "mistral.gguf")
+        half, eight, four = (self.run_json("-p", LONG, "-n", "16", "--kv-type", kind, model=model)
+                             for kind in ("f16", "q8_0", "q4_0"))
+        self.assertEqual(half["tokens"][0], four["tokens"][0])
+        self.assertEqual(half["kv_bytes_full"] * 34, eight["kv_bytes_full"] * 64)
+        self.assertEqual(half["kv_bytes_full"] * 18, four["kv_bytes_full"] * 64)
+        self.refuse_run(1, "head_dim that is a multiple of 32", "-p", "x", "--kv-type", "q8_0")
 
     def test_length(self):
         nothing = self.run_json("-p", "the", "-n", "0")

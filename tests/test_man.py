@@ -22,7 +22,7 @@ def help_of(*command):
 
 def commands():
     listed = help_of().split("Commands\n")[1].split("\n\n")[0]
-    return re.findall(r"^  (\w+)", listed, re.MULTILINE)
+    return re.findall(r"^  ([\w-]+)", listed, re.MULTILINE)
 
 
 def options_of_help(command):
@@ -70,7 +70,7 @@ class Manual(unittest.TestCase):
             with self.subTest(command):
                 self.assertIsNotNone(page_of(command)[0])
         with open(os.path.join(FOLDERS[0], "judgeq.1"), encoding="utf-8") as file:
-            listed = re.findall(r"^\.It Cm (\w+)$", file.read(), re.MULTILINE)
+            listed = re.findall(r"^\.It Cm ([\w-]+)$", file.read(), re.MULTILINE)
         self.assertEqual(sorted(listed), sorted(commands()))
 
     def test_pages_and_help_agree(self):

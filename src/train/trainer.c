@@ -88,6 +88,10 @@ judgeq_status judgeq_trainer_new(const judgeq_model *model, const judgeq_trainin
     if (set->info.n_examples == 0 && params->n_stream == 0) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the training set is empty");
     }
+    if (model->n_device > 0) {
+        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
+                         "training computes on the CPU: load the model without devices");
+    }
     judgeq_trainer *trainer = calloc(1, sizeof *trainer);
     if (!trainer) return error_memory(error, "training");
     trainer->model = model;

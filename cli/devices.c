@@ -1,0 +1,63 @@
+#include "devices.h"
+
+#include <ggml.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const double MIB = 1 << 20;
+static const char *servers_in_use;
+
+/* In whatever thread ggml found it out; nothing can be freed, because that would ask the server again. */
+static void end_with_message(const char *message) {
+    const char *reason = strrchr(message, ':'); /* "FILE:LINE: MESSAGE" */
+    char text[1024];
+    const int n = snprintf(text, sizeof text,
+                           "\njudgeq: one of the servers %s is gone, or what answers there is not judgeq rpc-server of "
+                           "the same ggml (%s)\n",
+                           servers_in_use, reason && reason[1] ? reason + 2 : message);
+    if (n > 0 && write(STDERR_FILENO, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1) < 0) _exit(1);
+    _exit(1);
+}
+
+judgeq_status devices_connect(const devices *d, judgeq_error *error) {
+    if (!d->servers) return JUDGEQ_OK;
+    servers_in_use = d->servers;
+    ggml_set_abort_callback(end_with_message);
+    return judgeq_rpc_connect(d->servers, error);
+}
+
+judgeq_status devices_load_model(const devices *d, const char *path, judgeq_model **out, judgeq_error *error) {
+    const judgeq_model_params params = {.devices = d->names, .n_offload = d->n_offload};
+    if (!d->names && !d->servers && d->n_offload < 0) return judgeq_model_load(path, out, error);
+    const judgeq_status status = devices_connect(d, error);
+    return status == JUDGEQ_OK ? judgeq_model_load_on(path, &params, out, error) : status;
+}
+
+static json_t *device_object(const judgeq_device_info *info) {
+    return json_pack("{s:s, s:s, s:b, s:I, s:I}", "name", info->name, "description", info->description, "offload",
+                     !info->cpu, "free_bytes", (json_int_t)info->free_bytes, "total_bytes",
+                     (json_int_t)info->total_bytes);
+}
+
+int devices_print(const devices *d, bool json) {
+    judgeq_error error = {0};
+    judgeq_device_info info;
+    if (devices_connect(d, &error) != JUDGEQ_OK) {
+        fprintf(stderr, "judgeq: %s\n", error.message);
+        return error.code == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+    }
+    json_t *all = json_array();
+    if (!json) printf("%-10s %12s %12s  %s\n", "device", "free MiB", "of MiB", "");
+    for (size_t i = 0; judgeq_device_at(i, &info); i++) {
+        if (json) json_array_append_new(all, device_object(&info));
+        if (!json) {
+            printf("%-10s %12.0f %12.0f  %s\n", info.name, (double)info.free_bytes / MIB,
+                   (double)info.total_bytes / MIB, info.description);
+        }
+    }
+    if (json && json_dumpf(all, stdout, JSON_COMPACT) == 0) puts("");
+    json_decref(all);
+    return 0;
+}

@@ -1,0 +1,23 @@
+/* devices: the options --device, --ngl and --rpc: where a model's layers lie. */
+#ifndef JUDGEQ_CLI_DEVICES_H
+#define JUDGEQ_CLI_DEVICES_H
+
+#include "judgeq.h"
+
+typedef struct devices {
+    const char *names;   /* --device, or NULL */
+    const char *servers; /* --rpc, or NULL */
+    int32_t n_offload;   /* --ngl; -1: not given */
+} devices;
+
+/* Connects to the servers, and sees to it that the process ends with a message once one of them is gone: ggml would
+ * abort it. */
+judgeq_status devices_connect(const devices *d, judgeq_error *error);
+
+/* Loads a model as the options say: without any of them, for the CPU. */
+judgeq_status devices_load_model(const devices *d, const char *path, judgeq_model **out, judgeq_error *error);
+
+/* What there is, as a table or as JSON; the exit status. */
+int devices_print(const devices *d, bool json);
+
+#endif

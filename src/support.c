@@ -1,0 +1,46 @@
+#include "support.h"
+
+#include <stdlib.h>
+
+#include "error.h"
+
+/* Rows of a prompt's graph, as prefill computes them. */
+enum { ROWS = 512 };
+
+/* A block of a layer over n rows and a cache of `type`, as prefill or decoding would make it. */
+static judgeq_status check_block(judgeq_session *session, int32_t index, enum ggml_type type, int64_t n,
+                                 judgeq_error *error) {
+    const judgeq_model *model = session->model;
+    const judgeq_model_info *info = &model->info;
+    const cache_shape shape = {type, info->n_head_kv, info->head_dim, session->kv_padding};
+    cache_layer cache;
+    int64_t *capacity = malloc((size_t)info->n_head_kv * sizeof *capacity);
+    if (!capacity) return error_memory(error, "a KV cache");
+    for (int32_t h = 0; h < info->n_head_kv; h++) capacity[h] = n;
+    judgeq_status status = cache_layer_init(&cache, graph_engine_of_layer(&session->engine, model, index), shape,
+                                            capacity, &session->meter, error);
+    free(capacity);
+    if (status != JUDGEQ_OK) return status;
+    graph *g = graph_begin(&session->engine);
+    struct ggml_tensor *x = graph_input(g, GGML_TYPE_F32, info->n_embd, n);
+    struct ggml_tensor *position = graph_input(g, GGML_TYPE_I32, n, 1);
+    const graph_want want = {.output = true, .attention = true};
+    graph_add_block(g, model, &model->layer[index], &cache, x, position, want);
+    status = graph_check_devices(g, error);
+    cache_layer_free(&cache);
+    return status;
+}
+
+judgeq_status support_check(judgeq_session *session, judgeq_error *error) {
+    const judgeq_model *model = session->model;
+    judgeq_status status = JUDGEQ_OK;
+    for (int32_t d = 0; d < model->n_device; d++) {
+        int32_t l = 0;
+        while (l < model->info.n_layer && model->place[l] != d) l++;
+        if (l == model->info.n_layer) continue; /* the output at most */
+        if (status == JUDGEQ_OK) status = check_block(session, l, session_read_type(session), ROWS, error);
+        if (status == JUDGEQ_OK) status = check_block(session, l, session->kv_type, 1, error);
+    }
+    session->meter = (cache_meter){0};
+    return status;
+}
