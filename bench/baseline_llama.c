@@ -10,6 +10,7 @@
  */
 #include <ggml-backend.h>
 #include <ggml-cpu.h>
+#include <limits.h>
 #include <llama.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,13 +116,20 @@ static int measure(baseline *b) {
     return 0;
 }
 
+/* -1 where `text` is no whole number. */
+static int whole_number(const char *text) {
+    char *end = NULL;
+    const long value = strtol(text, &end, 10);
+    return end > text && !*end && value >= 0 && value <= INT_MAX ? (int)value : -1;
+}
+
 int main(int argc, char **argv) {
     if (argc != 7) return fail("MODEL PROMPT_TOKENS DECODED_TOKENS THREADS FLASH(0|1) SEQUENCES");
-    baseline b = {.n_prompt = atoi(argv[2]),
-                  .n_decode = atoi(argv[3]),
-                  .n_threads = atoi(argv[4]),
-                  .flash = atoi(argv[5]) != 0,
-                  .n_sequence = atoi(argv[6])};
+    baseline b = {.n_prompt = whole_number(argv[2]),
+                  .n_decode = whole_number(argv[3]),
+                  .n_threads = whole_number(argv[4]),
+                  .flash = whole_number(argv[5]) == 1,
+                  .n_sequence = whole_number(argv[6])};
     if (b.n_prompt < 1 || b.n_decode < 0 || b.n_threads < 1 || b.n_sequence < 1) return fail("arguments out of range");
     if (ggml_backend_dev_count() == 0) ggml_backend_load_all();
     const int status = open_model(&b, argv[1]) ? measure(&b) : fail("cannot open the model");
