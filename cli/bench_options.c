@@ -50,11 +50,8 @@ static const struct option NAMES[] = {
 
 #define wrong(...) usage_wrong("bench", __VA_ARGS__)
 
-static int take_integer(const char *name, int64_t low, int64_t high, int32_t *out) {
-    int64_t value;
-    if (!value_integer(optarg, low, high, &value)) return usage_wrong_integer("bench", name, optarg, low, high);
-    *out = (int32_t)value;
-    return 0;
+static int take_integer(const char *name, int32_t low, int32_t high, int32_t *out) {
+    return value_take_int32("bench", name, optarg, low, high, out);
 }
 
 /* Reads "512,2048" with `take`, which reads one of them into a place of the list. */
@@ -70,31 +67,24 @@ static int take_list(const char *name, bench_list *list,
                                        : status;
 }
 
-static int take_number(const char *name, const char *text, int64_t low, int64_t high, int32_t *out) {
-    int64_t value;
-    if (!value_integer(text, low, high, &value)) return usage_wrong_integer("bench", name, text, low, high);
-    *out = (int32_t)value;
-    return 0;
-}
-
 static int take_length(const char *name, const char *text, int32_t *out) {
-    return take_number(name, text, 1, 1 << 22, out);
+    return value_take_int32("bench", name, text, 1, 1 << 22, out);
 }
 
 static int take_threads(const char *name, const char *text, int32_t *out) {
-    return take_number(name, text, 0, 1024, out);
+    return value_take_int32("bench", name, text, 0, 1024, out);
 }
 
 static int take_batch(const char *name, const char *text, int32_t *out) {
-    return take_number(name, text, 1, 1024, out);
+    return value_take_int32("bench", name, text, 1, 1024, out);
 }
 
 static int take_kv_type(const char *name, const char *text, int32_t *out) {
     (void)name;
-    judgeq_kv_type type;
-    if (!value_kv_type(text, &type)) return usage_wrong_kv_type("bench", text);
+    judgeq_kv_type type = JUDGEQ_KV_F16;
+    const int status = value_take_kv_type("bench", text, &type);
     *out = (int32_t)type;
-    return 0;
+    return status;
 }
 
 static int take_output(bench_options *o) {
@@ -108,10 +98,10 @@ static int take_output(bench_options *o) {
 }
 
 static int take_large(const char *name, int64_t high, uint64_t *out) {
-    int64_t value;
-    if (!value_integer(optarg, 0, high, &value)) return usage_wrong_integer("bench", name, optarg, 0, high);
+    int64_t value = 0;
+    const int status = value_take_integer("bench", name, optarg, 0, high, &value);
     *out = (uint64_t)value;
-    return 0;
+    return status;
 }
 
 static int take_expand(bench_options *o) {
@@ -192,10 +182,8 @@ int bench_options_read(int argc, char **argv, bench_options *o) {
     optind = 1;
     int option, status = 0;
     while (status == 0 && (option = getopt_long(argc, argv, SHORT_NAMES, NAMES, NULL)) != -1) {
-        if (option == ':') return wrong("%s needs a value", argv[optind - 1]);
-        if (option == '?' && optopt > 0 && optopt < 256) return wrong("unknown option -%c", optopt);
-        if (option == '?') return wrong("unknown option %s", argv[optind - 1]);
-        status = take(o, option);
+        status = usage_option("bench", option, argv[optind - 1]);
+        if (status == 0) status = take(o, option);
     }
     if (status != 0 || o->help) return status;
     return optind < argc ? wrong("unexpected argument \"%s\"", argv[optind]) : 0;

@@ -56,19 +56,9 @@ typedef struct options {
 
 static int take_seed(options *o) {
     int64_t value = 0;
-    if (!value_integer(optarg, 0, INT64_MAX, &value)) {
-        return usage_wrong_integer("data", "--seed", optarg, 0, INT64_MAX);
-    }
+    const int status = value_take_integer("data", "--seed", optarg, 0, INT64_MAX, &value);
     o->data.sources.seed = (uint64_t)value;
-    return 0;
-}
-
-static int take_threads(options *o) {
-    enum { MOST = 1 << 30 };
-    int64_t value = 0;
-    if (!value_integer(optarg, 0, MOST, &value)) return usage_wrong_integer("data", "-t", optarg, 0, MOST);
-    o->data.n_threads = (int32_t)value;
-    return 0;
+    return status;
 }
 
 enum { SEED = 256, RESUME, QUIET };
@@ -82,7 +72,7 @@ static int take(options *o, int option, const char *given) {
         o->data.output = optarg;
         return 0;
     case 't':
-        return take_threads(o);
+        return value_take_int32("data", "-t", optarg, 0, 1 << 30, &o->data.n_threads);
     case SEED:
         return take_seed(o);
     case RESUME:

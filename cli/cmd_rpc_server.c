@@ -37,10 +37,11 @@ static const char COMMAND[] = "rpc-server";
 
 int cmd_rpc_server(int argc, char **argv) {
     const char *host = "127.0.0.1", *device = NULL;
-    int64_t port = 50052, n_threads = 0;
+    int32_t port = 50052, n_threads = 0;
+    int wrong = 0;
     opterr = 0;
     optind = 1;
-    for (int option; (option = getopt_long(argc, argv, ":t:h", NAMES, NULL)) != -1;) {
+    for (int option; wrong == 0 && (option = getopt_long(argc, argv, ":t:h", NAMES, NULL)) != -1;) {
         switch (option) {
         case 'h':
             fputs(HELP, stdout);
@@ -52,14 +53,10 @@ int cmd_rpc_server(int argc, char **argv) {
             device = optarg;
             break;
         case PORT:
-            if (!value_integer(optarg, 1, UINT16_MAX, &port)) {
-                return usage_wrong_integer(COMMAND, "--port", optarg, 1, UINT16_MAX);
-            }
+            wrong = value_take_int32(COMMAND, "--port", optarg, 1, UINT16_MAX, &port);
             break;
         case 't':
-            if (!value_integer(optarg, 1, 1024, &n_threads)) {
-                return usage_wrong_integer(COMMAND, "-t", optarg, 1, 1024);
-            }
+            wrong = value_take_int32(COMMAND, "-t", optarg, 1, 1024, &n_threads);
             break;
         case ':':
             return usage_wrong(COMMAND, "%s needs a value", argv[optind - 1]);
@@ -67,9 +64,10 @@ int cmd_rpc_server(int argc, char **argv) {
             return usage_wrong(COMMAND, "unknown option %s", argv[optind - 1]);
         }
     }
+    if (wrong != 0) return wrong;
     if (optind < argc) return usage_wrong(COMMAND, "what is \"%s\"?", argv[optind]);
     judgeq_error error = {0};
-    const judgeq_status status = judgeq_rpc_serve(host, (int32_t)port, device, (int32_t)n_threads, &error);
+    const judgeq_status status = judgeq_rpc_serve(host, port, device, n_threads, &error);
     fprintf(stderr, "judgeq: %s\n", error.message);
     return status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
 }

@@ -11,15 +11,11 @@ data_options data_options_default(void) {
 }
 
 static int take_count(const char *command, const char *name, const char *value, int32_t low, int32_t *out) {
-    const int64_t most = 1 << 30;
-    int64_t count = 0;
-    if (!value_integer(value, low, most, &count)) return usage_wrong_integer(command, name, value, low, most);
-    *out = (int32_t)count;
-    return 0;
+    return value_take_int32(command, name, value, low, 1 << 30, out);
 }
 
 static int take_number(const char *command, const char *name, const char *value, double high, double *out) {
-    return value_number(value, 0, high, out) ? 0 : usage_wrong_number(command, name, value, 0, high);
+    return value_take_number(command, name, value, 0, high, out);
 }
 
 static int take_float(const char *command, const char *name, const char *value, double high, float *out) {

@@ -60,11 +60,8 @@ static const struct option NAMES[] = {
 
 #define wrong(...) usage_wrong("eval", __VA_ARGS__)
 
-static int take_integer(const char *name, int64_t low, int64_t high, int32_t *out) {
-    int64_t value;
-    if (!value_integer(optarg, low, high, &value)) return usage_wrong_integer("eval", name, optarg, low, high);
-    *out = (int32_t)value;
-    return 0;
+static int take_integer(const char *name, int32_t low, int32_t high, int32_t *out) {
+    return value_take_int32("eval", name, optarg, low, high, out);
 }
 
 /* "1024,2048" */
@@ -85,12 +82,10 @@ static int take_lengths(eval_options *o) {
 }
 
 static int take_seed(eval_options *o) {
-    int64_t value;
-    if (!value_integer(optarg, 0, UINT32_MAX, &value)) {
-        return usage_wrong_integer("eval", "--seed", optarg, 0, UINT32_MAX);
-    }
+    int64_t value = 0;
+    const int status = value_take_integer("eval", "--seed", optarg, 0, UINT32_MAX, &value);
     o->seed = (uint32_t)value;
-    return 0;
+    return status;
 }
 
 static int take_format(eval_options *o, reading_format format) {
@@ -138,7 +133,7 @@ static int take(eval_options *o, int option) {
     case 't':
         return take_integer("-t", 1, 1024, &o->n_threads);
     case KV_TYPE:
-        return value_kv_type(optarg, &o->kv_type) ? 0 : usage_wrong_kv_type("eval", optarg);
+        return value_take_kv_type("eval", optarg, &o->kv_type);
     case EXPAND:
         return take_integer("--expand", 0, 1 << 20, &o->expand_mib);
     case DIVERGENCE:
@@ -198,10 +193,8 @@ int eval_options_read(int argc, char **argv, eval_options *o) {
     optind = 1;
     int option, status = 0;
     while (status == 0 && (option = getopt_long(argc, argv, SHORT_NAMES, NAMES, NULL)) != -1) {
-        if (option == ':') return wrong("%s needs a value", argv[optind - 1]);
-        if (option == '?' && optopt > 0 && optopt < 256) return wrong("unknown option -%c", optopt);
-        if (option == '?') return wrong("unknown option %s", argv[optind - 1]);
-        status = take(o, option);
+        status = usage_option("eval", option, argv[optind - 1]);
+        if (status == 0) status = take(o, option);
     }
     if (status != 0 || o->help) return status;
     status = join_tasks(argc, argv, o);

@@ -34,11 +34,8 @@ static const struct option NAMES[] = {
 
 #define wrong(...) usage_wrong("inspect", __VA_ARGS__)
 
-static int take_integer(const char *name, int64_t low, int64_t high, int32_t *out) {
-    int64_t value;
-    if (!value_integer(optarg, low, high, &value)) return usage_wrong_integer("inspect", name, optarg, low, high);
-    *out = (int32_t)value;
-    return 0;
+static int take_integer(const char *name, int32_t low, int32_t high, int32_t *out) {
+    return value_take_int32("inspect", name, optarg, low, high, out);
 }
 
 static int take_policy(kept_options *o) {
@@ -68,12 +65,10 @@ static int take_format(options *o, options_format format) {
 }
 
 static int take_seed(options *o) {
-    int64_t value;
-    if (!value_integer(optarg, 0, UINT32_MAX, &value)) {
-        return usage_wrong_integer("inspect", "--seed", optarg, 0, UINT32_MAX);
-    }
+    int64_t value = 0;
+    const int status = value_take_integer("inspect", "--seed", optarg, 0, UINT32_MAX, &value);
     o->sampler.seed = (uint32_t)value;
-    return 0;
+    return status;
 }
 
 /* What judgeq run has as well. */
@@ -103,7 +98,7 @@ static int take_run(options *o, int option) {
     case CONTEXT:
         return take_integer("--ctx", 1, INT32_MAX, &o->n_ctx);
     case KV_TYPE:
-        return value_kv_type(optarg, &o->kv_type) ? 0 : usage_wrong_kv_type("inspect", optarg);
+        return value_take_kv_type("inspect", optarg, &o->kv_type);
     case SEED:
         return take_seed(o);
     case JSON:

@@ -86,26 +86,22 @@ static const struct option NAMES[] = {
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */
 
-static int take_integer(const char *name, int64_t low, int64_t high, int32_t *out) {
-    int64_t value;
-    if (!value_integer(optarg, low, high, &value)) return usage_wrong_integer("run", name, optarg, low, high);
-    *out = (int32_t)value;
-    return 0;
+static int take_integer(const char *name, int32_t low, int32_t high, int32_t *out) {
+    return value_take_int32("run", name, optarg, low, high, out);
 }
 
 static int take_number(const char *name, double low, double high, float *out) {
-    double value;
-    if (!value_number(optarg, low, high, &value)) return usage_wrong_number("run", name, optarg, low, high);
+    double value = *out;
+    const int status = value_take_number("run", name, optarg, low, high, &value);
     *out = (float)value;
-    return 0;
+    return status;
 }
 
 static int take_seed(options *o) {
-    int64_t value;
-    if (!value_integer(optarg, 0, UINT32_MAX, &value))
-        return usage_wrong_integer("run", "--seed", optarg, 0, UINT32_MAX);
+    int64_t value = 0;
+    const int status = value_take_integer("run", "--seed", optarg, 0, UINT32_MAX, &value);
     o->sampler.seed = (uint32_t)value;
-    return 0;
+    return status;
 }
 
 static int take_budget(options *o) {
@@ -180,7 +176,7 @@ static int take(options *o, int option) {
     case CHUNK:
         return take_integer("--chunk", 1, INT32_MAX / 2, &o->chunk);
     case KV_TYPE:
-        return value_kv_type(optarg, &o->kv_type) ? 0 : usage_wrong_kv_type("run", optarg);
+        return value_take_kv_type("run", optarg, &o->kv_type);
     case DEVICE:
         o->devices.names = optarg;
         return 0;
@@ -250,9 +246,8 @@ int options_read(int argc, char **argv, options *o) {
     optind = 1;
     int option, status = 0;
     while (status == 0 && (option = getopt_long(argc, argv, SHORT_NAMES, NAMES, NULL)) != -1) {
-        if (option == ':') return wrong("%s needs a value", argv[optind - 1]);
-        if (option == '?' && optopt > 0 && optopt < 256) return wrong("unknown option -%c", optopt);
-        if (option == '?') return wrong("unknown option %s", argv[optind - 1]);
+        status = usage_option("run", option, argv[optind - 1]);
+        if (status != 0) return status;
         if (option == 'n' && strcmp(argv[optind - 1], "-ngl") == 0) { /* as llama.cpp writes it */
             if (optind == argc) return wrong("-ngl needs a value");
             optarg = argv[optind++];

@@ -72,18 +72,15 @@ static const struct option NAMES[] = {
 #define wrong(...) usage_wrong("train", __VA_ARGS__)
 
 static int take_integer(const char *name, int64_t low, int64_t high, int64_t *out) {
-    return value_integer(optarg, low, high, out) ? 0 : usage_wrong_integer("train", name, optarg, low, high);
+    return value_take_integer("train", name, optarg, low, high, out);
 }
 
 static int take_int32(const char *name, int32_t low, int32_t high, int32_t *out) {
-    int64_t value = 0;
-    const int status = take_integer(name, low, high, &value);
-    if (status == 0) *out = (int32_t)value;
-    return status;
+    return value_take_int32("train", name, optarg, low, high, out);
 }
 
 static int take_number(const char *name, double low, double high, double *out) {
-    return value_number(optarg, low, high, out) ? 0 : usage_wrong_number("train", name, optarg, low, high);
+    return value_take_number("train", name, optarg, low, high, out);
 }
 
 static int take_init(train_options *o) {
@@ -187,7 +184,7 @@ static int take_parameter(train_options *o, int option) {
     case HELDOUT:
         return take_number("--heldout", 0, 0.5, &p->heldout);
     case KV_TYPE:
-        return value_kv_type(optarg, &p->kv_type) ? 0 : usage_wrong_kv_type("train", optarg);
+        return value_take_kv_type("train", optarg, &p->kv_type);
     case SEED:
         return take_seed(o);
     default:
