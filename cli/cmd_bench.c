@@ -142,14 +142,6 @@ static judgeq_status parse_arms(bench *b, judgeq_error *error) {
     return status;
 }
 
-static judgeq_status load_judge(bench *b, judgeq_error *error) {
-    bool wanted = false;
-    for (size_t i = 0; i < b->arms.n_policy; i++) wanted = wanted || judgeq_policy_soft_tokens(b->arms.parsed[i]) != 0;
-    if (!wanted) return JUDGEQ_OK;
-    if (b->options.judge) return judgeq_judge_load(b->options.judge, b->model, &b->judge, error);
-    return find_judge(b->model, b->model_path, &b->judge, &b->judge_path, error);
-}
-
 static judgeq_status make_tokens(bench *b, judgeq_error *error) {
     size_t most = 1;
     for (size_t i = 0; i < b->options.length.n; i++) {
@@ -175,7 +167,10 @@ static judgeq_status prepare(bench *b, judgeq_error *error) {
         size_t n_bytes;
         status = judgeq_model_expand(b->model, o->expand_bytes, o->n_threads.value[0], &n_bytes, error);
     }
-    if (status == JUDGEQ_OK) status = load_judge(b, error);
+    if (status == JUDGEQ_OK) {
+        status = find_judge(b->arms.parsed, b->arms.n_policy, b->model, b->model_path, o->judge, &b->judge,
+                            &b->judge_path, error);
+    }
     if (status == JUDGEQ_OK) status = make_tokens(b, error);
     if (status == JUDGEQ_OK) status = bench_cells_make(o, &b->arms, &b->cells, error);
     b->setup = (bench_setup){

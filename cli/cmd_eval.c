@@ -117,14 +117,6 @@ static judgeq_status load_model(evaluation *e, judgeq_error *error) {
     return status == JUDGEQ_OK ? judgeq_model_load(e->model_path, &e->model, error) : status;
 }
 
-static judgeq_status load_judge(evaluation *e, judgeq_error *error) {
-    bool wanted = false;
-    for (size_t i = 0; i < e->arms.n_policy; i++) wanted = wanted || judgeq_policy_soft_tokens(e->arms.parsed[i]) != 0;
-    if (!wanted) return JUDGEQ_OK;
-    if (e->options.judge) return judgeq_judge_load(e->options.judge, e->model, &e->judge, error);
-    return find_judge(e->model, e->model_path, &e->judge, &e->judge_path, error);
-}
-
 /* Longest prompt of LongBench: what is asked for, or what the model's context leaves beside the longest of its answers
  * (512 tokens) and a chat template. */
 static int32_t cut_to(const evaluation *e) {
@@ -236,7 +228,10 @@ static judgeq_status prepare(evaluation *e, judgeq_error *error) {
         status = judgeq_model_expand(e->model, (size_t)o->expand_mib << 20, o->n_threads, &e->expanded_bytes, error);
     }
     if (status == JUDGEQ_OK) status = make_plan(e, error);
-    if (status == JUDGEQ_OK) status = load_judge(e, error);
+    if (status == JUDGEQ_OK) {
+        status = find_judge(e->arms.parsed, e->arms.n_policy, e->model, e->model_path, o->judge, &e->judge,
+                            &e->judge_path, error);
+    }
     if (status == JUDGEQ_OK) status = open_records(e, error);
     return status;
 }

@@ -99,8 +99,7 @@ typedef struct run {
 
 static judgeq_status load_judge(run *r, judgeq_error *error) {
     if (r->options.judge) return judgeq_judge_load(r->options.judge, r->model, &r->judge, error);
-    if (judgeq_policy_soft_tokens(r->policy) == 0) return JUDGEQ_OK;
-    return find_judge(r->model, r->model_path, &r->judge, &r->found_judge, error);
+    return find_judge(&r->policy, 1, r->model, r->model_path, NULL, &r->judge, &r->found_judge, error);
 }
 
 static judgeq_status make_session(run *r, judgeq_error *error) {

@@ -58,11 +58,9 @@ static bool installed_folder(char *folder, size_t size) {
     return written > 0 && (size_t)written < size;
 }
 
-judgeq_status find_judge(const judgeq_model *model, const char *model_path, judgeq_judge **out, char **path,
-                         judgeq_error *error) {
+static judgeq_status look(const judgeq_model *model, const char *model_path, judgeq_judge **out, char **path,
+                          judgeq_error *error) {
     char installed[PATH_MAX];
-    *out = NULL;
-    *path = NULL;
     if (try_beside(model, model_path, out, path)) return JUDGEQ_OK;
     if (installed_folder(installed, sizeof installed) && try_folder(model, installed, out, path)) return JUDGEQ_OK;
     if (try_folder(model, JUDGEQ_SOURCE_JUDGES, out, path)) return JUDGEQ_OK;
@@ -73,4 +71,14 @@ judgeq_status find_judge(const judgeq_model *model, const char *model_path, judg
              "judges that come with judgeq; name one with --judge FILE, or use another policy: --policy snapkv",
              *name ? name : "this model", judgeq_model_get_info(model)->fingerprint);
     return JUDGEQ_ERROR_IO;
+}
+
+judgeq_status find_judge(judgeq_policy *const *policy, size_t n, const judgeq_model *model, const char *model_path,
+                         const char *named, judgeq_judge **out, char **path, judgeq_error *error) {
+    bool wanted = false;
+    *out = NULL;
+    *path = NULL;
+    for (size_t i = 0; i < n; i++) wanted = wanted || judgeq_policy_soft_tokens(policy[i]) != 0;
+    if (!wanted) return JUDGEQ_OK;
+    return named ? judgeq_judge_load(named, model, out, error) : look(model, model_path, out, path, error);
 }

@@ -106,13 +106,9 @@ static judgeq_status prefill(kept *k, judgeq_error *error) {
 }
 
 static judgeq_status load_judge(kept *k, const kept_options *o, judgeq_policy *const *policy, judgeq_error *error) {
-    bool wanted = false;
-    for (size_t i = 0; i < o->n_policy; i++) wanted = wanted || judgeq_policy_soft_tokens(policy[i]) != 0;
-    if (!wanted) return JUDGEQ_OK;
-    k->judge_path = o->run.judge;
-    if (k->judge_path) return judgeq_judge_load(k->judge_path, k->model, &k->judge, error);
-    const judgeq_status status = find_judge(k->model, k->model_path, &k->judge, &k->found_judge, error);
-    k->judge_path = k->found_judge;
+    const judgeq_status status =
+        find_judge(policy, o->n_policy, k->model, k->model_path, o->run.judge, &k->judge, &k->found_judge, error);
+    if (k->judge) k->judge_path = k->found_judge ? k->found_judge : o->run.judge;
     return status;
 }
 
