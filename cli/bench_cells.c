@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "progress.h"
 #include "resident.h"
@@ -42,8 +41,7 @@ static bool cell_init(bench_cell *cell, int32_t n_repeat) {
 }
 
 static int32_t memory_threads(int32_t n_threads) {
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return n_threads > 0 ? n_threads : cores > 1 ? (int32_t)cores : 1;
+    return n_threads > 0 ? n_threads : bench_cores();
 }
 
 static bench_memory *memory_of(const bench_cells *cells, int32_t n_threads) {

@@ -162,7 +162,7 @@ static int take(bench_options *o, int option) {
     }
 }
 
-static int32_t cores(void) {
+int32_t bench_cores(void) {
     const long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 1024 ? 1024 : n > 1 ? (int32_t)n : 1;
 }
@@ -172,7 +172,7 @@ int bench_options_read(int argc, char **argv, bench_options *o) {
                          .budgets = "256",
                          .length = {{512, 2048}, 2},
                          .kv_type = {{JUDGEQ_KV_F16}, 1},
-                         .n_threads = {{cores()}, 1},
+                         .n_threads = {{bench_cores()}, 1},
                          .n_batch = {{1}, 1},
                          .n_tokens = 32,
                          .n_repeat = 5,

@@ -199,12 +199,13 @@ static judgeq_status gather_heads(const cache_layer *from, host_image source, co
         const int64_t n = kept ? kept->n_row[h] : from->head[h].n_row;
         if (to->type != from->type) {
             quantise_rows(&a, &b, to->type, from->head_dim, row, n, scratch);
-        } else if (cache_quantised(from)) {
-            copy_rows(a.k, b.k, a.row, row, n);
-            copy_rows(a.v, b.v, a.row, row, n);
         } else {
             copy_rows(a.k, b.k, a.row, row, n);
-            copy_columns(&a, &b, from->head_dim, ggml_type_size(from->type), row, n);
+            if (cache_quantised(from)) {
+                copy_rows(a.v, b.v, a.row, row, n);
+            } else {
+                copy_columns(&a, &b, from->head_dim, ggml_type_size(from->type), row, n);
+            }
         }
         for (int64_t i = 0; i < n; i++) to->head[h].position[i] = from->head[h].position[row ? row[i] : i];
         to->head[h].n_row = n;

@@ -12,9 +12,13 @@ static bool is_cpu(ggml_backend_dev_t device) {
     return type == GGML_BACKEND_DEVICE_TYPE_CPU || type == GGML_BACKEND_DEVICE_TYPE_ACCEL;
 }
 
-bool judgeq_device_at(size_t index, judgeq_device_info *out) {
+void device_load_backends(void) {
     quiet_ggml_log();
-    if (ggml_backend_dev_count() == 0) ggml_backend_load_all(); /* ggml built with loadable backends */
+    if (ggml_backend_dev_count() == 0) ggml_backend_load_all();
+}
+
+bool judgeq_device_at(size_t index, judgeq_device_info *out) {
+    device_load_backends();
     if (index >= ggml_backend_dev_count()) return false;
     ggml_backend_dev_t device = ggml_backend_dev_get(index);
     *out = (judgeq_device_info){.name = ggml_backend_dev_name(device),
@@ -62,8 +66,7 @@ static judgeq_status take_named(judgeq_model *model, const char *names, judgeq_e
 }
 
 static judgeq_status choose_devices(judgeq_model *model, const char *names, judgeq_error *error) {
-    judgeq_device_info first;
-    judgeq_device_at(0, &first); /* backends are loaded */
+    device_load_backends();
     const size_t n = ggml_backend_dev_count();
     model->device = calloc(n > 0 ? n : 1, sizeof(ggml_backend_dev_t));
     if (!model->device) return error_memory(error, "devices");

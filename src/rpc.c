@@ -12,8 +12,9 @@
 #include "ggml-backend.h"
 #include "judgeq.h"
 
+#include "device.h"
 #include "error.h"
-#include "quiet.h"
+#include "threads.h"
 
 enum { CONNECT_MS = 5000 };
 
@@ -22,8 +23,7 @@ typedef void (*start_server)(const char *endpoint, const char *cache, size_t n_t
                              ggml_backend_dev_t *devices);
 
 static judgeq_status find_function(const char *name, void **out, judgeq_error *error) {
-    quiet_ggml_log();
-    if (ggml_backend_dev_count() == 0) ggml_backend_load_all(); /* ggml built with loadable backends */
+    device_load_backends();
     ggml_backend_reg_t registry = ggml_backend_reg_by_name("RPC");
     *out = registry ? ggml_backend_reg_get_proc_address(registry, name) : NULL;
     if (*out) return JUDGEQ_OK;
@@ -114,8 +114,7 @@ judgeq_status judgeq_rpc_serve(const char *host, int32_t port, const char *devic
         device ? ggml_backend_dev_by_name(device) : ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU);
     if (!device && !lent) lent = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
     if (!lent) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "there is no device \"%s\"", device ? device : "CPU");
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     snprintf(endpoint, sizeof endpoint, "%s:%d", host, port);
-    ((start_server)function)(endpoint, NULL, n_threads > 0 ? (size_t)n_threads : (size_t)cores, 1, &lent);
+    ((start_server)function)(endpoint, NULL, (size_t)threads_init(n_threads).most, 1, &lent);
     return error_set(error, JUDGEQ_ERROR_IO, "cannot listen on %s", endpoint);
 }

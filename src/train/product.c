@@ -19,11 +19,14 @@ static int64_t parts(int64_t n, int64_t size) {
     return (n + size - 1) / size;
 }
 
+static char *row_of(const struct ggml_tensor *tensor, int64_t slice, int64_t r) {
+    return (char *)tensor->data + (size_t)r * tensor->nb[1] + (size_t)slice * tensor->nb[2];
+}
+
 /* Rows [r, r + rows) and columns [first, first + n) of a slice of the matrix as floats, BLOCK_COLUMNS apart. */
 static void read_block(const product_kernel *kernel, const struct ggml_tensor *matrix, int64_t slice, int64_t r,
                        int64_t rows, int64_t first, int64_t n, float *out) {
-    const char *at = (const char *)matrix->data + (size_t)r * matrix->nb[1] + (size_t)slice * matrix->nb[2] +
-                     (size_t)(first / ggml_blck_size(matrix->type)) * ggml_type_size(matrix->type);
+    const char *at = row_of(matrix, slice, r) + ggml_row_size(matrix->type, first);
     for (int64_t i = 0; i < rows; i++, at += matrix->nb[1], out += BLOCK_COLUMNS) {
         if (matrix->type == GGML_TYPE_F32) {
             memcpy(out, at, (size_t)n * sizeof *out);
@@ -39,10 +42,6 @@ static void read_block(const product_kernel *kernel, const struct ggml_tensor *m
 static bool is_paired(const struct ggml_tensor *matrix) {
     return matrix->type == GGML_TYPE_BF16 && matrix->ne[0] % 2 == 0 && matrix->nb[1] % sizeof(bf16_pair) == 0 &&
            matrix->nb[2] % sizeof(bf16_pair) == 0 && product_pairs_available();
-}
-
-static const char *row_of(const struct ggml_tensor *matrix, int64_t slice, int64_t r) {
-    return (const char *)matrix->data + (size_t)r * matrix->nb[1] + (size_t)slice * matrix->nb[2];
 }
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
@@ -61,7 +60,7 @@ static void forward_part(struct ggml_tensor *result, int64_t slice, int64_t t, i
     float block[TILE_ROWS_READ * BLOCK_COLUMNS];
     memset(sum, 0, (size_t)n_r * KERNEL_COLUMNS * sizeof *sum);
     if (n_t < KERNEL_COLUMNS) memset(columns, 0, sizeof columns);
-    const char *in = (const char *)x->data + (size_t)t * x->nb[1] + (size_t)slice * x->nb[2];
+    const char *in = row_of(x, slice, t);
     for (int64_t first = 0; first < matrix->ne[0]; first += BLOCK_COLUMNS) {
         const int64_t n = least(matrix->ne[0] - first, BLOCK_COLUMNS);
         kernel->transpose(columns, KERNEL_COLUMNS, (const float *)(const void *)in + first,
@@ -73,9 +72,8 @@ static void forward_part(struct ggml_tensor *result, int64_t slice, int64_t t, i
                              rows, n);
         }
     }
-    char *out = (char *)result->data + (size_t)t * result->nb[1] + (size_t)slice * result->nb[2];
-    kernel->transpose((float *)(void *)out + r, (int64_t)(result->nb[1] / sizeof(float)), sum, KERNEL_COLUMNS, n_r,
-                      n_t);
+    kernel->transpose((float *)(void *)row_of(result, slice, t) + r, (int64_t)(result->nb[1] / sizeof(float)), sum,
+                      KERNEL_COLUMNS, n_r, n_t);
 }
 
 /* The same for pairs along the columns. */
@@ -87,7 +85,7 @@ static void forward_pairs(struct ggml_tensor *result, int64_t slice, int64_t t, 
     bf16_pair rows[KERNEL_COLUMNS * BLOCK], columns[BLOCK * KERNEL_COLUMNS];
     memset(sum, 0, (size_t)n_r * KERNEL_COLUMNS * sizeof *sum);
     if (n_t < KERNEL_COLUMNS) memset(rows, 0, sizeof rows);
-    const char *in = (const char *)x->data + (size_t)t * x->nb[1] + (size_t)slice * x->nb[2];
+    const char *in = row_of(x, slice, t);
     const bf16_pair *factor = (const bf16_pair *)(const void *)row_of(matrix, matrix_slice(result, slice), r);
     const int64_t factor_row = (int64_t)(matrix->nb[1] / sizeof *factor);
     for (int64_t first = 0; first < matrix->ne[0]; first += BLOCK_COLUMNS) {
@@ -99,9 +97,8 @@ static void forward_pairs(struct ggml_tensor *result, int64_t slice, int64_t t, 
         product_pairs_multiply(sum, KERNEL_COLUMNS, factor + first / 2, factor_row, columns, KERNEL_COLUMNS, n_r,
                                n / 2);
     }
-    char *out = (char *)result->data + (size_t)t * result->nb[1] + (size_t)slice * result->nb[2];
-    kernel->transpose((float *)(void *)out + r, (int64_t)(result->nb[1] / sizeof(float)), sum, KERNEL_COLUMNS, n_r,
-                      n_t);
+    kernel->transpose((float *)(void *)row_of(result, slice, t) + r, (int64_t)(result->nb[1] / sizeof(float)), sum,
+                      KERNEL_COLUMNS, n_r, n_t);
 }
 
 /* result [slices, n, rows] = x * matrix^T, as ggml_mul_mat(matrix [slices, rows, columns], x [slices, n, columns])
@@ -124,6 +121,15 @@ static void forward(struct ggml_tensor *result, int thread, int n_thread, void *
 
 /* ---- backward ---------------------------------------------------------------------------------------------------- */
 
+/* Sums [n_t, n_c], BLOCK_COLUMNS apart, become a part of the result. */
+static void store_sums(const struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t c, int64_t n_c,
+                       const float *sum) {
+    for (int64_t i = 0; i < n_t; i++) {
+        memcpy(row_of(result, slice, t + i) + (size_t)c * sizeof *sum, sum + i * BLOCK_COLUMNS,
+               (size_t)n_c * sizeof *sum);
+    }
+}
+
 /* A part of the result: its rows [t, t + n_t), its columns [c, c + n_c). The sums are as wide as the kernel wants. */
 static void backward_part(struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t c, int64_t n_c) {
     const product_kernel *kernel = product_kernel_best();
@@ -142,10 +148,7 @@ static void backward_part(struct ggml_tensor *result, int64_t slice, int64_t t, 
             kernel->multiply(sum + k, BLOCK_COLUMNS, factor, factor_row, block + k, BLOCK_COLUMNS, n_t, rows);
         }
     }
-    for (int64_t i = 0; i < n_t; i++) {
-        char *out = (char *)result->data + (size_t)(t + i) * result->nb[1] + (size_t)slice * result->nb[2];
-        memcpy(out + (size_t)c * sizeof(float), sum + i * BLOCK_COLUMNS, (size_t)n_c * sizeof(float));
-    }
+    store_sums(result, slice, t, n_t, c, n_c, sum);
 }
 
 /* The same for pairs of rows. */
@@ -173,10 +176,7 @@ static void backward_pairs(struct ggml_tensor *result, int64_t slice, int64_t t,
             product_pairs_multiply(sum + k, BLOCK_COLUMNS, factor, BLOCK, block + k, BLOCK_COLUMNS, n_t, pairs);
         }
     }
-    for (int64_t i = 0; i < n_t; i++) {
-        char *out = (char *)result->data + (size_t)(t + i) * result->nb[1] + (size_t)slice * result->nb[2];
-        memcpy(out + (size_t)c * sizeof(float), sum + i * BLOCK_COLUMNS, (size_t)n_c * sizeof(float));
-    }
+    store_sums(result, slice, t, n_t, c, n_c, sum);
 }
 
 /* result [slices, n, columns] = slope^T * matrix, as ggml_out_prod(matrix [slices, rows, columns], slope [slices, rows,
