@@ -73,6 +73,16 @@ judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, cache
     return JUDGEQ_OK;
 }
 
+judgeq_status cache_layer_init_even(cache_layer *layer, ggml_backend_t backend, cache_shape shape, int64_t n,
+                                    cache_meter *meter, judgeq_error *error) {
+    int64_t *capacity = malloc((size_t)shape.n_head_kv * sizeof *capacity);
+    if (!capacity) return error_memory(error, "a KV cache");
+    for (int32_t h = 0; h < shape.n_head_kv; h++) capacity[h] = n;
+    const judgeq_status status = cache_layer_init(layer, backend, shape, capacity, meter, error);
+    free(capacity);
+    return status;
+}
+
 void cache_layer_free(cache_layer *layer) {
     if (layer->buffer) {
         layer->meter->bytes -= cache_layer_allocated(layer);

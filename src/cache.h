@@ -58,6 +58,9 @@ typedef struct cache_run {
 /* An empty cache with room for at least capacity[h] rows in each head. */
 judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, cache_shape shape, const int64_t *capacity,
                                cache_meter *meter, judgeq_error *error);
+/* The same, with room for n rows in every head. */
+judgeq_status cache_layer_init_even(cache_layer *layer, ggml_backend_t backend, cache_shape shape, int64_t n,
+                                    cache_meter *meter, judgeq_error *error);
 /* Accepts a zeroed layer. */
 void cache_layer_free(cache_layer *layer);
 

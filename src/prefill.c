@@ -444,13 +444,13 @@ static judgeq_status take_weights(prefill *p, int32_t index, judgeq_error *error
 }
 
 /* One layer, from its rows to what every reader keeps of them. */
-static judgeq_status read_layer(prefill *p, int32_t index, const int64_t *capacity, judgeq_error *error) {
+static judgeq_status read_layer(prefill *p, int32_t index, judgeq_error *error) {
     const judgeq_model_info *info = &p->model->info;
     cache_layer staging;
     const judgeq_session *first = p->reader[0].session;
     const cache_shape shape = {session_read_type(first), info->n_head_kv, info->head_dim, first->kv_padding};
-    judgeq_status status = cache_layer_init(&staging, graph_engine_of_layer(p->engine, p->model, index), shape,
-                                            capacity, &p->meter, error);
+    judgeq_status status = cache_layer_init_even(&staging, graph_engine_of_layer(p->engine, p->model, index), shape,
+                                                 p->n_prompt + p->n_soft, &p->meter, error);
     if (status != JUDGEQ_OK) return status;
     const size_t bytes = cache_layer_allocated(&staging);
     for (size_t i = 0; i < p->n_reader; i++) cache_meter_add(&p->reader[i].session->meter, bytes);
@@ -468,13 +468,8 @@ static judgeq_status read_layer(prefill *p, int32_t index, const int64_t *capaci
 }
 
 static judgeq_status read_layers(prefill *p, judgeq_error *error) {
-    const judgeq_model_info *info = &p->model->info;
     judgeq_status status = report(p, 0, 0, error);
-    int64_t *capacity = malloc((size_t)info->n_head_kv * sizeof *capacity);
-    if (!capacity) return error_memory(error, "a KV cache");
-    for (int32_t h = 0; h < info->n_head_kv; h++) capacity[h] = p->n_prompt + p->n_soft;
-    for (int32_t l = 0; status == JUDGEQ_OK && l < info->n_layer; l++) status = read_layer(p, l, capacity, error);
-    free(capacity);
+    for (int32_t l = 0; status == JUDGEQ_OK && l < p->model->info.n_layer; l++) status = read_layer(p, l, error);
     return status;
 }
 

@@ -14,12 +14,8 @@ static judgeq_status check_block(judgeq_session *session, int32_t index, enum gg
     const judgeq_model_info *info = &model->info;
     const cache_shape shape = {type, info->n_head_kv, info->head_dim, session->kv_padding};
     cache_layer cache;
-    int64_t *capacity = malloc((size_t)info->n_head_kv * sizeof *capacity);
-    if (!capacity) return error_memory(error, "a KV cache");
-    for (int32_t h = 0; h < info->n_head_kv; h++) capacity[h] = n;
-    judgeq_status status = cache_layer_init(&cache, graph_engine_of_layer(&session->engine, model, index), shape,
-                                            capacity, &session->meter, error);
-    free(capacity);
+    judgeq_status status = cache_layer_init_even(&cache, graph_engine_of_layer(&session->engine, model, index), shape,
+                                                 n, &session->meter, error);
     if (status != JUDGEQ_OK) return status;
     graph *g = graph_begin(&session->engine);
     struct ggml_tensor *x = graph_input(g, GGML_TYPE_F32, info->n_embd, n);

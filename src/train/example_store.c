@@ -129,14 +129,10 @@ judgeq_status example_store_take(const example_store *store, size_t index, ggml_
     }
     example *e = NULL;
     judgeq_status status = example_new(r.n_layer, r.n_head, r.n_prompt, &e, error);
-    int64_t *capacity = malloc((size_t)r.shape.n_head_kv * sizeof *capacity);
-    if (status == JUDGEQ_OK && !capacity) status = error_memory(error, "an example");
-    for (int32_t h = 0; capacity && h < r.shape.n_head_kv; h++) capacity[h] = r.capacity;
     for (int32_t l = 0; status == JUDGEQ_OK && l < r.n_layer; l++) {
-        status = cache_layer_init(&e->layer[l], backend, r.shape, capacity, &e->meter, error);
+        status = cache_layer_init_even(&e->layer[l], backend, r.shape, r.capacity, &e->meter, error);
         if (status == JUDGEQ_OK) cache_layer_append(&e->layer[l], r.n_prompt, 0);
     }
-    free(capacity);
     if (status == JUDGEQ_OK && !move_example(store->file, false, e, at)) {
         status =
             error_set(error, JUDGEQ_ERROR_IO, "the temporary file of examples cannot be read: %s", strerror(errno));
