@@ -8,62 +8,18 @@ prints one line of JSON. Hugging Face's Llama with scaled_dot_product_attention,
 import argparse
 import contextlib
 import json
-import sys
+import os
 import time
 
-import numpy
 import torch
-from gguf import GGUFReader, dequantize
-from transformers import LlamaConfig, LlamaForCausalLM
-
-NAMES = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_q": "self_attn.q_proj",
-         "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
-         "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
-
-
-def configuration(reader, tied):
-    def value(key):
-        field = reader.fields["llama." + key]
-        return field.parts[field.data[0]][0].item()
-
-    rows = next(tensor for tensor in reader.tensors if tensor.name == "token_embd.weight").shape[1]
-    return LlamaConfig(hidden_size=value("embedding_length"), intermediate_size=value("feed_forward_length"),
-                       num_hidden_layers=value("block_count"), num_attention_heads=value("attention.head_count"),
-                       num_key_value_heads=value("attention.head_count_kv"), rms_norm_eps=value("attention.layer_norm_rms_epsilon"),
-                       rope_theta=value("rope.freq_base"), max_position_embeddings=value("context_length"),
-                       vocab_size=int(rows), tie_word_embeddings=tied)
-
-
-def half_rotations(weight, n_head):
-    """GGUF has the rotated pairs of a llama model beside each other, Hugging Face has them half a head apart."""
-    rows, columns = weight.shape
-    return weight.reshape(n_head, rows // n_head // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+import transformers
 
 
 def load(path, dtype):
-    reader = GGUFReader(path)
-    names = {tensor.name for tensor in reader.tensors}
-    config = configuration(reader, "output.weight" not in names)
-    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
-    state = {}
-    for tensor in reader.tensors:
-        shape = [int(n) for n in reversed(tensor.shape)]
-        weight = dequantize(tensor.data, tensor.tensor_type).astype(numpy.float32).reshape(shape)
-        name = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight",
-                "output.weight": "lm_head.weight"}.get(tensor.name)
-        if tensor.name.startswith("blk."):
-            _, layer, part, _ = tensor.name.split(".")
-            name = f"model.layers.{layer}.{NAMES[part]}.weight"
-            weight = half_rotations(weight, heads[part]) if part in heads else weight
-        if name:
-            state[name] = torch.from_numpy(weight.copy())
-    config._attn_implementation = "sdpa"
-    model = LlamaForCausalLM(config)
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    if unexpected or set(missing) - {"lm_head.weight"}:
-        sys.exit(f"baseline_torch: {path}: {missing} missing, {unexpected} unexpected")
-    model.tie_weights()
-    return model.to(dtype).eval()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        os.path.dirname(os.path.abspath(path)), gguf_file=os.path.basename(path), dtype=dtype, attn_implementation="sdpa").eval()
 
 
 def evicting(model, budget, n_prompt):
@@ -79,8 +35,7 @@ def tokens(n, n_vocab):
 
 @torch.inference_mode()
 def measure(model, options):
-    from transformers import DynamicCache
-    cache = DynamicCache()
+    cache = transformers.DynamicCache()
     ids = tokens(options.prompt, model.config.vocab_size)
     start = time.monotonic()
     with evicting(model, options.budget, options.prompt):
