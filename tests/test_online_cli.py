@@ -10,6 +10,8 @@ import sys
 import tempfile
 import unittest
 
+import interruptions
+
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
 SENTENCE = "The heron sings to the iron ring in the rain, and the string is on the ring again. "
@@ -98,24 +100,10 @@ class Online(unittest.TestCase):
         self.assertEqual(json.loads(described.stdout)["steps"], (14 - 3) * REPLAY)
 
     def interrupt_until_done(self, output, number):
-        """Starts the run again and again, each time a little longer, until it ends by itself. Returns how often it was
-        interrupted."""
-        for attempt in range(200):
-            resume = ["--resume"] if os.path.exists(output + ".checkpoint") else []
-            process = subprocess.Popen(self.arguments(output, "--checkpoint-every", "0", *resume, self.talks),
-                                       stderr=subprocess.PIPE)
-            try:
-                process.wait(0.01 + 0.007 * attempt)
-            except subprocess.TimeoutExpired:
-                process.send_signal(number)
-            said = process.communicate(timeout=60)[1].decode()
-            if process.returncode == 0 or os.path.exists(output):  # killed behind the last step, while it drew curves
-                return attempt
-            if process.returncode == 1:
-                self.assertRegex(said, f"interrupted after step [0-9]+ of {STEPS}; --resume continues")
-            else:
-                self.assertEqual(process.returncode, -number, said)
-        self.fail("never done")
+        def done(code):
+            return code == 0 or os.path.exists(output)  # killed behind the last step, while it drew curves
+        return interruptions.interrupt_until_done(self, lambda *more: self.arguments(output, *more, self.talks), output,
+                                                  number, 0.007, STEPS, done)
 
     def test_interrupted_runs_end_the_same(self):
         whole = self.path("reference.gguf")

@@ -11,6 +11,8 @@ import tempfile
 import unittest
 import xml.etree.ElementTree
 
+import interruptions
+
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
 
@@ -116,24 +118,8 @@ class Train(unittest.TestCase):
         self.assertTrue(os.path.exists(output))
 
     def interrupt_until_done(self, output, number):
-        """Starts the run again and again, each time a little longer, until it ends by itself. Returns how often it was
-        interrupted."""
-        for attempt in range(200):
-            resume = ["--resume"] if os.path.exists(output + ".checkpoint") else []
-            process = subprocess.Popen(self.arguments(output, "--checkpoint-every", "0", *resume),
-                                       stderr=subprocess.PIPE)
-            try:
-                process.wait(0.01 + 0.005 * attempt)
-            except subprocess.TimeoutExpired:
-                process.send_signal(number)
-            said = process.communicate(timeout=60)[1].decode()
-            if process.returncode == 0:
-                return attempt
-            if process.returncode == 1:
-                self.assertRegex(said, "interrupted after step [0-9]+ of 27; --resume continues")
-            else:
-                self.assertEqual(process.returncode, -number, said)
-        self.fail("never done")
+        return interruptions.interrupt_until_done(self, lambda *more: self.arguments(output, *more), output, number,
+                                                  0.005, 27)
 
     def test_interrupted_runs_end_the_same(self):
         whole = self.path("reference.gguf")

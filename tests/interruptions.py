@@ -1,0 +1,24 @@
+"""What the tests of judgeq train share: a run that is interrupted again and again until it is done."""
+
+import os
+import subprocess
+
+
+def interrupt_until_done(test, command, output, number, seconds, n_steps, done=lambda code: code == 0):
+    """Starts command(*options) again and again, each time `seconds` longer, until done(status), and sends it the signal
+    `number`. Every time in between, it must have ended by it, or with a message. Returns how often it was interrupted."""
+    for attempt in range(200):
+        resume = ["--resume"] if os.path.exists(output + ".checkpoint") else []
+        process = subprocess.Popen(command("--checkpoint-every", "0", *resume), stderr=subprocess.PIPE)
+        try:
+            process.wait(0.01 + seconds * attempt)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+        said = process.communicate(timeout=60)[1].decode()
+        if done(process.returncode):
+            return attempt
+        if process.returncode == 1:
+            test.assertRegex(said, f"interrupted after step [0-9]+ of {n_steps}; --resume continues")
+        else:
+            test.assertEqual(process.returncode, -number, said)
+    return test.fail("never done")
