@@ -13,9 +13,6 @@
  * of the queries, adds. */
 enum { BLOCK_NODES = 64, RUN_NODES = 24, OTHER_NODES = 64 + GRAPH_PARTS * RUN_NODES };
 
-/* Upper bound on the tensors of one differentiable block and its gradients, about four times what they are. */
-enum { GRADIENT_NODES = 1024 };
-
 static judgeq_status open_devices(graph_engine *engine, const judgeq_model *model, judgeq_error *error) {
     engine->device = calloc((size_t)model->n_device + 1, sizeof(ggml_backend_t));
     if (!engine->device) return error_memory(error, "devices");
@@ -74,21 +71,6 @@ ggml_backend_t graph_engine_of_layer(const graph_engine *engine, const judgeq_mo
     return model->place && model->place[index] != MODEL_ON_CPU ? engine->device[model->place[index]] : engine->backend;
 }
 
-judgeq_status graph_engine_differentiate(graph_engine *engine, judgeq_error *error) {
-    const size_t size = GRADIENT_NODES * ggml_tensor_overhead() + ggml_graph_overhead_custom(GRADIENT_NODES, true) +
-                        ggml_graph_overhead_custom(GRADIENT_NODES, false);
-    void *memory = malloc(size);
-    if (!memory) return error_memory(error, "graphs");
-    ggml_free(engine->current.context);
-    engine->current = (graph){0};
-    free(engine->memory);
-    engine->memory = memory;
-    engine->memory_size = size;
-    engine->n_node = GRADIENT_NODES;
-    engine->gradients = true;
-    return JUDGEQ_OK;
-}
-
 graph *graph_begin(graph_engine *engine) {
     ggml_free(engine->current.context);
     /* cannot fail: the memory is the engine's, and ggml_init allocates nothing else but aborts if it cannot */
@@ -98,7 +80,7 @@ graph *graph_begin(graph_engine *engine) {
     if (engine->scheduler) ggml_backend_sched_reset(engine->scheduler);
     engine->current.scheduler = engine->scheduler;
     engine->current.newest = NULL;
-    engine->current.nodes = ggml_new_graph_custom(engine->current.context, engine->n_node, engine->gradients);
+    engine->current.nodes = ggml_new_graph_custom(engine->current.context, engine->n_node, false);
     return &engine->current;
 }
 
@@ -393,72 +375,6 @@ graph_block graph_add_decode_block(graph *g, const judgeq_model *model, const mo
         attend_add(g->context, attend, query, add_rope(g, model, key, position), add_linear(g, layer->value, normed));
     x = ggml_add(g->context, add_linear(g, layer->output, attended), x);
     return (graph_block){.output = add_feed_forward(g, model, layer, x), .query = query};
-}
-
-/* ---- differentiable blocks --------------------------------------------------------------------------------------- */
-
-/* ggml differentiates neither concat nor set_rows, and its out_prod wants as many query heads as KV heads: so the
- * query heads of a KV head lie behind each other as rows, and both score blocks are added into one tensor. */
-
-/* [n, n_head, head_dim] -> [n_head_kv, group * n, head_dim] */
-static struct ggml_tensor *stack_heads(graph *g, struct ggml_tensor *x, int64_t n_head_kv) {
-    struct ggml_tensor *heads = ggml_cont(g->context, ggml_permute(g->context, x, 0, 2, 1, 3));
-    return ggml_reshape_3d(g->context, heads, x->ne[0], x->ne[1] * x->ne[2] / n_head_kv, n_head_kv);
-}
-
-/* softmax of query [n_head_kv, group * n, head_dim] over held_keys [n_head_kv, n_held, head_dim] and then new_keys
- * [n_head_kv, n, head_dim]: [n_head_kv, group * n, n_held + n]. */
-static struct ggml_tensor *add_joined_softmax(graph *g, struct ggml_tensor *held_keys, struct ggml_tensor *new_keys,
-                                              struct ggml_tensor *query) {
-    struct ggml_context *context = g->context;
-    struct ggml_tensor *held = ggml_mul_mat(context, held_keys, query);
-    struct ggml_tensor *own = ggml_mul_mat(context, new_keys, query);
-    struct ggml_tensor *joined =
-        ggml_new_tensor_3d(context, GGML_TYPE_F32, held->ne[0] + own->ne[0], query->ne[1], query->ne[2]);
-    joined = ggml_acc(context, joined, held, joined->nb[1], joined->nb[2], joined->nb[3], 0);
-    joined =
-        ggml_acc(context, joined, own, joined->nb[1], joined->nb[2], joined->nb[3], held_keys->ne[1] * joined->nb[0]);
-    struct ggml_tensor *attention = ggml_soft_max_ext(context, joined, NULL, 1.0f / sqrtf((float)query->ne[0]), 0.0f);
-    ggml_set_output(attention); /* or the allocator lets soft_max_back overwrite what it still reads */
-    return attention;
-}
-
-/* Columns [first, first + n) of x [n_head_kv, rows, all]. */
-static struct ggml_tensor *columns_of(graph *g, struct ggml_tensor *x, int64_t first, int64_t n) {
-    return ggml_view_3d(g->context, x, n, x->ne[1], x->ne[2], x->nb[1], x->nb[2], (size_t)first * x->nb[0]);
-}
-
-graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, const model_layer *layer,
-                                           const cache_layer *cache, int64_t n_held, struct ggml_tensor *x,
-                                           struct ggml_tensor *position, bool output) {
-    const judgeq_model_info *info = &model->info;
-    struct ggml_context *context = g->context;
-    const int64_t n = x->ne[1];
-    const cache_run run = cache_layer_run(cache, 0);
-    graph_block block = {0};
-
-    struct ggml_tensor *normed = add_norm(g, model, x, layer->attention_norm);
-    struct ggml_tensor *query = add_heads(g, model, layer->query, layer->query_norm, info->n_head, normed);
-    struct ggml_tensor *key = add_heads(g, model, layer->key, layer->key_norm, info->n_head_kv, normed);
-    query = stack_heads(g, add_rope(g, model, query, position), info->n_head_kv);
-    key = stack_heads(g, add_rope(g, model, key, position), info->n_head_kv);
-    struct ggml_tensor *attention = add_joined_softmax(g, cache_run_keys(context, cache, run, 0, n_held), key, query);
-    block.attention = ggml_view_3d(context, attention, attention->ne[0], n, info->n_head, attention->nb[1],
-                                   attention->nb[1] * (size_t)n, 0);
-    if (!output) return block;
-
-    struct ggml_tensor *value = add_heads(g, model, layer->value, NULL, info->n_head_kv, normed);
-    value = ggml_cont(context, ggml_permute(context, value, 1, 2, 0, 3));
-    struct ggml_tensor *mixed = ggml_add(
-        context,
-        ggml_mul_mat(context, cache_run_values(context, cache, run, 0, n_held), columns_of(g, attention, 0, n_held)),
-        ggml_mul_mat(context, value, columns_of(g, attention, n_held, n)));
-    mixed = ggml_reshape_3d(context, mixed, info->head_dim, n, info->n_head);
-    mixed = ggml_cont(context, ggml_permute(context, mixed, 0, 2, 1, 3));
-    mixed = ggml_reshape_2d(context, mixed, (int64_t)info->head_dim * info->n_head, n);
-    x = ggml_add(context, add_linear(g, layer->output, mixed), x);
-    block.output = add_feed_forward(g, model, layer, x);
-    return block;
 }
 
 struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, struct ggml_tensor *tokens) {

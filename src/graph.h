@@ -31,7 +31,6 @@ typedef struct graph_engine {
     ggml_backend_sched_t scheduler; /* instead of the allocator; moves what passes from one device to another */
     void *memory;                   /* of the current graph's tensors */
     size_t memory_size, n_node;
-    bool gradients; /* graphs have room for ggml's autodiff */
     graph current;
     uint64_t n_graph; /* graphs started so far: the number of the current one */
     ggml_backend_set_n_threads_t set_threads;
@@ -45,8 +44,6 @@ judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model,
 void graph_engine_free(graph_engine *engine);
 /* Where a layer's weights and rows lie. */
 ggml_backend_t graph_engine_of_layer(const graph_engine *engine, const judgeq_model *model, int32_t index);
-/* Makes the graphs that start from here on hold one differentiable block and its gradients. */
-judgeq_status graph_engine_differentiate(graph_engine *engine, judgeq_error *error);
 
 /* Starts a graph, the engine's; its tensors live until the next one starts, and until then it can be run again. */
 graph *graph_begin(graph_engine *engine);
@@ -93,14 +90,6 @@ graph_block graph_add_block(graph *g, const judgeq_model *model, const model_lay
  * caches of `attend`, whatever their shapes when the graph runs. Gives output and query. */
 graph_block graph_add_decode_block(graph *g, const judgeq_model *model, const model_layer *layer,
                                    const attend_layer *attend, struct ggml_tensor *x, struct ggml_tensor *position);
-
-/* The same block, made of what ggml can differentiate: the first n_held rows of a uniform cache are constants, the keys
- * and values of x [n, n_embd] join them in the graph and are not stored. There is no mask: what the attention is made
- * of is only there to be differentiated, and the caller makes the attention itself (the view_src of what is given back)
- * an input, from the block above. Without `output`, only the attention is computed. */
-graph_block graph_add_differentiable_block(graph *g, const judgeq_model *model, const model_layer *layer,
-                                           const cache_layer *cache, int64_t n_held, struct ggml_tensor *x,
-                                           struct ggml_tensor *position, bool output);
 
 /* Embeddings [n, n_embd] F32 of token ids [n]. */
 struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, struct ggml_tensor *tokens);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "every_cpu.h"
+#include "exp2.h"
 
 enum { LANES = 16 };
 
@@ -32,25 +33,11 @@ static float sum(const float *x, int64_t n) {
     return total;
 }
 
-/* x[i] = exp(scale * (x[i] - most)), for x[i] <= most. 2^y is split into 2^round(y), an exponent's bits, and the power
- * series of the rest, |rest| <= 1/2, whose first missing term is below 2e-7. Adding `magic` rounds y, and leaves it as
- * a whole number in the lowest bits. NaN stays NaN. */
+/* x[i] = exp(scale * (x[i] - most)), for x[i] <= most. */
 FOR_EVERY_CPU
 static void exponentials(float *x, int64_t n, float scale, float most) {
-    const float to_base_2 = scale * 1.44269504f, magic = 0x1.8p23f;
-    for (int64_t i = 0; i < n; i++) {
-        float y = (x[i] - most) * to_base_2;
-        y = y < -126.0f ? -126.0f : y;
-        const float shifted = y + magic, r = (y - (shifted - magic)) * 0.69314718f;
-        const float power =
-            1.0f + r * (1.0f + r * (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r / 720)))));
-        uint32_t bits;
-        float exponent;
-        memcpy(&bits, &shifted, sizeof bits);
-        bits = (bits + 127) << 23;
-        memcpy(&exponent, &bits, sizeof exponent);
-        x[i] = power * exponent;
-    }
+    const float to_base_2 = scale * 1.44269504f;
+    for (int64_t i = 0; i < n; i++) x[i] = exp2_of((x[i] - most) * to_base_2);
 }
 
 void softmax_row(float *x, int64_t n, float scale) {

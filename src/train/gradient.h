@@ -1,13 +1,11 @@
 /* gradient: forward and backward pass of soft tokens through the frozen model, over keys and values that are constants.
  *
  * The prompt's keys and values do not depend on the soft tokens behind it, so a training step costs passes over n_soft
- * rows only. The forward pass is the engine's own block (graph.h). It keeps the rows x_l that enter each layer, and
- * their products with the layer's weights and the attention; the backward pass rebuilds one layer at a time around
- * these, from the last down, with ggml's autodiff: x_l is the parameter, and the number it differentiates is
- * sum(slope_l * map_l) + sum(g_{l+1} * x_{l+1}), whose gradient is g_l. So every weight is multiplied twice, and the
- * memory is one layer's intermediate results and about [n_layer, n_soft, 4 n_embd + 2 n_ff + n_head n_prompt] floats.
- * Both passes read a layer's quantised matrices as 16-bit floats (expand_fast_type), as prefill does for long prompts,
- * so the loss is the one that prefill would see.
+ * rows only. The forward pass is the engine's own block (graph.h), whose results are written to where the backward pass
+ * (block_back.h) reads them: the rows that enter each layer, most of their products with the layer's weights, and the
+ * attention. So every weight is multiplied twice, and the memory is one layer's intermediate results and about
+ * [n_layer, n_soft, 4 n_embd + 2 n_ff + n_head n_prompt] floats. Both passes read a layer's quantised matrices as
+ * 16-bit floats (expand_fast_type), as prefill does for long prompts, so the loss is the one that prefill would see.
  */
 #ifndef JUDGEQ_SRC_TRAIN_GRADIENT_H
 #define JUDGEQ_SRC_TRAIN_GRADIENT_H
@@ -20,17 +18,13 @@
 typedef struct gradient {
     const judgeq_model *model;
     int32_t n_depth, n_soft;
-    graph_engine engine; /* of the forward pass */
-    graph_engine back;   /* of the backward pass: graphs of another shape, in buffers of their own */
-    expand expand;       /* of one layer; unused where the model keeps them all (judgeq_model_expand) */
-    model_layer weights; /* as `expand` gives it */
-    int32_t held;        /* which layer that is; -1: none yet */
-    float *x;            /* [n_layer, n_soft, n_embd]: the rows that enter each layer, of the last forward pass */
-    float *product;      /* [n_layer, n_soft, product_width]: and their products with its weights */
-    size_t product_width;
-    float *attention; /* [n_layer, n_head, n_soft, n_prompt + n_soft]: of the last forward pass */
-    size_t attention_room;
-    int32_t *position; /* [n_soft] */
+    graph_engine engine;             /* of the forward pass */
+    graph_engine back;               /* of the backward pass: graphs of another shape, in buffers of their own */
+    expand expand;                   /* of one layer; unused where the model keeps them all (judgeq_model_expand) */
+    model_layer weights;             /* as `expand` gives it */
+    int32_t held;                    /* which layer that is; -1: none yet */
+    ggml_backend_buffer_t rows;      /* [n_layer]: what is kept of the last forward pass but for the attention */
+    ggml_backend_buffer_t attention; /* [n_layer, n_head, n_soft, n_key]: of the last forward pass */
 } gradient;
 
 /* n_depth: 1, or the model's layers: the soft tokens have vectors for each. n_threads 0: chosen (threads.h). */

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "parts.h"
 #include "product_kernel.h"
 #include "product_pairs.h"
 
@@ -11,29 +12,24 @@
  * BLOCK_COLUMNS), as floats. */
 enum { BLOCK_ROWS = 64, BLOCK_COLUMNS = 512, FORWARD_ROWS = 256, TILE_ROWS_READ = 8 };
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-static int64_t parts(int64_t n, int64_t size) {
-    return (n + size - 1) / size;
-}
+/* Rows that lie a power of two apart share few places of the nearest cache. */
+enum { BLOCK_STRIDE = BLOCK_COLUMNS + 16 };
 
 static char *row_of(const struct ggml_tensor *tensor, int64_t slice, int64_t r) {
     return (char *)tensor->data + (size_t)r * tensor->nb[1] + (size_t)slice * tensor->nb[2];
 }
 
-/* Rows [r, r + rows) and columns [first, first + n) of a slice of the matrix as floats, BLOCK_COLUMNS apart. */
-static void read_block(const product_kernel *kernel, const struct ggml_tensor *matrix, int64_t slice, int64_t r,
-                       int64_t rows, int64_t first, int64_t n, float *out) {
-    const char *at = row_of(matrix, slice, r) + ggml_row_size(matrix->type, first);
-    for (int64_t i = 0; i < rows; i++, at += matrix->nb[1], out += BLOCK_COLUMNS) {
+void product_read(const struct ggml_tensor *matrix, int64_t slice, int64_t r, int64_t n_r, int64_t c, int64_t n_c,
+                  float *out, int64_t out_row) {
+    const product_kernel *kernel = product_kernel_best();
+    const char *at = row_of(matrix, slice, r) + ggml_row_size(matrix->type, c);
+    for (int64_t i = 0; i < n_r; i++, at += matrix->nb[1], out += out_row) {
         if (matrix->type == GGML_TYPE_F32) {
-            memcpy(out, at, (size_t)n * sizeof *out);
+            memcpy(out, at, (size_t)n_c * sizeof *out);
         } else if (matrix->type == GGML_TYPE_F16) {
-            kernel->read_half((const uint16_t *)(const void *)at, out, n);
+            kernel->read_half((const uint16_t *)(const void *)at, out, n_c);
         } else {
-            ggml_get_type_traits(matrix->type)->to_float(at, out, n);
+            ggml_get_type_traits(matrix->type)->to_float(at, out, n_c);
         }
     }
 }
@@ -67,7 +63,7 @@ static void forward_part(struct ggml_tensor *result, int64_t slice, int64_t t, i
                           (int64_t)(x->nb[1] / sizeof(float)), n_t, n);
         for (int64_t i = 0; i < n_r; i += TILE_ROWS_READ) {
             const int64_t rows = least(n_r - i, TILE_ROWS_READ);
-            read_block(kernel, matrix, matrix_slice(result, slice), r + i, rows, first, n, block);
+            product_read(matrix, matrix_slice(result, slice), r + i, rows, first, n, block, BLOCK_COLUMNS);
             kernel->multiply(sum + i * KERNEL_COLUMNS, KERNEL_COLUMNS, block, BLOCK_COLUMNS, columns, KERNEL_COLUMNS,
                              rows, n);
         }
@@ -105,12 +101,9 @@ static void forward_pairs(struct ggml_tensor *result, int64_t slice, int64_t t, 
  * defines it. */
 static void forward(struct ggml_tensor *result, int thread, int n_thread, void *data) {
     (void)data;
-    const int64_t n_row = result->ne[0], n = result->ne[1];
-    /* as many parts as there are threads, at least */
-    int64_t size = least(FORWARD_ROWS, parts(n_row, n_thread));
-    size = least(FORWARD_ROWS, parts(size, TILE_ROWS_READ) * TILE_ROWS_READ);
-    const int64_t across = parts(n, KERNEL_COLUMNS), down = parts(n_row, size);
-    const int64_t all = across * down * result->ne[2];
+    const int64_t n_row = result->ne[0], n = result->ne[1], across = parts(n, KERNEL_COLUMNS);
+    const int64_t size = part_size(n_row, FORWARD_ROWS, TILE_ROWS_READ, across * result->ne[2], n_thread);
+    const int64_t down = parts(n_row, size), all = across * down * result->ne[2];
     void (*const part)(struct ggml_tensor *, int64_t, int64_t, int64_t, int64_t, int64_t) =
         is_paired(result->src[0]) ? forward_pairs : forward_part;
     for (int64_t i = thread * all / n_thread; i < (thread + 1) * all / n_thread; i++) {
@@ -121,11 +114,11 @@ static void forward(struct ggml_tensor *result, int thread, int n_thread, void *
 
 /* ---- backward ---------------------------------------------------------------------------------------------------- */
 
-/* Sums [n_t, n_c], BLOCK_COLUMNS apart, become a part of the result. */
+/* Sums [n_t, n_c], BLOCK_STRIDE apart, become a part of the result. */
 static void store_sums(const struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t c, int64_t n_c,
                        const float *sum) {
     for (int64_t i = 0; i < n_t; i++) {
-        memcpy(row_of(result, slice, t + i) + (size_t)c * sizeof *sum, sum + i * BLOCK_COLUMNS,
+        memcpy(row_of(result, slice, t + i) + (size_t)c * sizeof *sum, sum + i * BLOCK_STRIDE,
                (size_t)n_c * sizeof *sum);
     }
 }
@@ -134,18 +127,17 @@ static void store_sums(const struct ggml_tensor *result, int64_t slice, int64_t 
 static void backward_part(struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t c, int64_t n_c) {
     const product_kernel *kernel = product_kernel_best();
     const struct ggml_tensor *matrix = result->src[0], *slope = result->src[1];
-    float sum[KERNEL_COLUMNS * BLOCK_COLUMNS], block[BLOCK_ROWS * BLOCK_COLUMNS];
-    const int64_t width = parts(n_c, KERNEL_COLUMNS) * KERNEL_COLUMNS,
-                  factor_row = (int64_t)(slope->nb[0] / sizeof(float));
-    const char *in = (const char *)slope->data + (size_t)t * slope->nb[0] + (size_t)slice * slope->nb[2];
-    for (int64_t i = 0; i < n_t; i++) memset(sum + i * BLOCK_COLUMNS, 0, (size_t)width * sizeof *sum);
+    float sum[KERNEL_COLUMNS * BLOCK_STRIDE], block[BLOCK_ROWS * BLOCK_STRIDE];
+    const int64_t width = parts(n_c, KERNEL_COLUMNS) * KERNEL_COLUMNS;
+    const float *in = (const float *)(const void *)row_of(slope, slice, t);
+    for (int64_t i = 0; i < n_t; i++) memset(sum + i * BLOCK_STRIDE, 0, (size_t)width * sizeof *sum);
     if (width > n_c) memset(block, 0, sizeof block);
     for (int64_t r = 0; r < matrix->ne[1]; r += BLOCK_ROWS) {
         const int64_t rows = least(matrix->ne[1] - r, BLOCK_ROWS);
-        read_block(kernel, matrix, matrix_slice(result, slice), r, rows, c, n_c, block);
-        const float *factor = (const float *)(const void *)in + r;
+        product_read(matrix, matrix_slice(result, slice), r, rows, c, n_c, block, BLOCK_STRIDE);
         for (int64_t k = 0; k < n_c; k += KERNEL_COLUMNS) {
-            kernel->multiply(sum + k, BLOCK_COLUMNS, factor, factor_row, block + k, BLOCK_COLUMNS, n_t, rows);
+            kernel->multiply(sum + k, BLOCK_STRIDE, in + r, (int64_t)(slope->nb[1] / sizeof *in), block + k,
+                             BLOCK_STRIDE, n_t, rows);
         }
     }
     store_sums(result, slice, t, n_t, c, n_c, sum);
@@ -155,38 +147,35 @@ static void backward_part(struct ggml_tensor *result, int64_t slice, int64_t t, 
 static void backward_pairs(struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t c, int64_t n_c) {
     const struct ggml_tensor *matrix = result->src[0], *slope = result->src[1];
     enum { BLOCK = BLOCK_ROWS / 2 };
-    float sum[KERNEL_COLUMNS * BLOCK_COLUMNS];
-    bf16_pair block[BLOCK * BLOCK_COLUMNS], factor[KERNEL_COLUMNS * BLOCK];
+    float sum[KERNEL_COLUMNS * BLOCK_STRIDE];
+    bf16_pair block[BLOCK * BLOCK_STRIDE], factor[KERNEL_COLUMNS * BLOCK];
     const int64_t width = parts(n_c, KERNEL_COLUMNS) * KERNEL_COLUMNS, at = matrix_slice(result, slice);
-    const char *in = (const char *)slope->data + (size_t)t * slope->nb[0] + (size_t)slice * slope->nb[2];
-    for (int64_t i = 0; i < n_t; i++) memset(sum + i * BLOCK_COLUMNS, 0, (size_t)width * sizeof *sum);
+    for (int64_t i = 0; i < n_t; i++) memset(sum + i * BLOCK_STRIDE, 0, (size_t)width * sizeof *sum);
     if (width > n_c) memset(block, 0, sizeof block);
     for (int64_t r = 0; r < matrix->ne[1]; r += BLOCK_ROWS) {
         const int64_t rows = least(matrix->ne[1] - r, BLOCK_ROWS), pairs = parts(rows, 2);
         for (int64_t i = 0; i < pairs; i++) {
             const uint16_t *first = (const uint16_t *)(const void *)row_of(matrix, at, r + 2 * i) + c;
             product_pairs_join(first, 2 * i + 1 < rows ? first + matrix->nb[1] / sizeof *first : NULL,
-                               block + i * BLOCK_COLUMNS, n_c);
+                               block + i * BLOCK_STRIDE, n_c);
         }
         for (int64_t i = 0; i < n_t; i++) {
-            product_pairs_round((const float *)(const void *)(in + (size_t)i * slope->nb[0]) + r, factor + i * BLOCK,
-                                rows);
+            product_pairs_round((const float *)(const void *)row_of(slope, slice, t + i) + r, factor + i * BLOCK, rows);
         }
         for (int64_t k = 0; k < n_c; k += KERNEL_COLUMNS) {
-            product_pairs_multiply(sum + k, BLOCK_COLUMNS, factor, BLOCK, block + k, BLOCK_COLUMNS, n_t, pairs);
+            product_pairs_multiply(sum + k, BLOCK_STRIDE, factor, BLOCK, block + k, BLOCK_STRIDE, n_t, pairs);
         }
     }
     store_sums(result, slice, t, n_t, c, n_c, sum);
 }
 
-/* result [slices, n, columns] = slope^T * matrix, as ggml_out_prod(matrix [slices, rows, columns], slope [slices, rows,
- * n]) defines it. */
 static void backward(struct ggml_tensor *result, int thread, int n_thread, void *data) {
     (void)data;
     const int64_t n_column = result->ne[0], n = result->ne[1], across = parts(n, KERNEL_COLUMNS);
-    const int64_t wide = across * result->ne[2] >= n_thread ? n_column : parts(n_column, n_thread);
-    const int64_t size = least(BLOCK_COLUMNS, parts(wide, 256) * 256), down = parts(n_column, size);
-    const int64_t all = across * down * result->ne[2];
+    const int64_t quantised = ggml_blck_size(result->src[0]->type); /* columns, which cannot be read apart */
+    const int64_t unit = quantised > KERNEL_COLUMNS ? quantised : KERNEL_COLUMNS;
+    const int64_t size = part_size(n_column, BLOCK_COLUMNS, unit, across * result->ne[2], n_thread);
+    const int64_t down = parts(n_column, size), all = across * down * result->ne[2];
     void (*const part)(struct ggml_tensor *, int64_t, int64_t, int64_t, int64_t, int64_t) =
         is_paired(result->src[0]) ? backward_pairs : backward_part;
     for (int64_t i = thread * all / n_thread; i < (thread + 1) * all / n_thread; i++) {
@@ -197,27 +186,25 @@ static void backward(struct ggml_tensor *result, int thread, int n_thread, void 
 
 /* ---- graphs ------------------------------------------------------------------------------------------------------ */
 
+struct ggml_tensor *product_add_back(struct ggml_context *context, struct ggml_tensor *matrix,
+                                     struct ggml_tensor *slope) {
+    struct ggml_tensor *sources[] = {matrix, slope};
+    return ggml_custom_4d(context, GGML_TYPE_F32, matrix->ne[0], slope->ne[1], slope->ne[2], 1, sources, 2, backward,
+                          GGML_N_TASKS_MAX, NULL);
+}
+
 static bool is_constant(const struct ggml_tensor *tensor) {
     const struct ggml_tensor *base = tensor->view_src ? tensor->view_src : tensor;
     return base->buffer != NULL;
 }
 
-/* The operation that computes a node, or NULL for ggml's. Autodiff hands ggml_out_prod its slope transposed, so that
- * its rows are contiguous. */
-static ggml_custom_op_t replacement(const struct ggml_tensor *node) {
-    if (node->op == GGML_OP_MUL_MAT && is_constant(node->src[0])) return forward;
-    const bool back = node->op == GGML_OP_OUT_PROD && is_constant(node->src[0]);
-    return back && node->src[1]->nb[1] == sizeof(float) ? backward : NULL;
-}
-
 void product_replace(struct ggml_context *context, struct ggml_cgraph *nodes) {
     for (int i = 0; i < ggml_graph_n_nodes(nodes); i++) {
         struct ggml_tensor *old = ggml_graph_node(nodes, i);
-        const ggml_custom_op_t operation = replacement(old);
-        if (!operation) continue;
+        if (old->op != GGML_OP_MUL_MAT || !is_constant(old->src[0])) continue;
         struct ggml_tensor *sources[] = {old->src[0], old->src[1]};
         const struct ggml_tensor *custom = ggml_custom_4d(context, GGML_TYPE_F32, old->ne[0], old->ne[1], old->ne[2],
-                                                          old->ne[3], sources, 2, operation, GGML_N_TASKS_MAX, NULL);
+                                                          old->ne[3], sources, 2, forward, GGML_N_TASKS_MAX, NULL);
         old->op = custom->op;
         memcpy(old->op_params, custom->op_params, sizeof old->op_params);
     }

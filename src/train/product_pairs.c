@@ -63,13 +63,22 @@ void product_pairs_round(const float *in, bf16_pair *out, int64_t n) {
     memcpy(out + i / 2, pairs, (size_t)((n - i + 1) / 2) * sizeof *out);
 }
 
+/* Elements of two vectors of 32, the second's from 32 on: the first halves as pairs, then the second ones. */
+static const uint16_t pairing[2][2 * LANES] = {
+    {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+     8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47},
+    {16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55,
+     24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63},
+};
+
 void product_pairs_join(const uint16_t *restrict first, const uint16_t *restrict second, bf16_pair *restrict out,
                         int64_t n) {
+    const __m512i low = _mm512_loadu_si512(pairing[0]), high = _mm512_loadu_si512(pairing[1]);
     int64_t i = 0;
-    for (; second && i + LANES <= n; i += LANES) {
-        const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(first + i)));
-        const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(second + i)));
-        _mm512_storeu_si512(out + i, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    for (; second && i + 2 * LANES <= n; i += 2 * LANES) {
+        const __m512i a = _mm512_loadu_si512(first + i), b = _mm512_loadu_si512(second + i);
+        _mm512_storeu_si512(out + i, _mm512_permutex2var_epi16(a, low, b));
+        _mm512_storeu_si512(out + i + LANES, _mm512_permutex2var_epi16(a, high, b));
     }
     for (; i < n; i++) out[i] = first[i] | (second ? (bf16_pair)second[i] << 16 : 0);
 }
