@@ -42,6 +42,7 @@ static const struct option NAMES[] = {
     {"warm-up", required_argument, NULL, WARM_UP},
     {"seed", required_argument, NULL, SEED},
     {"output", required_argument, NULL, 'o'},
+    DEVICES_OPTIONS,
     {"json", no_argument, NULL, JSON},
     {"quiet", no_argument, NULL, QUIET},
     {"help", no_argument, NULL, 'h'},
@@ -150,6 +151,10 @@ static int take(bench_options *o, int option) {
         return take_large("--seed", INT64_MAX, &o->seed);
     case 'o':
         return take_output(o);
+    case DEVICES_NAMES:
+    case DEVICES_OFFLOAD:
+    case DEVICES_RPC:
+        return devices_take(&o->devices, "bench", option);
     case JSON:
         o->json = true;
         return 0;
@@ -168,7 +173,8 @@ int32_t bench_cores(void) {
 }
 
 int bench_options_read(int argc, char **argv, bench_options *o) {
-    *o = (bench_options){.policies = "judge",
+    *o = (bench_options){.devices = {.n_offload = -1},
+                         .policies = "judge",
                          .budgets = "256",
                          .length = {{512, 2048}, 2},
                          .kv_type = {{JUDGEQ_KV_F16}, 1},

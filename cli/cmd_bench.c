@@ -36,6 +36,8 @@ static const char HELP_CELLS[] =
     "Model\n"
     "  -m, --model FILE      GGUF model (default: the model that tools/deps.sh fetched)\n"
     "      --judge FILE      the judge, for policies with soft tokens (default: as in judgeq run)\n"
+    "      --device NAME,.., --ngl N, --rpc HOST:PORT,..\n"
+    "                        where layers lie, as in judgeq run (default: the CPU)\n"
     "      --chunk N         prompt rows that are computed at once (default: chosen by the prompt's length)\n"
     "      --plain-weights   libllama's arithmetic (default: 16-bit copies of a layer's weights for long prompts)\n"
     "      --expand MIB      memory for 16-bit copies of all weights, made before anything is measured: they read "
@@ -162,7 +164,7 @@ static judgeq_status prepare(bench *b, judgeq_error *error) {
     if (status == JUDGEQ_OK) {
         status = find_model(o->model, b->default_model, sizeof b->default_model, &b->model_path, error);
     }
-    if (status == JUDGEQ_OK) status = judgeq_model_load(b->model_path, &b->model, error);
+    if (status == JUDGEQ_OK) status = devices_load_model(&o->devices, b->model_path, &b->model, error);
     if (status == JUDGEQ_OK && o->expand_bytes > 0) {
         size_t n_bytes;
         status = judgeq_model_expand(b->model, o->expand_bytes, o->n_threads.value[0], &n_bytes, error);

@@ -1,5 +1,6 @@
 /* judgeq judge: makes judge files from arrays of soft tokens, and arrays from judge files. */
 #include "commands.h"
+#include "find_model.h"
 #include "judgeq.h"
 
 #include <getopt.h>
@@ -101,9 +102,12 @@ static judgeq_status replace_origin(judgeq_judge **judge, const char *origin, ju
     return JUDGEQ_OK;
 }
 
-static judgeq_status import(const options *o, const char *model_path, judgeq_judge **judge, judgeq_error *error) {
-    judgeq_model *model;
-    judgeq_status status = judgeq_model_load(model_path, &model, error);
+static judgeq_status import(const options *o, judgeq_judge **judge, judgeq_error *error) {
+    char room[4096];
+    const char *path = NULL;
+    judgeq_model *model = NULL;
+    judgeq_status status = find_model(o->model, room, sizeof room, &path, error);
+    if (status == JUDGEQ_OK) status = judgeq_model_load(path, &model, error);
     if (status == JUDGEQ_OK) status = judgeq_judge_import(o->input, o->tensor, model, judge, error);
     if (status == JUDGEQ_OK && o->origin) status = replace_origin(judge, o->origin, error);
     if (status == JUDGEQ_OK) status = judgeq_judge_save(*judge, o->output, error);
@@ -112,12 +116,9 @@ static judgeq_status import(const options *o, const char *model_path, judgeq_jud
 }
 
 static int run_import(const options *o) {
-    char path[4096];
-    if (!o->model && !judgeq_default_model_path(path, sizeof path))
-        return wrong_usage("there is no home folder with a default model: -m MODEL is needed", NULL);
     judgeq_judge *judge = NULL;
     judgeq_error error;
-    judgeq_status status = import(o, o->model ? o->model : path, &judge, &error);
+    judgeq_status status = import(o, &judge, &error);
     if (status == JUDGEQ_OK) {
         const judgeq_judge_info *info = judgeq_judge_get_info(judge);
         fprintf(stderr, "%s: %d soft tokens of %d elements for \"%s\"\n", o->output, info->n_soft, info->n_embd,

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "find_model.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "ranks.h"
@@ -265,16 +266,10 @@ static judgeq_status open_online(training *t, judgeq_error *error) {
 
 static judgeq_status prepare(training *t, judgeq_error *error) {
     train_options *o = &t->options;
-    const char *model = o->model;
-    if (!model) {
-        if (!judgeq_default_model_path(t->default_model, sizeof t->default_model)) {
-            return failed(error, JUDGEQ_ERROR_ARGUMENT, "no home folder with a default model: -m FILE is needed",
-                          "model");
-        }
-        model = t->default_model;
-    }
+    const char *model = NULL;
     size_t n_bytes = 0;
-    judgeq_status status = set_paths(t, error);
+    judgeq_status status = find_model(o->model, t->default_model, sizeof t->default_model, &model, error);
+    if (status == JUDGEQ_OK) status = set_paths(t, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(model, &t->model, error);
     if (status == JUDGEQ_OK) {
         status = judgeq_model_expand(t->model, o->cache_bytes, o->params.n_threads, &n_bytes, error);

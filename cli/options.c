@@ -29,9 +29,6 @@ enum {
     CHUNK,
     PLAIN_WEIGHTS,
     KV_TYPE,
-    DEVICE,
-    OFFLOAD,
-    RPC,
     LOGPROBS,
     JSON,
     QUIET
@@ -72,9 +69,7 @@ static const struct option NAMES[] = {
     {"chunk", required_argument, NULL, CHUNK},
     {"plain-weights", no_argument, NULL, PLAIN_WEIGHTS},
     {"kv-type", required_argument, NULL, KV_TYPE},
-    {"device", required_argument, NULL, DEVICE},
-    {"ngl", required_argument, NULL, OFFLOAD},
-    {"rpc", required_argument, NULL, RPC},
+    DEVICES_OPTIONS,
     {"logprobs", required_argument, NULL, LOGPROBS},
     {"json", no_argument, NULL, JSON},
     {"quiet", no_argument, NULL, QUIET},
@@ -177,14 +172,10 @@ static int take(options *o, int option) {
         return take_integer("--chunk", 1, INT32_MAX / 2, &o->chunk);
     case KV_TYPE:
         return value_take_kv_type("run", optarg, &o->kv_type);
-    case DEVICE:
-        o->devices.names = optarg;
-        return 0;
-    case OFFLOAD:
-        return take_integer("--ngl", 0, INT32_MAX, &o->devices.n_offload);
-    case RPC:
-        o->devices.servers = optarg;
-        return 0;
+    case DEVICES_NAMES:
+    case DEVICES_OFFLOAD:
+    case DEVICES_RPC:
+        return devices_take(&o->devices, "run", option);
     case LOGPROBS:
         return take_integer("--logprobs", 0, OPTIONS_LOGPROBS_MOST, &o->logprobs);
     case JSON:
@@ -251,7 +242,7 @@ int options_read(int argc, char **argv, options *o) {
         if (option == 'n' && strcmp(argv[optind - 1], "-ngl") == 0) { /* as llama.cpp writes it */
             if (optind == argc) return wrong("-ngl needs a value");
             optarg = argv[optind++];
-            option = OFFLOAD;
+            option = DEVICES_OFFLOAD;
         }
         if (option >= PROBE && option <= KEEP)
             choice[option - PROBE] = optarg;

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -125,6 +126,24 @@ class Eval(unittest.TestCase):
         refused = self.run_eval("taken", *arguments, "--policies", "tova", status=2)
         self.assertIn('another "policies"', refused.stderr)
         self.assertEqual(list(self.lines("taken")), ["needle_text/600/1/0"])
+
+    def test_another_deep_judge_is_another_run(self):
+        """Also where the first layer's vectors are the same."""
+        done = subprocess.run([JUDGEQ, "inspect", self.model, "--json"], capture_output=True, check=True)
+        shape = [json.loads(done.stdout)[key] for key in ("n_layer", "n_embd")]
+        shape.insert(1, 2)
+        for name, last in (("one", 1.0), ("two", 2.0)):
+            numbers = struct.pack(f"<{math.prod(shape) - 1}f", *[0.5] * (math.prod(shape) - 1)) + struct.pack("<f", last)
+            head = repr({"descr": "<f4", "fortran_order": False, "shape": tuple(shape)}).ljust(117) + "\n"
+            with open(self.path("deep.npy"), "wb") as file:
+                file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + numbers)
+            subprocess.run([JUDGEQ, "judge", "import", self.path("deep.npy"), "-m", self.model, "-o",
+                            self.path(f"{name}.gguf")], check=True, capture_output=True)
+        arguments = ["needle_text", "--length", "600", "--samples", "1", "--budgets", "64", "--policies", "judge"]
+        self.run_eval("deep", *arguments, "--judge", self.path("one.gguf"))
+        self.run_eval("deep", *arguments, "--judge", self.path("one.gguf"))
+        refused = self.run_eval("deep", *arguments, "--judge", self.path("two.gguf"), status=2)
+        self.assertIn('another "judge"', refused.stderr)
 
     def test_tables_are_aligned(self):
         long = "snapkv,probe=window:16,reduce=max/max,smooth=avg:5,keep=recent:16"
