@@ -57,8 +57,6 @@ static const char HELP_OPTIONS[] =
     "      --budgets N,.. rows to keep per layer and KV head, or shares of the prompt (default: 64,128)\n"
     "  -m, --model FILE   GGUF model (default: the model that tools/deps.sh fetched)\n"
     "      --judge FILE   the judge, for policies with soft tokens (default: as in judgeq run)\n"
-    "      --device NAME,.., --ngl N, --rpc HOST:PORT,..\n"
-    "                     where layers lie, as in judgeq run (default: the CPU)\n"
     "  -n, --tokens N     most tokens of an answer (default: as the task says)\n"
     "      --chat, --raw  always, or never, in the model's chat template (default: where the task allows it)\n"
     "      --kv-type T    numbers in the KV cache: f16, f32, q8_0 or q4_0 (default: f16)\n"
@@ -116,7 +114,7 @@ static judgeq_status failed(judgeq_error *error, judgeq_status status, const cha
 static judgeq_status load_model(evaluation *e, judgeq_error *error) {
     const judgeq_status status =
         find_model(e->options.model, e->default_model, sizeof e->default_model, &e->model_path, error);
-    return status == JUDGEQ_OK ? devices_load_model(&e->options.devices, e->model_path, &e->model, error) : status;
+    return status == JUDGEQ_OK ? judgeq_model_load(e->model_path, &e->model, error) : status;
 }
 
 /* Longest prompt of LongBench: what is asked for, or what the model's context leaves beside the longest of its answers

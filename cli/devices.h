@@ -14,9 +14,9 @@ typedef struct devices {
 
 /* The options in a command's table for getopt_long, and what it gives for them; other options stay below. */
 enum { DEVICES_NAMES = 512, DEVICES_OFFLOAD, DEVICES_RPC };
-#define DEVICES_OPTIONS                                                                                               \
-    {"device", required_argument, NULL, DEVICES_NAMES}, {"ngl", required_argument, NULL, DEVICES_OFFLOAD}, {          \
-        "rpc", required_argument, NULL, DEVICES_RPC                                                                   \
+#define DEVICES_OPTIONS                                                                                                \
+    {"device", required_argument, NULL, DEVICES_NAMES}, {"ngl", required_argument, NULL, DEVICES_OFFLOAD}, {           \
+        "rpc", required_argument, NULL, DEVICES_RPC                                                                    \
     }
 
 /* Takes optarg as the value of one of them; the exit status. */

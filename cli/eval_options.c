@@ -52,7 +52,6 @@ static const struct option NAMES[] = {
     {"heads", no_argument, NULL, HEADS},
     {"prompts", no_argument, NULL, PROMPTS},
     {"versus", required_argument, NULL, VERSUS},
-    DEVICES_OPTIONS,
     {"json", no_argument, NULL, JSON},
     {"quiet", no_argument, NULL, QUIET},
     {"help", no_argument, NULL, 'h'},
@@ -149,10 +148,6 @@ static int take(eval_options *o, int option) {
     case VERSUS:
         o->versus = optarg;
         return 0;
-    case DEVICES_NAMES:
-    case DEVICES_OFFLOAD:
-    case DEVICES_RPC:
-        return devices_take(&o->devices, "eval", option);
     case JSON:
         o->json = true;
         return 0;
@@ -185,8 +180,7 @@ static int check_together(const eval_options *o) {
 }
 
 int eval_options_read(int argc, char **argv, eval_options *o) {
-    *o = (eval_options){.devices = {.n_offload = -1},
-                        .policies = "streaming,snapkv,judge,judge-laq",
+    *o = (eval_options){.policies = "streaming,snapkv,judge,judge-laq",
                         .budgets = "64,128",
                         .length = {1024},
                         .n_length = 1,

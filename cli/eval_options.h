@@ -2,7 +2,6 @@
 #ifndef JUDGEQ_CLI_EVAL_OPTIONS_H
 #define JUDGEQ_CLI_EVAL_OPTIONS_H
 
-#include "devices.h"
 #include "judgeq.h"
 #include "reading.h"
 
@@ -10,7 +9,6 @@ enum { EVAL_LENGTHS_MOST = 16 };
 
 typedef struct eval_options {
     bool help;
-    devices devices;
     char *tasks; /* all that were named, a line each. Owned */
     const char *model, *judge, *output, *haystack, *policies, *budgets, *versus;
     int32_t length[EVAL_LENGTHS_MOST];

@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "error.h"
+#include "flash.h"
 #include "softmax.h"
 
 /* ---- engine ------------------------------------------------------------------------------------------------------ */
@@ -288,22 +289,54 @@ static struct ggml_tensor *attend_rows(graph *g, const judgeq_model *model, cons
     return attention;
 }
 
+static void give_attention(graph_block *block, struct ggml_tensor *attention, int64_t first) {
+    ggml_set_output(attention);
+    block->attention = attention;
+    block->first_attention = first;
+}
+
+/* What all queries take from the values, part by part; the rows that shall be looked at attend in one piece. */
+static void attend_in_parts(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t past,
+                            struct ggml_tensor *query, graph_want want, struct ggml_tensor *out, graph_block *block) {
+    const int64_t n = query->ne[2], probe = want.attention ? want.first_attention - want.first_query : n;
+    for (int64_t first = 0, end; first < n; first = end) {
+        end = want.rows_at_once > 0 && n - first > want.rows_at_once ? first + want.rows_at_once : n;
+        if (end > probe) end = n;
+        struct ggml_tensor *attention = attend_rows(g, model, cache, past, want.own_operations, query, first, end, out);
+        if (want.attention && end == n) give_attention(block, attention, want.first_query + first);
+    }
+}
+
+/* The same by flash.h. What shall be looked at is computed beside it, so that the output does not depend on who looks.
+ */
+static void attend_flash(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t past,
+                         struct ggml_tensor *query, graph_want want, struct ggml_tensor *out, graph_block *block) {
+    const int64_t n = query->ne[2], probe = want.first_attention - want.first_query;
+    cache_run run;
+    for (int32_t h = 0; want.output && h < cache->n_head_kv; h += run.n_head) {
+        run = cache_layer_run(cache, h);
+        const int64_t n_key = run.n_row + past + n - 1;
+        struct ggml_tensor *flash = flash_add(
+            g->context, run_queries(g, model, run, out, 0, n), run_queries(g, model, run, query, 0, n),
+            cache_run_keys(g->context, cache, run, 0, n_key), cache_run_values(g->context, cache, run, 0, n_key));
+        ggml_build_forward_expand(g->nodes, flash);
+    }
+    if (!want.attention) return;
+    run = cache_layer_run(cache, 0);
+    struct ggml_tensor *attention = add_softmax(g, model, cache, run, run.n_row + past + probe, 1, true,
+                                                run_queries(g, model, run, query, probe, n));
+    ggml_build_forward_expand(g->nodes, attention);
+    give_attention(block, attention, want.first_attention);
+}
+
 /* Attention of query [n, n_head, head_dim] to the rows held and n_new rows behind them, of which the last n are the
  * queries' own; as [n, n_head * head_dim]. */
 static struct ggml_tensor *add_attend(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t n_new,
                                       struct ggml_tensor *query, graph_want want, graph_block *block) {
-    const int64_t n = query->ne[2], probe = want.attention ? want.first_attention - want.first_query : n;
+    const int64_t n = query->ne[2], past = n_new - n + 1;
     struct ggml_tensor *out = ggml_new_tensor_3d(g->context, GGML_TYPE_F32, query->ne[0], query->ne[1], n);
-    for (int64_t first = 0, end; first < n; first = end) {
-        end = want.rows_at_once > 0 && n - first > want.rows_at_once ? first + want.rows_at_once : n;
-        if (end > probe) end = n; /* what is looked at, in one piece */
-        struct ggml_tensor *attention =
-            attend_rows(g, model, cache, n_new - n + 1, want.own_softmax, query, first, end, out);
-        if (!want.attention || end < n) continue;
-        ggml_set_output(attention);
-        block->attention = attention;
-        block->first_attention = want.first_query + first;
-    }
+    const bool flash = want.own_operations && flash_available(cache->type, model->info.head_dim);
+    (flash ? attend_flash : attend_in_parts)(g, model, cache, past, query, want, out, block);
     return ggml_reshape_2d(g->context, out, out->ne[0] * out->ne[1], n);
 }
 

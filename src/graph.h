@@ -69,7 +69,7 @@ typedef struct graph_want {
     int64_t rows_at_once; /* queries that attend in one product, so that they skip most of the keys behind them, for
                              uniform caches and at most GRAPH_PARTS products; 0: all */
     bool output, attention, query;
-    bool own_softmax; /* faster than ggml's; its sums run in another order */
+    bool own_operations; /* of flash.h and softmax.h: faster than ggml's; their sums run in another order */
 } graph_want;
 
 typedef struct graph_block {

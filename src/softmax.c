@@ -8,8 +8,10 @@
 
 enum { LANES = 16 };
 
-FOR_EVERY_CPU
-static float largest(const float *x, int64_t n) {
+/* The loops are part of whatever is compiled for every CPU. */
+#define LOOP static inline __attribute__((always_inline))
+
+LOOP float largest(const float *x, int64_t n) {
     float lane[LANES], most = -INFINITY;
     for (int k = 0; k < LANES; k++) lane[k] = -INFINITY;
     int64_t i = 0;
@@ -17,33 +19,55 @@ static float largest(const float *x, int64_t n) {
         for (int k = 0; k < LANES; k++) lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];
     }
     for (; i < n; i++) most = x[i] > most ? x[i] : most;
-    for (int k = 0; k < LANES; k++) most = lane[k] > most ? lane[k] : most;
-    return most;
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int k = 0; k < half; k++) lane[k] = lane[k + half] > lane[k] ? lane[k + half] : lane[k];
+    }
+    return lane[0] > most ? lane[0] : most;
 }
 
-FOR_EVERY_CPU
-static float sum(const float *x, int64_t n) {
+LOOP float sum(const float *x, int64_t n) {
     float lane[LANES] = {0}, total = 0;
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         for (int k = 0; k < LANES; k++) lane[k] += x[i + k];
     }
     for (; i < n; i++) total += x[i];
-    for (int k = 0; k < LANES; k++) total += lane[k];
-    return total;
+    for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int k = 0; k < half; k++) lane[k] += lane[k + half];
+    }
+    return total + lane[0];
 }
 
 /* x[i] = exp(scale * (x[i] - most)), for x[i] <= most. */
-FOR_EVERY_CPU
-static void exponentials(float *x, int64_t n, float scale, float most) {
+LOOP void exponentials(float *x, int64_t n, float scale, float most) {
     const float to_base_2 = scale * 1.44269504f;
     for (int64_t i = 0; i < n; i++) x[i] = exp2_of((x[i] - most) * to_base_2);
 }
 
-void softmax_row(float *x, int64_t n, float scale) {
+FOR_EVERY_CPU
+static void whole_row(float *x, int64_t n, float scale) {
     exponentials(x, n, scale, largest(x, n));
     const float share = 1.0f / sum(x, n);
     for (int64_t i = 0; i < n; i++) x[i] *= share;
+}
+
+FOR_EVERY_CPU
+static float part_of_row(float *x, int64_t n, float scale, float *most, float *total) {
+    const float before = *most, here = largest(x, n);
+    if (!(here <= before)) *most = here;
+    exponentials(x, n, scale, *most);
+    const float factor = *most == before ? 1.0f : expf(scale * (before - *most));
+    *total = *total * factor + sum(x, n);
+    return factor;
+}
+
+/* The compiler would export what it compiles for every CPU. */
+void softmax_row(float *x, int64_t n, float scale) {
+    whole_row(x, n, scale);
+}
+
+float softmax_part(float *x, int64_t n, float scale, float *most, float *total) {
+    return part_of_row(x, n, scale, most, total);
 }
 
 /* ---- the operation ----------------------------------------------------------------------------------------------- */

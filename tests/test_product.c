@@ -2,8 +2,8 @@
  * F64. */
 #include "ggml-alloc.h"
 #include "ggml-backend.h"
+#include "product_kernel.h"
 #include "train/product.h"
-#include "train/product_kernel.h"
 #include "train/product_pairs.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
-/* product_kernel: the inner loops of product.c, compiled for several kinds of processors; the best that this one can
- * run is chosen when the program runs. */
-#ifndef JUDGEQ_SRC_TRAIN_PRODUCT_KERNEL_H
-#define JUDGEQ_SRC_TRAIN_PRODUCT_KERNEL_H
+/* product_kernel: inner loops of matrix products in F32, compiled for several kinds of processors; the best that this
+ * one can run is chosen when the program runs. */
+#ifndef JUDGEQ_SRC_PRODUCT_KERNEL_H
+#define JUDGEQ_SRC_PRODUCT_KERNEL_H
 
 #include <stdint.h>
 

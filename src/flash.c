@@ -1,0 +1,200 @@
+#include "flash.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "product_kernel.h"
+#include "softmax.h"
+
+/* A tile is ROWS queries by KEYS keys. BLOCK_ROWS queries of a head and BLOCK_HEADS heads of a group share the unpacked
+ * keys and values, and their outputs stay in the CPU's second cache while all keys pass. */
+enum { ROWS = 8, KEYS = 128, BLOCK_ROWS = 256, BLOCK_HEADS = 4, HEAD_DIM_MOST = 256 };
+
+typedef struct tensors {
+    struct ggml_tensor *out;
+    const struct ggml_tensor *query, *keys, *values;
+    int64_t head_dim, n, seen; /* seen: keys that the first query sees */
+    float scale;
+} tensors;
+
+/* Queries [first, end) of heads [first_head, end_head) of one KV head, and what they have seen so far. */
+typedef struct block {
+    int64_t head_kv, first_head, end_head, first, end;
+    float most[BLOCK_HEADS * BLOCK_ROWS], sum[BLOCK_HEADS * BLOCK_ROWS]; /* of each row's scores; of their powers */
+} block;
+
+/* Keys [first, first + n) as F32, padded with zeros. */
+typedef struct tile_keys {
+    int64_t first, n;
+    float key[HEAD_DIM_MOST * KEYS];   /* [head_dim, KEYS] */
+    float value[KEYS * HEAD_DIM_MOST]; /* [KEYS, head_dim] */
+} tile_keys;
+
+static float *row_of(const struct ggml_tensor *tensor, int64_t head, int64_t row) {
+    return (float *)(void *)((char *)tensor->data + (size_t)head * tensor->nb[2] + (size_t)row * tensor->nb[1]);
+}
+
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* ---- one tile ---------------------------------------------------------------------------------------------------- */
+
+/* out [n_column, n_row] = the transpose of rows [first, first + n_row) of a head, from column `column` on. */
+static void read_transposed(const struct ggml_tensor *from, int64_t head, int64_t first, int64_t n_row, int64_t column,
+                            int64_t n_column, float *out, int64_t out_row) {
+    const product_kernel *kernel = product_kernel_best();
+    float rows[KEYS * KEYS];
+    for (int64_t i = 0; i < n_row; i++) {
+        const char *row = (const char *)row_of(from, head, first + i) + (size_t)column * from->nb[0];
+        if (from->type == GGML_TYPE_F16) {
+            kernel->read_half((const uint16_t *)(const void *)row, rows + i * KEYS, n_column);
+        } else {
+            memcpy(rows + i * KEYS, row, (size_t)n_column * sizeof *rows);
+        }
+    }
+    kernel->transpose(out, out_row, rows, KEYS, n_row, n_column);
+}
+
+static void read_keys(const tensors *t, int64_t head_kv, tile_keys *tile) {
+    if (tile->n < KEYS) {
+        memset(tile->key, 0, (size_t)(t->head_dim * KEYS) * sizeof *tile->key);
+        memset(tile->value, 0, (size_t)(t->head_dim * KEYS) * sizeof *tile->value);
+    }
+    for (int64_t d = 0; d < t->head_dim; d += KEYS) {
+        const int64_t n = least(t->head_dim - d, KEYS);
+        read_transposed(t->keys, head_kv, tile->first, tile->n, d, n, tile->key + d * KEYS, KEYS);
+        read_transposed(t->values, head_kv, d, n, tile->first, tile->n, tile->value + d, t->head_dim);
+    }
+}
+
+/* Scores become powers; what the rows have gathered so far shrinks to the scale of the largest score seen by now. */
+static void soften(const tensors *t, const tile_keys *tile, int64_t first, int64_t n, float *score, float *out,
+                   int64_t out_row, float *most, float *sum) {
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t visible = least(t->seen + first + i - tile->first, tile->n);
+        float *row = score + i * KEYS;
+        if (visible > 0) {
+            const float factor = softmax_part(row, visible, t->scale, &most[i], &sum[i]);
+            for (int64_t d = 0; factor != 1 && d < t->head_dim; d++) out[i * out_row + d] *= factor;
+        }
+        for (int64_t k = visible > 0 ? visible : 0; k < KEYS; k++) row[k] = 0;
+    }
+}
+
+/* Queries [first, first + n) of a head with the tile's keys. */
+static void attend_tile(const tensors *t, const tile_keys *tile, int64_t head, int64_t first, int64_t n, float *most,
+                        float *sum) {
+    const product_kernel *kernel = product_kernel_best();
+    const int64_t query_row = (int64_t)(t->query->nb[1] / sizeof(float)),
+                  out_row = (int64_t)(t->out->nb[1] / sizeof(float));
+    float score[ROWS * KEYS] = {0}, *out = row_of(t->out, head, first);
+    for (int64_t k = 0; k < KEYS; k += KERNEL_COLUMNS) {
+        kernel->multiply(score + k, KEYS, row_of(t->query, head, first), query_row, tile->key + k, KEYS, n,
+                         t->head_dim);
+    }
+    soften(t, tile, first, n, score, out, out_row, most, sum);
+    for (int64_t d = 0; d < t->head_dim; d += KERNEL_COLUMNS) {
+        kernel->multiply(out + d, out_row, score, KEYS, tile->value + d, t->head_dim, n, KEYS);
+    }
+}
+
+/* ---- one block --------------------------------------------------------------------------------------------------- */
+
+static void begin_block(const tensors *t, block *b) {
+    for (int64_t h = b->first_head; h < b->end_head; h++) {
+        for (int64_t i = b->first; i < b->end; i++) {
+            const int64_t at = (h - b->first_head) * BLOCK_ROWS + i - b->first;
+            b->most[at] = -INFINITY;
+            b->sum[at] = 0;
+            memset(row_of(t->out, h, i), 0, (size_t)t->head_dim * sizeof(float));
+        }
+    }
+}
+
+static void end_block(const tensors *t, const block *b) {
+    for (int64_t h = b->first_head; h < b->end_head; h++) {
+        for (int64_t i = b->first; i < b->end; i++) {
+            const float share = 1 / b->sum[(h - b->first_head) * BLOCK_ROWS + i - b->first];
+            float *out = row_of(t->out, h, i);
+            for (int64_t d = 0; d < t->head_dim; d++) out[d] *= share;
+        }
+    }
+}
+
+static void attend_block(const tensors *t, block *b, tile_keys *tile) {
+    begin_block(t, b);
+    const int64_t n_key = t->seen + b->end - 1;
+    for (tile->first = 0; tile->first < n_key; tile->first += KEYS) {
+        tile->n = least(n_key - tile->first, KEYS);
+        read_keys(t, b->head_kv, tile);
+        for (int64_t h = b->first_head; h < b->end_head; h++) {
+            for (int64_t i = b->first; i < b->end; i += ROWS) {
+                const int64_t n = least(b->end - i, ROWS), at = (h - b->first_head) * BLOCK_ROWS + i - b->first;
+                if (tile->first >= t->seen + i + n - 1) continue; /* none of them sees any */
+                attend_tile(t, tile, h, i, n, b->most + at, b->sum + at);
+            }
+        }
+    }
+    end_block(t, b);
+}
+
+/* ---- the operation ----------------------------------------------------------------------------------------------- */
+
+/* The first query of part `part` of `n_part` that see as many keys together: query i sees seen + i. Whole tiles. */
+static int64_t part_first(const tensors *t, int64_t part, int64_t n_part) {
+    const double seen = (double)t->seen, n = (double)t->n,
+                 work = (seen * n + n * n / 2) * (double)part / (double)n_part;
+    const int64_t first = (int64_t)((sqrt(seen * seen + 2 * work) - seen) / ROWS + 0.5) * ROWS;
+    return part == n_part ? t->n : least(first, t->n);
+}
+
+static void attend_part(const tensors *t, int64_t head_kv, int64_t first, int64_t end) {
+    const int64_t group = t->query->ne[2] / t->keys->ne[2];
+    block b = {.head_kv = head_kv};
+    tile_keys tile;
+    for (int64_t g = 0; g < group; g += BLOCK_HEADS) {
+        b.first_head = head_kv * group + g;
+        b.end_head = head_kv * group + least(g + BLOCK_HEADS, group);
+        for (b.first = first; b.first < end; b.first = b.end) {
+            b.end = least(b.first + BLOCK_ROWS, end);
+            attend_block(t, &b, &tile);
+        }
+    }
+}
+
+/* Every KV head in as many parts as let all threads work on the same number of them. */
+static int64_t parts_of_head(int64_t n_head_kv, int64_t n_thread) {
+    int64_t a = n_head_kv, b = n_thread;
+    while (b > 0) {
+        const int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return n_thread / a;
+}
+
+static void compute(struct ggml_tensor *out, int thread, int n_thread, void *data) {
+    (void)data;
+    tensors t = {.out = out, .query = out->src[1], .keys = out->src[2], .values = out->src[3]};
+    t.head_dim = t.query->ne[0];
+    t.n = t.query->ne[1];
+    t.seen = t.keys->ne[1] - t.n + 1;
+    t.scale = 1.0f / sqrtf((float)t.head_dim);
+    const int64_t n_head_kv = t.keys->ne[2], n_part = parts_of_head(n_head_kv, n_thread);
+    for (int64_t task = thread; task < n_head_kv * n_part; task += n_thread) {
+        const int64_t part = task % n_part;
+        attend_part(&t, task / n_part, part_first(&t, part, n_part), part_first(&t, part + 1, n_part));
+    }
+}
+
+bool flash_available(enum ggml_type type, int64_t head_dim) {
+    return (type == GGML_TYPE_F16 || type == GGML_TYPE_F32) && head_dim % KERNEL_COLUMNS == 0 &&
+           head_dim <= HEAD_DIM_MOST;
+}
+
+struct ggml_tensor *flash_add(struct ggml_context *context, struct ggml_tensor *out, struct ggml_tensor *query,
+                              struct ggml_tensor *keys, struct ggml_tensor *values) {
+    struct ggml_tensor *from[] = {query, keys, values};
+    return ggml_custom_inplace(context, out, from, 3, compute, GGML_N_TASKS_MAX, NULL);
+}
