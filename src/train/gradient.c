@@ -169,7 +169,7 @@ static judgeq_status forward_layer(gradient *g, int32_t index, const cache_layer
     graph *nodes = graph_begin(&g->engine);
     const block_kept kept = kept_of(g, nodes->context, index, cache_padded(layer, n_prompt + g->n_soft));
     const graph_want want = {
-        .output = index < g->model->info.n_layer - 1, .attention = true, .query = true, .own_softmax = true};
+        .output = index < g->model->info.n_layer - 1, .attention = true, .query = true, .own_operations = true};
     const graph_block block =
         graph_add_block(nodes, g->model, &weights, layer, kept.x, add_positions(g, nodes->context), want);
     const struct ggml_tensor *mean = add_map(nodes, block.attention, n_prompt);
