@@ -302,7 +302,7 @@ static void attend_in_parts(graph *g, const judgeq_model *model, const cache_lay
     for (int64_t first = 0, end; first < n; first = end) {
         end = want.rows_at_once > 0 && n - first > want.rows_at_once ? first + want.rows_at_once : n;
         if (end > probe) end = n;
-        struct ggml_tensor *attention = attend_rows(g, model, cache, past, want.own_operations, query, first, end, out);
+        struct ggml_tensor *attention = attend_rows(g, model, cache, past, want.own_softmax, query, first, end, out);
         if (want.attention && end == n) give_attention(block, attention, want.first_query + first);
     }
 }
@@ -335,7 +335,7 @@ static struct ggml_tensor *add_attend(graph *g, const judgeq_model *model, const
                                       struct ggml_tensor *query, graph_want want, graph_block *block) {
     const int64_t n = query->ne[2], past = n_new - n + 1;
     struct ggml_tensor *out = ggml_new_tensor_3d(g->context, GGML_TYPE_F32, query->ne[0], query->ne[1], n);
-    const bool flash = want.own_operations && flash_available(cache->type, model->info.head_dim);
+    const bool flash = want.flash && flash_available(cache->type, model->info.head_dim);
     (flash ? attend_flash : attend_in_parts)(g, model, cache, past, query, want, out, block);
     return ggml_reshape_2d(g->context, out, out->ne[0] * out->ne[1], n);
 }

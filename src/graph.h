@@ -69,7 +69,9 @@ typedef struct graph_want {
     int64_t rows_at_once; /* queries that attend in one product, so that they skip most of the keys behind them, for
                              uniform caches and at most GRAPH_PARTS products; 0: all */
     bool output, attention, query;
-    bool own_operations; /* of flash.h and softmax.h: faster than ggml's; their sums run in another order */
+    /* faster than ggml's operations; their sums run in another order */
+    bool own_softmax; /* softmax.h */
+    bool flash;       /* flash.h, where it can: then the attention that shall be looked at is computed a second time */
 } graph_want;
 
 typedef struct graph_block {

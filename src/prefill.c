@@ -203,9 +203,11 @@ static judgeq_status take_scores(prefill *p, const graph_block *block, int32_t s
  * ggml sums one row in another order than many, and libllama cuts the last layer down behind its attention: plain mode
  * does so too. */
 static graph_want chunk_want(const prefill *p, bool last_layer, int32_t start, int32_t stop) {
+    const bool own = !session_ggml_only(p->reader[0].session);
     graph_want want = {.output = stop <= p->n_prompt || !last_layer,
                        .rows_at_once = p->rows_at_once,
-                       .own_operations = !session_ggml_only(p->reader[0].session)};
+                       .own_softmax = own,
+                       .flash = own};
     int32_t probe = stop;
     for (size_t i = 0; i < 2 * p->n_reader; i++) {
         int32_t first, end;

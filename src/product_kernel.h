@@ -14,7 +14,7 @@ typedef struct product_kernel {
                      int64_t m, int64_t n);
     /* out [n, m] = the transpose of in [m, n] */
     void (*transpose)(float *out, int64_t out_row, const float *in, int64_t in_row, int64_t m, int64_t n);
-    /* n floats of F16. Infinity and NaN become finite: a model that holds them never comes this far, its logits are
+    /* n floats of F16. Infinity and NaN may become finite: a model that holds them never comes this far, its logits are
      * checked first. */
     void (*read_half)(const uint16_t *in, float *out, int64_t n);
 } product_kernel;

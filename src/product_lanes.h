@@ -94,10 +94,20 @@ static void NAME(transpose)(float *out, int64_t out_row, const float *in, int64_
     }
 }
 
-/* Without a table or an instruction: the bits moved to their places make a number that is too small by 2^112, subnormal
- * or not. */
+/* By the processor's instruction where it has one, and without a table for the rest: the bits moved to their places
+ * make a number that is too small by 2^112, subnormal or not. */
 static void NAME(read_half)(const uint16_t *restrict in, float *restrict out, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
+    int64_t i = 0;
+#if LANES == 16
+    for (; i + LANES <= n; i += LANES) {
+        _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(in + i))));
+    }
+#elif LANES == 8
+    for (; i + LANES <= n; i += LANES) {
+        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(in + i))));
+    }
+#endif
+    for (; i < n; i++) {
         const uint32_t bits = (uint32_t)(in[i] & 0x7fff) << 13, sign = (uint32_t)(in[i] & 0x8000) << 16;
         float value;
         memcpy(&value, &bits, sizeof value);

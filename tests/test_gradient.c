@@ -409,6 +409,31 @@ static void test_losses(void **state) {
     assert_float_equal(loss_of_maps(LOSS_KL, t, t, 1, 2, NULL), 0, 1e-12);
 }
 
+/* The same numbers as with libm's logarithm, from maps of no vector's length; and NaN is not lost. */
+static void test_long_loss(void **state) {
+    (void)state;
+    enum { N = 2051 };
+    static float map[N], target[N], slope[N];
+    double map_sum = 0, target_sum = 0, expected = 0;
+    uint64_t seed = 9;
+    for (int i = 0; i < N; i++) {
+        map[i] = expf(20 * draw(&seed) - 20);
+        target[i] = i % 7 == 0 ? 0 : expf(20 * draw(&seed) - 20);
+        map_sum += (double)map[i];
+        target_sum += (double)target[i];
+    }
+    for (int i = 0; i < N; i++) {
+        const double a = (double)map[i] / map_sum, t = (double)target[i] / target_sum;
+        expected += t * (log(t + 1e-7) - log(a + 1e-7));
+    }
+    assert_float_equal(loss_of_maps(LOSS_KL, map, target, 1, N, slope) / expected, 1, 1e-8); /* the sums' floor */
+    map[N - 1] = NAN;
+    assert_true(isnan(loss_of_maps(LOSS_KL, map, target, 1, N, slope)));
+    map[N - 1] = 0;
+    map[3] = NAN;
+    assert_true(isnan(loss_of_maps(LOSS_KL, map, target, 1, N, NULL)));
+}
+
 static int set_up(void **state) {
     (void)state;
     return fixture_folder_new(folder, sizeof folder);
@@ -422,6 +447,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_long_loss),
         cmocka_unit_test(test_finite_differences),
         cmocka_unit_test(test_deep_judges),
         cmocka_unit_test(test_weight_types),

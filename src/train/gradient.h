@@ -5,7 +5,8 @@
  * (block_back.h) reads them: the rows that enter each layer, most of their products with the layer's weights, and the
  * attention. So every weight is multiplied twice, and the memory is one layer's intermediate results and about
  * [n_layer, n_soft, 4 n_embd + 2 n_ff + n_head n_prompt] floats. Both passes read a layer's quantised matrices as
- * 16-bit floats (expand_fast_type), as prefill does for long prompts, so the loss is the one that prefill would see.
+ * 16-bit floats (expand_fast_type), as prefill does for long prompts, so the loss is the one that prefill would see. A
+ * pass is one graph where the model keeps these, and otherwise one for each layer.
  */
 #ifndef JUDGEQ_SRC_TRAIN_GRADIENT_H
 #define JUDGEQ_SRC_TRAIN_GRADIENT_H
@@ -23,8 +24,8 @@ typedef struct gradient {
     expand expand;                   /* of one layer; unused where the model keeps them all (judgeq_model_expand) */
     model_layer weights;             /* as `expand` gives it */
     int32_t held;                    /* which layer that is; -1: none yet */
-    ggml_backend_buffer_t rows;      /* [n_layer]: what is kept of the last forward pass but for the attention */
-    ggml_backend_buffer_t attention; /* [n_layer, n_head, n_soft, n_key]: of the last forward pass */
+    ggml_backend_buffer_t rows;      /* what both passes leave of every layer, but for */
+    ggml_backend_buffer_t attention; /* [n_layer, n_head, n_soft, n_key] of the last forward pass, and its means */
 } gradient;
 
 /* n_depth: 1, or the model's layers: the soft tokens have vectors for each. n_threads 0: chosen (threads.h). */
