@@ -3,7 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "parts.h"
 #include "product_kernel.h"
+#include "rows.h"
 #include "softmax.h"
 
 /* A tile is ROWS queries by KEYS keys. BLOCK_ROWS queries of a head and BLOCK_HEADS heads of a group share the unpacked
@@ -11,6 +13,7 @@
 enum { ROWS = 8, KEYS = 128, BLOCK_ROWS = 256, BLOCK_HEADS = 4, HEAD_DIM_MOST = 256 };
 
 typedef struct tensors {
+    const product_kernel *kernel;
     struct ggml_tensor *out;
     const struct ggml_tensor *query, *keys, *values;
     int64_t head_dim, n, seen; /* seen: keys that the first query sees */
@@ -30,29 +33,18 @@ typedef struct tile_keys {
     float value[KEYS * HEAD_DIM_MOST]; /* [KEYS, head_dim] */
 } tile_keys;
 
-static float *row_of(const struct ggml_tensor *tensor, int64_t head, int64_t row) {
-    return (float *)(void *)((char *)tensor->data + (size_t)head * tensor->nb[2] + (size_t)row * tensor->nb[1]);
-}
-
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
+/* Of what is F32: queries and outputs. */
+static float *floats_of(const struct ggml_tensor *tensor, int64_t head, int64_t row) {
+    return (float *)(void *)row_of(tensor, head, row);
 }
 
 /* ---- one tile ---------------------------------------------------------------------------------------------------- */
 
 /* out [n_column, n_row] = the transpose of rows [first, first + n_row) of a head, from column `column` on. */
-static void read_transposed(const struct ggml_tensor *from, int64_t head, int64_t first, int64_t n_row, int64_t column,
-                            int64_t n_column, float *out, int64_t out_row) {
-    const product_kernel *kernel = product_kernel_best();
+static void read_transposed(const product_kernel *kernel, const struct ggml_tensor *from, int64_t head, int64_t first,
+                            int64_t n_row, int64_t column, int64_t n_column, float *out, int64_t out_row) {
     float rows[KEYS * KEYS];
-    for (int64_t i = 0; i < n_row; i++) {
-        const char *row = (const char *)row_of(from, head, first + i) + (size_t)column * from->nb[0];
-        if (from->type == GGML_TYPE_F16) {
-            kernel->read_half((const uint16_t *)(const void *)row, rows + i * KEYS, n_column);
-        } else {
-            memcpy(rows + i * KEYS, row, (size_t)n_column * sizeof *rows);
-        }
-    }
+    rows_read(from, head, first, n_row, column, n_column, rows, KEYS);
     kernel->transpose(out, out_row, rows, KEYS, n_row, n_column);
 }
 
@@ -63,8 +55,8 @@ static void read_keys(const tensors *t, int64_t head_kv, tile_keys *tile) {
     }
     for (int64_t d = 0; d < t->head_dim; d += KEYS) {
         const int64_t n = least(t->head_dim - d, KEYS);
-        read_transposed(t->keys, head_kv, tile->first, tile->n, d, n, tile->key + d * KEYS, KEYS);
-        read_transposed(t->values, head_kv, d, n, tile->first, tile->n, tile->value + d, t->head_dim);
+        read_transposed(t->kernel, t->keys, head_kv, tile->first, tile->n, d, n, tile->key + d * KEYS, KEYS);
+        read_transposed(t->kernel, t->values, head_kv, d, n, tile->first, tile->n, tile->value + d, t->head_dim);
     }
 }
 
@@ -85,29 +77,32 @@ static void soften(const tensors *t, const tile_keys *tile, int64_t first, int64
 /* Queries [first, first + n) of a head with the tile's keys. */
 static void attend_tile(const tensors *t, const tile_keys *tile, int64_t head, int64_t first, int64_t n, float *most,
                         float *sum) {
-    const product_kernel *kernel = product_kernel_best();
     const int64_t query_row = (int64_t)(t->query->nb[1] / sizeof(float)),
                   out_row = (int64_t)(t->out->nb[1] / sizeof(float));
-    float score[ROWS * KEYS] = {0}, *out = row_of(t->out, head, first);
+    float score[ROWS * KEYS] = {0}, *out = floats_of(t->out, head, first);
     for (int64_t k = 0; k < KEYS; k += KERNEL_COLUMNS) {
-        kernel->multiply(score + k, KEYS, row_of(t->query, head, first), query_row, tile->key + k, KEYS, n,
-                         t->head_dim);
+        t->kernel->multiply(score + k, KEYS, floats_of(t->query, head, first), query_row, tile->key + k, KEYS, n,
+                            t->head_dim);
     }
     soften(t, tile, first, n, score, out, out_row, most, sum);
     for (int64_t d = 0; d < t->head_dim; d += KERNEL_COLUMNS) {
-        kernel->multiply(out + d, out_row, score, KEYS, tile->value + d, t->head_dim, n, KEYS);
+        t->kernel->multiply(out + d, out_row, score, KEYS, tile->value + d, t->head_dim, n, KEYS);
     }
 }
 
 /* ---- one block --------------------------------------------------------------------------------------------------- */
 
+static int64_t row_in_block(const block *b, int64_t head, int64_t query) {
+    return (head - b->first_head) * BLOCK_ROWS + query - b->first;
+}
+
 static void begin_block(const tensors *t, block *b) {
     for (int64_t h = b->first_head; h < b->end_head; h++) {
         for (int64_t i = b->first; i < b->end; i++) {
-            const int64_t at = (h - b->first_head) * BLOCK_ROWS + i - b->first;
+            const int64_t at = row_in_block(b, h, i);
             b->most[at] = -INFINITY;
             b->sum[at] = 0;
-            memset(row_of(t->out, h, i), 0, (size_t)t->head_dim * sizeof(float));
+            memset(floats_of(t->out, h, i), 0, (size_t)t->head_dim * sizeof(float));
         }
     }
 }
@@ -115,8 +110,8 @@ static void begin_block(const tensors *t, block *b) {
 static void end_block(const tensors *t, const block *b) {
     for (int64_t h = b->first_head; h < b->end_head; h++) {
         for (int64_t i = b->first; i < b->end; i++) {
-            const float share = 1 / b->sum[(h - b->first_head) * BLOCK_ROWS + i - b->first];
-            float *out = row_of(t->out, h, i);
+            const float share = 1 / b->sum[row_in_block(b, h, i)];
+            float *out = floats_of(t->out, h, i);
             for (int64_t d = 0; d < t->head_dim; d++) out[d] *= share;
         }
     }
@@ -130,7 +125,7 @@ static void attend_block(const tensors *t, block *b, tile_keys *tile) {
         read_keys(t, b->head_kv, tile);
         for (int64_t h = b->first_head; h < b->end_head; h++) {
             for (int64_t i = b->first; i < b->end; i += ROWS) {
-                const int64_t n = least(b->end - i, ROWS), at = (h - b->first_head) * BLOCK_ROWS + i - b->first;
+                const int64_t n = least(b->end - i, ROWS), at = row_in_block(b, h, i);
                 if (tile->first >= t->seen + i + n - 1) continue; /* none of them sees any */
                 attend_tile(t, tile, h, i, n, b->most + at, b->sum + at);
             }
@@ -164,24 +159,15 @@ static void attend_part(const tensors *t, int64_t head_kv, int64_t first, int64_
 }
 
 /* Every KV head in as many parts as let all threads work on the same number of them. */
-static int64_t parts_of_head(int64_t n_head_kv, int64_t n_thread) {
-    int64_t a = n_head_kv, b = n_thread;
-    while (b > 0) {
-        const int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return n_thread / a;
-}
-
 static void compute(struct ggml_tensor *out, int thread, int n_thread, void *data) {
     (void)data;
-    tensors t = {.out = out, .query = out->src[1], .keys = out->src[2], .values = out->src[3]};
+    tensors t = {
+        .kernel = product_kernel_best(), .out = out, .query = out->src[1], .keys = out->src[2], .values = out->src[3]};
     t.head_dim = t.query->ne[0];
     t.n = t.query->ne[1];
     t.seen = t.keys->ne[1] - t.n + 1;
     t.scale = 1.0f / sqrtf((float)t.head_dim);
-    const int64_t n_head_kv = t.keys->ne[2], n_part = parts_of_head(n_head_kv, n_thread);
+    const int64_t n_head_kv = t.keys->ne[2], n_part = part_count(1, n_thread, n_head_kv, n_thread);
     for (int64_t task = thread; task < n_head_kv * n_part; task += n_thread) {
         const int64_t part = task % n_part;
         attend_part(&t, task / n_part, part_first(&t, part, n_part), part_first(&t, part + 1, n_part));

@@ -5,6 +5,7 @@
 
 #include "every_cpu.h"
 #include "exp2.h"
+#include "rows.h"
 
 enum { LANES = 16 };
 
@@ -78,7 +79,7 @@ static void compute(struct ggml_tensor *out, const struct ggml_tensor *score, co
     const int64_t seen = (int64_t)(intptr_t)data, n_key = out->ne[0], n = out->ne[1], n_row = n * out->ne[2];
     const float scale = 1.0f / sqrtf((float)query->ne[0]);
     for (int64_t r = thread; r < n_row; r += n_thread) {
-        float *row = (float *)(void *)((char *)out->data + r % n * (int64_t)out->nb[1] + r / n * (int64_t)out->nb[2]);
+        float *row = (float *)(void *)row_of(out, r / n, r % n);
         const int64_t visible = seen + r % n < n_key ? seen + r % n : n_key;
         softmax_row(row, visible, scale);
         memset(row + visible, 0, (size_t)(n_key - visible) * sizeof *row);

@@ -5,8 +5,8 @@
 
 #include "every_cpu.h"
 #include "parts.h"
-#include "product.h"
 #include "product_kernel.h"
+#include "rows.h"
 
 /* ---- scores ------------------------------------------------------------------------------------------------------ */
 
@@ -49,7 +49,7 @@ static void add_values(const struct ggml_tensor *attention, const struct ggml_te
         }
         for (int64_t k = 0; k < n_key; k += BLOCK_KEYS) {
             const int64_t keys = least(n_key - k, BLOCK_KEYS);
-            product_read(values, head_kv, d, n_dim, k, keys, block, BLOCK_KEYS);
+            rows_read(values, head_kv, d, n_dim, k, keys, block, BLOCK_KEYS);
             for (int64_t c = 0; c < keys; c += KERNEL_COLUMNS) {
                 kernel->multiply(out + k + c, n_key, row, BLOCK_DIMS, block + c, BLOCK_KEYS, n, n_dim);
             }

@@ -234,7 +234,7 @@ judgeq_status gradient_forward(gradient *g, const cache_layer *layer, int32_t n_
     judgeq_status status = reserve_attention(g, n_prompt, cache_padded(layer, n_prompt + g->n_soft), error);
     for (int32_t i = 0; i < g->n_soft; i++) positions(g)[i] = n_prompt + i;
     memcpy(layer_rows(g, 0), soft, rows_size(g) * sizeof *soft);
-    memcpy(added_rows(g, 0), soft, (size_t)g->n_depth * rows_size(g) * sizeof *soft);
+    memcpy(added_rows(g, 1), soft + rows_size(g), (size_t)(g->n_depth - 1) * rows_size(g) * sizeof *soft);
     for (int32_t l = 0; status == JUDGEQ_OK && l < n_layer; l += at_once) {
         status = forward_layers(g, l, l + at_once, layer, n_prompt, error);
     }

@@ -7,6 +7,7 @@
 #include "parts.h"
 #include "product_kernel.h"
 #include "product_pairs.h"
+#include "rows.h"
 
 /* Blocks that a thread keeps on its stack: rows of the matrix and columns of it (every quantisation's blocks divide
  * BLOCK_COLUMNS), as floats. */
@@ -14,25 +15,6 @@ enum { BLOCK_ROWS = 64, BLOCK_COLUMNS = 512, FORWARD_ROWS = 256, TILE_ROWS_READ 
 
 /* Rows that lie a power of two apart share few places of the nearest cache. */
 enum { BLOCK_STRIDE = BLOCK_COLUMNS + 16 };
-
-static char *row_of(const struct ggml_tensor *tensor, int64_t slice, int64_t r) {
-    return (char *)tensor->data + (size_t)r * tensor->nb[1] + (size_t)slice * tensor->nb[2];
-}
-
-void product_read(const struct ggml_tensor *matrix, int64_t slice, int64_t r, int64_t n_r, int64_t c, int64_t n_c,
-                  float *out, int64_t out_row) {
-    const product_kernel *kernel = product_kernel_best();
-    const char *at = row_of(matrix, slice, r) + ggml_row_size(matrix->type, c);
-    for (int64_t i = 0; i < n_r; i++, at += matrix->nb[1], out += out_row) {
-        if (matrix->type == GGML_TYPE_F32) {
-            memcpy(out, at, (size_t)n_c * sizeof *out);
-        } else if (matrix->type == GGML_TYPE_F16) {
-            kernel->read_half((const uint16_t *)(const void *)at, out, n_c);
-        } else {
-            ggml_get_type_traits(matrix->type)->to_float(at, out, n_c);
-        }
-    }
-}
 
 /* A matrix that product_pairs.h multiplies as it lies there: two of a row's elements are one pair. */
 static bool is_paired(const struct ggml_tensor *matrix) {
@@ -63,7 +45,7 @@ static void forward_part(struct ggml_tensor *result, int64_t slice, int64_t t, i
                           (int64_t)(x->nb[1] / sizeof(float)), n_t, n);
         for (int64_t i = 0; i < n_r; i += TILE_ROWS_READ) {
             const int64_t rows = least(n_r - i, TILE_ROWS_READ);
-            product_read(matrix, matrix_slice(result, slice), r + i, rows, first, n, block, BLOCK_COLUMNS);
+            rows_read(matrix, matrix_slice(result, slice), r + i, rows, first, n, block, BLOCK_COLUMNS);
             kernel->multiply(sum + i * KERNEL_COLUMNS, KERNEL_COLUMNS, block, BLOCK_COLUMNS, columns, KERNEL_COLUMNS,
                              rows, n);
         }
@@ -134,7 +116,7 @@ static void backward_part(struct ggml_tensor *result, int64_t slice, int64_t t, 
     if (width > n_c) memset(block, 0, sizeof block);
     for (int64_t r = 0; r < matrix->ne[1]; r += BLOCK_ROWS) {
         const int64_t rows = least(matrix->ne[1] - r, BLOCK_ROWS);
-        product_read(matrix, matrix_slice(result, slice), r, rows, c, n_c, block, BLOCK_STRIDE);
+        rows_read(matrix, matrix_slice(result, slice), r, rows, c, n_c, block, BLOCK_STRIDE);
         for (int64_t k = 0; k < n_c; k += KERNEL_COLUMNS) {
             kernel->multiply(sum + k, BLOCK_STRIDE, in + r, (int64_t)(slope->nb[1] / sizeof *in), block + k,
                              BLOCK_STRIDE, n_t, rows);

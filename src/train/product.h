@@ -7,8 +7,6 @@
 #ifndef JUDGEQ_SRC_TRAIN_PRODUCT_H
 #define JUDGEQ_SRC_TRAIN_PRODUCT_H
 
-#include <stdint.h>
-
 #include "ggml.h"
 
 /* When a graph's nodes are complete, and before it is allocated: makes every ggml_mul_mat whose matrix lies in a buffer
@@ -20,9 +18,5 @@ void product_replace(struct ggml_context *context, struct ggml_cgraph *nodes);
  * slices, or fewer that are shared as ggml_mul_mat shares them. */
 struct ggml_tensor *product_add_back(struct ggml_context *context, struct ggml_tensor *matrix,
                                      struct ggml_tensor *slope);
-
-/* Rows [r, r + n_r) and columns [c, c + n_c) of a slice of a matrix as floats, `out_row` apart. */
-void product_read(const struct ggml_tensor *matrix, int64_t slice, int64_t r, int64_t n_r, int64_t c, int64_t n_c,
-                  float *out, int64_t out_row);
 
 #endif
