@@ -27,6 +27,7 @@ BUILD = ROOT / "build/release"
 PAGE = ROOT / "docs/performance.md"
 PICTURE = ROOT / "docs/scale.svg"
 DECODED = 64
+WARM_UP = 64  # tokens, as in baseline_llama.c and baseline_torch.py
 EXPAND_MIB = 1024
 
 
@@ -38,11 +39,14 @@ def model_path():
 # ---- contenders ------------------------------------------------------------------------------------------------------
 
 def judgeq(options, lengths, policy="judge", budget=512, more=()):
-    """The cells of one judgeq bench, as {(tokens, policy): numbers}."""
-    command = [BUILD / "judgeq", "bench", "-m", options.model, "-t", options.threads, "--lengths", lengths, "--policies", policy,
+    """The cells of one judgeq bench, as {(tokens, policy): numbers}. A short prompt goes first: the others warm up with one too."""
+    command = [BUILD / "judgeq", "bench", "-m", options.model, "-t", options.threads, "--lengths", f"{WARM_UP},{lengths}",
+               "--policies", policy,
                "--budgets", budget, "-n", DECODED, "--repeat", 1, "--warm-up", 0, "--json", "--quiet", *more]
     found = {}
     for cell in output(command)["cells"]:
+        if cell["tokens"] == WARM_UP:
+            continue
         numbers = {key: value["median"] for key, value in cell.items() if isinstance(value, dict)}
         found[f"{cell['policy']}/{cell['tokens']}"] = {
             "prefill": numbers["prefill_tokens_per_s"], "decode": numbers["decode_tokens_per_s"],
