@@ -1,10 +1,11 @@
-/* The trainer's own matrix products, forward and backward: every weight type and odd sizes, against the definition in
+/* Our own matrix products, forward and backward: every weight type and odd sizes, against the definition in
  * F64. */
 #include "ggml-alloc.h"
 #include "ggml-backend.h"
+#include "product.h"
 #include "product_kernel.h"
-#include "train/product.h"
-#include "train/product_pairs.h"
+#include "product_pairs.h"
+#include "train/product_back.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -96,7 +97,7 @@ static void check_type(ggml_backend_t backend, enum ggml_type type) {
     struct ggml_cgraph *nodes = ggml_new_graph(context);
     ggml_build_forward_expand(nodes, product);
     ggml_build_forward_expand(nodes, back);
-    product_replace(context, nodes);
+    product_replace(context, nodes, false);
     assert_int_not_equal(product->op, GGML_OP_MUL_MAT);
     ggml_gallocr_t allocator = ggml_gallocr_new(ggml_backend_get_default_buffer_type(backend));
     assert_true(ggml_gallocr_alloc_graph(allocator, nodes));

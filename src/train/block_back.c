@@ -4,7 +4,7 @@
 
 #include "attention_back.h"
 #include "glu_back.h"
-#include "product.h"
+#include "product_back.h"
 
 void block_matrices(const model_layer *layer, struct ggml_tensor *matrix[BLOCK_PRODUCTS]) {
     struct ggml_tensor *all[BLOCK_PRODUCTS] = {

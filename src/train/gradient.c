@@ -222,7 +222,7 @@ static judgeq_status forward_layers(gradient *g, int32_t first, int32_t end, con
         add_map(g, nodes, block.attention, l, n_prompt);
         if (!last) add_entering(g, nodes, block.output, l + 1);
     }
-    product_replace(nodes->context, nodes->nodes);
+    product_replace(nodes->context, nodes->nodes, false);
     status = graph_allocate(&g->engine, NULL, error);
     return status == JUDGEQ_OK ? graph_compute(&g->engine, GRAPH_ROWS, end - first, error) : status;
 }

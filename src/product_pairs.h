@@ -1,7 +1,8 @@
-/* product_pairs: the parts of product.c's operations for a matrix of BF16, on processors that multiply it: two numbers
- * at a time, summed in F32, twice as fast as F32. The other factor is rounded to BF16, as prefill's products do. */
-#ifndef JUDGEQ_SRC_TRAIN_PRODUCT_PAIRS_H
-#define JUDGEQ_SRC_TRAIN_PRODUCT_PAIRS_H
+/* product_pairs: the parts of product.c's operation, and of train/product_back.c's, for a matrix of BF16, on processors
+ * that multiply it: two numbers at a time, summed in F32, twice as fast as F32. The other factor is rounded to BF16, as
+ * ggml does. */
+#ifndef JUDGEQ_SRC_PRODUCT_PAIRS_H
+#define JUDGEQ_SRC_PRODUCT_PAIRS_H
 
 #include <stdbool.h>
 #include <stdint.h>
