@@ -13,7 +13,7 @@ static inline float exp2_of(float y) {
     y = y < -126.0f ? -126.0f : y;
     const float shifted = y + magic, r = (y - (shifted - magic)) * 0.69314718f;
     const float power =
-        1.0f + r * (1.0f + r * (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r / 720)))));
+        1.0f + r * (1.0f + r * (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720))))));
     uint32_t bits;
     float exponent;
     memcpy(&bits, &shifted, sizeof bits);

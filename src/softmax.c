@@ -12,30 +12,53 @@ enum { LANES = 16 };
 /* The loops are part of whatever is compiled for every CPU. */
 #define LOOP static inline __attribute__((always_inline))
 
+/* Written out, because the compiler makes scalars of an array of LANES that a loop carries along. A CPU without such
+ * wide registers takes several. */
+#pragma GCC diagnostic ignored "-Wpsabi" /* how calls would pass them: there are no calls */
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t flags __attribute__((vector_size(4 * LANES)));
+
+LOOP lanes load(const float *at) {
+    lanes v;
+    memcpy(&v, at, sizeof v);
+    return v;
+}
+
+/* b where a is not a number. */
+LOOP lanes larger(lanes a, lanes b) {
+    const flags first = a > b;
+    return (lanes)(((flags)a & first) | ((flags)b & ~first));
+}
+
+/* Lane k becomes what lane k ^ by was. */
+LOOP lanes exchanged(lanes v, int by) {
+#if defined(__clang__) /* whose shuffles want their indices as constants */
+    lanes out;
+    for (int k = 0; k < LANES; k++) out[k] = v[k ^ by];
+    return out;
+#else
+    const flags from = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return __builtin_shuffle(v, from ^ by);
+#endif
+}
+
 LOOP float largest(const float *x, int64_t n) {
-    float lane[LANES], most = -INFINITY;
-    for (int k = 0; k < LANES; k++) lane[k] = -INFINITY;
+    lanes lane = (lanes){0} - INFINITY;
+    float most = -INFINITY;
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int k = 0; k < LANES; k++) lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];
-    }
+    for (; i + LANES <= n; i += LANES) lane = larger(load(x + i), lane);
     for (; i < n; i++) most = x[i] > most ? x[i] : most;
-    for (int half = LANES / 2; half > 0; half /= 2) {
-        for (int k = 0; k < half; k++) lane[k] = lane[k + half] > lane[k] ? lane[k + half] : lane[k];
-    }
+    for (int half = LANES / 2; half > 0; half /= 2) lane = larger(lane, exchanged(lane, half));
     return lane[0] > most ? lane[0] : most;
 }
 
 LOOP float sum(const float *x, int64_t n) {
-    float lane[LANES] = {0}, total = 0;
+    lanes lane = {0};
+    float total = 0;
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int k = 0; k < LANES; k++) lane[k] += x[i + k];
-    }
+    for (; i + LANES <= n; i += LANES) lane += load(x + i);
     for (; i < n; i++) total += x[i];
-    for (int half = LANES / 2; half > 0; half /= 2) {
-        for (int k = 0; k < half; k++) lane[k] += lane[k + half];
-    }
+    for (int half = LANES / 2; half > 0; half /= 2) lane += exchanged(lane, half);
     return total + lane[0];
 }
 
