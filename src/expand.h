@@ -1,8 +1,7 @@
 /* expand: quantised matrices of a layer as 16-bit floats, for products with many rows: those of a prompt, which passes
  * through one layer after the other, or those of many sequences that decode together. Dequantising is soon paid back,
- * because ggml's products of 16-bit floats with several rows are faster than its quantised ones, and it rounds
- * activations less: F16 to 11 bits, BF16 to 8 bits of each number, the quantised products to 8 bits of the largest of
- * 32. */
+ * because products of 16-bit floats with several rows are faster than ggml's quantised ones, and round activations
+ * less: F16 to 11 bits, BF16 to 8 bits of each number, the quantised products to 8 bits of the largest of 32. */
 #ifndef JUDGEQ_SRC_EXPAND_H
 #define JUDGEQ_SRC_EXPAND_H
 

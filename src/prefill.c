@@ -11,6 +11,7 @@
 #include "error.h"
 #include "evict.h"
 #include "expand.h"
+#include "product.h"
 
 /* Shorter prompts do not pay for a layer's expansion. */
 enum { EXPAND_LEAST = 128 };
@@ -250,6 +251,7 @@ static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, 
                           ggml_view_2d(g->context, p->hidden, p->hidden->ne[0], block.output->ne[1], row,
                                        (size_t)(start + want.first_output) * row));
     }
+    if (want.flash) product_replace(g->context, g->nodes, true);
     judgeq_status status = graph_allocate(p->engine, result, error);
     int32_t *positions = status == JUDGEQ_OK ? malloc((size_t)n * sizeof *positions) : NULL;
     if (status == JUDGEQ_OK && !positions) status = error_memory(error, "positions");

@@ -9,7 +9,7 @@
 
 /* Blocks that a thread keeps on its stack: columns of the matrix (every quantisation's blocks divide their number), and
  * the sums of so many of its rows. */
-enum { BLOCK_COLUMNS = 512, FORWARD_ROWS = 256, TILE_ROWS_READ = 8 };
+enum { BLOCK_COLUMNS = 512, FORWARD_ROWS = 768, TILE_ROWS_READ = 8 };
 
 bool product_is_paired(const struct ggml_tensor *matrix) {
     return matrix->type == GGML_TYPE_BF16 && matrix->ne[0] % 2 == 0 && matrix->nb[1] % sizeof(bf16_pair) == 0 &&
