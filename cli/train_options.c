@@ -15,6 +15,7 @@ enum {
     N_SOFT,
     DEEP,
     WEIGH_VALUES,
+    TARGET,
     INIT,
     EPOCHS,
     RATE,
@@ -47,6 +48,7 @@ static const struct option NAMES[] = {
     {"n-soft", required_argument, NULL, N_SOFT},
     {"deep", no_argument, NULL, DEEP},
     {"weigh-values", no_argument, NULL, WEIGH_VALUES},
+    {"target", required_argument, NULL, TARGET},
     {"init", required_argument, NULL, INIT},
     {"epochs", required_argument, NULL, EPOCHS},
     {"lr", required_argument, NULL, RATE},
@@ -102,6 +104,14 @@ static int take_loss(train_options *o) {
         return wrong("--loss \"%s\": expected kl or mse", optarg);
     }
     o->params.loss = strcmp(optarg, "mse") == 0 ? JUDGEQ_LOSS_MSE : JUDGEQ_LOSS_KL;
+    return 0;
+}
+
+static int take_target(train_options *o) {
+    if (strcmp(optarg, "mean") != 0 && strcmp(optarg, "max") != 0) {
+        return wrong("--target \"%s\": expected mean or max", optarg);
+    }
+    o->params.target = strcmp(optarg, "max") == 0 ? JUDGEQ_TARGET_MAX : JUDGEQ_TARGET_MEAN;
     return 0;
 }
 
@@ -161,6 +171,8 @@ static int take_parameter(train_options *o, int option) {
     switch (option) {
     case LOSS:
         return take_loss(o);
+    case TARGET:
+        return take_target(o);
     case DEEP:
         p->deep = true;
         return 0;

@@ -357,6 +357,9 @@ JUDGEQ_API void judgeq_training_set_free(judgeq_training_set *set);
 JUDGEQ_API const judgeq_training_set_info *judgeq_training_set_get_info(const judgeq_training_set *set);
 
 typedef enum judgeq_loss { JUDGEQ_LOSS_KL = 0, JUDGEQ_LOSS_MSE = 1 } judgeq_loss;
+/* What of the response's attention is learnt: its mean over the response's tokens (the paper's), or its maximum, so
+ * that a row which one token needs counts as much as one that all of them look at; KL only. */
+typedef enum judgeq_target { JUDGEQ_TARGET_MEAN = 0, JUDGEQ_TARGET_MAX = 1 } judgeq_target;
 
 typedef struct judgeq_trainer judgeq_trainer;
 
@@ -364,6 +367,7 @@ enum { JUDGEQ_MEASURE_BUDGETS = 4 }; /* at most, that a judge is measured with *
 
 typedef struct judgeq_trainer_params {
     judgeq_loss loss;
+    judgeq_target target;        /* of the examples that are learnt from; measured is against the mean always */
     int32_t n_soft;              /* soft tokens to train */
     bool deep;                   /* with vectors for every layer, not for the first alone */
     bool weigh_values;           /* a target counts in proportion to the L1 norm of the value it looks at */

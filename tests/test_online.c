@@ -247,7 +247,8 @@ static void test_decoding_sees_what_reading_sees(void **state) {
     params.kv_type = JUDGEQ_KV_F32;
     const tokens t = tokens_of(3, 0);
     example *read = NULL, *decoded = NULL;
-    CHECK(example_read(model, &params, t.prompt, t.n_prompt, t.response, RESPONSE, SOFT, &read, error));
+    CHECK(example_read(model, &params, JUDGEQ_TARGET_MEAN, t.prompt, t.n_prompt, t.response, RESPONSE, SOFT, &read,
+                       error));
     CHECK(example_answer(model, &params, t.prompt, t.n_prompt, t.response, RESPONSE, SOFT, &decoded, error));
     const size_t n = (size_t)read->n_layer * (size_t)read->n_head * t.n_prompt;
     const double off = relative(decoded->target, read->target, n);
@@ -260,6 +261,51 @@ static void test_decoding_sees_what_reading_sees(void **state) {
     }
     example_free(read);
     example_free(decoded);
+}
+
+/* Row r of the response's attention does not depend on what follows: r times the mean of r rows, less what the rows
+ * before it add up to. The target max is the largest of these rows. */
+static void test_the_target_max(void **state) {
+    (void)state;
+    judgeq_session_params params = judgeq_session_default_params();
+    params.n_threads = 1;
+    params.kv_type = JUDGEQ_KV_F32;
+    const tokens t = tokens_of(3, 0);
+    example *most = NULL;
+    CHECK(example_read(model, &params, JUDGEQ_TARGET_MAX, t.prompt, t.n_prompt, t.response, RESPONSE, SOFT, &most,
+                       error));
+    const size_t n = (size_t)most->n_layer * (size_t)most->n_head * t.n_prompt;
+    double *sum = calloc(n, sizeof *sum);
+    float *expected = calloc(n, sizeof *expected);
+    for (size_t r = 1; r < RESPONSE; r++) {
+        example *mean = NULL;
+        CHECK(example_read(model, &params, JUDGEQ_TARGET_MEAN, t.prompt, t.n_prompt, t.response, r + 1, SOFT, &mean,
+                           error));
+        for (size_t i = 0; i < n; i++) {
+            const double row = (double)r * (double)mean->target[i] - sum[i];
+            if (row > (double)expected[i]) expected[i] = (float)row;
+            sum[i] += row;
+        }
+        example_free(mean);
+    }
+    assert_true(relative(most->target, expected, n) < 1e-5);
+    free(sum);
+    free(expected);
+    example_free(most);
+}
+
+static void test_the_target_max_is_refused(void **state) {
+    (void)state;
+    judgeq_trainer_params params = stream_params();
+    params.target = JUDGEQ_TARGET_MAX;
+    judgeq_training_set *set = NULL;
+    judgeq_trainer *trainer = NULL;
+    judgeq_error refusal = {0};
+    CHECK(judgeq_training_set_new("stream", "0", &set, error));
+    assert_int_equal(judgeq_trainer_new(model, set, &params, &trainer, &refusal), JUDGEQ_ERROR_ARGUMENT);
+    assert_non_null(strstr(refusal.message, "target max"));
+    assert_null(trainer);
+    judgeq_training_set_free(set);
 }
 
 static void test_a_session_of_something_else_is_refused(void **state) {
@@ -305,7 +351,8 @@ static void test_store(void **state) {
     ggml_backend_t backend = ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, NULL);
     for (size_t i = 0; i < 3; i++) {
         const tokens t = tokens_of(4, i);
-        CHECK(example_read(model, &params, t.prompt, t.n_prompt, t.response, RESPONSE, SOFT, &e[i], error));
+        CHECK(example_read(model, &params, JUDGEQ_TARGET_MEAN, t.prompt, t.n_prompt, t.response, RESPONSE, SOFT, &e[i],
+                           error));
         for (int32_t l = 0; l < e[i]->n_layer; l++) e[i]->layer[l].backend = backend; /* the session's is gone */
     }
     example_store store;
@@ -355,6 +402,8 @@ int main(void) {
         cmocka_unit_test(test_held_out_examples_are_not_learnt),
         cmocka_unit_test(test_only_recent_examples_are_replayed),
         cmocka_unit_test(test_decoding_sees_what_reading_sees),
+        cmocka_unit_test(test_the_target_max),
+        cmocka_unit_test(test_the_target_max_is_refused),
         cmocka_unit_test(test_a_session_of_something_else_is_refused),
         cmocka_unit_test(test_store),
     };

@@ -149,6 +149,7 @@ class Train(unittest.TestCase):
         first = self.path("first.gguf")
         self.succeed(first, "--init", "text:the rain", "--quiet")
         self.assertEqual(self.succeed(self.path("second.gguf"), "--init", "judge:" + first, "--loss", "mse", "--weigh-values", "--quiet"), "")
+        self.succeed(self.path("most.gguf"), "--target", "max", "--quiet")
         done = self.run_train(self.path("third.gguf"), "--init", "judge:" + first, "--n-soft", "5")
         self.assertEqual(done.returncode, 2)
         self.assertIn(b"has 4 soft tokens", done.stderr)
@@ -187,7 +188,7 @@ class Train(unittest.TestCase):
         self.refuse(2, "unknown option", *good, "--nonsense")
         self.refuse(2, "a value is missing", "--data")
         self.refuse(2, "what is \"more\"", *good, "more")
-        for option, value in (("--loss", "l1"), ("--n-soft", "0"), ("--init", "magic"), ("--init", "text:"),
+        for option, value in (("--loss", "l1"), ("--target", "least"), ("--n-soft", "0"), ("--init", "magic"), ("--init", "text:"),
                               ("--epochs", "-1"), ("--lr", "0"), ("--lr", "fast"), ("--lr", ""), ("--warm-up", "x"),
                               ("--accumulate", "0"), ("--clip", "-1"), ("--heldout", "0.7"), ("--seed", "x"),
                               ("--seed", "99999999999999999999"), ("--kv-type", "q8"), ("--cache", "1.5"), ("--scratch", "-1"), ("-t", "x"),
@@ -201,7 +202,7 @@ class Train(unittest.TestCase):
 
     def test_help_names_every_option(self):
         done = subprocess.run([JUDGEQ, "train", "--help"], check=True, capture_output=True)
-        for option in ("model data output log resume checkpoint-every n-soft init seed loss weigh-values epochs lr warm-up accumulate "
+        for option in ("model data output log resume checkpoint-every n-soft init seed loss target weigh-values epochs lr warm-up accumulate "
                        "clip heldout measure-every measure-budgets threads kv-type cache scratch quiet help").split():
             self.assertIn("--" + option, done.stdout.decode())
 

@@ -33,7 +33,8 @@ static void write_parameters(const judgeq_trainer *trainer, char text[PARAMETERS
         n += snprintf(text + n, (size_t)(PARAMETERS_SIZE - n), " stream=%d ring=%d replay=%d", p->n_stream, p->n_ring,
                       p->n_replay);
     }
-    if (p->weigh_values) snprintf(text + n, (size_t)(PARAMETERS_SIZE - n), " weigh_values");
+    if (p->weigh_values) n += snprintf(text + n, (size_t)(PARAMETERS_SIZE - n), " weigh_values");
+    if (p->target == JUDGEQ_TARGET_MAX) snprintf(text + n, (size_t)(PARAMETERS_SIZE - n), " target=max");
 }
 
 /* ---- write ------------------------------------------------------------------------------------------------------- */

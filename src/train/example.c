@@ -7,22 +7,28 @@
 #include "error.h"
 #include "state.h"
 
+/* What the hook fills, and the factor that makes a target of what the session reduced the window's rows to. */
+typedef struct target_taker {
+    example *e;
+    float scale;
+} target_taker;
+
 /* The session's hook: the window is the response, its map's first columns are the prompt. */
 static void take_target(void *data, int32_t layer, const score_map *map) {
-    example *e = data;
-    const float scale = 1.0f / (float)map->n_probe;
+    const target_taker *taker = data;
+    example *e = taker->e;
     for (int32_t h = 0; h < e->n_head; h++) {
         float *target = e->target + ((size_t)layer * (size_t)e->n_head + (size_t)h) * (size_t)e->n_prompt;
-        const float *sum = map->value + (size_t)h * (size_t)map->n_row;
-        for (int32_t i = 0; i < e->n_prompt; i++) target[i] = scale * sum[i];
+        const float *reduced = map->value + (size_t)h * (size_t)map->n_row;
+        for (int32_t i = 0; i < e->n_prompt; i++) target[i] = taker->scale * reduced[i];
     }
 }
 
-static judgeq_status new_session(const judgeq_model *model, const judgeq_session_params *params, size_t n_rows,
-                                 size_t n_response, judgeq_session **out, judgeq_error *error) {
+static judgeq_status new_session(const judgeq_model *model, const judgeq_session_params *params, judgeq_target target,
+                                 size_t n_rows, size_t n_response, judgeq_session **out, judgeq_error *error) {
     char text[64];
     judgeq_policy *policy = NULL;
-    snprintf(text, sizeof text, "probe=window:%zu,reduce=mean", n_response);
+    snprintf(text, sizeof text, "probe=window:%zu,reduce=%s", n_response, target == JUDGEQ_TARGET_MAX ? "max" : "mean");
     judgeq_status status = judgeq_policy_parse(text, &policy, error);
     if (status != JUDGEQ_OK) return status;
     judgeq_session_params own = *params;
@@ -48,14 +54,16 @@ static judgeq_status take_layers(judgeq_session *session, int32_t n_soft, exampl
     return status;
 }
 
-static judgeq_status read_rows(const judgeq_model *model, const judgeq_session_params *params, const int32_t *tokens,
-                               size_t n_response, int32_t n_soft, example *e, judgeq_error *error) {
+static judgeq_status read_rows(const judgeq_model *model, const judgeq_session_params *params, judgeq_target target,
+                               const int32_t *tokens, size_t n_response, int32_t n_soft, example *e,
+                               judgeq_error *error) {
+    target_taker taker = {.e = e, .scale = target == JUDGEQ_TARGET_MAX ? 1.0f : 1.0f / (float)n_response};
     judgeq_session *session = NULL;
     const size_t n_rows = (size_t)e->n_prompt + n_response;
-    judgeq_status status = new_session(model, params, n_rows, n_response, &session, error);
+    judgeq_status status = new_session(model, params, target, n_rows, n_response, &session, error);
     if (status != JUDGEQ_OK) return status;
     session->score_hook = take_target;
-    session->score_hook_data = e;
+    session->score_hook_data = &taker;
     status = judgeq_session_prefill(session, tokens, n_rows, error);
     if (status == JUDGEQ_OK) status = take_layers(session, n_soft, e, error);
     judgeq_session_free(session);
@@ -89,9 +97,9 @@ judgeq_status example_new(int32_t n_layer, int32_t n_head, int32_t n_prompt, exa
     return JUDGEQ_OK;
 }
 
-judgeq_status example_read(const judgeq_model *model, const judgeq_session_params *params, const int32_t *prompt,
-                           size_t n_prompt, const int32_t *response, size_t n_response, int32_t n_soft, example **out,
-                           judgeq_error *error) {
+judgeq_status example_read(const judgeq_model *model, const judgeq_session_params *params, judgeq_target target,
+                           const int32_t *prompt, size_t n_prompt, const int32_t *response, size_t n_response,
+                           int32_t n_soft, example **out, judgeq_error *error) {
     *out = NULL;
     judgeq_status status = check_lengths(n_prompt, n_response, error);
     if (status != JUDGEQ_OK) return status;
@@ -106,7 +114,7 @@ judgeq_status example_read(const judgeq_model *model, const judgeq_session_param
     } else {
         memcpy(tokens, prompt, n_prompt * sizeof *tokens);
         memcpy(tokens + n_prompt, response, n_read * sizeof *tokens);
-        status = read_rows(model, params, tokens, n_read, n_soft, e, error);
+        status = read_rows(model, params, target, tokens, n_read, n_soft, e, error);
     }
     free(tokens);
     if (status == JUDGEQ_OK) {

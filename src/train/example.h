@@ -9,7 +9,7 @@
 typedef struct example {
     int32_t n_layer, n_head, n_prompt;
     cache_layer *layer; /* [n_layer]: the prompt's rows, and room for the soft tokens' */
-    float *target;      /* [n_layer, n_head, n_prompt]: mean attention of the response's rows, not renormalised */
+    float *target;      /* [n_layer, n_head, n_prompt]: mean or maximum of the response's rows' attention, as it is */
     cache_meter meter;  /* bytes of `layer` */
 } example;
 
@@ -20,14 +20,14 @@ void example_free(example *e);
 /* Reads prompt and response. The response's rows are those of every token but the last, which the model never reads
  * when it answers; a response of one token has that one row. params: kv_type, n_threads, chunk, n_ctx and progress
  * count. n_soft: rows to leave room for. */
-judgeq_status example_read(const judgeq_model *model, const judgeq_session_params *params, const int32_t *prompt,
-                           size_t n_prompt, const int32_t *response, size_t n_response, int32_t n_soft, example **out,
-                           judgeq_error *error);
+judgeq_status example_read(const judgeq_model *model, const judgeq_session_params *params, judgeq_target target,
+                           const int32_t *prompt, size_t n_prompt, const int32_t *response, size_t n_response,
+                           int32_t n_soft, example **out, judgeq_error *error);
 
 /* Rows of a response that are targets. */
 int32_t example_rows(int32_t n_response);
 /* The example of a session that has read the prompt and been watched while it decoded the response's rows. The
- * session's rows become the example's: it can only be freed. */
+ * session's rows become the example's: it can only be freed. The targets are means. */
 judgeq_status example_take(judgeq_session *session, int32_t n_soft, example **out, judgeq_error *error);
 /* example_take of such a session: what online training sees. Differs from example_read as decoding differs from
  * prefill, in rounding. */

@@ -63,6 +63,11 @@ static judgeq_status check_params(const judgeq_trainer_params *p, judgeq_error *
             "each, and one rank",
             p->n_stream, p->n_ring, p->n_replay, p->n_ranks);
     }
+    if (p->target == JUDGEQ_TARGET_MAX && (p->loss != JUDGEQ_LOSS_KL || p->n_stream > 0)) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "the target max is no distribution, and what decoding sees is added up: it needs the loss kl, "
+                         "and examples that are read, not streamed");
+    }
     if (p->start_tokens && p->n_start_tokens == 0) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the text to start from has no tokens");
     }
@@ -166,8 +171,10 @@ static bool prefill_progress(void *data, int64_t done, int64_t total) {
     return proceed(data);
 }
 
-/* Example `index`, read or from the store, for the caller to free. */
-static judgeq_status take_example(judgeq_trainer *trainer, size_t index, example **out, judgeq_error *error) {
+/* Example `index` with such a target, read or from the store, for the caller to free. An example is only ever learnt
+ * from or only measured on, so the store holds one target of it. */
+static judgeq_status take_example(judgeq_trainer *trainer, size_t index, judgeq_target target, example **out,
+                                  judgeq_error *error) {
     judgeq_status status = example_store_grow(&trainer->store, trainer->set->info.n_examples, error);
     if (status != JUDGEQ_OK) return status;
     status = example_store_take(&trainer->store, index, trainer->gradient.engine.backend, out, error);
@@ -179,9 +186,15 @@ static judgeq_status take_example(judgeq_trainer *trainer, size_t index, example
     params.kv_type = trainer->params.kv_type;
     params.progress = prefill_progress;
     params.progress_data = trainer;
-    status = (trainer_streams(trainer) ? example_answer : example_read)(
-        trainer->model, &params, token, (size_t)at->n_prompt, token + at->n_prompt, (size_t)at->n_response,
-        trainer->params.n_soft, out, error);
+    const int32_t *response = token + at->n_prompt;
+    const size_t n_prompt = (size_t)at->n_prompt, n_response = (size_t)at->n_response;
+    if (trainer_streams(trainer)) {
+        status = example_answer(trainer->model, &params, token, n_prompt, response, n_response, trainer->params.n_soft,
+                                out, error);
+    } else {
+        status = example_read(trainer->model, &params, target, token, n_prompt, response, n_response,
+                              trainer->params.n_soft, out, error);
+    }
     if (status == JUDGEQ_OK) example_store_put(&trainer->store, index, *out);
     return status;
 }
@@ -269,7 +282,7 @@ static judgeq_status learn_part(judgeq_trainer *trainer, size_t first, size_t n,
         double loss = NAN;
         trainer->done = (int64_t)i;
         judgeq_status status = check_cancelled(trainer, &own);
-        if (status == JUDGEQ_OK) status = take_example(trainer, index, &e, &own);
+        if (status == JUDGEQ_OK) status = take_example(trainer, index, trainer->params.target, &e, &own);
         if (status == JUDGEQ_OK) status = learn(trainer, e, &loss, &own);
         example_free(e);
         if (status == JUDGEQ_OK) {
@@ -345,7 +358,7 @@ static judgeq_status measure_example(judgeq_trainer *trainer, size_t index, meas
     example *e = NULL;
     double loss = NAN;
     judgeq_status status = check_cancelled(trainer, error);
-    if (status == JUDGEQ_OK) status = take_example(trainer, index, &e, error);
+    if (status == JUDGEQ_OK) status = take_example(trainer, index, JUDGEQ_TARGET_MEAN, &e, error);
     if (status == JUDGEQ_OK) status = find_loss(trainer, e, &loss, error);
     if (status == JUDGEQ_OK) {
         status = measure_add(sums, &trainer->model->info, trainer->params.measure_budget, trainer->map, e->target,
