@@ -3,7 +3,7 @@
 
     judgeq eval own --length 1024 ... -o results-1024 --json >1024.json
     judgeq eval own --length 1024 ... -o results-1024 --versus judge --json >1024-judge.json
-    bench/results.py --task-budget 128 1024.json 1024-judge.json
+    bench/results.py --title '1,024 tokens' 1024.json 1024-judge.json
 
 Of the first file of a run come its scores, hit rates and masses, a row per policy and a column per budget, and the scores of every
 task at one budget; of every file the paired tests of its policy against the others.
@@ -60,21 +60,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="FILE", help="what judgeq eval --json printed")
     parser.add_argument("--task-budget", default="128", metavar="B", help="of the table by task (%(default)s)")
+    parser.add_argument("--title", required=True, help="of these tables, '1,024 tokens' for instance")
     options = parser.parse_args()
     runs = []
     for name in options.files:
         with open(name, encoding="utf-8") as file:
             runs.append(json.load(file))
     everything, *tasks = runs[0]["groups"]
-    print(f"{everything['samples']} samples of {everything['prompt_tokens']:.0f} tokens on average. Score:\n")
+    print(f"## {options.title}\n\n{everything['samples']} samples of {everything['prompt_tokens']:.0f} tokens on average.\n")
+    print(f"### Score, {options.title}\n")
     show_measure(everything, "score", interval)
-    for measure, title in (("hit_rate", "Critical KV hit rate"), ("mass_kept", "Attention mass kept")):
-        print(f"{title}:\n")
+    for measure, name in (("hit_rate", "Critical KV hit rate"), ("mass_kept", "Attention mass kept")):
+        print(f"### {name}, {options.title}\n")
         show_measure(everything, measure, lambda value: number(value and value["mean"], digits=1))
-    print(f"Score by task, {options.task_budget} rows:\n")
-    show_tasks(tasks, options.task_budget)
+    if tasks:
+        print(f"### Score by task, {options.title}, {options.task_budget} rows\n")
+        show_tasks(tasks, options.task_budget)
     for run in runs:
-        print("Paired differences of scores:\n")
+        print(f"### {run['paired'][0]['policy']} against the others, {options.title}\n")
         show_paired(run["paired"])
 
 
