@@ -12,6 +12,7 @@
 #include "evict.h"
 #include "expand.h"
 #include "product.h"
+#include "product_kernel.h"
 
 /* Shorter prompts do not pay for a layer's expansion. */
 enum { EXPAND_LEAST = 128 };
@@ -200,15 +201,14 @@ static judgeq_status take_scores(prefill *p, const graph_block *block, int32_t s
     return JUDGEQ_OK;
 }
 
-/* What a chunk must give: everything in inner layers; in the last one only what scores, and the prompt's last row.
+/* What a chunk must give: everything in inner layers; in the last one only what scores, and the prompt's last row. Soft
+ * rows are few, and all of their attention is looked at: nothing of it is computed twice.
  * ggml sums one row in another order than many, and libllama cuts the last layer down behind its attention: plain mode
  * does so too. */
 static graph_want chunk_want(const prefill *p, bool last_layer, int32_t start, int32_t stop) {
-    const bool own = !session_ggml_only(p->reader[0].session);
-    graph_want want = {.output = stop <= p->n_prompt || !last_layer,
-                       .rows_at_once = p->rows_at_once,
-                       .own_softmax = own,
-                       .flash = own};
+    const bool own = !session_ggml_only(p->reader[0].session), soft = start >= p->n_prompt;
+    graph_want want = {
+        .output = !soft || !last_layer, .rows_at_once = p->rows_at_once, .own_softmax = own, .flash = own && !soft};
     int32_t probe = stop;
     for (size_t i = 0; i < 2 * p->n_reader; i++) {
         int32_t first, end;
@@ -251,7 +251,9 @@ static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, 
                           ggml_view_2d(g->context, p->hidden, p->hidden->ne[0], block.output->ne[1], row,
                                        (size_t)(start + want.first_output) * row));
     }
-    if (want.flash) product_replace(g->context, g->nodes, true);
+    /* soft rows as in training, if they are enough for products that take KERNEL_COLUMNS rows at a time */
+    const bool as_trained = start >= p->n_prompt && 2 * n >= KERNEL_COLUMNS;
+    if (want.own_softmax) product_replace(g->context, g->nodes, !as_trained);
     judgeq_status status = graph_allocate(p->engine, result, error);
     int32_t *positions = status == JUDGEQ_OK ? malloc((size_t)n * sizeof *positions) : NULL;
     if (status == JUDGEQ_OK && !positions) status = error_memory(error, "positions");
