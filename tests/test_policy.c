@@ -225,7 +225,7 @@ static const struct {
      true},
     {"judge-paper", "probe=soft,reduce=mean/mean,smooth=none,allocate=uniform,keep=none", -1, false},
     {"judge", NULL, -1, false}, /* its defaults are chosen by measurement */
-    {"judge-laq", "probe=soft+lookahead:8@judge:4x,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8", -1,
+    {"judge-laq", "probe=soft+lookahead:24@judge:4x,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8", -1,
      false},
     {"oracle", "probe=response:64,reduce=mean/mean,smooth=none,allocate=uniform,keep=none", 0, true},
 };
