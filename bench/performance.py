@@ -57,15 +57,15 @@ def judgeq(options, lengths, policy="judge", budget=512, more=()):
 
 
 def scale(options, length, default):
-    """What a prompt of this length costs with the policy judge. Where the first tokens take milliseconds, threads that the
-    system has not yet put on cores of their own cost many times as much: a warm-up of the same length."""
+    """What a prompt of this length costs with the policy judge, with one thread: where a prompt takes milliseconds, two that
+    the system has not yet put on cores of their own cost many times as much."""
     made = ROOT / "build/longest.gguf"
     if not default and not made.exists():
         output([BUILD / "make_fixture", "model", "longest", made], parse=False)
         output([BUILD / "make_fixture", "judge", made, made.with_suffix(".judge.gguf")], parse=False)
     model = options.model if default else made
-    command = [BUILD / "judgeq", "bench", "-m", model, "-t", options.threads, "--lengths", length, "--budgets", SCALE_BUDGET,
-               "-n", 0, "--repeat", 1, "--warm-up", 1, "--json", "--quiet"]
+    command = [BUILD / "judgeq", "bench", "-m", model, "-t", 1, "--lengths", length, "--budgets", SCALE_BUDGET,
+               "-n", 0, "--repeat", 1, "--warm-up", 0, "--json", "--quiet"]
     cell = next(cell for cell in output(command)["cells"] if cell["policy"] == "judge")
     numbers = {key: value["median"] for key, value in cell.items() if isinstance(value, dict)}
     return {"": {**numbers, "prefill": numbers["prefill_tokens_per_s"], "decode": 0, "kv_bytes_peak": cell["kv_bytes_peak"],
