@@ -279,7 +279,7 @@ def scale_rows(records):
 def draw_scale(records):
     """The line of the page that shows the picture, or nothing where not all of it was measured. Times and KV memory against the prompt's length, on doubly logarithmic scales: a line of slope 1 is linear."""
     script = ["set terminal svg size 900,640 font 'sans,11'", "set output", "set multiplot layout 2,2",
-              "set logscale xy 2", "set format y '%g'", "set key left top", "set grid lc rgb '#dddddd'",
+              "set logscale x 2", "set logscale y 10", "set format x '%.0b%B'", "set format y '%g'", "set key left top", "set grid lc rgb '#dddddd'",
               "set xlabel 'prompt, tokens'"]
     for section in SCALE_LENGTHS:
         points = list(scale_points(records, section))
