@@ -7,20 +7,14 @@
 #include "error.h"
 #include "state.h"
 
-/* What the hook fills, and the factor that makes a target of what the session reduced the window's rows to. */
-typedef struct target_taker {
-    example *e;
-    float scale;
-} target_taker;
-
 /* The session's hook: the window is the response, its map's first columns are the prompt. */
 static void take_target(void *data, int32_t layer, const score_map *map) {
-    const target_taker *taker = data;
-    example *e = taker->e;
+    example *e = data;
+    const float scale = map->reduce_rows == POLICY_MAX ? 1.0f : 1.0f / (float)map->n_probe;
     for (int32_t h = 0; h < e->n_head; h++) {
         float *target = e->target + ((size_t)layer * (size_t)e->n_head + (size_t)h) * (size_t)e->n_prompt;
         const float *reduced = map->value + (size_t)h * (size_t)map->n_row;
-        for (int32_t i = 0; i < e->n_prompt; i++) target[i] = taker->scale * reduced[i];
+        for (int32_t i = 0; i < e->n_prompt; i++) target[i] = scale * reduced[i];
     }
 }
 
@@ -57,13 +51,12 @@ static judgeq_status take_layers(judgeq_session *session, int32_t n_soft, exampl
 static judgeq_status read_rows(const judgeq_model *model, const judgeq_session_params *params, judgeq_target target,
                                const int32_t *tokens, size_t n_response, int32_t n_soft, example *e,
                                judgeq_error *error) {
-    target_taker taker = {.e = e, .scale = target == JUDGEQ_TARGET_MAX ? 1.0f : 1.0f / (float)n_response};
     judgeq_session *session = NULL;
     const size_t n_rows = (size_t)e->n_prompt + n_response;
     judgeq_status status = new_session(model, params, target, n_rows, n_response, &session, error);
     if (status != JUDGEQ_OK) return status;
     session->score_hook = take_target;
-    session->score_hook_data = &taker;
+    session->score_hook_data = e;
     status = judgeq_session_prefill(session, tokens, n_rows, error);
     if (status == JUDGEQ_OK) status = take_layers(session, n_soft, e, error);
     judgeq_session_free(session);
