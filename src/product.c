@@ -20,6 +20,17 @@ int64_t product_slice(const struct ggml_tensor *result, int64_t slice) {
     return slice / (result->ne[2] / result->src[0]->ne[2]);
 }
 
+void product_share(struct ggml_tensor *result, int64_t most, int64_t unit, product_part *part, int thread,
+                   int n_thread) {
+    const int64_t n_column = result->ne[0], n = result->ne[1], across = parts(n, KERNEL_COLUMNS);
+    const int64_t size = part_size(n_column, most, unit, across * result->ne[2], n_thread);
+    const int64_t down = parts(n_column, size), all = across * down * result->ne[2];
+    for (int64_t i = thread * all / n_thread; i < (thread + 1) * all / n_thread; i++) {
+        const int64_t t = i / down % across * KERNEL_COLUMNS, c = i % down * size;
+        part(result, i / down / across, t, least(n - t, KERNEL_COLUMNS), c, least(n_column - c, size));
+    }
+}
+
 /* A part of the result: rows [t, t + n_t) of x against rows [r, r + n_r) of the matrix. The sums lie transposed, so
  * that the lanes of a vector are rows of x, whatever their number. */
 static void forward_part(struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t r, int64_t n_r) {
@@ -74,15 +85,8 @@ static void forward_pairs(struct ggml_tensor *result, int64_t slice, int64_t t, 
  * defines it. */
 static void forward(struct ggml_tensor *result, int thread, int n_thread, void *data) {
     (void)data;
-    const int64_t n_row = result->ne[0], n = result->ne[1], across = parts(n, KERNEL_COLUMNS);
-    const int64_t size = part_size(n_row, FORWARD_ROWS, TILE_ROWS_READ, across * result->ne[2], n_thread);
-    const int64_t down = parts(n_row, size), all = across * down * result->ne[2];
-    void (*const part)(struct ggml_tensor *, int64_t, int64_t, int64_t, int64_t, int64_t) =
-        product_is_paired(result->src[0]) ? forward_pairs : forward_part;
-    for (int64_t i = thread * all / n_thread; i < (thread + 1) * all / n_thread; i++) {
-        const int64_t t = i / down % across * KERNEL_COLUMNS, r = i % down * size;
-        part(result, i / down / across, t, least(n - t, KERNEL_COLUMNS), r, least(n_row - r, size));
-    }
+    product_share(result, FORWARD_ROWS, TILE_ROWS_READ,
+                  product_is_paired(result->src[0]) ? forward_pairs : forward_part, thread, n_thread);
 }
 
 /* ---- graphs ------------------------------------------------------------------------------------------------------ */

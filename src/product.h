@@ -19,6 +19,13 @@ void product_replace(struct ggml_context *context, struct ggml_cgraph *nodes, bo
 /* Whether a matrix is multiplied as it lies there: two of a row's elements are one pair. */
 bool product_is_paired(const struct ggml_tensor *matrix);
 
+/* Computes a part of a result: rows [t, t + n_t) and columns [c, c + n_c) of a slice of it. */
+typedef void product_part(struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t c, int64_t n_c);
+/* A thread's share of a result: parts of KERNEL_COLUMNS rows and of at most `most` columns, a multiple of `unit`, such
+ * that all threads get equally many if any number of parts does. */
+void product_share(struct ggml_tensor *result, int64_t most, int64_t unit, product_part *part, int thread,
+                   int n_thread);
+
 /* The matrix's slice (result->src[0]'s) for a slice of the result: query heads share KV heads. */
 int64_t product_slice(const struct ggml_tensor *result, int64_t slice);
 

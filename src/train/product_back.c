@@ -79,17 +79,10 @@ static void backward_pairs(struct ggml_tensor *result, int64_t slice, int64_t t,
 
 static void backward(struct ggml_tensor *result, int thread, int n_thread, void *data) {
     (void)data;
-    const int64_t n_column = result->ne[0], n = result->ne[1], across = parts(n, KERNEL_COLUMNS);
     const int64_t quantised = ggml_blck_size(result->src[0]->type); /* columns, which cannot be read apart */
     const int64_t unit = quantised > KERNEL_COLUMNS ? quantised : KERNEL_COLUMNS;
-    const int64_t size = part_size(n_column, BLOCK_COLUMNS, unit, across * result->ne[2], n_thread);
-    const int64_t down = parts(n_column, size), all = across * down * result->ne[2];
-    void (*const part)(struct ggml_tensor *, int64_t, int64_t, int64_t, int64_t, int64_t) =
-        product_is_paired(result->src[0]) ? backward_pairs : backward_part;
-    for (int64_t i = thread * all / n_thread; i < (thread + 1) * all / n_thread; i++) {
-        const int64_t t = i / down % across * KERNEL_COLUMNS, c = i % down * size;
-        part(result, i / down / across, t, least(n - t, KERNEL_COLUMNS), c, least(n_column - c, size));
-    }
+    product_share(result, BLOCK_COLUMNS, unit, product_is_paired(result->src[0]) ? backward_pairs : backward_part,
+                  thread, n_thread);
 }
 
 struct ggml_tensor *product_add_back(struct ggml_context *context, struct ggml_tensor *matrix,
