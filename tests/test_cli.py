@@ -5,7 +5,6 @@ import glob
 import json
 import math
 import os
-import pty
 import re
 import shutil
 import signal
@@ -13,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import unittest
+
+import terminal
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
@@ -470,24 +471,18 @@ class Terminal(Command):
 
     def test_interrupt_in_prefill(self):
         """Sent once the bar is there; what the terminal shows afterwards is the message."""
-        master, slave = pty.openpty()
+        screen = terminal.Terminal()
         # single rows: slow enough to be interrupted
-        process = self.start("-p", "x " * 10000, "--chunk", "1", stdout=subprocess.PIPE, stderr=slave,
+        process = self.start("-p", "x " * 10000, "--chunk", "1", stdout=subprocess.PIPE, stderr=screen.file,
                              env=os.environ | {"TERM": "xterm"})
-        os.close(slave)
-        shown = os.read(master, 4096)
+        self.assertTrue(screen.wait_until_written())
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
-        try:
-            while more := os.read(master, 4096):
-                shown += more
-        except OSError:  # the other end is closed
-            pass
-        os.close(master)
+        shown = screen.end()
         self.assertEqual(process.returncode, 1)
         self.assertEqual(out, b"")
-        self.assertRegex(shown.decode(), r"reading 20,000 tokens \[#*\.{2,}\] \d+ %, [\d,]+ tokens/s, [\d:]+ left")
-        self.assertTrue(shown.decode().endswith("\r\x1b[Kjudgeq: interrupted while reading the prompt\r\n"), shown)
+        self.assertRegex(shown, r"reading 20,000 tokens \[#*\.{2,}\] \d+ %, [\d,]+ tokens/s, [\d:]+ left")
+        self.assertTrue(shown.endswith("\r\x1b[Kjudgeq: interrupted while reading the prompt\n"), shown)
 
     def test_interrupt_while_decoding(self):
         process = self.start("-p", "the room", "-n", "900000", stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -4,13 +4,14 @@ test_kept.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 import html.parser
 import json
 import os
-import pty
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
+
+import terminal
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
@@ -145,20 +146,12 @@ class Kept(unittest.TestCase):
 
     def on_terminal(self, environment, *more):
         """What the command writes to a terminal."""
-        master, slave = pty.openpty()
-        done = subprocess.Popen(self.arguments("--quiet", *more), stdout=slave, stderr=subprocess.PIPE,
-                                env={**os.environ, "TERM": "xterm-256color", **environment})
-        os.close(slave)
-        said = b""
-        try:
-            while part := os.read(master, 65536):
-                said += part
-        except OSError:  # the terminal's other end is closed
-            pass
-        os.close(master)
-        self.assertEqual(done.wait(timeout=60), 0, done.stderr.read())
-        done.stderr.close()
-        return said.decode().replace("\r\n", "\n")
+        screen = terminal.Terminal()
+        done = subprocess.run(self.arguments("--quiet", *more), stdout=screen.file, stderr=subprocess.PIPE, timeout=60,
+                              env={**os.environ, "TERM": "xterm-256color", **environment})
+        shown = screen.end()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return shown
 
     def test_colours_on_terminals_only(self):
         choice = "-p", TEXT + "\x1b[5m", "--policy", "streaming", "--budget", "16"
