@@ -2,21 +2,17 @@
 #ifndef JUDGEQ_CLI_BENCH_OPTIONS_H
 #define JUDGEQ_CLI_BENCH_OPTIONS_H
 
+#include "command_line.h"
 #include "devices.h"
 #include "judgeq.h"
 
-enum { BENCH_LIST_MOST = 16, BENCH_OUTPUTS_MOST = 4 };
-
-typedef struct bench_list {
-    int32_t value[BENCH_LIST_MOST];
-    size_t n;
-} bench_list;
+enum { BENCH_OUTPUTS_MOST = 4 };
 
 typedef struct bench_options {
     bool help;
     devices devices;
     const char *model, *judge, *policies, *budgets;
-    bench_list length, kv_type, n_threads, n_batch; /* kv_type: of judgeq_kv_type; n_threads 0: chosen */
+    command_list length, kv_type, n_threads, n_batch; /* kv_type: of judgeq_kv_type; n_threads 0: chosen */
     int32_t n_tokens, n_repeat, n_warm_up, n_chunk;
     size_t expand_bytes;
     uint64_t seed;

@@ -54,65 +54,24 @@ typedef struct options {
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
-static int take_seed(options *o) {
-    int64_t value = 0;
-    const int status = value_take_integer("data", "--seed", optarg, 0, INT64_MAX, &value);
-    o->data.sources.seed = (uint64_t)value;
-    return status;
-}
-
-enum { SEED = 256, RESUME, QUIET };
-
-static int take(options *o, int option, const char *given) {
-    switch (option) {
-    case 'm':
-        o->model = optarg;
-        return 0;
-    case 'o':
-        o->data.output = optarg;
-        return 0;
-    case 't':
-        return value_take_int32("data", "-t", optarg, 0, 1 << 30, &o->data.n_threads);
-    case SEED:
-        return take_seed(o);
-    case RESUME:
-        o->data.resume = true;
-        return 0;
-    case QUIET:
-        o->quiet = true;
-        return 0;
-    case 'h':
-        o->help = true;
-        return 0;
-    case ':':
-        return usage_wrong("data", "a value is missing after \"%s\"", given);
-    case '?':
-        return usage_wrong("data", "unknown option \"%s\"", given);
-    default:
-        return data_options_take(&o->data, "data", option, optarg);
-    }
-}
+static const command_option OPTIONS[] = {
+    ROWS_OF(options, data, data_options_rows),
+    {"output", 'o', INTO(options, data.output)},
+    {"model", 'm', INTO(options, model)},
+    {"threads", 't', INTO(options, data.n_threads), .most = 1024},
+    {"seed", 0, INTO(options, data.sources.seed), .most = INT64_MAX},
+    {"resume", 0, INTO(options, data.resume)},
+    {"quiet", 0, INTO(options, quiet)},
+    {"help", 'h', INTO(options, help)},
+    {0},
+};
 
 static int read_options(int argc, char **argv, options *o) {
-    static const struct option names[] = {DATA_OPTION_NAMES,
-                                          {"output", required_argument, NULL, 'o'},
-                                          {"model", required_argument, NULL, 'm'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"seed", required_argument, NULL, SEED},
-                                          {"resume", no_argument, NULL, RESUME},
-                                          {"quiet", no_argument, NULL, QUIET},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     *o = (options){.data = data_options_default()};
-    opterr = 0;
-    optind = 1;
-    for (int option; (option = getopt_long(argc, argv, ":m:o:n:t:h", names, NULL)) != -1;) {
-        const int status = take(o, option, argv[optind - 1]);
-        if (status != 0) return status;
-    }
+    const int status = command_line_read("data", OPTIONS, argc, argv, o);
     o->data.sources.source = argv + optind;
     o->data.sources.n_source = argc - optind;
-    if (o->help) return 0;
+    if (status != 0 || o->help) return status;
     if (!o->data.output) return usage_wrong("data", "-o SET.jsonl is missing");
     return data_options_check(&o->data, "data");
 }

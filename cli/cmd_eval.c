@@ -129,8 +129,8 @@ static int32_t cut_to(const evaluation *e) {
 static judgeq_status make_plan(evaluation *e, judgeq_error *error) {
     const eval_options *o = &e->options;
     const plan_request request = {.tasks = o->tasks,
-                                  .length = o->length,
-                                  .n_length = o->n_length,
+                                  .length = o->length.value,
+                                  .n_length = o->length.n,
                                   .n_samples = o->n_samples,
                                   .n_depths = o->n_depths,
                                   .cut_to = cut_to(e),
@@ -176,15 +176,19 @@ static json_t *budgets_array(const arms *a) {
 
 static json_t *lengths_array(const eval_options *o) {
     json_t *array = json_array();
-    for (size_t i = 0; i < o->n_length; i++) json_array_append_new(array, json_integer(o->length[i]));
+    for (size_t i = 0; i < o->length.n; i++) json_array_append_new(array, json_integer(o->length.value[i]));
     return array;
+}
+
+static reading_format format_of(const eval_options *o) {
+    return o->raw ? READING_RAW : o->chat ? READING_CHAT : READING_AUTO;
 }
 
 /* What changes answers, besides model, judge, policies and budgets. */
 static json_t *settings_object(const evaluation *e) {
     static const char *const format[] = {"auto", "chat", "raw"};
     const eval_options *o = &e->options;
-    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:b, s:b, s:b}", "format", format[o->format], "kv_type",
+    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:b, s:b, s:b}", "format", format[format_of(o)], "kv_type",
                      judgeq_kv_type_name(o->kv_type), "tokens", (int)o->n_tokens, "cut", (int)cut_to(e), "haystack",
                      e->haystack.n_sentence > 0 ? hex(e->haystack.hash) : json_null(), "divergence", (int)o->divergence,
                      "heads", (int)o->heads, "expanded", (int)(e->expanded_bytes > 0));
@@ -225,7 +229,7 @@ static judgeq_status prepare(evaluation *e, judgeq_error *error) {
     if (status == JUDGEQ_OK && o->haystack) status = haystack_source_read(o->haystack, &e->haystack, error);
     if (status == JUDGEQ_OK) status = load_model(e, error);
     if (status == JUDGEQ_OK) {
-        status = judgeq_model_expand(e->model, (size_t)o->expand_mib << 20, o->n_threads, &e->expanded_bytes, error);
+        status = judgeq_model_expand(e->model, o->expand_bytes, o->n_threads, &e->expanded_bytes, error);
     }
     if (status == JUDGEQ_OK) status = make_plan(e, error);
     if (status == JUDGEQ_OK) {
@@ -277,7 +281,7 @@ static bool report(void *data, int64_t done, int64_t total) {
 
 static int64_t count_tokens(void *data, const sample *s, judgeq_error *error) {
     const evaluation *e = data;
-    return reading_count(e->model, e->options.format, s, error);
+    return reading_count(e->model, format_of(&e->options), s, error);
 }
 
 static judgeq_status run_sample(evaluation *e, size_t index, judgeq_error *error) {
@@ -351,7 +355,7 @@ static judgeq_status evaluate(evaluation *e, judgeq_error *error) {
     e->setup = (trial_setup){.model = e->model,
                              .judge = e->judge,
                              .arms = &e->arms,
-                             .format = o->format,
+                             .format = format_of(o),
                              .n_tokens = o->n_tokens,
                              .n_threads = o->n_threads,
                              .seed = o->seed,

@@ -1,8 +1,10 @@
 /* judgeq inspect: what is in a model file or a judge file. Everything becomes one JSON object first; without --json it
  * is printed as a line per field. */
+#include "command_line.h"
 #include "commands.h"
 #include "devices.h"
 #include "judgeq.h"
+#include "values.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -261,42 +263,34 @@ static int inspect(const char *path, bool json) {
     return result;
 }
 
+typedef struct inspect_options {
+    bool help, json, list;
+    devices devices;
+} inspect_options;
+
+static const command_option OPTIONS[] = {{"json", 0, INTO(inspect_options, json)},
+                                         {"devices", 0, INTO(inspect_options, list)},
+                                         {"rpc", 0, INTO(inspect_options, devices.servers)},
+                                         {"help", 'h', INTO(inspect_options, help)},
+                                         {0}};
+
 int cmd_inspect(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--kept") == 0) return cmd_kept(argc, argv);
     }
-    static const struct option names[] = {{"json", no_argument, NULL, 'j'},
-                                          {"devices", no_argument, NULL, 'd'},
-                                          {"rpc", required_argument, NULL, 'r'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
-    bool json = false, list = false;
-    devices from = {.n_offload = -1};
-    opterr = 0;
-    optind = 1;
-    for (int option; (option = getopt_long(argc, argv, ":h", names, NULL)) != -1;) {
-        if (option == 'h') {
-            fputs(HELP, stdout);
-            return fflush(stdout) == 0 ? 0 : 1;
-        }
-        if (option == '?' || option == ':') {
-            fprintf(stderr, "judgeq: inspect: %s \"%s\"; see judgeq inspect --help\n",
-                    option == '?' ? "unknown option" : "a value is missing behind", argv[optind - 1]);
-            return 2;
-        }
-        json = json || option == 'j';
-        list = list || option == 'd';
-        if (option == 'r') from.servers = optarg;
+    inspect_options o = {.devices = {.n_offload = -1}};
+    const int usage = command_line_read("inspect", OPTIONS, argc, argv, &o);
+    if (usage != 0) return usage;
+    if (o.help) {
+        fputs(HELP, stdout);
+        return fflush(stdout) == 0 ? 0 : 1;
     }
-    if (list) return devices_print(&from, json);
+    if (o.list) return devices_print(&o.devices, o.json);
     if (argc - optind > 1) {
-        fprintf(stderr, "judgeq: inspect: one file at a time, what is \"%s\"? See judgeq inspect --help\n",
-                argv[optind + 1]);
-        return 2;
+        return usage_wrong("inspect", "one file at a time, what is \"%s\"?", argv[optind + 1]);
     }
     char path[4096];
-    if (optind < argc) return inspect(argv[optind], json);
-    if (judgeq_default_model_path(path, sizeof path)) return inspect(path, json);
-    fprintf(stderr, "judgeq: inspect: there is no home folder with a default model; name a file\n");
-    return 2;
+    if (optind < argc) return inspect(argv[optind], o.json);
+    if (judgeq_default_model_path(path, sizeof path)) return inspect(path, o.json);
+    return usage_wrong("inspect", "there is no home folder with a default model; name a file");
 }

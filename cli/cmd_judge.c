@@ -1,7 +1,9 @@
 /* judgeq judge: makes judge files from arrays of soft tokens, and arrays from judge files. */
+#include "command_line.h"
 #include "commands.h"
 #include "find_model.h"
 #include "judgeq.h"
+#include "values.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -38,11 +40,7 @@ typedef struct options {
     const char *input, *output, *model, *tensor, *origin;
 } options;
 
-static int wrong_usage(const char *what, const char *text) {
-    fprintf(stderr, "judgeq: judge: %s%s%s%s; see judgeq judge --help\n", what, text ? " \"" : "", text ? text : "",
-            text ? "\"" : "");
-    return 2;
-}
+#define wrong(...) usage_wrong("judge", __VA_ARGS__)
 
 static int failure(const judgeq_error *error) {
     fprintf(stderr, "judgeq: %s\n", error->message);
@@ -51,43 +49,15 @@ static int failure(const judgeq_error *error) {
 
 /* 0, or the exit status of wrong usage. */
 static int parse(int argc, char **argv, options *o) {
-    enum { TENSOR = 256, ORIGIN };
-    static const struct option names[] = {{"output", required_argument, NULL, 'o'},
-                                          {"model", required_argument, NULL, 'm'},
-                                          {"tensor", required_argument, NULL, TENSOR},
-                                          {"origin", required_argument, NULL, ORIGIN},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
-    opterr = 0;
-    optind = 1;
-    for (int option; (option = getopt_long(argc, argv, ":o:m:h", names, NULL)) != -1;) {
-        switch (option) {
-        case 'o':
-            o->output = optarg;
-            break;
-        case 'm':
-            o->model = optarg;
-            break;
-        case TENSOR:
-            o->tensor = optarg;
-            break;
-        case ORIGIN:
-            o->origin = optarg;
-            break;
-        case 'h':
-            o->help = true;
-            break;
-        case ':':
-            return wrong_usage("a value is missing after", argv[optind - 1]);
-        default:
-            return wrong_usage("unknown option", argv[optind - 1]);
-        }
-    }
-    if (o->help) return 0;
-    if (optind == argc) return wrong_usage("which file? An input file is missing", NULL);
+    static const command_option rows[] = {{"output", 'o', INTO(options, output)}, {"model", 'm', INTO(options, model)},
+                                          {"tensor", 0, INTO(options, tensor)},   {"origin", 0, INTO(options, origin)},
+                                          {"help", 'h', INTO(options, help)},     {0}};
+    const int status = command_line_read("judge", rows, argc, argv, o);
+    if (status != 0 || o->help) return status;
+    if (optind == argc) return wrong("which file? An input file is missing");
     o->input = argv[optind++];
-    if (optind < argc) return wrong_usage("one input file is enough, what is", argv[optind]);
-    if (!o->output) return wrong_usage("-o FILE is missing", NULL);
+    if (optind < argc) return wrong("one input file is enough, what is \"%s\"?", argv[optind]);
+    if (!o->output) return wrong("-o FILE is missing");
     return 0;
 }
 
@@ -129,7 +99,7 @@ static int run_import(const options *o) {
 }
 
 static int run_export(const options *o) {
-    if (o->model || o->tensor || o->origin) return wrong_usage("export takes no option but -o", NULL);
+    if (o->model || o->tensor || o->origin) return wrong("export takes no option but -o");
     judgeq_judge *judge;
     judgeq_error error;
     judgeq_status status = judgeq_judge_load(o->input, NULL, &judge, &error);
@@ -146,10 +116,10 @@ static int print_help(void) {
 }
 
 int cmd_judge(int argc, char **argv) {
-    if (argc < 2) return wrong_usage("what to do? import or export", NULL);
+    if (argc < 2) return wrong("what to do? import or export");
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) return print_help();
     bool importing = strcmp(argv[1], "import") == 0;
-    if (!importing && strcmp(argv[1], "export") != 0) return wrong_usage("import and export are known, not", argv[1]);
+    if (!importing && strcmp(argv[1], "export") != 0) return wrong("import and export are known, not \"%s\"", argv[1]);
     options o = {0};
     int usage = parse(argc - 1, argv + 1, &o);
     if (usage) return usage;

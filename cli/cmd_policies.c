@@ -1,8 +1,11 @@
 /* judgeq policies: the presets, for people and for machines. */
+#include "command_line.h"
 #include "commands.h"
 #include "judgeq.h"
+#include "values.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,21 +58,24 @@ static bool print_json(void) {
     return printed;
 }
 
+typedef struct policies_options {
+    bool help, json;
+} policies_options;
+
+static const command_option OPTIONS[] = {
+    {"json", 0, INTO(policies_options, json)}, {"help", 'h', INTO(policies_options, help)}, {0}};
+
 int cmd_policies(int argc, char **argv) {
-    bool json = false;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-            fputs(HELP, stdout);
-            return fflush(stdout) == 0 ? 0 : 1;
-        }
-        if (strcmp(argv[i], "--json") != 0) {
-            fprintf(stderr, "judgeq policies: unknown argument \"%s\"; it takes --json or --help\n", argv[i]);
-            return 2;
-        }
-        json = true;
+    policies_options o = {0};
+    const int usage = command_line_read("policies", OPTIONS, argc, argv, &o);
+    if (usage != 0) return usage;
+    if (o.help) {
+        fputs(HELP, stdout);
+        return fflush(stdout) == 0 ? 0 : 1;
     }
+    if (optind < argc) return usage_wrong("policies", "it takes --json or --help, not \"%s\"", argv[optind]);
     bool printed = true;
-    if (json)
+    if (o.json)
         printed = print_json();
     else
         print_table();

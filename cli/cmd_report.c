@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "command_line.h"
 #include "commands.h"
 #include "report/gallery.h"
 #include "report/page.h"
@@ -36,30 +37,18 @@ typedef struct report_options {
     const char *folder, *output, *pictures, *versus;
 } report_options;
 
-enum { PICTURES = 256, VERSUS, JSON, QUIET };
+static const command_option OPTIONS[] = {{"output", 'o', INTO(report_options, output)},
+                                         {"pictures", 0, INTO(report_options, pictures)},
+                                         {"versus", 0, INTO(report_options, versus)},
+                                         {"json", 0, INTO(report_options, json)},
+                                         {"quiet", 0, INTO(report_options, quiet)},
+                                         {"help", 'h', INTO(report_options, help)},
+                                         {0}};
 
 static int read_options(int argc, char **argv, report_options *o) {
-    static const struct option names[] = {{"output", required_argument, NULL, 'o'},
-                                          {"pictures", required_argument, NULL, PICTURES},
-                                          {"versus", required_argument, NULL, VERSUS},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"quiet", no_argument, NULL, QUIET},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
     *o = (report_options){0};
-    opterr = 0;
-    optind = 1;
-    for (int option; (option = getopt_long(argc, argv, ":o:h", names, NULL)) != -1;) {
-        if (option == ':') return wrong("%s needs a value", argv[optind - 1]);
-        if (option == '?') return wrong("unknown option \"%s\"", argv[optind - 1]);
-        if (option == 'o') o->output = optarg;
-        if (option == PICTURES) o->pictures = optarg;
-        if (option == VERSUS) o->versus = optarg;
-        o->json = o->json || option == JSON;
-        o->quiet = o->quiet || option == QUIET;
-        o->help = o->help || option == 'h';
-    }
-    if (o->help) return 0;
+    const int status = command_line_read("report", OPTIONS, argc, argv, o);
+    if (status != 0 || o->help) return status;
     if (optind == argc) return wrong("which folder? The one that judgeq eval wrote to with -o");
     if (optind + 1 < argc) return wrong("one folder at a time, what is \"%s\"?", argv[optind + 1]);
     o->folder = argv[optind];

@@ -1,8 +1,8 @@
 /* judgeq rpc-server: lends a device of this machine to judgeq run --rpc on another. */
 #include <getopt.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "command_line.h"
 #include "commands.h"
 #include "judgeq.h"
 #include "values.h"
@@ -24,50 +24,30 @@ static const char HELP[] =
     "  judgeq rpc-server --host 0.0.0.0          on a machine 10.0.0.7, and on another:\n"
     "  judgeq run --rpc 10.0.0.7:50052 -m model.gguf -p \"Who wrote Faust?\"\n";
 
-enum { HOST = 256, PORT, DEVICE };
+typedef struct server_options {
+    bool help;
+    const char *host, *device;
+    int32_t port, n_threads;
+} server_options;
 
-static const struct option NAMES[] = {{"host", required_argument, NULL, HOST},
-                                      {"port", required_argument, NULL, PORT},
-                                      {"device", required_argument, NULL, DEVICE},
-                                      {"threads", required_argument, NULL, 't'},
-                                      {"help", no_argument, NULL, 'h'},
-                                      {0}};
-
-static const char COMMAND[] = "rpc-server";
+static const command_option OPTIONS[] = {{"host", 0, INTO(server_options, host)},
+                                         {"port", 0, INTO(server_options, port), .least = 1, .most = UINT16_MAX},
+                                         {"device", 0, INTO(server_options, device)},
+                                         {"threads", 't', INTO(server_options, n_threads), .least = 1, .most = 1024},
+                                         {"help", 'h', INTO(server_options, help)},
+                                         {0}};
 
 int cmd_rpc_server(int argc, char **argv) {
-    const char *host = "127.0.0.1", *device = NULL;
-    int32_t port = 50052, n_threads = 0;
-    int wrong = 0;
-    opterr = 0;
-    optind = 1;
-    for (int option; wrong == 0 && (option = getopt_long(argc, argv, ":t:h", NAMES, NULL)) != -1;) {
-        switch (option) {
-        case 'h':
-            fputs(HELP, stdout);
-            return 0;
-        case HOST:
-            host = optarg;
-            break;
-        case DEVICE:
-            device = optarg;
-            break;
-        case PORT:
-            wrong = value_take_int32(COMMAND, "--port", optarg, 1, UINT16_MAX, &port);
-            break;
-        case 't':
-            wrong = value_take_int32(COMMAND, "-t", optarg, 1, 1024, &n_threads);
-            break;
-        case ':':
-            return usage_wrong(COMMAND, "%s needs a value", argv[optind - 1]);
-        default:
-            return usage_wrong(COMMAND, "unknown option %s", argv[optind - 1]);
-        }
+    server_options o = {.host = "127.0.0.1", .port = 50052};
+    const int usage = command_line_read("rpc-server", OPTIONS, argc, argv, &o);
+    if (usage != 0) return usage;
+    if (o.help) {
+        fputs(HELP, stdout);
+        return 0;
     }
-    if (wrong != 0) return wrong;
-    if (optind < argc) return usage_wrong(COMMAND, "what is \"%s\"?", argv[optind]);
+    if (optind < argc) return usage_wrong("rpc-server", "what is \"%s\"?", argv[optind]);
     judgeq_error error = {0};
-    const judgeq_status status = judgeq_rpc_serve(host, port, device, n_threads, &error);
+    const judgeq_status status = judgeq_rpc_serve(o.host, o.port, o.device, o.n_threads, &error);
     fprintf(stderr, "judgeq: %s\n", error.message);
     return status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
 }

@@ -6,23 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "values.h"
-
 static const double MIB = 1 << 20;
 static const char *servers_in_use;
 
-int devices_take(devices *d, const char *command, int option) {
-    switch (option) {
-    case DEVICES_NAMES:
-        d->names = optarg;
-        return 0;
-    case DEVICES_RPC:
-        d->servers = optarg;
-        return 0;
-    default:
-        return value_take_int32(command, "--ngl", optarg, 0, INT32_MAX, &d->n_offload);
-    }
-}
+const command_option devices_rows[] = {{"device", 0, INTO(devices, names)},
+                                       /* -ngl is how llama.cpp writes it */
+                                       {"ngl", 0, INTO(devices, n_offload), .most = INT32_MAX, .also = "-ngl"},
+                                       {"rpc", 0, INTO(devices, servers)},
+                                       {0}};
 
 /* In whatever thread ggml found it out; nothing can be freed, because that would ask the server again. */
 static void end_with_message(const char *message) {

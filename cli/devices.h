@@ -2,8 +2,7 @@
 #ifndef JUDGEQ_CLI_DEVICES_H
 #define JUDGEQ_CLI_DEVICES_H
 
-#include <getopt.h>
-
+#include "command_line.h"
 #include "judgeq.h"
 
 typedef struct devices {
@@ -12,15 +11,8 @@ typedef struct devices {
     int32_t n_offload;   /* --ngl; -1: not given */
 } devices;
 
-/* The options in a command's table for getopt_long, and what it gives for them; other options stay below. */
-enum { DEVICES_NAMES = 512, DEVICES_OFFLOAD, DEVICES_RPC };
-#define DEVICES_OPTIONS                                                                                                \
-    {"device", required_argument, NULL, DEVICES_NAMES}, {"ngl", required_argument, NULL, DEVICES_OFFLOAD}, {           \
-        "rpc", required_argument, NULL, DEVICES_RPC                                                                    \
-    }
-
-/* Takes optarg as the value of one of them; the exit status. */
-int devices_take(devices *d, const char *command, int option);
+/* Their options, for a command's table. */
+extern const command_option devices_rows[];
 
 /* Connects to the servers, and sees to it that the process ends with a message once one of them is gone: ggml would
  * abort it. */

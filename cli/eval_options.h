@@ -2,20 +2,18 @@
 #ifndef JUDGEQ_CLI_EVAL_OPTIONS_H
 #define JUDGEQ_CLI_EVAL_OPTIONS_H
 
+#include "command_line.h"
 #include "judgeq.h"
-#include "reading.h"
-
-enum { EVAL_LENGTHS_MOST = 16 };
 
 typedef struct eval_options {
     bool help;
     char *tasks; /* all that were named, a line each. Owned */
     const char *model, *judge, *output, *haystack, *policies, *budgets, *versus;
-    int32_t length[EVAL_LENGTHS_MOST];
-    size_t n_length;
-    int32_t n_samples, n_depths, cut_to, n_tokens, n_threads, expand_mib;
+    command_list length;
+    int32_t n_samples, n_depths, cut_to, n_tokens, n_threads;
+    size_t expand_bytes;
     uint32_t seed;
-    reading_format format;
+    bool chat, raw; /* neither: as the task says */
     judgeq_kv_type kv_type;
     bool divergence, heads, prompts, json, quiet;
 } eval_options;

@@ -13,6 +13,7 @@ typedef struct kept_budget {
 } kept_budget;
 
 typedef struct kept_options {
+    bool kept;   /* what makes it this command */
     options run; /* model, judge, prompt and how it is read, as for judgeq run */
     const char *policy[KEPT_POLICIES_MOST];
     size_t n_policy;

@@ -6,194 +6,78 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    PROBE = 256, /* the choices of a policy: five in a row */
-    REDUCE,
-    SMOOTH,
-    ALLOCATE,
-    KEEP,
-    JUDGE,
-    POLICY,
-    BUDGET,
-    DEFER,
-    SYSTEM,
-    CHAT,
-    RAW,
-    TEMPERATURE,
-    TOP_K,
-    TOP_P,
-    MIN_P,
-    SEED,
-    STOP,
-    CONTEXT,
-    CHUNK,
-    PLAIN_WEIGHTS,
-    KV_TYPE,
-    LOGPROBS,
-    JSON,
-    QUIET
-};
-
-enum { N_CHOICES = KEEP - PROBE + 1 };
-
-/* Keys of a policy, and names of the options PROBE to KEEP. */
-static const char *const CHOICES[N_CHOICES] = {"probe", "reduce", "smooth", "allocate", "keep"};
-
-static const char SHORT_NAMES[] = ":m:p:f:n:t:h";
-
-static const struct option NAMES[] = {
-    {"model", required_argument, NULL, 'm'},
-    {"judge", required_argument, NULL, JUDGE},
-    {"policy", required_argument, NULL, POLICY},
-    {"probe", required_argument, NULL, PROBE},
-    {"reduce", required_argument, NULL, REDUCE},
-    {"smooth", required_argument, NULL, SMOOTH},
-    {"allocate", required_argument, NULL, ALLOCATE},
-    {"keep", required_argument, NULL, KEEP},
-    {"budget", required_argument, NULL, BUDGET},
-    {"defer", no_argument, NULL, DEFER},
-    {"prompt", required_argument, NULL, 'p'},
-    {"file", required_argument, NULL, 'f'},
-    {"system", required_argument, NULL, SYSTEM},
-    {"chat", no_argument, NULL, CHAT},
-    {"raw", no_argument, NULL, RAW},
-    {"tokens", required_argument, NULL, 'n'},
-    {"temp", required_argument, NULL, TEMPERATURE},
-    {"top-k", required_argument, NULL, TOP_K},
-    {"top-p", required_argument, NULL, TOP_P},
-    {"min-p", required_argument, NULL, MIN_P},
-    {"seed", required_argument, NULL, SEED},
-    {"stop", required_argument, NULL, STOP},
-    {"threads", required_argument, NULL, 't'},
-    {"ctx", required_argument, NULL, CONTEXT},
-    {"chunk", required_argument, NULL, CHUNK},
-    {"plain-weights", no_argument, NULL, PLAIN_WEIGHTS},
-    {"kv-type", required_argument, NULL, KV_TYPE},
-    DEVICES_OPTIONS,
-    {"logprobs", required_argument, NULL, LOGPROBS},
-    {"json", no_argument, NULL, JSON},
-    {"quiet", no_argument, NULL, QUIET},
-    {"help", no_argument, NULL, 'h'},
-    {0},
-};
+/* Keys of a policy, and names of the options that set them. */
+static const char *const CHOICES[OPTIONS_CHOICES] = {"probe", "reduce", "smooth", "allocate", "keep"};
 
 #define wrong(...) usage_wrong("run", __VA_ARGS__)
 
-/* ---- values ------------------------------------------------------------------------------------------------------ */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
-static int take_integer(const char *name, int32_t low, int32_t high, int32_t *out) {
-    return value_take_int32("run", name, optarg, low, high, out);
-}
-
-static int take_number(const char *name, double low, double high, float *out) {
-    double value = *out;
-    const int status = value_take_number("run", name, optarg, low, high, &value);
-    *out = (float)value;
-    return status;
-}
-
-static int take_seed(options *o) {
-    int64_t value = 0;
-    const int status = value_take_integer("run", "--seed", optarg, 0, UINT32_MAX, &value);
-    o->sampler.seed = (uint32_t)value;
-    return status;
-}
-
-static int take_budget(options *o) {
+static int take_budget(const command_given *given, void *place) {
+    options *o = place;
     o->budget_given = true;
-    if (value_budget(optarg, &o->budget, &o->budget_fraction)) return 0;
-    return usage_wrong_budget("run", "--budget", optarg);
+    if (value_budget(given->value, &o->budget, &o->budget_fraction)) return 0;
+    return usage_wrong_budget(given->command, given->option, given->value);
 }
 
-static int take_stop(options *o) {
-    if (!*optarg) return wrong("--stop \"\": expected a text");
+static int take_stop(const command_given *given, void *place) {
+    options *o = place;
+    if (!*given->value) return wrong("--stop \"\": expected a text");
     if (o->n_stop == OPTIONS_STOPS_MOST) return wrong("--stop can be given %d times", OPTIONS_STOPS_MOST);
-    o->stop[o->n_stop++] = optarg;
+    o->stop[o->n_stop++] = given->value;
     return 0;
 }
 
-static int take_format(options *o, options_format format) {
-    if (o->format != OPTIONS_AUTO && o->format != format) return wrong("--chat and --raw exclude each other");
-    o->format = format;
-    return 0;
-}
+const command_option options_shared[] = {
+    {"model", 'm', INTO(options, model)},
+    {"judge", 0, INTO(options, judge)},
+    {"prompt", 'p', INTO(options, prompt)},
+    {"file", 'f', INTO(options, file)},
+    {"system", 0, INTO(options, system)},
+    {"chat", 0, INTO(options, chat)},
+    {"raw", 0, INTO(options, raw)},
+    {"threads", 't', INTO(options, n_threads), .least = 1, .most = 1024},
+    {"ctx", 0, INTO(options, n_ctx), .least = 1, .most = INT32_MAX},
+    {"kv-type", 0, TAKEN_INTO(options, kv_type, command_take_kv_type)},
+    {"seed", 0, INTO(options, sampler.seed), .most = UINT32_MAX},
+    {"json", 0, INTO(options, json)},
+    {"quiet", 0, INTO(options, quiet)},
+    {"help", 'h', INTO(options, help)},
+    {0},
+};
 
-static int take(options *o, int option) {
-    switch (option) {
-    case 'm':
-        o->model = optarg;
-        return 0;
-    case JUDGE:
-        o->judge = optarg;
-        return 0;
-    case POLICY:
-        o->policy = optarg;
-        return 0;
-    case BUDGET:
-        return take_budget(o);
-    case PLAIN_WEIGHTS:
-        o->plain_weights = true;
-        return 0;
-    case DEFER:
-        o->defer = true;
-        return 0;
-    case 'p':
-        o->prompt = optarg;
-        return 0;
-    case 'f':
-        o->file = optarg;
-        return 0;
-    case SYSTEM:
-        o->system = optarg;
-        return 0;
-    case CHAT:
-        return take_format(o, OPTIONS_CHAT);
-    case RAW:
-        return take_format(o, OPTIONS_RAW);
-    case 'n':
-        return take_integer("-n", 0, INT32_MAX, &o->n_tokens);
-    case TEMPERATURE:
-        return take_number("--temp", 0, 100, &o->sampler.temperature);
-    case TOP_K:
-        return take_integer("--top-k", 0, INT32_MAX, &o->sampler.top_k);
-    case TOP_P:
-        return take_number("--top-p", 0, 1, &o->sampler.top_p);
-    case MIN_P:
-        return take_number("--min-p", 0, 1, &o->sampler.min_p);
-    case SEED:
-        return take_seed(o);
-    case STOP:
-        return take_stop(o);
-    case 't':
-        return take_integer("-t", 1, 1024, &o->n_threads);
-    case CONTEXT:
-        return take_integer("--ctx", 1, INT32_MAX, &o->n_ctx);
-    case CHUNK:
-        return take_integer("--chunk", 1, INT32_MAX / 2, &o->chunk);
-    case KV_TYPE:
-        return value_take_kv_type("run", optarg, &o->kv_type);
-    case DEVICES_NAMES:
-    case DEVICES_OFFLOAD:
-    case DEVICES_RPC:
-        return devices_take(&o->devices, "run", option);
-    case LOGPROBS:
-        return take_integer("--logprobs", 0, OPTIONS_LOGPROBS_MOST, &o->logprobs);
-    case JSON:
-        o->json = true;
-        return 0;
-    case QUIET:
-        o->quiet = true;
-        return 0;
-    default:
-        o->help = true;
-        return 0;
-    }
-}
+static const command_option OPTIONS[] = {
+    ROWS(options_shared),
+    {"policy", 0, INTO(options, policy)},
+    {"probe", 0, INTO(options, choice[0])},
+    {"reduce", 0, INTO(options, choice[1])},
+    {"smooth", 0, INTO(options, choice[2])},
+    {"allocate", 0, INTO(options, choice[3])},
+    {"keep", 0, INTO(options, choice[4])},
+    {"budget", 0, TAKEN(take_budget)},
+    {"defer", 0, INTO(options, defer)},
+    {"plain-weights", 0, INTO(options, plain_weights)},
+    {"tokens", 'n', INTO(options, n_tokens), .most = INT32_MAX},
+    {"temp", 0, INTO(options, sampler.temperature), .to = 100},
+    {"top-k", 0, INTO(options, sampler.top_k), .most = INT32_MAX},
+    {"top-p", 0, INTO(options, sampler.top_p), .to = 1},
+    {"min-p", 0, INTO(options, sampler.min_p), .to = 1},
+    {"stop", 0, TAKEN(take_stop)},
+    {"chunk", 0, INTO(options, chunk), .least = 1, .most = INT32_MAX / 2},
+    ROWS_OF(options, devices, devices_rows),
+    {"logprobs", 0, INTO(options, logprobs), .most = OPTIONS_LOGPROBS_MOST},
+    {0},
+};
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
+int options_check_shared(const options *o, const char *command) {
+    if (o->chat && o->raw) return usage_wrong(command, "--chat and --raw exclude each other");
+    if (o->system && o->raw) return usage_wrong(command, "--system is a message of --chat, --raw has none");
+    return 0;
+}
+
 static int check_together(const options *o) {
-    if (o->system && o->format == OPTIONS_RAW) return wrong("--system is a message of --chat, --raw has none");
     if (o->logprobs >= 0 && !o->json) return wrong("--logprobs is a part of the JSON output: add --json");
     if (!o->defer) return 0;
     if (o->sampler.temperature > 0) {
@@ -207,16 +91,17 @@ static int check_together(const options *o) {
 
 /* The policy as given, or judge where the options speak of eviction, with the choices behind it. The text is as long
  * as the options it is made of. */
-static int write_policy(options *o, char *const choice[]) {
+static int write_policy(options *o) {
+    const char *const *choice = o->choice;
     bool evicts = o->budget_given;
-    for (int i = 0; i < N_CHOICES; i++) evicts = evicts || choice[i];
+    for (int i = 0; i < OPTIONS_CHOICES; i++) evicts = evicts || choice[i];
     const char *name = o->policy ? o->policy : evicts ? "judge" : "full";
     size_t length = strlen(name) + 1;
-    for (int i = 0; i < N_CHOICES; i++) length += choice[i] ? strlen(choice[i]) + 16 : 0;
+    for (int i = 0; i < OPTIONS_CHOICES; i++) length += choice[i] ? strlen(choice[i]) + 16 : 0;
     o->policy_text = malloc(length);
     if (!o->policy_text) return wrong("no memory for the policy");
     size_t used = (size_t)snprintf(o->policy_text, length, "%s", name);
-    for (int i = 0; i < N_CHOICES; i++) {
+    for (int i = 0; i < OPTIONS_CHOICES; i++) {
         if (!choice[i]) continue;
         if (strchr(choice[i], ',')) {
             return wrong("--%s \"%s\": expected one value, without a comma", CHOICES[i], choice[i]);
@@ -232,30 +117,15 @@ int options_read(int argc, char **argv, options *o) {
                    .kv_type = JUDGEQ_KV_F16,
                    .devices = {.n_offload = -1},
                    .logprobs = -1};
-    char *choice[N_CHOICES] = {NULL};
-    opterr = 0;
-    optind = 1;
-    int option, status = 0;
-    while (status == 0 && (option = getopt_long(argc, argv, SHORT_NAMES, NAMES, NULL)) != -1) {
-        status = usage_option("run", option, argv[optind - 1]);
-        if (status != 0) return status;
-        if (option == 'n' && strcmp(argv[optind - 1], "-ngl") == 0) { /* as llama.cpp writes it */
-            if (optind == argc) return wrong("-ngl needs a value");
-            optarg = argv[optind++];
-            option = DEVICES_OFFLOAD;
-        }
-        if (option >= PROBE && option <= KEEP)
-            choice[option - PROBE] = optarg;
-        else
-            status = take(o, option);
-    }
+    int status = command_line_read("run", OPTIONS, argc, argv, o);
     if (status != 0 || o->help) return status;
     if (optind < argc) {
         return wrong("what is \"%s\"? A prompt goes behind -p, a file behind -f, and a text of several words in quotes",
                      argv[optind]);
     }
-    status = check_together(o);
-    return status != 0 ? status : write_policy(o, choice);
+    status = options_check_shared(o, "run");
+    if (status == 0) status = check_together(o);
+    return status != 0 ? status : write_policy(o);
 }
 
 void options_free(options *o) {

@@ -2,22 +2,18 @@
 #ifndef JUDGEQ_CLI_OPTIONS_H
 #define JUDGEQ_CLI_OPTIONS_H
 
+#include "command_line.h"
 #include "devices.h"
 #include "judgeq.h"
 
-enum { OPTIONS_STOPS_MOST = 16, OPTIONS_LOGPROBS_MOST = 1000 };
-
-typedef enum options_format {
-    OPTIONS_AUTO, /* chat where the model has a template */
-    OPTIONS_CHAT,
-    OPTIONS_RAW
-} options_format;
+enum { OPTIONS_STOPS_MOST = 16, OPTIONS_LOGPROBS_MOST = 1000, OPTIONS_CHOICES = 5 };
 
 typedef struct options {
     bool help;
     const char *model, *judge;
-    const char *policy; /* as given, or NULL */
-    char *policy_text;  /* policy and the choices, as judgeq_policy_parse reads them. Owned */
+    const char *policy;                  /* as given, or NULL */
+    const char *choice[OPTIONS_CHOICES]; /* --probe to --keep, or NULL */
+    char *policy_text;                   /* policy and the choices, as judgeq_policy_parse reads them. Owned */
     bool budget_given;
     int32_t budget;        /* rows; 0: budget_fraction */
     float budget_fraction; /* of the prompt */
@@ -25,7 +21,7 @@ typedef struct options {
     bool plain_weights;
 
     const char *prompt, *file, *system;
-    options_format format;
+    bool chat, raw; /* neither: chat where the model has a template */
 
     int32_t n_tokens; /* of the response, at most */
     judgeq_sampler_params sampler;
@@ -39,6 +35,10 @@ typedef struct options {
     int32_t logprobs; /* alternatives per token; -1: none asked for */
     bool json, quiet;
 } options;
+
+/* The options that judgeq inspect --kept has as well, for its table, and whether they go together. */
+extern const command_option options_shared[];
+int options_check_shared(const options *o, const char *command);
 
 /* The exit status: 0, or 2 after a message. */
 int options_read(int argc, char **argv, options *out);

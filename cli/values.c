@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 bool value_integer(const char *text, int64_t low, int64_t high, int64_t *out) {
     if (!*text || strspn(text, "0123456789") != strlen(text)) return false;
@@ -68,41 +67,9 @@ int usage_wrong_integer(const char *command, const char *option, const char *tex
                        (long long)high);
 }
 
-static int usage_wrong_number(const char *command, const char *option, const char *text, double low, double high) {
-    return usage_wrong(command, "%s \"%s\": expected a number from %g to %g", option, text, low, high);
-}
-
 int usage_wrong_budget(const char *command, const char *option, const char *text) {
     return usage_wrong(command,
                        "%s \"%s\": expected rows per layer and KV head, 1 or more, or a share of the prompt such as "
                        "10%%, above 0 and up to 100%%",
                        option, text);
-}
-
-int value_take_integer(const char *command, const char *option, const char *text, int64_t low, int64_t high,
-                       int64_t *out) {
-    return value_integer(text, low, high, out) ? 0 : usage_wrong_integer(command, option, text, low, high);
-}
-
-int value_take_int32(const char *command, const char *option, const char *text, int32_t low, int32_t high,
-                     int32_t *out) {
-    int64_t value = *out;
-    const int status = value_take_integer(command, option, text, low, high, &value);
-    *out = (int32_t)value;
-    return status;
-}
-
-int value_take_number(const char *command, const char *option, const char *text, double low, double high, double *out) {
-    return value_number(text, low, high, out) ? 0 : usage_wrong_number(command, option, text, low, high);
-}
-
-int value_take_kv_type(const char *command, const char *text, judgeq_kv_type *out) {
-    if (value_kv_type(text, out)) return 0;
-    return usage_wrong(command, "--kv-type \"%s\": expected f16, f32, q8_0 or q4_0", text);
-}
-
-int usage_option(const char *command, int option, const char *given) {
-    if (option == ':') return usage_wrong(command, "%s needs a value", given);
-    if (option == '?' && optopt > 0 && optopt < 256) return usage_wrong(command, "unknown option -%c", optopt);
-    return option == '?' ? usage_wrong(command, "unknown option %s", given) : 0;
 }

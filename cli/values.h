@@ -18,18 +18,8 @@ bool value_kv_type(const char *text, judgeq_kv_type *out);
 
 /* Prints "judgeq: COMMAND: MESSAGE; see judgeq COMMAND --help"; the exit status of wrong usage. */
 __attribute__((format(printf, 2, 3))) int usage_wrong(const char *command, const char *format, ...);
-/* The same for a value that is no whole number, or no number, within its bounds. */
+/* The same for a value that is no whole number within its bounds, or no budget. */
 int usage_wrong_integer(const char *command, const char *option, const char *text, int64_t low, int64_t high);
-/* Reads a value of `option` as value_integer, value_number or value_kv_type do. 0, or the message and the exit status
- * of wrong usage. */
-int value_take_integer(const char *command, const char *option, const char *text, int64_t low, int64_t high,
-                       int64_t *out);
-int value_take_int32(const char *command, const char *option, const char *text, int32_t low, int32_t high,
-                     int32_t *out);
-int value_take_number(const char *command, const char *option, const char *text, double low, double high, double *out);
-int value_take_kv_type(const char *command, const char *text, judgeq_kv_type *out);
 int usage_wrong_budget(const char *command, const char *option, const char *text);
-/* What getopt_long says of an option that is unknown or lacks its value, `given`; 0 for any other. */
-int usage_option(const char *command, int option, const char *given);
 
 #endif

@@ -236,7 +236,7 @@ class Data(unittest.TestCase):
     def test_wrong_usage(self):
         for status, words, arguments in (
                 (2, "-o SET.jsonl is missing", ["x"]), (2, "which sources?", ["-o", "x"]),
-                (2, "unknown option", ["--nonsense"]), (2, "a value is missing", ["-o"]),
+                (2, "unknown option", ["--nonsense"]), (2, "needs a value", ["-o"]),
                 (2, '-n "0": expected', ["-n", "0"]), (2, '--tokens "1": expected', ["--tokens", "1"]),
                 (2, '--seed "x": expected', ["--seed", "x"]), (2, '--temp "-1": expected', ["--temp", "-1"]),
                 (2, '--retrieval "2": expected', ["--retrieval", "2"]), (2, "--min is more than --max",

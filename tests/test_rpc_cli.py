@@ -126,7 +126,7 @@ class Rpc(unittest.TestCase):
                                (["rpc-server", "x"], 'what is "x"'), (["rpc-server", "--host"], "needs a value"),
                                (["run", "-p", "x", "-ngl"], "-ngl needs a value"),
                                (["run", "-p", "x", "-ngl", "-1"], "--ngl"), (["bench", "--ngl", "x"], "--ngl"),
-                               (["inspect", "--rpc"], "value is missing")):
+                               (["inspect", "--rpc"], "needs a value")):
             with self.subTest(command=command):
                 more = ["-m", self.model] if command[0] == "run" and "-ngl" not in command else []
                 done = subprocess.run([JUDGEQ, command[0], *more, *command[1:]], capture_output=True, timeout=60,

@@ -186,7 +186,7 @@ class Train(unittest.TestCase):
         self.refuse(2, "--data SET.jsonl is missing", "-o", "x")
         self.refuse(2, "-o JUDGE.gguf is missing", "--data", "x")
         self.refuse(2, "unknown option", *good, "--nonsense")
-        self.refuse(2, "a value is missing", "--data")
+        self.refuse(2, "needs a value", "--data")
         self.refuse(2, "what is \"more\"", *good, "more")
         for option, value in (("--loss", "l1"), ("--target", "least"), ("--n-soft", "0"), ("--init", "magic"), ("--init", "text:"),
                               ("--epochs", "-1"), ("--lr", "0"), ("--lr", "fast"), ("--lr", ""), ("--warm-up", "x"),
