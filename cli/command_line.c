@@ -96,7 +96,7 @@ static size_t find_row(const reader *r, int option, int argc, char **argv) {
     }
     if (option >= FIRST_NAME) return (size_t)(option - FIRST_NAME);
     size_t i = 0;
-    while (r->row[i]->letter != option) i++;
+    while (i < r->n && r->row[i]->letter != option) i++;
     return i;
 }
 
@@ -105,9 +105,9 @@ static int take_found(const reader *r, int option, int argc, char **argv) {
     if (option == '?' && optopt > 0 && optopt < FIRST_NAME) {
         return usage_wrong(r->command, "unknown option -%c", optopt);
     }
-    if (option == '?') return usage_wrong(r->command, "unknown option %s", argv[optind - 1]);
-    const size_t i = find_row(r, option, argc, argv);
-    const command_option *row = r->row[i];
+    const size_t i = option == '?' ? r->n : find_row(r, option, argc, argv);
+    const command_option *row = i < r->n ? r->row[i] : NULL;
+    if (!row) return usage_wrong(r->command, "unknown option %s", argv[optind - 1]);
     if (row->kind != COMMAND_FLAG && !optarg) return usage_wrong(r->command, "%s needs a value", row->also);
     char name[64];
     if (row->letter)

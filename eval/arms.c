@@ -26,19 +26,33 @@ static char **split(const char *list, char separator, size_t *n) {
     return NULL;
 }
 
-/* "POLICY" or "POLICY@TYPE". No policy's text holds an @. */
+/* Whether this @ is part of a probe, as in "lookahead:8@snapkv", and not what a KV type follows. */
+static bool is_of_lookahead(const char *text, const char *at) {
+    const char *choice = memrchr(text, ',', (size_t)(at - text));
+    const char *probe = strstr(choice ? choice : text, "lookahead:");
+    return probe && probe < at;
+}
+
+/* Where in "POLICY@TYPE" the @ stands, or the end of "POLICY"; *kv_type stays then. NULL: what follows is no type. */
+static const char *find_kv_type(const char *text, judgeq_kv_type *kv_type) {
+    const char *at = strrchr(text, '@'), *name;
+    if (!at) return text + strlen(text);
+    for (int type = 0; (name = judgeq_kv_type_name((judgeq_kv_type)type)); type++) {
+        if (strcmp(name, at + 1) != 0) continue;
+        *kv_type = (judgeq_kv_type)type;
+        return at;
+    }
+    return is_of_lookahead(text, at) ? text + strlen(text) : NULL;
+}
+
 static judgeq_status parse_policy(const char *text, judgeq_policy **parsed, judgeq_kv_type *kv_type,
                                   judgeq_error *error) {
-    const char *at = strrchr(text, '@'), *name = at ? NULL : "";
-    for (int type = 0; at && (name = judgeq_kv_type_name((judgeq_kv_type)type)); type++) {
-        *kv_type = (judgeq_kv_type)type;
-        if (strcmp(name, at + 1) == 0) break;
-    }
-    if (!name) {
+    const char *end = find_kv_type(text, kv_type);
+    if (!end) {
         return eval_fail(error, JUDGEQ_ERROR_ARGUMENT,
                          "policy \"%s\": expected a KV type behind the @: f16, f32, q8_0 or q4_0", text);
     }
-    char *policy = strndup(text, at ? (size_t)(at - text) : strlen(text));
+    char *policy = strndup(text, (size_t)(end - text));
     if (!policy) return eval_fail_memory(error, "policies");
     const judgeq_status status = judgeq_policy_parse(policy, parsed, error);
     free(policy);

@@ -344,7 +344,12 @@ class Eval(unittest.TestCase):
         per_token = eight["kv_bytes_held"] / (48 + eight["completion_tokens"] - 1)
         self.assertEqual(per_token * 32, 34 * 2 * 2 * 2 * 32)  # 2 layers, 2 KV heads, key and value of 32
         self.assertEqual(half["kv_bytes_held"] / (48 + half["completion_tokens"] - 1) * 34, per_token * 64)
-        for wrong in ("snapkv@q8", "snapkv@", "full@f16;full@f16"):
+        # the @ of a lookahead, which a policy drafts for, is none of a type
+        for name, drafted in (("at-end", "laq,probe=lookahead:4@streaming"), ("inside", "laq,probe=lookahead:4@streaming,keep=none")):
+            self.run_eval(name, f"ruler:{path}", "--policies", f"{drafted};{drafted}@q8_0", "--budgets", "48", "--raw", "-m", model)
+            (line,) = self.lines(name).values()
+            self.assertEqual([r["kv_type"] for r in line["results"]], ["f16", "f16", "q8_0"])
+        for wrong in ("snapkv@q8", "snapkv@", "full@f16;full@f16", "snapkv,probe=lookahead:4@q8"):
             self.run_eval("kv-wrong", f"ruler:{path}", "--policies", wrong, "-m", model, status=2)
 
     def test_json(self):
