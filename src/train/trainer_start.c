@@ -7,18 +7,6 @@
 #include "judge.h"
 #include "trainer.h"
 
-uint64_t trainer_random(uint64_t *state) {
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-uint64_t trainer_seed(const judgeq_trainer *trainer, trainer_stream stream) {
-    uint64_t state = trainer->params.seed;
-    return trainer_random(&state) + (uint64_t)stream;
-}
-
 /* Below n. The bias of the remainder is n / 2^64. */
 static size_t random_below(uint64_t *state, size_t n) {
     return (size_t)(trainer_random(state) % n);
