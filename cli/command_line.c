@@ -87,9 +87,11 @@ static int take(const command_given *given, void *place) {
 
 /* The row of what getopt_long found, after a look at the spellings that it does not know. */
 static size_t find_row(const reader *r, int option, int argc, char **argv) {
+    const char *given = argv[optind - 1];
     for (size_t i = 0; i < r->n; i++) {
-        const bool joined = optarg == argv[optind - 1] + 2; /* "-ngl", read as -n with the value "gl" */
-        if (!joined || !r->row[i]->also || strcmp(argv[optind - 1], r->row[i]->also) != 0) continue;
+        const char *also = r->row[i]->also;
+        if (!also || strcmp(given, also) != 0 || optarg != given + 2)
+            continue; /* "-ngl", read as -n with the value "gl" */
         optarg = optind < argc ? argv[optind] : NULL;
         optind += optind < argc;
         return i;

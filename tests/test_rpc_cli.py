@@ -126,6 +126,8 @@ class Rpc(unittest.TestCase):
                                (["rpc-server", "x"], 'what is "x"'), (["rpc-server", "--host"], "needs a value"),
                                (["run", "-p", "x", "-ngl"], "-ngl needs a value"),
                                (["run", "-p", "x", "-ngl", "-1"], "--ngl"), (["bench", "--ngl", "x"], "--ngl"),
+                               (["bench", "-ngl", "x"], "--ngl"),
+                               (["run", "-p", "-ngl", "--device", "CUDA7"], 'no device "CUDA7"'),  # a prompt
                                (["inspect", "--rpc"], "needs a value")):
             with self.subTest(command=command):
                 more = ["-m", self.model] if command[0] == "run" and "-ngl" not in command else []
