@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "every_cpu.h"
+#include "rotate.h"
 #include "softmax.h"
 
 /* ---- quantised values ------------------------------------------------------------------------------------------- */
@@ -73,6 +74,7 @@ typedef struct segment {
     int64_t n_row, n_padded; /* with the new one */
     int32_t head_dim;
     bool quantised; /* values lie as rows */
+    bool rotated;
 } segment;
 
 static segment segment_of(const cache_layer *layer, int32_t head) {
@@ -88,14 +90,24 @@ static segment segment_of(const cache_layer *layer, int32_t head) {
                      .n_row = h->n_row + 1,
                      .n_padded = cache_padded(layer, h->n_row + 1),
                      .head_dim = layer->head_dim,
-                     .quantised = cache_quantised(layer)};
+                     .quantised = cache_quantised(layer),
+                     .rotated = cache_rotated(layer)};
+}
+
+/* A row as the cache holds it, before it is rounded: itself, or in `room` [head_dim]. */
+static const float *turned(const segment *s, const float *row, float *room) {
+    if (!s->rotated) return row;
+    memcpy(room, row, (size_t)s->head_dim * sizeof *room);
+    rotate_row(room, s->head_dim);
+    return room;
 }
 
 static void store(const segment *s, const float *key, const float *value, char *scratch) {
     const size_t last = (size_t)(s->n_row - 1);
-    s->traits->from_float(key, s->k + last * s->row_size, s->head_dim);
+    float *room = (float *)(void *)scratch;
+    s->traits->from_float(turned(s, key, room), s->k + last * s->row_size, s->head_dim);
     if (s->quantised) {
-        s->traits->from_float(value, s->v + last * s->row_size, s->head_dim);
+        s->traits->from_float(turned(s, value, room), s->v + last * s->row_size, s->head_dim);
         return;
     }
     s->traits->from_float(value, scratch, s->head_dim);
@@ -116,13 +128,15 @@ static size_t scratch_bytes(int64_t group, int64_t n_padded, int64_t head_dim) {
     return (size_t)(group * n_padded + other) * sizeof(float);
 }
 
-/* score [group, n_padded] = softmax(scale * query [group, head_dim] . K^T), and 0 where only padding lies. */
-static void find_scores(const segment *s, const float *query, int64_t group, float scale, float *score, char *rounded) {
+/* score [group, n_padded] = softmax(scale * query [group, head_dim] . K^T), and 0 where only padding lies. room
+ * [head_dim] */
+static void find_scores(const segment *s, const float *query, int64_t group, float scale, float *score, char *rounded,
+                        float *room) {
     const ggml_vec_dot_t dot = s->traits->vec_dot;
     const size_t size = ggml_row_size(s->traits->vec_dot_type, s->head_dim);
     const ggml_from_float_t from_float = ggml_get_type_traits_cpu(s->traits->vec_dot_type)->from_float;
     for (int64_t g = 0; g < group; g++) {
-        from_float(query + g * s->head_dim, rounded + (size_t)g * size, s->head_dim);
+        from_float(turned(s, query + g * s->head_dim, room), rounded + (size_t)g * size, s->head_dim);
     }
     for (int64_t r = 0; r < s->n_row; r++) {
         for (int64_t g = 0; g < group; g++) {
@@ -168,9 +182,10 @@ static void mix_rows(const segment *s, const float *score, int64_t group, float 
 /* out [group, head_dim] = what the query heads `query` [group, head_dim] of one KV head see. */
 static void attend(const segment *s, const float *query, int64_t group, float scale, float *out, char *scratch) {
     float *score = (float *)(void *)scratch, *rest = score + group * s->n_padded;
-    find_scores(s, query, group, scale, score, (char *)rest);
+    find_scores(s, query, group, scale, score, (char *)rest, out);
     if (s->quantised) {
         mix_rows(s, score, group, out, rest);
+        for (int64_t g = 0; s->rotated && g < group; g++) rotate_row(out + g * s->head_dim, s->head_dim);
     } else {
         mix_lines(s, score, group, out, (char *)rest);
     }

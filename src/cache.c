@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "rotate.h"
 
 /* Spare rows when a cache must grow while decoding: a sixteenth, so that moving costs each token 16 rows at most. */
 enum { GROW_LEAST = 32, GROW_SHARE = 16 };
@@ -164,6 +165,11 @@ static void copy_columns(const head_image *from, const head_image *to, int32_t h
     }
 }
 
+static void quantise_row(float *row, enum ggml_type type, int32_t head_dim, char *to) {
+    if (rotate_applies(type, head_dim)) rotate_row(row, head_dim);
+    ggml_quantize_chunk(type, row, to, 0, 1, head_dim, NULL);
+}
+
 /* Rows of F16 keys and transposed values as rows of `type`. scratch [2, head_dim] */
 static void quantise_rows(const head_image *from, const head_image *to, enum ggml_type type, int32_t head_dim,
                           const int32_t *row, int64_t n, float *scratch) {
@@ -171,12 +177,12 @@ static void quantise_rows(const head_image *from, const head_image *to, enum ggm
     for (int64_t i = 0; i < n; i++) {
         const size_t r = (size_t)(row ? row[i] : i);
         ggml_fp16_to_fp32_row((const ggml_fp16_t *)(const void *)(from->k + r * from->row), scratch, head_dim);
-        ggml_quantize_chunk(type, scratch, to->k + (size_t)i * to->row, 0, 1, head_dim, NULL);
+        quantise_row(scratch, type, head_dim, to->k + (size_t)i * to->row);
         for (size_t d = 0; d < (size_t)head_dim; d++) {
             memcpy(column + d, from->v + d * from->line + r * sizeof *column, sizeof *column);
         }
         ggml_fp16_to_fp32_row(column, scratch, head_dim);
-        ggml_quantize_chunk(type, scratch, to->v + (size_t)i * to->row, 0, 1, head_dim, NULL);
+        quantise_row(scratch, type, head_dim, to->v + (size_t)i * to->row);
     }
 }
 
@@ -269,6 +275,10 @@ cache_run cache_layer_run(const cache_layer *layer, int32_t first_head) {
 
 bool cache_quantised(const cache_layer *layer) {
     return ggml_is_quantized(layer->type);
+}
+
+bool cache_rotated(const cache_layer *layer) {
+    return rotate_applies(layer->type, layer->head_dim);
 }
 
 /* Rows [first, first + n) of a run in k or v: [n_head, n, head_dim]. */

@@ -4,8 +4,8 @@
  * as rows, K[head] = [capacity, head_dim]. Values that are floats lie transposed, V[head] = [head_dim, capacity],
  * because graphs then multiply contiguous rows (2 x faster than transposing or flash attention on CPU). Quantised ones
  * lie as rows, like keys: a block of 32 numbers has one scale, so it must not run across rows that come one by one.
- * Neighbouring heads of equal size form a *run*, which a graph handles as one tensor: a uniform cache is one run, a
- * ragged one has up to n_head_kv.
+ * They are rotated before they are rounded, where the head_dim allows it. Neighbouring heads of equal size form a
+ * *run*, which a graph handles as one tensor: a uniform cache is one run, a ragged one has up to n_head_kv.
  *
  * Rows are allocated in multiples of `padding`, and graphs read such multiples: what lies behind the rows held is
  * finite (zero, or a row that was forgotten), and is masked. */
@@ -87,6 +87,8 @@ cache_run cache_layer_run(const cache_layer *layer, int32_t first_head);
 
 /* Values lie as rows. */
 bool cache_quantised(const cache_layer *layer);
+/* Keys and values are rotated (rotate.h): what looks at them must be too, and what comes of the values back again. */
+bool cache_rotated(const cache_layer *layer);
 
 /* Views of a run for a graph in `context`, rows [first, first + n) of it:
  * keys [n_head, n, head_dim] and values [n_head, head_dim, n]; quantised values [n_head, n, head_dim]. */

@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "error.h"
 #include "flash.h"
+#include "rotate.h"
 #include "softmax.h"
 
 /* ---- engine ------------------------------------------------------------------------------------------------------ */
@@ -80,6 +81,7 @@ graph *graph_begin(graph_engine *engine) {
     engine->n_graph++;
     if (engine->scheduler) ggml_backend_sched_reset(engine->scheduler);
     engine->current.scheduler = engine->scheduler;
+    engine->current.cpu = engine->backend;
     engine->current.newest = NULL;
     engine->current.nodes = ggml_new_graph_custom(engine->current.context, engine->n_node, false);
     return &engine->current;
@@ -137,13 +139,15 @@ static bool is_view(const struct ggml_tensor *tensor) {
            tensor->op == GGML_OP_TRANSPOSE;
 }
 
-/* Puts the tensors that came after `last` on a device; views stay with what they look at. Left to itself, the scheduler
- * guesses from neighbours, and guesses differently for the rows that several nodes write parts of. */
+/* Puts the tensors that came after `last` on a device, and operations of ours on the CPU; views stay with what they
+ * look at. Left to itself, the scheduler guesses from neighbours, and guesses differently for the rows that several
+ * nodes write parts of. */
 static void place_after(graph *g, struct ggml_tensor *last, ggml_backend_t device) {
     if (!g->scheduler) return;
     struct ggml_tensor *next = last ? ggml_get_next_tensor(g->context, last) : ggml_get_first_tensor(g->context);
     for (; next; next = ggml_get_next_tensor(g->context, next)) {
-        if (!is_view(next)) ggml_backend_sched_set_tensor_backend(g->scheduler, next, device);
+        if (is_view(next)) continue;
+        ggml_backend_sched_set_tensor_backend(g->scheduler, next, next->op == GGML_OP_MAP_CUSTOM1 ? g->cpu : device);
     }
 }
 
@@ -204,13 +208,18 @@ static void add_store_quantised(graph *g, const cache_layer *cache, bool values,
     }
 }
 
+/* x as the cache's rows are. */
+static struct ggml_tensor *add_turn(graph *g, const cache_layer *cache, struct ggml_tensor *x) {
+    return cache_rotated(cache) ? rotate_add(g->context, x) : x;
+}
+
 /* Writes keys and values [n, n_head_kv, head_dim] behind the rows that the cache holds. */
 static void add_store(graph *g, const cache_layer *cache, struct ggml_tensor *key, struct ggml_tensor *value) {
     struct ggml_context *context = g->context;
     const int64_t n = key->ne[2];
     if (cache_quantised(cache)) {
-        add_store_quantised(g, cache, false, key);
-        add_store_quantised(g, cache, true, value);
+        add_store_quantised(g, cache, false, add_turn(g, cache, key));
+        add_store_quantised(g, cache, true, add_turn(g, cache, value));
         return;
     }
     cache_run run;
@@ -336,7 +345,8 @@ static struct ggml_tensor *add_attend(graph *g, const judgeq_model *model, const
     const int64_t n = query->ne[2], past = n_new - n + 1;
     struct ggml_tensor *out = ggml_new_tensor_3d(g->context, GGML_TYPE_F32, query->ne[0], query->ne[1], n);
     const bool flash = want.flash && flash_available(cache->type, model->info.head_dim);
-    (flash ? attend_flash : attend_in_parts)(g, model, cache, past, query, want, out, block);
+    (flash ? attend_flash : attend_in_parts)(g, model, cache, past, add_turn(g, cache, query), want, out, block);
+    out = add_turn(g, cache, out);
     return ggml_reshape_2d(g->context, out, out->ne[0] * out->ne[1], n);
 }
 
@@ -422,7 +432,7 @@ struct ggml_tensor *graph_add_logits(graph *g, const judgeq_model *model, struct
 struct ggml_tensor *graph_add_attention(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
                                         struct ggml_tensor *query) {
     struct ggml_tensor *last = newest_tensor(g);
-    struct ggml_tensor *attention = add_softmax(g, model, cache, run, run.n_row, 0, false, query);
+    struct ggml_tensor *attention = add_softmax(g, model, cache, run, run.n_row, 0, false, add_turn(g, cache, query));
     place_after(g, last, cache->backend);
     return attention;
 }

@@ -16,6 +16,7 @@ typedef struct graph {
     struct ggml_context *context;
     struct ggml_cgraph *nodes;
     ggml_backend_sched_t scheduler; /* the engine's */
+    ggml_backend_t cpu;             /* the engine's */
     struct ggml_tensor *newest;     /* of the tensors looked through so far */
 } graph;
 

@@ -96,6 +96,23 @@ static void read_row(const cache_layer *layer, bool values, int32_t head, int64_
     }
 }
 
+/* row [head_dim] = H row, by the definition of a Hadamard matrix (Sylvester's): where a cache holds its rows so. */
+static void turn(const cache_layer *layer, float *row) {
+    const int32_t n = layer->head_dim & -layer->head_dim;
+    if (!cache_rotated(layer)) return;
+    float *block = malloc((size_t)n * sizeof *block);
+    for (int32_t first = 0; first < layer->head_dim; first += n) {
+        memcpy(block, row + first, (size_t)n * sizeof *block);
+        for (int32_t i = 0; i < n; i++) {
+            double sum = 0;
+            for (int32_t k = 0; k < n; k++)
+                sum += __builtin_parity((unsigned)(i & k)) ? -(double)block[k] : (double)block[k];
+            row[first + i] = (float)(sum / sqrt(n));
+        }
+    }
+    free(block);
+}
+
 /* Whether `rounded` [head_dim] is `row` to the precision that a type promises: steps of 1/127 of the largest in each
  * 32, rounded, or of 1/8, where what lies opposite the largest may be a whole step away. */
 static bool is_rounded(const float *rounded, const float *row, int32_t head_dim, enum ggml_type type) {
@@ -140,6 +157,7 @@ static void random_layer(graph_engine *engine, enum ggml_type type, int32_t n_he
             assert_int_equal(out->head[h].position[i], 2 * i);
             for (int values = 0; values < 2; values++) {
                 read_row(&half, values, h, i, row);
+                turn(out, row);
                 read_row(out, values, h, i, row + head_dim);
                 assert_true(is_rounded(row + head_dim, row, head_dim, type));
             }
@@ -163,7 +181,9 @@ static void attend_exactly(const cache_layer *layer, int32_t head, const float *
     const int64_t n = layer->head[head].n_row;
     float *row = malloc(2 * (size_t)head_dim * sizeof *row), *rounded = row + head_dim;
     double *score = malloc((size_t)n * sizeof *score), most = -INFINITY, sum = 0;
-    round_query(layer->type, query, head_dim, rounded);
+    memcpy(row, query, (size_t)head_dim * sizeof *row);
+    turn(layer, row);
+    round_query(layer->type, row, head_dim, rounded);
     for (int64_t i = 0; i < n; i++) {
         read_row(layer, false, head, i, row);
         score[i] = 0;
@@ -174,6 +194,7 @@ static void attend_exactly(const cache_layer *layer, int32_t head, const float *
     for (int32_t d = 0; d < head_dim; d++) out[d] = 0;
     for (int64_t i = 0; i < n; i++) {
         read_row(layer, true, head, i, row);
+        turn(layer, row);
         for (int32_t d = 0; d < head_dim; d++) out[d] += score[i] / sum * (double)row[d];
     }
     free(row);
@@ -242,7 +263,7 @@ static void test_attention_is_its_definition(void **state) {
     assert_int_equal(graph_engine_init(&engine, model, 1, &error), JUDGEQ_OK);
     srand(1);
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
-        for (int32_t head_dim = 32; head_dim <= 128; head_dim += 32) {
+        for (int32_t head_dim = 32; head_dim <= 192; head_dim += 32) {
             for (int32_t group = 1; group <= 3; group++) {
                 const double worst = attend_error(&engine, types[t].type, group, head_dim);
                 if (!(worst <= types[t].allowed)) {
@@ -286,6 +307,7 @@ static void compare_rows(const judgeq_session *rounded, const judgeq_session *ha
             assert_memory_equal(position, half_position, n * sizeof *position);
             for (size_t i = 0; i < 2 * n; i++) {
                 read_row(&half->layer[l], i % 2, h, (int64_t)(i / 2), row);
+                turn(&rounded->layer[l], row);
                 read_row(&rounded->layer[l], i % 2, h, (int64_t)(i / 2), row + info->head_dim);
                 if (!is_rounded(row + info->head_dim, row, info->head_dim, rounded->kv_type)) {
                     fail_msg("%s: layer %d, head %d, row %zu", name, l, h, i / 2);
@@ -382,17 +404,18 @@ static double compare_with_libllama(const judgeq_model *model, const char *path,
 static void test_libllama(void **state) {
     (void)state;
     static const char *const names[] = {"mistral", "qwen3", "f32"};
-    /* seen: 0.012 and 2e-6; 0.037 and 0.41 */
-    static const double allowed[] = {0.03, 1e-4}, allowed_deep[] = {0.1, 0.8};
-    /* where a head_dim is a multiple of 64, libllama rotates keys and values before it rounds them */
-    assert_int_equal(setenv("LLAMA_ATTN_ROT_DISABLE", "1", 1), 0);
+    /* seen: 0.012 and 2e-6; 0.037 and 0.41. A row of f32's, of 64 numbers, is rotated, by other sums than theirs, and a
+     * last bit of that takes a number to the next step: 9e-4, where rows that one side alone rotates make 0.18 (q8_0).
+     */
+    static const double allowed[] = {0.03, 1e-4}, allowed_turned[] = {0.03, 5e-3}, allowed_deep[] = {0.1, 0.8};
     for (size_t m = 0; m < sizeof names / sizeof *names; m++) {
         for (int deep = 0; deep < 2; deep++) {
             char path[512];
             judgeq_model *model = load(names[m], deep ? 2 : 1, path);
             for (int t = 0; t < N_QUANTISED; t++) {
                 const double worst = compare_with_libllama(model, path, t, !deep);
-                if (!(worst <= (deep ? allowed_deep : allowed)[t])) fail_msg("%s: too far", names[m]);
+                const double *limit = deep ? allowed_deep : model->info.head_dim % 64 == 0 ? allowed_turned : allowed;
+                if (!(worst <= limit[t])) fail_msg("%s: too far", names[m]);
             }
             judgeq_model_free(model);
         }

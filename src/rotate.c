@@ -1,0 +1,50 @@
+#include "rotate.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "every_cpu.h"
+
+enum { LEAST_BLOCK = 64 };
+
+bool rotate_applies(enum ggml_type type, int32_t head_dim) {
+    return ggml_is_quantized(type) && head_dim % LEAST_BLOCK == 0;
+}
+
+/* n: a power of 2, and a multiple of LEAST_BLOCK. */
+FOR_EVERY_CPU
+static void rotate_block(float *x, int32_t n) {
+    for (int32_t half = 1; half < n; half *= 2) {
+        for (int32_t first = 0; first < n; first += 2 * half) {
+            for (int32_t i = first; i < first + half; i++) {
+                const float a = x[i], b = x[i + half];
+                x[i] = a + b;
+                x[i + half] = a - b;
+            }
+        }
+    }
+    const float scale = 1.0f / sqrtf((float)n);
+    for (int32_t i = 0; i < n; i++) x[i] *= scale;
+}
+
+void rotate_row(float *x, int32_t head_dim) {
+    const int32_t block = head_dim & -head_dim;
+    for (int32_t first = 0; first < head_dim; first += block) rotate_block(x + first, block);
+}
+
+static void compute(struct ggml_tensor *out, const struct ggml_tensor *x, int thread, int n_thread, void *data) {
+    (void)data;
+    const int64_t n_row = ggml_nrows(x);
+    for (int64_t r = thread; r < n_row; r += n_thread) {
+        const int64_t i1 = r % x->ne[1], i2 = r / x->ne[1] % x->ne[2], i3 = r / x->ne[1] / x->ne[2];
+        const char *from =
+            (const char *)x->data + (size_t)i1 * x->nb[1] + (size_t)i2 * x->nb[2] + (size_t)i3 * x->nb[3];
+        float *to = (float *)((char *)out->data + (size_t)r * out->nb[1]);
+        memcpy(to, from, (size_t)x->ne[0] * sizeof *to);
+        rotate_row(to, (int32_t)x->ne[0]);
+    }
+}
+
+struct ggml_tensor *rotate_add(struct ggml_context *context, struct ggml_tensor *x) {
+    return ggml_map_custom1(context, x, compute, GGML_N_TASKS_MAX, NULL);
+}
