@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ggml-cpu.h"
+
 #include "error.h"
 #include "rotate.h"
 
@@ -167,7 +169,7 @@ static void copy_columns(const head_image *from, const head_image *to, int32_t h
 
 static void quantise_row(float *row, enum ggml_type type, int32_t head_dim, char *to) {
     if (rotate_applies(type, head_dim)) rotate_row(row, head_dim);
-    ggml_quantize_chunk(type, row, to, 0, 1, head_dim, NULL);
+    ggml_get_type_traits_cpu(type)->from_float(row, to, head_dim);
 }
 
 /* Rows of F16 keys and transposed values as rows of `type`. scratch [2, head_dim] */
