@@ -407,7 +407,7 @@ static void test_libllama(void **state) {
     /* seen: 0.012 and 2e-6; 0.037 and 0.41. A row of f32's, of 64 numbers, is rotated, by other sums than theirs, and a
      * last bit of that takes a number to the next step: 9e-4, where rows that one side alone rotates make 0.18 (q8_0).
      */
-    static const double allowed[] = {0.03, 1e-4}, allowed_turned[] = {0.03, 5e-3}, allowed_deep[] = {0.1, 0.8};
+    static const double allowed[] = {0.03, 1e-4}, allowed_turned[] = {0.03, 0.02}, allowed_deep[] = {0.1, 0.8};
     for (size_t m = 0; m < sizeof names / sizeof *names; m++) {
         for (int deep = 0; deep < 2; deep++) {
             char path[512];
