@@ -139,6 +139,10 @@ static bool is_view(const struct ggml_tensor *tensor) {
            tensor->op == GGML_OP_TRANSPOSE;
 }
 
+static bool is_own(const struct ggml_tensor *tensor) {
+    return tensor->op == GGML_OP_MAP_CUSTOM1 || tensor->op == GGML_OP_MAP_CUSTOM2 || tensor->op == GGML_OP_CUSTOM;
+}
+
 /* Puts the tensors that came after `last` on a device, and operations of ours on the CPU; views stay with what they
  * look at. Left to itself, the scheduler guesses from neighbours, and guesses differently for the rows that several
  * nodes write parts of. */
@@ -147,7 +151,7 @@ static void place_after(graph *g, struct ggml_tensor *last, ggml_backend_t devic
     struct ggml_tensor *next = last ? ggml_get_next_tensor(g->context, last) : ggml_get_first_tensor(g->context);
     for (; next; next = ggml_get_next_tensor(g->context, next)) {
         if (is_view(next)) continue;
-        ggml_backend_sched_set_tensor_backend(g->scheduler, next, next->op == GGML_OP_MAP_CUSTOM1 ? g->cpu : device);
+        ggml_backend_sched_set_tensor_backend(g->scheduler, next, is_own(next) ? g->cpu : device);
     }
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "every_cpu.h"
+#include "rows.h"
 
 enum { LEAST_BLOCK = 64 };
 
@@ -34,13 +35,10 @@ void rotate_row(float *x, int32_t head_dim) {
 
 static void compute(struct ggml_tensor *out, const struct ggml_tensor *x, int thread, int n_thread, void *data) {
     (void)data;
-    const int64_t n_row = ggml_nrows(x);
-    for (int64_t r = thread; r < n_row; r += n_thread) {
-        const int64_t i1 = r % x->ne[1], i2 = r / x->ne[1] % x->ne[2], i3 = r / x->ne[1] / x->ne[2];
-        const char *from =
-            (const char *)x->data + (size_t)i1 * x->nb[1] + (size_t)i2 * x->nb[2] + (size_t)i3 * x->nb[3];
-        float *to = (float *)((char *)out->data + (size_t)r * out->nb[1]);
-        memcpy(to, from, (size_t)x->ne[0] * sizeof *to);
+    for (int64_t r = thread; r < x->ne[1] * x->ne[2]; r += n_thread) {
+        const int64_t slice = r / x->ne[1], row = r % x->ne[1];
+        float *to = (float *)(void *)row_of(out, slice, row);
+        memcpy(to, row_of(x, slice, row), (size_t)x->ne[0] * sizeof *to);
         rotate_row(to, (int32_t)x->ne[0]);
     }
 }

@@ -17,8 +17,8 @@ bool rotate_applies(enum ggml_type type, int32_t head_dim);
  * that divides head_dim. */
 void rotate_row(float *x, int32_t head_dim);
 
-/* The rows of x [.., head_dim], F32 of any strides, so rotated, as a new tensor. For CPUs: a scheduler brings what lies
- * elsewhere. */
+/* The rows of x [n, n_head, head_dim], F32 of any strides, so rotated, as a new tensor. For CPUs: a scheduler brings
+ * what lies elsewhere. */
 struct ggml_tensor *rotate_add(struct ggml_context *context, struct ggml_tensor *x);
 
 #endif
