@@ -20,7 +20,7 @@ check_style() {
     # Versions of clang-format differ; .clang-format was written for 14.
     if [[ $(clang-format --version) == *"version 14."* ]]; then
         step "clang-format"
-        find include src plot report eval cli tests bench -name '*.[ch]' -exec clang-format --dry-run -Werror {} +
+        find include src plot report eval cli tests bench \( -name '*.[ch]' -o -name '*.cpp' \) -exec clang-format --dry-run -Werror {} +
     else
         step "clang-format is not version 14: the format is not checked"
     fi

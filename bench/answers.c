@@ -114,7 +114,9 @@ static json_t *serve(const world *w, const json_t *line) {
     int32_t *tokens = NULL;
     size_t n_tokens = 0;
     judgeq_status status = judgeq_chat_text(w->model, &message, 1, &text, &error);
-    if (status == JUDGEQ_OK) status = judgeq_tokenize(w->model, text, strlen(text), true, &tokens, &n_tokens, &error);
+    if (status == JUDGEQ_OK)
+        status = judgeq_tokenize(w->model, text, strlen(text), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, &tokens,
+                                 &n_tokens, &error);
     json_t *result = status == JUDGEQ_OK ? answer_all(w, line, tokens, n_tokens) : error_object(error.message);
     judgeq_free(text);
     judgeq_free(tokens);

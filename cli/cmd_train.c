@@ -200,7 +200,7 @@ static judgeq_status load_start(training *t, judgeq_error *error) {
         return status;
     }
     if (!o->start_text) return JUDGEQ_OK;
-    const judgeq_status status = judgeq_tokenize(t->model, o->start_text, strlen(o->start_text), false,
+    const judgeq_status status = judgeq_tokenize(t->model, o->start_text, strlen(o->start_text), JUDGEQ_TEXT_PLAIN,
                                                  &t->start_tokens, &p->n_start_tokens, error);
     p->start_tokens = t->start_tokens;
     return status;

@@ -148,7 +148,9 @@ static judgeq_status tokenize(const data_maker *m, const json_t *prompt, int32_t
         status = joined ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_MEMORY, "prompt", "no memory");
     }
     const char *text = joined ? joined : chat;
-    if (status == JUDGEQ_OK) status = judgeq_tokenize(m->model, text, strlen(text), true, tokens, n, error);
+    if (status == JUDGEQ_OK)
+        status =
+            judgeq_tokenize(m->model, text, strlen(text), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, tokens, n, error);
     judgeq_free(chat);
     free(joined);
     free((void *)message);

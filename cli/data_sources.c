@@ -77,7 +77,7 @@ static double bytes_per_token(const data_sources *s, const char *text, size_t si
     size_t n = 0;
     size_t sample = size < SAMPLE_BYTES ? size : SAMPLE_BYTES;
     while (sample < size && sample > 1 && ((unsigned char)text[sample] & 0xc0) == 0x80) sample--; /* whole characters */
-    if (judgeq_tokenize(s->model, text, sample, false, &tokens, &n, NULL) != JUDGEQ_OK || n == 0) return 1;
+    if (judgeq_tokenize(s->model, text, sample, JUDGEQ_TEXT_PLAIN, &tokens, &n, NULL) != JUDGEQ_OK || n == 0) return 1;
     judgeq_free(tokens);
     return (double)sample / (double)n;
 }

@@ -101,7 +101,9 @@ int prompt_read(const options *o, char **text) {
 
 judgeq_status prompt_tokenize(const judgeq_model *model, const options *o, const char *text, int32_t **tokens,
                               size_t *n_tokens, judgeq_error *error) {
-    if (o->raw) return judgeq_tokenize(model, text, strlen(text), true, tokens, n_tokens, error);
+    if (o->raw)
+        return judgeq_tokenize(model, text, strlen(text), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, tokens, n_tokens,
+                               error);
     const judgeq_message messages[] = {{"system", o->system}, {"user", text}};
     const size_t skip = o->system ? 0 : 1;
     char *chat = NULL;
@@ -109,9 +111,12 @@ judgeq_status prompt_tokenize(const judgeq_model *model, const options *o, const
     *n_tokens = 0;
     judgeq_status status = judgeq_chat_text(model, messages + skip, 2 - skip, &chat, error);
     if (status == JUDGEQ_ERROR_UNSUPPORTED && !o->chat && !o->system) {
-        return judgeq_tokenize(model, text, strlen(text), true, tokens, n_tokens, error);
+        return judgeq_tokenize(model, text, strlen(text), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, tokens, n_tokens,
+                               error);
     }
-    if (status == JUDGEQ_OK) status = judgeq_tokenize(model, chat, strlen(chat), true, tokens, n_tokens, error);
+    if (status == JUDGEQ_OK)
+        status = judgeq_tokenize(model, chat, strlen(chat), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, tokens, n_tokens,
+                                 error);
     judgeq_free(chat);
     return status;
 }

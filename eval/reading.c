@@ -13,7 +13,8 @@ static const char ANSWER[] = "x";
 /* ---- text to tokens ---------------------------------------------------------------------------------------------- */
 
 static judgeq_status tokenize(const judgeq_model *model, const char *bytes, reading_tokens *out, judgeq_error *error) {
-    return judgeq_tokenize(model, bytes, strlen(bytes), true, &out->token, &out->n_token, error);
+    return judgeq_tokenize(model, bytes, strlen(bytes), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, &out->token,
+                           &out->n_token, error);
 }
 
 /* Without the beginning-of-text token that a model may want at the beginning. */

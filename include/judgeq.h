@@ -124,9 +124,16 @@ JUDGEQ_API judgeq_status judgeq_rpc_serve(const char *host, int32_t port, const 
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */
 
-/* Tokenises text[0..length). `special`: control tokens written in the text (<|im_start|>) become those tokens, and a
- * beginning-of-text token is added where the model wants one. *tokens is the caller's: judgeq_free. */
-JUDGEQ_API judgeq_status judgeq_tokenize(const judgeq_model *model, const char *text, size_t length, bool special,
+/* How a text becomes tokens; added up. */
+typedef enum judgeq_text_flags {
+    JUDGEQ_TEXT_PLAIN = 0, /* nothing but text: a control token that is written out in it stays text */
+    JUDGEQ_TEXT_BEGIN =
+        1, /* it begins a sequence: the beginning-of-text token comes first, where the model wants one */
+    JUDGEQ_TEXT_CONTROL = 2 /* control tokens that are written out in it (<|im_start|>) become those tokens */
+} judgeq_text_flags;
+
+/* Tokenises text[0..length). flags: of judgeq_text_flags. *tokens is the caller's: judgeq_free. */
+JUDGEQ_API judgeq_status judgeq_tokenize(const judgeq_model *model, const char *text, size_t length, unsigned flags,
                                          int32_t **tokens, size_t *n_tokens, judgeq_error *error);
 
 /* The text of one token, not terminated; may be a part of a UTF-8 character. Control tokens have none.

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "error.h"
+#include "guard.h"
 
 /* ---- checks: libllama aborts on what these refuse ---------------------------------------------------------------- */
 
@@ -110,9 +111,8 @@ static bool token_missing(const judgeq_model *model, llama_token token) {
 judgeq_status tokenizer_load(judgeq_model *model, judgeq_error *error) {
     judgeq_status status = check_vocabulary(model, error);
     if (status != JUDGEQ_OK) return status;
-    struct llama_model_params params = llama_model_default_params();
-    params.vocab_only = true;
-    model->vocabulary = llama_model_load_from_file(model->file.path, params);
+    status = guard_load_vocabulary(model->file.path, &model->vocabulary, error);
+    if (status != JUDGEQ_OK) return status;
     if (!model->vocabulary) {
         return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: libllama cannot load the vocabulary", model->file.path);
     }
@@ -133,18 +133,20 @@ void tokenizer_free(judgeq_model *model) {
 
 /* ---- public ------------------------------------------------------------------------------------------------------ */
 
-judgeq_status judgeq_tokenize(const judgeq_model *model, const char *text, size_t length, bool special,
+judgeq_status judgeq_tokenize(const judgeq_model *model, const char *text, size_t length, unsigned flags,
                               int32_t **tokens, size_t *n_tokens, judgeq_error *error) {
     *tokens = NULL;
     *n_tokens = 0;
+    const bool begin = (flags & JUDGEQ_TEXT_BEGIN) != 0, control = (flags & JUDGEQ_TEXT_CONTROL) != 0;
     if (length > INT32_MAX / 2) return error_set(error, JUDGEQ_ERROR_LIMIT, "text of %zu bytes is too long", length);
     const struct llama_vocab *vocab = llama_model_get_vocab(model->vocabulary);
     /* a byte is a token at most, plus what is put around the text */
     int32_t room = (int32_t)length + 16;
     int32_t *ids = malloc((size_t)room * sizeof *ids);
     if (!ids) return error_memory(error, "tokens");
-    int32_t n = llama_tokenize(vocab, text, (int32_t)length, ids, room, special, special);
-    if (n < 0 && n != INT32_MIN) {
+    int32_t n;
+    judgeq_status status = guard_tokenize(vocab, text, (int32_t)length, ids, room, begin, control, &n, error);
+    if (status == JUDGEQ_OK && n < 0 && n != INT32_MIN) {
         room = -n;
         int32_t *larger = realloc(ids, (size_t)room * sizeof *ids);
         if (!larger) {
@@ -152,11 +154,14 @@ judgeq_status judgeq_tokenize(const judgeq_model *model, const char *text, size_
             return error_memory(error, "tokens");
         }
         ids = larger;
-        n = llama_tokenize(vocab, text, (int32_t)length, ids, room, special, special);
+        status = guard_tokenize(vocab, text, (int32_t)length, ids, room, begin, control, &n, error);
     }
-    if (n < 0) {
+    if (status == JUDGEQ_OK && n < 0) {
+        status = error_set(error, JUDGEQ_ERROR_BACKEND, "libllama cannot tokenise the text");
+    }
+    if (status != JUDGEQ_OK) {
         free(ids);
-        return error_set(error, JUDGEQ_ERROR_BACKEND, "libllama cannot tokenise the text");
+        return status;
     }
     *tokens = ids;
     *n_tokens = (size_t)n;

@@ -59,7 +59,8 @@ static void try_running(const judgeq_model *model) {
     judgeq_session *session = NULL;
     judgeq_session_params params = judgeq_session_default_params();
     params.n_threads = 1;
-    judgeq_status status = judgeq_tokenize(model, text, sizeof text - 1, true, &tokens, &n_tokens, &error);
+    judgeq_status status = judgeq_tokenize(model, text, sizeof text - 1, JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL,
+                                           &tokens, &n_tokens, &error);
     require_answer(status, &error, "", tokens != NULL);
     status = judgeq_session_new(model, &params, &session, &error);
     require_answer(status, &error, "", session != NULL);

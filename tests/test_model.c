@@ -277,7 +277,9 @@ static void test_text(void **state) {
         oracle *o = oracle_open(path, 64, NULL);
         int32_t *tokens = NULL, theirs[128];
         size_t n = 0;
-        assert_int_equal(judgeq_tokenize(model, text, strlen(text), true, &tokens, &n, &error), JUDGEQ_OK);
+        assert_int_equal(
+            judgeq_tokenize(model, text, strlen(text), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, &tokens, &n, &error),
+            JUDGEQ_OK);
         assert_int_equal(oracle_tokenize(o, text, true, theirs, 128), n);
         assert_memory_equal(tokens, theirs, n * sizeof *tokens);
         assert_true(judgeq_token_ends(model, tokens[n - 1]));

@@ -187,7 +187,9 @@ static void test_default_model(void **state) {
     }
     int32_t *tokens = NULL;
     size_t n_tokens = 0;
-    assert_int_equal(judgeq_tokenize(model, text, length, true, &tokens, &n_tokens, &error), JUDGEQ_OK);
+    assert_int_equal(
+        judgeq_tokenize(model, text, length, JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, &tokens, &n_tokens, &error),
+        JUDGEQ_OK);
     const size_t lengths[] = {1, 31, 512, 3000};
     const oracle_options options = {.kv_type = GGML_TYPE_F16};
     for (size_t i = 0; i < 4; i++) {
