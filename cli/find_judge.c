@@ -1,6 +1,6 @@
 #include "find_judge.h"
 
-#include <glob.h>
+#include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,15 +33,25 @@ static bool try_beside(const judgeq_model *model, const char *model_path, judgeq
     return try_path(model, candidate, out, path);
 }
 
+static int is_judge_name(const struct dirent *entry) {
+    const char *ending = strrchr(entry->d_name, '.');
+    return entry->d_name[0] != '.' && ending && strcmp(ending, ".gguf") == 0;
+}
+
 /* Every .gguf file, in the order of their names; those of other models are passed over. */
 static bool try_folder(const judgeq_model *model, const char *folder, judgeq_judge **out, char **path) {
-    char pattern[PATH_MAX];
-    const int written = snprintf(pattern, sizeof pattern, "%s/*.gguf", folder);
-    glob_t found;
-    if (written < 0 || (size_t)written >= sizeof pattern || glob(pattern, 0, NULL, &found) != 0) return false;
+    struct dirent **entry = NULL;
+    const int n = scandir(folder, &entry, is_judge_name, alphasort);
     bool loaded = false;
-    for (size_t i = 0; i < found.gl_pathc && !loaded; i++) loaded = try_path(model, found.gl_pathv[i], out, path);
-    globfree(&found);
+    for (int i = 0; i < n; i++) {
+        char *candidate = NULL;
+        if (!loaded && asprintf(&candidate, "%s/%s", folder, entry[i]->d_name) >= 0) {
+            loaded = try_path(model, candidate, out, path);
+            free(candidate);
+        }
+        free(entry[i]);
+    }
+    free((void *)entry);
     return loaded;
 }
 

@@ -1,16 +1,17 @@
 /* Sentences of the user's own files. */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
+#include "cuts.h"
 #include "fail.h"
 #include "files.h"
 #include "haystack.h"
 
-enum { SENTENCE_MOST = 600, SENTENCE_LEAST = 2, DEPTH_MOST = 32 };
+enum { SENTENCE_MOST = 600, SENTENCE_LEAST = 2 };
 
 static bool add_sentence(haystack_source *s, const char *bytes, size_t n) {
     text_buffer t = {0};
@@ -43,66 +44,78 @@ static bool add_sentence(haystack_source *s, const char *bytes, size_t n) {
     return true;
 }
 
-/* A sentence ends behind . ! ? and a space, at a blank line, and at a space where it has grown too long. */
-static bool ends_here(const char *start, const char *at) {
+/* A sentence ends at a blank line, after . ! ? before a space and after other scripts' full stops; where it has grown
+ * too long, at a space, and where there is none, between two characters. */
+static bool ends_here(const char *start, const char *at, const char *end) {
+    const size_t length = (size_t)(at - start);
     if (at[0] == '\n' && at[1] == '\n') return true;
-    if (at[0] != ' ' && at[0] != '\n') return false;
-    return (at > start && strchr(".!?", at[-1])) || at - start > SENTENCE_MOST;
+    if (at[0] != ' ' && at[0] != '\n') {
+        return length > 2 * SENTENCE_MOST && cuts_character(start, (size_t)(end - start), length) == length;
+    }
+    return (at > start && strchr(".!?", at[-1])) || length > SENTENCE_MOST;
 }
 
-static bool add_text(haystack_source *s, const char *bytes) {
-    const char *start = bytes;
-    for (const char *at = bytes;; at++) {
-        if (*at && !ends_here(start, at)) continue;
+static bool add_text(haystack_source *s, const char *bytes, size_t n) {
+    const char *start = bytes, *end = bytes + n;
+    for (const char *at = bytes;;) {
+        const size_t stop = cuts_wide_stop(at, (size_t)(end - at), 0);
+        at += stop;
+        if (at < end && stop == 0 && !ends_here(start, at, end)) {
+            at++;
+            continue;
+        }
         if (!add_sentence(s, start, (size_t)(at - start))) return false;
-        if (!*at) return true;
+        if (at == end) return true;
         start = at;
+        if (stop == 0) at++;
     }
 }
 
 static judgeq_status read_file(haystack_source *s, const char *path, judgeq_error *error) {
     char *bytes = NULL;
     judgeq_status status = files_read_text(path, &bytes, error);
-    if (status == JUDGEQ_OK && !add_text(s, bytes)) status = eval_fail_memory(error, "the haystack");
+    if (status == JUDGEQ_OK && !add_text(s, bytes, strlen(bytes))) status = eval_fail_memory(error, "the haystack");
     free(bytes);
     return status;
 }
 
 static bool is_text(const char *name) {
-    const size_t n = strlen(name);
-    return (n > 4 && strcmp(name + n - 4, ".txt") == 0) || (n > 3 && strcmp(name + n - 3, ".md") == 0);
+    const char *ending = strrchr(name, '.');
+    return ending && (strcasecmp(ending, ".txt") == 0 || strcasecmp(ending, ".md") == 0);
 }
 
-static int is_visible(const struct dirent *entry) {
-    return entry->d_name[0] != '.';
+/* The walk through a folder, and what came of it. */
+typedef struct folder_walk {
+    haystack_source *source;
+    judgeq_status status;
+    judgeq_error *error;
+} folder_walk;
+
+static bool take_file(void *data, const char *path) {
+    folder_walk *walk = data;
+    if (is_text(path)) walk->status = read_file(walk->source, path, walk->error);
+    return walk->status == JUDGEQ_OK;
 }
 
-static judgeq_status read_path(haystack_source *s, const char *path, int depth, // NOLINT(misc-no-recursion)
-                               judgeq_error *error) {
-    struct stat info;
-    if (stat(path, &info) != 0) return eval_fail(error, JUDGEQ_ERROR_IO, "haystack %s: %s", path, strerror(errno));
-    if (!S_ISDIR(info.st_mode)) return depth > 0 && !is_text(path) ? JUDGEQ_OK : read_file(s, path, error);
-    if (depth == DEPTH_MOST) return JUDGEQ_OK; /* a link to a folder above, most likely */
-    struct dirent **entry = NULL;
-    const int n = scandir(path, &entry, is_visible, alphasort);
-    judgeq_status status =
-        n < 0 ? eval_fail(error, JUDGEQ_ERROR_IO, "haystack %s: %s", path, strerror(errno)) : JUDGEQ_OK;
-    for (int i = 0; i < n; i++) {
-        char *inner = NULL;
-        if (status == JUDGEQ_OK && asprintf(&inner, "%s/%s", path, entry[i]->d_name) < 0) {
-            status = eval_fail_memory(error, "a path");
-        }
-        if (status == JUDGEQ_OK) status = read_path(s, inner, depth + 1, error);
-        free(inner);
-        free(entry[i]);
-    }
-    free((void *)entry);
-    return status;
+/* A pipe or a device is no text of the folder's. */
+static bool take_other(void *data, const char *path, const char *why, int reason) {
+    folder_walk *walk = data;
+    if (reason != 0) walk->status = eval_fail(walk->error, JUDGEQ_ERROR_IO, "haystack %s: %s", path, why);
+    return walk->status == JUDGEQ_OK;
+}
+
+static judgeq_status read_folder(haystack_source *s, const char *path, judgeq_error *error) {
+    folder_walk walk = {.source = s, .error = error};
+    const files_visitor visitor = {.file = take_file, .other = take_other, .data = &walk};
+    const bool walked = files_walk(path, &visitor);
+    return walked || walk.status != JUDGEQ_OK ? walk.status : eval_fail_memory(error, "the haystack");
 }
 
 judgeq_status haystack_source_read(const char *path, haystack_source *out, judgeq_error *error) {
+    struct stat info;
     *out = (haystack_source){.hash = 0xcbf29ce484222325u};
-    judgeq_status status = read_path(out, path, 0, error);
+    if (stat(path, &info) != 0) return eval_fail(error, JUDGEQ_ERROR_IO, "haystack %s: %s", path, strerror(errno));
+    judgeq_status status = S_ISDIR(info.st_mode) ? read_folder(out, path, error) : read_file(out, path, error);
     if (status == JUDGEQ_OK && out->n_sentence == 0) {
         status = eval_fail(error, JUDGEQ_ERROR_FORMAT,
                            "haystack %s: no text; expected a text file, or a folder of .txt or .md files", path);

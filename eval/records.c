@@ -1,7 +1,7 @@
 #include "records.h"
 
+#include <dirent.h>
 #include <errno.h>
-#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -147,26 +147,34 @@ static judgeq_status open_lines(records *r, judgeq_error *error) {
 
 /* ---- several ranks ----------------------------------------------------------------------------------------------- */
 
-/* The files of other ranks. */
-static judgeq_status find_others(const char *folder, glob_t *out, judgeq_error *error) {
-    char *pattern = join(folder, "samples.[0-9]*.jsonl");
-    *out = (glob_t){0};
-    const int found = pattern ? glob(pattern, GLOB_ERR, NULL, out) : GLOB_NOSPACE;
-    free(pattern);
-    if (found == 0 || found == GLOB_NOMATCH) return JUDGEQ_OK;
-    return found == GLOB_NOSPACE ? eval_fail_memory(error, "a run's records")
-                                 : eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", folder, strerror(errno));
+/* samples.N.jsonl */
+static int is_rank_file(const struct dirent *entry) {
+    static const char begin[] = "samples.";
+    if (strncmp(entry->d_name, begin, strlen(begin)) != 0) return 0;
+    const char *number = entry->d_name + strlen(begin);
+    const size_t n = strspn(number, "0123456789");
+    return n > 0 && strcmp(number + n, ".jsonl") == 0;
+}
+
+/* Does something with the file of every other rank. */
+static judgeq_status for_others(records *r, judgeq_status (*each)(records *r, const char *path, judgeq_error *error),
+                                judgeq_error *error) {
+    struct dirent **entry = NULL;
+    const int n = scandir(r->folder, &entry, is_rank_file, alphasort);
+    judgeq_status status = n < 0 ? eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->folder, strerror(errno)) : JUDGEQ_OK;
+    for (int i = 0; i < n; i++) {
+        char *path = status == JUDGEQ_OK ? join(r->folder, entry[i]->d_name) : NULL;
+        if (status == JUDGEQ_OK) status = path ? each(r, path, error) : eval_fail_memory(error, "a run's records");
+        free(path);
+        free(entry[i]);
+    }
+    free((void *)entry);
+    return status;
 }
 
 /* Their lines, in memory. */
 static judgeq_status read_others(records *r, judgeq_error *error) {
-    glob_t others;
-    judgeq_status status = find_others(r->folder, &others, error);
-    for (size_t i = 0; status == JUDGEQ_OK && i < others.gl_pathc; i++) {
-        status = read_file(r, others.gl_pathv[i], error);
-    }
-    globfree(&others);
-    return status;
+    return for_others(r, read_file, error);
 }
 
 static judgeq_status take_others(records *r, const records *others, judgeq_error *error) {
@@ -179,23 +187,16 @@ static judgeq_status take_others(records *r, const records *others, judgeq_error
     return status;
 }
 
-static judgeq_status remove_others(const records *r, judgeq_error *error) {
-    glob_t others;
-    judgeq_status status = find_others(r->folder, &others, error);
-    for (size_t i = 0; status == JUDGEQ_OK && i < others.gl_pathc; i++) {
-        if (unlink(others.gl_pathv[i]) != 0) {
-            status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", others.gl_pathv[i], strerror(errno));
-        }
-    }
-    globfree(&others);
-    return status;
+static judgeq_status remove_file(records *r, const char *path, judgeq_error *error) {
+    (void)r;
+    return unlink(path) == 0 ? JUDGEQ_OK : eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
 }
 
 judgeq_status records_gather(records *r, judgeq_error *error) {
     records others = {.lines = json_object(), .folder = r->folder};
     judgeq_status status = others.lines ? read_others(&others, error) : eval_fail_memory(error, "a run's records");
     if (status == JUDGEQ_OK) status = take_others(r, &others, error);
-    if (status == JUDGEQ_OK) status = remove_others(r, error);
+    if (status == JUDGEQ_OK) status = for_others(r, remove_file, error);
     json_decref(others.lines);
     return status;
 }

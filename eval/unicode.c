@@ -35,6 +35,18 @@ char *unicode_valid(const char *bytes, size_t n, size_t *length) {
     return text_take(&out);
 }
 
+size_t unicode_broken(const char *bytes, size_t n, size_t *first) {
+    size_t broken = 0;
+    *first = n;
+    for (size_t i = 0; i < n;) {
+        ucs4_t point;
+        const int known = u8_mbtoucr(&point, (const uint8_t *)bytes + i, n - i);
+        if (known <= 0 && broken++ == 0) *first = i;
+        i += known > 0 ? (size_t)known : 1;
+    }
+    return broken;
+}
+
 uint32_t *unicode_points(const char *text, size_t *n) {
     uint32_t *points = malloc((strlen(text) + 1) * sizeof *points);
     ucs4_t point;

@@ -13,6 +13,9 @@ char *unicode_lower(const char *text);
  * errors="replace" has it; [*length], terminated; the caller's: free(). NULL without memory. */
 char *unicode_valid(const char *bytes, size_t n, size_t *length);
 
+/* How many of bytes[0..n) belong to no character of UTF-8; *first: where the first of them is. */
+size_t unicode_broken(const char *bytes, size_t n, size_t *first);
+
 /* The code points of a text, [*n]; the caller's: free(). NULL without memory. */
 uint32_t *unicode_points(const char *text, size_t *n);
 

@@ -120,6 +120,23 @@ class Eval(unittest.TestCase):
         for other in others:
             self.assertEqual((other["answer"], other["hit_rate"], other["rows"]), (full["answer"], 1, full["rows"]))
 
+    def test_a_folder_s_name_is_no_pattern(self):
+        """Files of another run's ranks stay, and so does what only looks like a rank's file."""
+        arguments = "needle_noise", "--length", "300", "--samples", "1", "--budgets", "16", "--policies", "streaming"
+        self.run_eval("run1", *arguments)
+        with open(self.path("run1/samples.jsonl"), "rb") as file:
+            lines = file.read()
+        for name in "run1/samples.1.jsonl", "run1/samples.1x.jsonl", "run1/samples.2.jsonl.old":
+            with open(self.path(name), "wb") as file:
+                file.write(lines)
+        for folder in "run[0-9]", "run?", "run*", "{run1,x}", "run\\1":
+            self.run_eval(folder, *arguments)
+            self.assertEqual(len(self.lines(folder)), 1)
+            self.assertTrue(os.path.exists(self.path("run1/samples.1.jsonl")))
+        self.run_eval("run1", *arguments)  # its own are gathered
+        self.assertEqual(sorted(os.listdir(self.path("run1"))),
+                         ["run.json", "samples.1x.jsonl", "samples.2.jsonl.old", "samples.jsonl"])
+
     def test_another_run_s_folder_is_refused(self):
         arguments = ["needle_text", "--length", "600", "--samples", "1", "--budgets", "64"]
         self.run_eval("taken", *arguments, "--policies", "snapkv")
