@@ -13,6 +13,7 @@
 #include "find_model.h"
 #include "interrupt.h"
 #include "progress.h"
+#include "say.h"
 
 /* In parts: C promises string literals of 4095 characters only. */
 static const char HELP_CELLS[] =
@@ -117,7 +118,7 @@ static bool show(void *data, int64_t done, int64_t total) {
     if (b->progress.terminal) {
         progress_draw(b->doing, after, share);
     } else {
-        fprintf(stderr, "judgeq: %s: %s\n", b->doing, after);
+        say("%s: %s", b->doing, after);
     }
     return true;
 }
@@ -225,7 +226,7 @@ static judgeq_status print(const bench *b, judgeq_error *error) {
     }
     json_t *object = bench_json(&b->setup, &b->cells);
     if (!object) return failed(error, JUDGEQ_ERROR_MEMORY, "no memory for the results");
-    const bool printed = json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 && puts("") >= 0;
+    const bool printed = say_json(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(object);
     return printed ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_IO, "cannot write to standard output");
 }
@@ -250,7 +251,7 @@ static void bench_free(bench *b) {
 int cmd_bench(int argc, char **argv) {
     bench *b = calloc(1, sizeof *b);
     if (!b) {
-        fputs("judgeq: no memory\n", stderr);
+        say("no memory");
         return 1;
     }
     int status = bench_options_read(argc, argv, &b->options);
@@ -259,7 +260,7 @@ int cmd_bench(int argc, char **argv) {
     } else if (status == 0) {
         judgeq_error error = {0};
         const judgeq_status result = run_all(b, &error);
-        if (result != JUDGEQ_OK) fprintf(stderr, "judgeq: %s\n", error.message);
+        if (result != JUDGEQ_OK) say("%s", error.message);
         status = result == JUDGEQ_OK ? 0 : result == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
     }
     bench_free(b);

@@ -15,6 +15,8 @@
 #include "progress.h"
 #include "ranks.h"
 #include "records.h"
+#include "say.h"
+#include "src/visible.h"
 #include "summary.h"
 #include "trial.h"
 
@@ -261,7 +263,7 @@ static void show(evaluation *e) {
     if (e->progress.terminal) {
         progress_draw(before, after, work / e->work_todo);
     } else {
-        fprintf(stderr, "judgeq: %s: %s\n", before, after);
+        say("%s: %s", before, after);
     }
 }
 
@@ -338,12 +340,23 @@ static judgeq_status run_plan(evaluation *e, judgeq_error *error) {
     return status;
 }
 
+/* Names of tasks and policies come from files: nothing of theirs may steer the terminal. */
+static bool print_summary(const json_t *summary) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    bool done = out && summary_print(summary, out);
+    if (out && fclose(out) != 0) done = false;
+    if (done) visible_write(stdout, text, size, "\n");
+    free(text);
+    return done && fflush(stdout) == 0 && !ferror(stdout);
+}
+
 static judgeq_status print_tables(const evaluation *e, judgeq_error *error) {
     json_t *summary = summary_make(&e->records, e->options.versus);
     if (!summary) return failed(error, JUDGEQ_ERROR_MEMORY, "no memory for the tables");
-    const bool done = e->options.json
-                          ? json_dumpf(summary, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 && puts("") >= 0
-                          : summary_print(summary, stdout);
+    const bool done =
+        e->options.json ? say_json(summary, JSON_COMPACT | JSON_REAL_PRECISION(9)) : print_summary(summary);
     json_decref(summary);
     return done ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_IO, "cannot write to standard output");
 }
@@ -392,7 +405,7 @@ static int run(evaluation *e) {
     if (status == JUDGEQ_OK) status = evaluate(e, &error);
     char rank[32] = "";
     if (e->ranks.n > 1) snprintf(rank, sizeof rank, "rank %d: ", e->ranks.rank);
-    if (status != JUDGEQ_OK) fprintf(stderr, "judgeq: %s%s\n", rank, error.message);
+    if (status != JUDGEQ_OK) say("%s%s", rank, error.message);
     ranks_end(&e->ranks, status != JUDGEQ_OK);
     return status == JUDGEQ_OK ? 0 : status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
 }
@@ -407,7 +420,7 @@ static void print_help(void) {
 int cmd_eval(int argc, char **argv) {
     evaluation *e = calloc(1, sizeof *e);
     if (!e) {
-        fputs("judgeq: no memory\n", stderr);
+        say("no memory");
         return 1;
     }
     int status = eval_options_read(argc, argv, &e->options);

@@ -4,6 +4,8 @@
 #include "commands.h"
 #include "devices.h"
 #include "judgeq.h"
+#include "say.h"
+#include "src/visible.h"
 #include "values.h"
 
 #include <ctype.h>
@@ -193,11 +195,6 @@ static void print_label(const char *key) {
     printf("%-20s", text);
 }
 
-/* Control characters could steer the terminal. */
-static void print_text(const char *text) {
-    for (; *text; text++) putchar(iscntrl((unsigned char)*text) ? '?' : *text);
-}
-
 static void print_bytes(double bytes) {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
     size_t unit = 0;
@@ -211,7 +208,7 @@ static void print_object(json_t *object) {
     json_object_foreach(object, key, value) {
         print_label(key);
         if (json_is_string(value))
-            print_text(json_string_value(value));
+            visible_write(stdout, json_string_value(value), json_string_length(value), "");
         else if (json_is_integer(value) && strstr(key, "bytes"))
             print_bytes((double)json_integer_value(value));
         else if (json_is_integer(value))
@@ -226,17 +223,17 @@ static void print_object(json_t *object) {
 
 static int print(json_t *object, bool json) {
     if (!object) {
-        fprintf(stderr, "judgeq: out of memory\n");
+        say("out of memory");
         return 1;
     }
     bool ok = true;
     if (json)
-        ok = json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(7)) == 0 && putchar('\n') != EOF;
+        ok = say_json(object, JSON_INDENT(2) | JSON_REAL_PRECISION(7));
     else
         print_object(object);
     json_decref(object);
     if (ok && fflush(stdout) == 0 && !ferror(stdout)) return 0;
-    fprintf(stderr, "judgeq: cannot write to standard output: %s\n", strerror(errno));
+    say("cannot write to standard output: %s", strerror(errno));
     return 1;
 }
 
@@ -255,7 +252,7 @@ static int inspect(const char *path, bool json) {
     /* UNSUPPORTED: a sound GGUF file, but no judge */
     if (status == JUDGEQ_ERROR_UNSUPPORTED) status = judgeq_model_load(path, &model, &error);
     if (status != JUDGEQ_OK) {
-        fprintf(stderr, "judgeq: %s\n", error.message);
+        say("%s", error.message);
         return 1;
     }
     int result = print(model_object(path, model), json);

@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "find_model.h"
 #include "judgeq.h"
+#include "say.h"
 #include "values.h"
 
 #include <getopt.h>
@@ -43,7 +44,7 @@ typedef struct options {
 #define wrong(...) usage_wrong("judge", __VA_ARGS__)
 
 static int failure(const judgeq_error *error) {
-    fprintf(stderr, "judgeq: %s\n", error->message);
+    say("%s", error->message);
     return 1;
 }
 
@@ -91,8 +92,7 @@ static int run_import(const options *o) {
     judgeq_status status = import(o, &judge, &error);
     if (status == JUDGEQ_OK) {
         const judgeq_judge_info *info = judgeq_judge_get_info(judge);
-        fprintf(stderr, "%s: %d soft tokens of %d elements for \"%s\"\n", o->output, info->n_soft, info->n_embd,
-                info->model_name);
+        say("%s: %d soft tokens of %d elements for \"%s\"", o->output, info->n_soft, info->n_embd, info->model_name);
     }
     judgeq_judge_free(judge);
     return status == JUDGEQ_OK ? 0 : failure(&error);

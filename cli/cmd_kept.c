@@ -7,6 +7,7 @@
 #include "kept.h"
 #include "kept_text.h"
 #include "report/page.h"
+#include "say.h"
 
 static const char HELP[] =
     "Usage: judgeq inspect --kept [-f FILE] [-p TEXT] [OPTIONS]\n"
@@ -48,14 +49,14 @@ static const char HELP[] =
     "    Example: judgeq inspect --kept -f report.txt -p \"Who signed it?\" --html kept.html\n";
 
 static int fail(const char *what, const char *why) {
-    fprintf(stderr, "judgeq: %s: %s\n", what, why);
+    say("%s: %s", what, why);
     return 1;
 }
 
 static int show_json(const kept *k) {
     json_t *object = kept_json(k);
     if (!object) return fail("inspect", "out of memory");
-    const bool written = json_dumpf(object, stdout, JSON_COMPACT) == 0 && putchar('\n') != EOF && fflush(stdout) == 0;
+    const bool written = say_json(object, JSON_COMPACT) && fflush(stdout) == 0;
     json_decref(object);
     return written ? 0 : fail("cannot write to standard output", strerror(errno));
 }
@@ -67,10 +68,10 @@ static int write_html(const kept *k, const kept_options *o) {
     const judgeq_status status = page_write(&page_kept, object, o->html, &error);
     json_decref(object);
     if (status != JUDGEQ_OK) {
-        fprintf(stderr, "judgeq: %s\n", error.message);
+        say("%s", error.message);
         return 1;
     }
-    if (!o->run.quiet) fprintf(stderr, "judgeq: wrote %s; open it in a web browser\n", o->html);
+    if (!o->run.quiet) say("wrote %s; open it in a web browser", o->html);
     return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "command_line.h"
 #include "commands.h"
 #include "judgeq.h"
+#include "say.h"
 #include "values.h"
 
 #include <errno.h>
@@ -53,7 +54,7 @@ static bool print_json(void) {
     for (size_t i = 0; made && judgeq_preset_at(i); i++) {
         made = json_array_append_new(presets, preset_object(judgeq_preset_at(i))) == 0;
     }
-    bool printed = made && json_dumpf(presets, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF;
+    bool printed = made && say_json(presets, JSON_INDENT(2));
     json_decref(presets);
     return printed;
 }
@@ -80,6 +81,6 @@ int cmd_policies(int argc, char **argv) {
     else
         print_table();
     if (printed && fflush(stdout) == 0 && !ferror(stdout)) return 0;
-    fprintf(stderr, "judgeq policies: cannot write the list: %s\n", strerror(errno));
+    say("policies: cannot write the list: %s", strerror(errno));
     return 1;
 }

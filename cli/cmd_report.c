@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "report/gallery.h"
 #include "report/page.h"
+#include "say.h"
 #include "values.h"
 
 static const char HELP[] =
@@ -103,8 +104,7 @@ static bool print_json(const json_t *data, const char *folder) {
     }
     json_t *object = json_pack("{s:O, s:O, s:o}", "run", json_object_get(data, "run"), "summary",
                                json_object_get(data, "summary"), "pictures", files);
-    const bool printed = object && json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0 &&
-                         putchar('\n') != EOF && fflush(stdout) == 0;
+    const bool printed = object && say_json(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) && fflush(stdout) == 0;
     json_decref(object);
     return printed;
 }
@@ -150,7 +150,7 @@ static judgeq_status report(const report_options *o, const results *r, judgeq_er
         status = failed(error, JUDGEQ_ERROR_IO, "cannot write to standard output", strerror(errno));
     }
     if (status == JUDGEQ_OK && !o->quiet) {
-        fprintf(stderr, "judgeq: wrote %s, and %zu pictures in %s\n", p.output, n, p.pictures);
+        say("wrote %s, and %zu pictures in %s", p.output, n, p.pictures);
     }
     json_decref(data);
     free(p.output);
@@ -174,6 +174,6 @@ int cmd_report(int argc, char **argv) {
         results_free(&r);
     }
     if (status == JUDGEQ_OK) return 0;
-    fprintf(stderr, "judgeq: %s\n", error.message);
+    say("%s", error.message);
     return 1;
 }

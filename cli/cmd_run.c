@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "find_judge.h"
@@ -13,6 +14,7 @@
 #include "progress.h"
 #include "prompt.h"
 #include "report.h"
+#include "say.h"
 
 /* In parts: C promises string literals of 4095 characters only. */
 static const char HELP_INPUT[] =
@@ -137,7 +139,8 @@ static judgeq_status prepare(run *r, judgeq_error *error) {
 
 static judgeq_status respond(run *r, judgeq_error *error) {
     const options *o = &r->options;
-    r->stream = (text_stream){.file = o->json ? NULL : stdout, .stop = o->stop, .n_stop = o->n_stop};
+    r->stream = (text_stream){
+        .file = o->json ? NULL : stdout, .terminal = isatty(STDOUT_FILENO), .stop = o->stop, .n_stop = o->n_stop};
     progress_begin(&r->progress, (int64_t)r->n_tokens, o->quiet);
     interrupt_catch();
     const judgeq_status status = judgeq_session_prefill(r->session, r->tokens, r->n_tokens, error);
@@ -182,7 +185,7 @@ static void run_free(run *r) {
 /* An argument that makes no sense is wrong usage; everything else is a failure. */
 static int exit_status(judgeq_status status, const judgeq_error *error) {
     if (status == JUDGEQ_OK) return 0;
-    fprintf(stderr, "judgeq: %s\n", error->message);
+    say("%s", error->message);
     return status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
 }
 
@@ -214,7 +217,7 @@ static int run_all(run *r) {
 int cmd_run(int argc, char **argv) {
     run *r = calloc(1, sizeof *r);
     if (!r) {
-        fputs("judgeq: no memory\n", stderr);
+        say("no memory");
         return 1;
     }
     int status = options_read(argc, argv, &r->options);

@@ -11,6 +11,7 @@
 #include "interrupt.h"
 #include "progress.h"
 #include "ranks.h"
+#include "say.h"
 #include "train_curves.h"
 #include "train_log.h"
 #include "train_online.h"
@@ -169,7 +170,7 @@ static void note(void *data, const char *message) {
     training *t = data;
     const int64_t step = judgeq_trainer_steps_done(t->trainer) + (t->measuring ? 0 : 1);
     wipe_bar(t);
-    fprintf(stderr, "judgeq: %s\n", message);
+    say("%s", message);
     if (is_first(t)) train_log_notice(&t->log, step, message); /* a full disk shows at the next step */
 }
 
@@ -220,8 +221,8 @@ static judgeq_status load_set(training *t, judgeq_error *error) {
     if (status != JUDGEQ_OK) return status;
     const judgeq_training_set_info *info = judgeq_training_set_get_info(t->set);
     if (info->n_broken > 0 && is_first(t)) {
-        fprintf(stderr, "judgeq: %zu of %zu lines hold no example and are left out; the first: %s\n", info->n_broken,
-                info->n_broken + info->n_examples, info->broken);
+        say("%zu of %zu lines hold no example and are left out; the first: %s", info->n_broken,
+            info->n_broken + info->n_examples, info->broken);
     }
     return JUDGEQ_OK;
 }
@@ -279,6 +280,7 @@ static judgeq_status prepare(training *t, judgeq_error *error) {
         status = judgeq_model_expand(t->model, o->cache_bytes, o->params.n_threads, &n_bytes, error);
     }
     if (status == JUDGEQ_OK) status = load_set(t, error);
+    interrupt_catch(); /* before, a signal ends the program: there is nothing to keep */
     if (status == JUDGEQ_OK) status = load_start(t, error);
     o->params.progress = report;
     o->params.progress_data = t;
@@ -361,7 +363,7 @@ static judgeq_status write_judge(training *t, judgeq_error *error) {
     judgeq_judge_free(judge);
     if (status != JUDGEQ_OK) return status;
     unlink(t->checkpoint); /* there may be none */
-    if (!t->options.quiet) fprintf(stderr, "judgeq: wrote %s\n", t->options.output);
+    if (!t->options.quiet) say("wrote %s", t->options.output);
     return JUDGEQ_OK;
 }
 
@@ -385,22 +387,21 @@ static void draw_curves(const training *t) {
     const judgeq_status status = train_curves_draw(t->log.path, t->picture, &error);
     if (t->options.quiet) return;
     if (status == JUDGEQ_OK)
-        fprintf(stderr, "judgeq: drew %s\n", t->picture);
+        say("drew %s", t->picture);
     else
-        fprintf(stderr, "judgeq: no picture of the curves: %s\n", error.message);
+        say("no picture of the curves: %s", error.message);
 }
 
 static void show_sources(const training *t) {
     data_maker_summarise(&t->online.maker);
     if (!t->dry) return;
-    fprintf(stderr, "judgeq: the sources ended before the %d examples of -n: after step %lld of %lld, at rate %g\n",
-            t->options.sources.n_examples, (long long)judgeq_trainer_steps_done(t->trainer),
-            (long long)judgeq_trainer_steps(t->trainer), t->last.rate);
+    say("the sources ended before the %d examples of -n: after step %lld of %lld, at rate %g",
+        t->options.sources.n_examples, (long long)judgeq_trainer_steps_done(t->trainer),
+        (long long)judgeq_trainer_steps(t->trainer), t->last.rate);
 }
 
 static judgeq_status train(training *t, judgeq_error *error) {
     t->options.quiet = t->options.quiet || !is_first(t);
-    interrupt_catch();
     judgeq_status status = prepare(t, error);
     if (status != JUDGEQ_OK) return status;
     progress_begin(&t->progress, 0, t->options.quiet);
@@ -434,7 +435,7 @@ static int run(training *t) {
     if (status == JUDGEQ_OK) status = train(t, &error);
     char rank[32] = "";
     if (t->ranks.n > 1) snprintf(rank, sizeof rank, "rank %d: ", t->ranks.rank);
-    if (status != JUDGEQ_OK) fprintf(stderr, "judgeq: %s%s\n", rank, error.message);
+    if (status != JUDGEQ_OK) say("%s%s", rank, error.message);
     ranks_end(&t->ranks, status != JUDGEQ_OK);
     return status == JUDGEQ_OK ? 0 : status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
 }
@@ -442,7 +443,7 @@ static int run(training *t) {
 int cmd_train(int argc, char **argv) {
     training *t = calloc(1, sizeof *t);
     if (!t) {
-        fputs("judgeq: no memory\n", stderr);
+        say("no memory");
         return 1;
     }
     int status = train_options_read(argc, argv, &t->options);

@@ -6,6 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "say.h"
+#include "src/visible.h"
+
 static const double MIB = 1 << 20;
 static const char *servers_in_use;
 
@@ -18,12 +21,12 @@ const command_option devices_rows[] = {{"device", 0, INTO(devices, names)},
 /* In whatever thread ggml found it out; nothing can be freed, because that would ask the server again. */
 static void end_with_message(const char *message) {
     const char *reason = strrchr(message, ':'); /* "FILE:LINE: MESSAGE" */
-    char text[1024];
-    const int n = snprintf(text, sizeof text,
-                           "\njudgeq: one of the servers %s is gone, or what answers there is not judgeq rpc-server of "
-                           "the same ggml (%s)\n",
-                           servers_in_use, reason && reason[1] ? reason + 2 : message);
-    if (n > 0 && write(STDERR_FILENO, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1) < 0) _exit(1);
+    char text[1024], line[1024];
+    snprintf(text, sizeof text,
+             "one of the servers %s is gone, or what answers there is not judgeq rpc-server of the same ggml (%s)",
+             servers_in_use, reason && reason[1] ? reason + 2 : message);
+    visible_copy(text, line, sizeof line);
+    dprintf(STDERR_FILENO, "\njudgeq: %s\n", line);
     _exit(1);
 }
 
@@ -51,7 +54,7 @@ int devices_print(const devices *d, bool json) {
     judgeq_error error = {0};
     judgeq_device_info info;
     if (devices_connect(d, &error) != JUDGEQ_OK) {
-        fprintf(stderr, "judgeq: %s\n", error.message);
+        say("%s", error.message);
         return error.code == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
     }
     json_t *all = json_array();
@@ -59,11 +62,14 @@ int devices_print(const devices *d, bool json) {
     for (size_t i = 0; judgeq_device_at(i, &info); i++) {
         if (json) json_array_append_new(all, device_object(&info));
         if (!json) {
-            printf("%-10s %12.0f %12.0f  %s\n", info.name, (double)info.free_bytes / MIB,
-                   (double)info.total_bytes / MIB, info.description);
+            char name[64], description[256]; /* another machine's */
+            visible_copy(info.name, name, sizeof name);
+            visible_copy(info.description, description, sizeof description);
+            printf("%-10s %12.0f %12.0f  %s\n", name, (double)info.free_bytes / MIB, (double)info.total_bytes / MIB,
+                   description);
         }
     }
-    if (json && json_dumpf(all, stdout, JSON_COMPACT) == 0) puts("");
+    if (json) say_json(all, JSON_COMPACT);
     json_decref(all);
     return 0;
 }

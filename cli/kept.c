@@ -9,6 +9,7 @@
 #include "interrupt.h"
 #include "progress.h"
 #include "prompt.h"
+#include "say.h"
 
 static judgeq_status no_memory(judgeq_error *error, const char *what) {
     error->code = JUDGEQ_ERROR_MEMORY;
@@ -152,7 +153,7 @@ int kept_make(const kept_options *o, kept *out) {
     if (status == JUDGEQ_OK && usage == 0) status = make(out, o, policy, &error);
     for (size_t i = 0; i < o->n_policy; i++) judgeq_policy_free(policy[i]);
     if (usage != 0 || status == JUDGEQ_OK) return usage;
-    fprintf(stderr, "judgeq: %s\n", error.message);
+    say("%s", error.message);
     return status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
 }
 

@@ -10,6 +10,7 @@
 #include <wchar.h>
 
 #include "progress.h"
+#include "src/visible.h"
 
 /* ---- colours ----------------------------------------------------------------------------------------------------- */
 
@@ -57,10 +58,11 @@ static void end_colour(void) {
 
 /* One character of UTF-8, n bytes, for the terminal: control characters could steer it. */
 static const char *visible(const char *bytes, size_t *n) {
-    const unsigned char c = (unsigned char)*bytes;
-    if (c >= 0x20 && c != 0x7f && !(c == 0xc2 && *n == 2 && (unsigned char)bytes[1] < 0xa0)) return bytes;
+    char form[VISIBLE_MOST];
+    size_t taken;
+    if (visible_character(bytes, *n, form, &taken) == *n && memcmp(form, bytes, *n) == 0) return bytes;
     *n = 1;
-    return c == '\t' ? " " : "?";
+    return *bytes == '\t' ? " " : "?";
 }
 
 static size_t character_bytes(const char *text, size_t most) {

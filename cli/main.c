@@ -9,6 +9,7 @@
 
 #include "commands.h"
 #include "judgeq.h"
+#include "say.h"
 
 static const char HELP[] = "Usage: judgeq COMMAND [OPTIONS]\n"
                            "\n"
@@ -70,9 +71,8 @@ static const char *nearest_command(const char *name) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2) {
-        fputs("judgeq: which command? run, policies, judge, data, train, eval, bench, report, inspect or rpc-server; "
-              "see judgeq --help\n",
-              stderr);
+        say("which command? run, policies, judge, data, train, eval, bench, report, inspect or rpc-server; see judgeq "
+            "--help");
         return 2;
     }
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
@@ -86,8 +86,8 @@ static int dispatch(int argc, char **argv) {
     for (int i = 0; i < N_COMMANDS; i++) {
         if (strcmp(argv[1], COMMANDS[i].name) == 0) return COMMANDS[i].run(argc - 1, argv + 1);
     }
-    fprintf(stderr, "judgeq: unknown %s \"%s\"; did you mean judgeq %s? See judgeq --help\n",
-            argv[1][0] == '-' ? "option" : "command", argv[1], nearest_command(argv[1]));
+    say("unknown %s \"%s\"; did you mean judgeq %s? See judgeq --help", argv[1][0] == '-' ? "option" : "command",
+        argv[1], nearest_command(argv[1]));
     return 2;
 }
 
@@ -96,6 +96,6 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); /* a write fails instead, and is reported */
     const int status = dispatch(argc, argv);
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
-    if (status == 0) fprintf(stderr, "judgeq: cannot write to standard output: %s\n", strerror(errno));
+    if (status == 0) say("cannot write to standard output: %s", strerror(errno));
     return status != 0 ? status : 1;
 }

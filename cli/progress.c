@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "interrupt.h"
+#include "say.h"
+#include "src/visible.h"
 
 /* Seconds. A prompt that is read at once needs no bar. */
 static const double QUIET_START = 0.3, BAR_EVERY = 0.1, LINE_EVERY = 2.0;
@@ -67,8 +69,10 @@ static void write_bar(char text[BAR_MOST + 1], int width, double share) {
     text[inside + 2] = '\0';
 }
 
-void progress_draw(const char *before, const char *after, double share) {
-    char bar[BAR_MOST + 1];
+void progress_draw(const char *names, const char *numbers, double share) {
+    char bar[BAR_MOST + 1], before[2 * LINE_WIDTH], after[2 * LINE_WIDTH];
+    visible_copy(names, before, sizeof before);
+    visible_copy(numbers, after, sizeof after);
     /* a full line would wrap, and stay */
     const int width = terminal_width() - 1, text = (int)(strlen(before) + strlen(after));
     write_bar(bar, width - text - 2, share);
@@ -91,7 +95,7 @@ static void show(const progress *p, double share, double now) {
     snprintf(before, sizeof before, "reading %s tokens", count);
     snprintf(after, sizeof after, "%d %%, %s tokens/s, %s left", (int)(share * 100), speed, left);
     if (!p->terminal) {
-        fprintf(stderr, "judgeq: %s: %s\n", before, after);
+        say("%s: %s", before, after);
         return;
     }
     progress_draw(before, after, share);

@@ -6,28 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* All of a stream, terminated; NULL with errno set. */
-static char *read_stream(FILE *stream, size_t *length) {
-    size_t capacity = 1 << 16, n = 0;
-    char *text = malloc(capacity);
-    while (text) {
-        n += fread(text + n, 1, capacity - n - 1, stream);
-        if (n < capacity - 1) break;
-        capacity *= 2;
-        char *larger = realloc(text, capacity);
-        if (!larger) free(text);
-        text = larger;
-    }
-    if (text && ferror(stream)) {
-        const int reason = errno;
-        free(text);
-        errno = reason;
-        return NULL;
-    }
-    if (text) text[n] = '\0';
-    *length = n;
-    return text;
-}
+#include "files.h"
+#include "say.h"
+#include "unicode.h"
 
 static void drop_line_end(char *text, size_t *length) {
     if (*length == 0 || text[*length - 1] != '\n') return;
@@ -35,24 +16,32 @@ static void drop_line_end(char *text, size_t *length) {
     if (*length > 0 && text[*length - 1] == '\r') text[--*length] = '\0';
 }
 
+/* Tokenising puts U+FFFD where something is no UTF-8; one can go on with that, and should know. */
+static void note_broken(const char *name, const char *text, size_t length) {
+    size_t first;
+    const size_t n = unicode_broken(text, length, &first);
+    if (n == 0) return;
+    say("%zu byte%s of %s %s not UTF-8, the first at %zu, and read as U+FFFD; iconv converts texts", n,
+        n > 1 ? "s" : "", name, n > 1 ? "are" : "is", first + 1);
+}
+
 /* path: "-" is standard input. */
-static int read_file(const char *path, char **text, size_t *length) {
+static int read_file(const char *path, bool quiet, char **text, size_t *length) {
     const bool standard = strcmp(path, "-") == 0;
     const char *name = standard ? "standard input" : path;
+    judgeq_error error = {0};
     FILE *stream = standard ? stdin : fopen(path, "rb");
-    *text = stream ? read_stream(stream, length) : NULL;
-    const int reason = errno;
-    if (stream && !standard) fclose(stream);
-    if (!*text) {
-        fprintf(stderr, "judgeq: cannot read %s: %s\n", name, strerror(reason));
+    if (!stream) {
+        say("cannot read %s: %s", name, strerror(errno));
         return 1;
     }
-    if (memchr(*text, '\0', *length)) {
-        fprintf(stderr, "judgeq: %s holds a zero byte: it is not text\n", name);
-        free(*text);
-        *text = NULL;
+    const judgeq_status status = files_read_stream(stream, name, text, length, &error);
+    if (!standard) fclose(stream);
+    if (status != JUDGEQ_OK) {
+        say("%s", error.message);
         return 1;
     }
+    if (!quiet) note_broken(name, *text, *length);
     drop_line_end(*text, length);
     return 0;
 }
@@ -80,22 +69,22 @@ int prompt_read(const options *o, char **text) {
     *text = NULL;
     if (o->file || !o->prompt) {
         if (!o->file && isatty(STDIN_FILENO)) {
-            fputs("judgeq: no prompt: -p TEXT, -f FILE, or a text on standard input; see judgeq run --help\n", stderr);
+            say("no prompt: -p TEXT, -f FILE, or a text on standard input; see judgeq run --help");
             return 2;
         }
-        status = read_file(o->file ? o->file : "-", text, &length);
+        status = read_file(o->file ? o->file : "-", o->quiet, text, &length);
         if (status != 0) return status;
     }
     const bool question = o->prompt && *o->prompt;
     if (length == 0 && !question) {
-        fputs("judgeq: the prompt is empty\n", stderr);
+        say("the prompt is empty");
         free(*text);
         *text = NULL;
         return 2;
     }
     if (question) *text = length > 0 ? join(*text, length, o->prompt) : replace(*text, o->prompt);
     if (*text) return 0;
-    fputs("judgeq: no memory for the prompt\n", stderr);
+    say("no memory for the prompt");
     return 1;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "progress.h"
+#include "say.h"
 
 static double per_second(int64_t n, double seconds) {
     return n > 0 && seconds > 0 ? (double)n / seconds : 0;
@@ -19,14 +20,14 @@ static const char *megabytes(char *text, size_t size, size_t bytes) {
 
 void report_summary(const judgeq_stats *stats, const generation *response) {
     char n_read[32], n_written[32], full[32], held[32], peak[32];
-    fprintf(stderr, "judgeq: read %s tokens at %.0f/s, wrote %s at %.1f/s; KV %s of %s, peak %s%s\n",
-            progress_count(n_read, sizeof n_read, stats->n_prompt), per_second(stats->n_prompt, stats->prefill_s),
-            progress_count(n_written, sizeof n_written, (int64_t)response->n_token),
-            per_second(stats->n_decoded, stats->decode_s), megabytes(held, sizeof held, stats->kv_bytes_held),
-            megabytes(full, sizeof full, stats->kv_bytes_full), megabytes(peak, sizeof peak, stats->kv_bytes_peak),
-            response->reason == GENERATE_CONTEXT  ? "; ended because the context is full"
-            : response->reason == GENERATE_LENGTH ? "; ended by -n"
-                                                  : "");
+    say("read %s tokens at %.0f/s, wrote %s at %.1f/s; KV %s of %s, peak %s%s",
+        progress_count(n_read, sizeof n_read, stats->n_prompt), per_second(stats->n_prompt, stats->prefill_s),
+        progress_count(n_written, sizeof n_written, (int64_t)response->n_token),
+        per_second(stats->n_decoded, stats->decode_s), megabytes(held, sizeof held, stats->kv_bytes_held),
+        megabytes(full, sizeof full, stats->kv_bytes_full), megabytes(peak, sizeof peak, stats->kv_bytes_peak),
+        response->reason == GENERATE_CONTEXT  ? "; ended because the context is full"
+        : response->reason == GENERATE_LENGTH ? "; ended by -n"
+                                              : "");
 }
 
 /* null where there is nothing to divide. */
@@ -84,8 +85,7 @@ bool report_json(const report_source *source, const judgeq_stats *stats, const g
     if (done && response->logprobs) {
         done = json_object_set_new(object, "logprobs", json_pack("{s:O}", "content", response->logprobs)) == 0;
     }
-    done =
-        done && json_dumpf(object, stdout, JSON_REAL_PRECISION(9)) == 0 && putchar('\n') != EOF && fflush(stdout) == 0;
+    done = done && say_json(object, JSON_REAL_PRECISION(9)) && fflush(stdout) == 0;
     json_decref(times);
     json_decref(cache);
     json_decref(object);

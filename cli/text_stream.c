@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/visible.h"
+
 static const char REPLACEMENT[] = "\xEF\xBF\xBD";
 
 /* ---- UTF-8 ------------------------------------------------------------------------------------------------------- */
@@ -102,7 +104,11 @@ static size_t held_back(const text_stream *stream) {
 static bool write_text(text_stream *stream, size_t end) {
     if (!stream->file || end <= stream->n_written) return true;
     const size_t n = end - stream->n_written;
-    if (fwrite(stream->text + stream->n_written, 1, n, stream->file) != n || fflush(stream->file) != 0) return false;
+    if (stream->terminal)
+        visible_write(stream->file, stream->text + stream->n_written, n, "\n\t");
+    else
+        fwrite(stream->text + stream->n_written, 1, n, stream->file);
+    if (ferror(stream->file) || fflush(stream->file) != 0) return false;
     stream->n_written = end;
     return true;
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "say.h"
+
 bool value_integer(const char *text, int64_t low, int64_t high, int64_t *out) {
     if (!*text || strspn(text, "0123456789") != strlen(text)) return false;
     errno = 0;
@@ -53,12 +55,13 @@ bool value_kv_type(const char *text, judgeq_kv_type *out) {
 }
 
 int usage_wrong(const char *command, const char *format, ...) {
+    char *message = NULL;
     va_list arguments;
-    fprintf(stderr, "judgeq: %s: ", command);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    if (vasprintf(&message, format, arguments) < 0) message = NULL;
     va_end(arguments);
-    fprintf(stderr, "; see judgeq %s --help\n", command);
+    say("%s: %s; see judgeq %s --help", command, message ? message : "wrong usage", command);
+    free(message);
     return 2;
 }
 
