@@ -7,6 +7,7 @@
 #include "find_model.h"
 #include "interrupt.h"
 #include "progress.h"
+#include "say.h"
 #include "values.h"
 
 static const char HELP[] =
@@ -14,8 +15,9 @@ static const char HELP[] =
     "\n"
     "Makes a training set for judgeq train: prompts, and the model's own responses to them with the full cache.\n"
     "\n"
-    "SOURCE is a folder, whose files are taken with those of its folders, or a file:\n"
-    "  .txt .md .markdown  UTF-8 text: cut into passages, each with an instruction before or after it\n"
+    "SOURCE is a folder, whose files are taken once each with those of its folders, or a file:\n"
+    "  .txt .md .markdown  text in UTF-8, or in UTF-16 or UTF-32 with a byte order mark: cut into passages, each with an\n"
+    "                      instruction before or after it\n"
     "  .jsonl              one conversation per line: OpenAI's \"messages\" or ShareGPT's \"conversations\"\n"
     "  .json               an array of such conversations. The turns up to the user's last one are the prompt\n"
     "What cannot be read is named, counted and left out. SOURCE:WEIGHT draws from a source that much more often than\n"
@@ -122,10 +124,10 @@ static judgeq_status make_examples(command *c, judgeq_error *error) {
 static judgeq_status make_set(command *c, const judgeq_model *model, judgeq_error *error) {
     c->maker.go_on = go_on;
     c->maker.data = c;
-    interrupt_catch();
     progress_begin(&c->progress, 0, c->options.quiet);
     judgeq_error closing = {0};
     judgeq_status status = data_maker_read(&c->maker, model, &c->options.data, error);
+    interrupt_catch(); /* before, a signal ends the program: there is nothing to keep */
     if (status == JUDGEQ_OK) status = data_maker_open(&c->maker, error);
     if (status == JUDGEQ_OK) status = make_examples(c, error);
     if (status == JUDGEQ_OK && !c->options.quiet) data_maker_summarise(&c->maker);
@@ -150,7 +152,7 @@ int cmd_data(int argc, char **argv) {
     judgeq_status status = find_model(c.options.model, room, sizeof room, &path, &error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(path, &model, &error);
     if (status == JUDGEQ_OK) status = make_set(&c, model, &error);
-    if (status != JUDGEQ_OK) fprintf(stderr, "judgeq: %s\n", error.message);
+    if (status != JUDGEQ_OK) say("%s", error.message);
     judgeq_model_free(model);
     return status == JUDGEQ_OK ? 0 : status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cuts.h"
+
 /* ---- what facts are made of -------------------------------------------------------------------------------------- */
 
 typedef enum value_kind {
@@ -248,6 +250,7 @@ LIST(ORDERS, "Answer from the text.", "Answer in one sentence, using the text.",
 enum {
     N_SHAPES = sizeof SHAPES / sizeof SHAPES[0],
     FACTS_MOST = 8,
+    SENTENCE_MOST = 600, /* bytes */
     ASKED_MOST = 3,
     KEYS = 12,
     KEY_SIZE = 64,
@@ -435,12 +438,21 @@ static bool add_answers(const facts *f, json_t *answers) {
 }
 
 /* Behind the sentence or line that ends at or after `from`; `length` where there is none. */
-static size_t sentence_end(const char *passage, size_t length, size_t from) {
+static size_t next_end(const char *passage, size_t length, size_t from) {
     for (size_t i = from; i + 1 < length; i++) {
         if (passage[i] == '\n' && i > 0) return i + 1;
-        if (strchr(".!?", passage[i]) && passage[i + 1] == ' ') return i + 2;
+        const size_t stop = cuts_stop(passage, length, i);
+        if (stop > 0) return i + stop;
     }
     return length;
+}
+
+/* The same where sentences end soon; in texts without full stops, behind a word or a character. */
+static size_t sentence_end(const char *passage, size_t length, size_t from) {
+    const size_t end = next_end(passage, length, from);
+    if (end - from <= SENTENCE_MOST) return end;
+    const char *space = memchr(passage + from, ' ', SENTENCE_MOST);
+    return space ? (size_t)(space - passage) + 1 : cuts_character(passage, length, from);
 }
 
 static int compare_places(const void *a, const void *b) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "data_loop.h"
+#include "say.h"
 
 /* ---- the file ---------------------------------------------------------------------------------------------------- */
 
@@ -317,11 +318,15 @@ judgeq_status data_maker_close(data_maker *m, judgeq_error *error) {
 }
 
 void data_maker_summarise(const data_maker *m) {
-    fprintf(stderr,
-            "judgeq: %zu examples in %s; of %zu prompts from %zu files, %zu were shorter than %d tokens, %zu longer "
-            "than %d or than the model's context, %zu got no answer, %zu a wrong one; %zu files, lines or "
-            "conversations were left out\n",
-            m->n_examples, m->options.output, json_array_size(m->sources.prompts), m->sources.n_files, m->n_short,
-            m->options.sources.min_tokens, m->n_long, m->options.sources.max_tokens, m->n_silent, m->n_wrong,
-            m->sources.n_broken);
+    const data_sources *sources = &m->sources;
+    say("%zu examples in %s; of %zu prompts from %zu files, %zu were shorter than %d tokens, %zu longer than %d or "
+        "than the "
+        "model's context, %zu got no answer, %zu a wrong one; %zu files, lines or conversations were left out",
+        m->n_examples, m->options.output, json_array_size(sources->prompts), sources->n_files, m->n_short,
+        m->options.sources.min_tokens, m->n_long, m->options.sources.max_tokens, m->n_silent, m->n_wrong,
+        sources->n_broken);
+    if (sources->n_passed == 0) return;
+    say("%zu file%s of the folders %s passed over: not .txt, .md, .markdown, .json or .jsonl (%s%s)", sources->n_passed,
+        sources->n_passed > 1 ? "s" : "", sources->n_passed > 1 ? "were" : "was", sources->passed,
+        sources->n_passed > DATA_PASSED_NAMED ? ", ..." : "");
 }

@@ -1,17 +1,22 @@
 #include "data_sources.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
+#include "conversations.h"
+#include "cuts.h"
 #include "data_facts.h"
+#include "files.h"
+#include "json_loose.h"
+#include "say.h"
+#include "unicode.h"
 
-enum { REPORTS_MOST = 20, DEPTH_MOST = 32, SAMPLE_BYTES = 1 << 16, CUT_WITHIN = 300 };
+enum { REPORTS_MOST = 20, SAMPLE_BYTES = 1 << 16, CUT_WITHIN = 300 };
 
 /* What the model is asked about a passage. None of them is a template of the evaluation. */
 static const char *const INSTRUCTIONS[] = {
@@ -30,44 +35,19 @@ static const char *const INSTRUCTIONS[] = {
 };
 enum { N_INSTRUCTIONS = sizeof INSTRUCTIONS / sizeof INSTRUCTIONS[0] };
 
-/* One thing left out: said for the first ones, counted for all. */
-__attribute__((format(printf, 2, 3))) static void leave_out(data_sources *s, const char *format, ...) {
-    if (s->n_broken++ >= REPORTS_MOST) return;
+/* One thing to say of a source; no more than a screen is. */
+__attribute__((format(printf, 2, 3))) static void report(data_sources *s, const char *format, ...) {
+    if (s->n_reports++ >= REPORTS_MOST) return;
+    char *message = NULL;
     va_list arguments;
-    fputs("judgeq: left out: ", stderr);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    if (vasprintf(&message, format, arguments) >= 0) say("%s", message);
     va_end(arguments);
-    fputc('\n', stderr);
-    if (s->n_broken == REPORTS_MOST) fputs("judgeq: more is left out without being named\n", stderr);
+    free(message);
+    if (s->n_reports == REPORTS_MOST) say("more of this kind is not named");
 }
 
-/* The file's bytes, terminated; NULL after it was left out. */
-static char *read_file(data_sources *s, const char *path, size_t *size) {
-    FILE *file = fopen(path, "rb");
-    char *bytes = NULL;
-    size_t room = 0;
-    *size = 0;
-    while (file && !feof(file) && !ferror(file)) {
-        if (*size + 1 >= room) {
-            room = room ? 2 * room : SAMPLE_BYTES;
-            char *larger = realloc(bytes, room);
-            if (!larger) break;
-            bytes = larger;
-        }
-        *size += fread(bytes + *size, 1, room - *size - 1, file);
-    }
-    const bool whole = file && feof(file) && !ferror(file);
-    if (!whole) {
-        leave_out(s, "%s: cannot be read: %s", path, strerror(errno));
-        free(bytes);
-        bytes = NULL;
-    } else if (bytes) {
-        bytes[*size] = '\0';
-    }
-    if (file) fclose(file);
-    return bytes;
-}
+#define leave_out(s, format, ...) ((s)->n_broken++, report((s), "left out: " format, __VA_ARGS__))
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */
 
@@ -82,7 +62,8 @@ static double bytes_per_token(const data_sources *s, const char *text, size_t si
     return (double)sample / (double)n;
 }
 
-/* Where a passage that should end at `end` does: behind a line, a word, or at least a whole character. */
+/* Where a passage that should end at `end` does: behind a line, a sentence of a script without spaces, a word, or at
+ * least a whole character. */
 static size_t passage_end(const char *text, size_t size, size_t end) {
     if (end >= size) return size;
     const size_t stop = end + CUT_WITHIN < size ? end + CUT_WITHIN : size;
@@ -90,10 +71,13 @@ static size_t passage_end(const char *text, size_t size, size_t end) {
         if (text[i] == '\n') return i + 1;
     }
     for (size_t i = end; i < stop; i++) {
+        const size_t n = cuts_wide_stop(text, size, i);
+        if (n > 0) return i + n;
+    }
+    for (size_t i = end; i < stop; i++) {
         if (text[i] == ' ') return i + 1;
     }
-    while (end < size && ((unsigned char)text[end] & 0xc0) == 0x80) end++;
-    return end;
+    return cuts_character(text, size, end);
 }
 
 /* An instruction before or after the passage. */
@@ -136,13 +120,11 @@ static double draw_length(data_sources *s) {
 
 /* Cuts a text into passages of lengths drawn between the limits; a short rest is dropped. */
 static bool add_text(data_sources *s, const char *path, const char *text, size_t size) {
-    json_t *checked = json_stringn(text, size);
-    if (!checked || memchr(text, '\0', size)) {
-        json_decref(checked);
-        leave_out(s, "%s: is not UTF-8 text", path);
+    size_t first;
+    if (unicode_broken(text, size, &first) > 0) {
+        leave_out(s, "%s: is not UTF-8 text from byte %zu on; iconv converts texts", path, first + 1);
         return true;
     }
-    json_decref(checked);
     const double ratio = bytes_per_token(s, text, size);
     s->n_files++;
     for (size_t start = 0, end; start < size; start = end) {
@@ -155,52 +137,32 @@ static bool add_text(data_sources *s, const char *path, const char *text, size_t
 
 /* ---- conversations ----------------------------------------------------------------------------------------------- */
 
-static const char *role_of(const json_t *turn) {
-    static const char *const names[][2] = {{"human", "user"},        {"user", "user"},           {"gpt", "assistant"},
-                                           {"chatgpt", "assistant"}, {"assistant", "assistant"}, {"system", "system"}};
-    const char *name = json_string_value(json_object_get(turn, "role"));
-    if (!name) name = json_string_value(json_object_get(turn, "from"));
-    for (size_t i = 0; name && i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(name, names[i][0]) == 0) return names[i][1];
+/* text[0..size) is a record; number: of the line or element, from 1. */
+static bool add_record(data_sources *s, const char *path, size_t number, char *text, size_t size) {
+    json_error_t reason;
+    const size_t n_mended = json_loose_mend(text, size);
+    json_t *record = json_loadb(text, size, 0, &reason), *messages = json_array();
+    const char *wrong = record ? conversation_take(record, messages) : NULL;
+    bool added = true;
+    if (!record)
+        leave_out(s, "%s:%zu: not JSON: %s", path, number, reason.text);
+    else if (wrong)
+        leave_out(s, "%s:%zu: %s", path, number, wrong);
+    else
+        added = json_array_append(s->group, messages) == 0;
+    if (record && !wrong && n_mended > 0) {
+        report(s, "%s:%zu: U+FFFD stands for %zu escape%s that %s no character", path, number, n_mended,
+               n_mended > 1 ? "s" : "", n_mended > 1 ? "are" : "is");
     }
-    return NULL;
-}
-
-static const char *content_of(const json_t *turn) {
-    const char *content = json_string_value(json_object_get(turn, "content"));
-    return content ? content : json_string_value(json_object_get(turn, "value"));
-}
-
-/* The turns up to the user's last one; what is wrong with them, or NULL. */
-static const char *take_turns(const json_t *turns, json_t *messages) {
-    size_t n = json_array_size(turns);
-    if (!json_is_array(turns)) return "has neither \"messages\" nor \"conversations\"";
-    while (n > 0) {
-        const char *role = role_of(json_array_get(turns, n - 1));
-        if (role && strcmp(role, "user") == 0) break;
-        n--;
-    }
-    if (n == 0) return "has no turn of a user";
-    for (size_t i = 0; i < n; i++) {
-        const json_t *turn = json_array_get(turns, i);
-        const char *role = role_of(turn), *content = content_of(turn);
-        if (!role) return "has a turn of an unknown role";
-        if (!content || !*content) return "has a turn without text";
-        if (json_array_append_new(messages, json_pack("{s:s, s:s}", "role", role, "content", content)) != 0) {
-            return "does not fit into memory";
-        }
-    }
-    return NULL;
-}
-
-/* number: of the line or element, from 1. */
-static bool add_conversation(data_sources *s, const char *path, size_t number, const json_t *object) {
-    const json_t *turns = json_object_get(object, "messages");
-    json_t *messages = json_array();
-    const char *wrong = take_turns(turns ? turns : json_object_get(object, "conversations"), messages);
-    if (!wrong) return json_array_append_new(s->group, messages) == 0;
-    leave_out(s, "%s:%zu: %s", path, number, wrong);
     json_decref(messages);
+    json_decref(record);
+    return added;
+}
+
+static bool is_blank(const char *text, size_t size) {
+    for (size_t i = 0; i < size; i++) {
+        if (!strchr(" \t\r", text[i])) return false;
+    }
     return true;
 }
 
@@ -212,99 +174,108 @@ static bool add_lines(data_sources *s, const char *path, char *text, size_t size
         char *stop = memchr(text, '\n', (size_t)(end - text));
         next = stop ? stop + 1 : end;
         number++;
-        json_error_t reason;
-        json_t *object = json_loadb(text, (size_t)((stop ? stop : end) - text), 0, &reason);
-        if (object) {
-            added = add_conversation(s, path, number, object);
-        } else {
-            leave_out(s, "%s:%zu: not JSON: %s", path, number, reason.text);
-        }
-        json_decref(object);
+        const size_t length = (size_t)((stop ? stop : end) - text);
+        if (!is_blank(text, length)) added = add_record(s, path, number, text, length);
     }
     return added;
 }
 
 /* A JSON array of conversations, as ShareGPT files are. */
-static bool add_array(data_sources *s, const char *path, const char *text, size_t size) {
-    json_error_t reason;
-    json_t *array = json_loadb(text, size, 0, &reason);
+static bool add_array(data_sources *s, const char *path, char *text, size_t size) {
+    json_elements elements;
+    size_t number = 0;
     bool added = true;
-    if (!array) {
-        leave_out(s, "%s:%d: not JSON: %s", path, reason.line, reason.text);
-    } else if (!json_is_array(array)) {
+    if (!json_elements_begin(&elements, text, size)) {
         leave_out(s, "%s: not an array of conversations", path);
-    } else {
-        s->n_files++;
+        return true;
     }
-    for (size_t i = 0; added && i < json_array_size(array); i++) {
-        added = add_conversation(s, path, i + 1, json_array_get(array, i));
+    s->n_files++;
+    while (added && json_elements_next(&elements)) {
+        added = add_record(s, path, ++number, text + elements.begin, elements.end - elements.begin);
     }
-    json_decref(array);
+    if (added && !json_elements_whole(&elements)) {
+        leave_out(s, "%s: the array of conversations does not end with the file", path);
+    }
     return added;
 }
 
 /* ---- paths ------------------------------------------------------------------------------------------------------- */
 
-static bool ends_with(const char *path, const char *ending) {
-    const size_t n = strlen(path), m = strlen(ending);
-    return n > m && strcmp(path + n - m, ending) == 0;
-}
+enum { KIND_UNKNOWN, KIND_TEXT, KIND_LINES, KIND_ARRAY };
 
-static bool is_known(const char *path) {
-    static const char *const endings[] = {".txt", ".md", ".markdown", ".json", ".jsonl"};
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-        if (ends_with(path, endings[i])) return true;
+static int kind_of(const char *path) {
+    static const struct {
+        const char *ending;
+        int kind;
+    } endings[] = {{".txt", KIND_TEXT},
+                   {".md", KIND_TEXT},
+                   {".markdown", KIND_TEXT},
+                   {".json", KIND_ARRAY},
+                   {".jsonl", KIND_LINES}};
+    const char *name = strrchr(path, '/'), *ending = strrchr(name ? name : path, '.');
+    for (size_t i = 0; ending && i < sizeof endings / sizeof endings[0]; i++) {
+        if (strcasecmp(ending, endings[i].ending) == 0) return endings[i].kind;
     }
-    return false;
+    return KIND_UNKNOWN;
 }
 
 static bool add_file(data_sources *s, const char *path) {
-    size_t size = 0;
-    if (!is_known(path)) {
-        leave_out(s, "%s: does not end in .txt, .md, .markdown, .json or .jsonl", path);
+    judgeq_error error = {0};
+    char *text = NULL;
+    bool added = true;
+    if (files_read_text(path, &text, &error) != JUDGEQ_OK) {
+        leave_out(s, "%s", error.message);
         return true;
     }
-    char *text = read_file(s, path, &size);
-    if (!text) return true;
-    bool added = true;
-    if (size == 0) {
+    const size_t size = strlen(text);
+    const int kind = kind_of(path);
+    if (size == 0)
         leave_out(s, "%s: is empty", path);
-    } else if (ends_with(path, ".jsonl")) {
+    else if (kind == KIND_LINES)
         added = add_lines(s, path, text, size);
-    } else if (ends_with(path, ".json")) {
+    else if (kind == KIND_ARRAY)
         added = add_array(s, path, text, size);
-    } else {
+    else
         added = add_text(s, path, text, size);
-    }
     free(text);
     return added;
 }
 
-static int is_visible(const struct dirent *entry) {
-    return entry->d_name[0] != '.';
+/* A folder may hold anything; the source itself should be what can be read. */
+typedef struct path_walk {
+    data_sources *sources;
+    const char *root;
+} path_walk;
+
+static void pass_over(data_sources *s, const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const size_t used = strlen(s->passed);
+    if (s->n_passed++ < DATA_PASSED_NAMED)
+        snprintf(s->passed + used, sizeof s->passed - used, "%s%.80s", used > 0 ? ", " : "", name);
 }
 
-/* A file, or a folder's files of known endings in the order of their names, with its folders' files. */
-static bool add_path(data_sources *s, const char *path, int depth) { // NOLINT(misc-no-recursion)
-    struct stat status;
-    if (stat(path, &status) != 0) {
-        leave_out(s, "%s: %s", path, strerror(errno));
-        return true;
-    }
-    if (!S_ISDIR(status.st_mode)) return depth > 0 && !is_known(path) ? true : add_file(s, path);
-    struct dirent **entry = NULL;
-    const int n = depth < DEPTH_MOST ? scandir(path, &entry, is_visible, alphasort) : -1;
-    if (n < 0) leave_out(s, "%s: %s", path, depth < DEPTH_MOST ? strerror(errno) : "lies too deep");
-    bool added = true;
-    for (int i = 0; i < n; i++) {
-        char *inner = NULL;
-        if (added) added = asprintf(&inner, "%s/%s", path, entry[i]->d_name) >= 0;
-        if (added) added = add_path(s, inner, depth + 1);
-        free(inner);
-        free(entry[i]);
-    }
-    free((void *)entry);
-    return added;
+static bool take_file(void *data, const char *path) {
+    const path_walk *walk = data;
+    if (kind_of(path) != KIND_UNKNOWN) return add_file(walk->sources, path);
+    if (strcmp(path, walk->root) == 0)
+        leave_out(walk->sources, "%s: does not end in .txt, .md, .markdown, .json or .jsonl", path);
+    else
+        pass_over(walk->sources, path);
+    return true;
+}
+
+static bool take_other(void *data, const char *path, const char *why, int reason) {
+    const path_walk *walk = data;
+    (void)reason;
+    leave_out(walk->sources, "%s: %s", path, why);
+    return true;
+}
+
+/* A file, or a folder's files of known endings, with its folders' files. */
+static bool add_path(data_sources *s, const char *path) {
+    path_walk walk = {s, path};
+    const files_visitor visitor = {.file = take_file, .other = take_other, .data = &walk};
+    return files_walk(path, &visitor);
 }
 
 /* ---- the mix ----------------------------------------------------------------------------------------------------- */
@@ -346,7 +317,7 @@ static void shuffle(data_sources *s, json_t *array) {
 static bool read_group(data_sources *s, const char *source, group *out) {
     char *path = NULL;
     out->prompts = s->group = json_array();
-    const bool read = out->prompts && split_weight(source, &path, &out->weight) && add_path(s, path, 0);
+    const bool read = out->prompts && split_weight(source, &path, &out->weight) && add_path(s, path);
     free(path);
     if (read) shuffle(s, out->prompts);
     return read;
@@ -398,7 +369,7 @@ uint64_t data_sources_hash(const data_sources *s) {
     for (size_t i = 0; i < json_array_size(s->prompts); i++) {
         const json_t *messages = json_array_get(s->prompts, i);
         for (size_t m = 0; m < json_array_size(messages); m++) {
-            const char *content = content_of(json_array_get(messages, m));
+            const char *content = json_string_value(json_object_get(json_array_get(messages, m), "content"));
             for (const char *c = content; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
             hash = (hash ^ 0xff) * 0x100000001b3u;
         }

@@ -16,6 +16,8 @@ typedef struct data_sources_params {
     uint64_t seed;
 } data_sources_params;
 
+enum { DATA_PASSED_NAMED = 3 };
+
 typedef struct data_sources {
     const judgeq_model *model;
     const data_sources_params *params;
@@ -24,6 +26,9 @@ typedef struct data_sources {
                                  hidden, the message has "answers" too: what a right answer names, an array */
     json_t *group;            /* while it reads: the prompts of one source, in `prompts` form */
     size_t n_files, n_broken; /* files read; files, lines and conversations left out */
+    size_t n_reports;         /* messages about them, those that were not written too */
+    size_t n_passed;          /* files in folders whose names say that they are nothing to read */
+    char passed[256];         /* the first names of them, DATA_PASSED_NAMED at most */
 } data_sources;
 
 /* Every beginning of the prompts holds the sources by their weights, a source without one counting 1; where none has

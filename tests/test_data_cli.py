@@ -100,6 +100,170 @@ class Data(unittest.TestCase):
         self.assertEqual(examples[0]["prompt"], examples[1]["prompt"])
         self.assertEqual(examples[0]["prompt"], examples[2]["prompt"])
 
+    def prompts(self, name, source):
+        """The prompts of a source's bytes or text, as token ids, and what was said."""
+        self.write(name, source)
+        output = self.path("prompts.jsonl")
+        if os.path.exists(output):
+            os.unlink(output)
+        done = self.run_data(output, self.path(name), "--max", "3000")
+        lines = self.read(output).splitlines() if os.path.exists(output) else []
+        order = sorted(map(json.loads, lines[1:]), key=lambda example: len(example["prompt"]))
+        return [example["prompt"] for example in order], done.stderr.decode()
+
+    def test_forms_of_conversations(self):
+        """Every record asks what the plain one does, or is named with a reason."""
+        user, brief = {"role": "user", "content": SENTENCE * 3}, {"role": "system", "content": "Be brief."}
+        lone = SENTENCE * 3 + "\ud83d"  # what json.dumps writes of half an emoji
+        plain, _ = self.prompts("plain.jsonl", json.dumps({"messages": [user]}))
+        told, _ = self.prompts("told.jsonl", json.dumps({"messages": [brief, user]}))
+        mended, _ = self.prompts("mended.jsonl", json.dumps({"messages": [dict(user, content=SENTENCE * 3 + "\ufffd")]}))
+        calls = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function"}]}
+        shared = {"from": "human", "value": SENTENCE * 3}
+        for record, wanted, words in (
+                ({"messages": [user, {"role": "assistant", "content": ""}]}, plain, ""),
+                ({"messages": [{"role": "USER", "content": user["content"]}]}, plain, ""),
+                ({"messages": [dict(user, content=[{"type": "text", "text": SENTENCE}, SENTENCE * 2])]}, plain, ""),
+                ({"messages": [{"role": "system", "content": ""}, user]}, plain, ""),
+                ({"messages": [{"role": "system", "content": None}, user]}, plain, ""),
+                ({"messages": [user], "system": ""}, plain, ""), ({"messages": [user], "system": None}, plain, ""),
+                ({"messages": [user, calls, {"role": "tool", "content": "7"}]}, plain, ""),
+                ({"messages": [{"role": "developer", "content": "Be brief."}, user]}, told, ""),
+                ({"conversations": [shared], "system": "Be brief."}, told, ""),
+                ({"conversations": [shared], "system_prompt": "Be brief."}, told, ""),
+                ({"messages": [brief, user], "system": "Never heard."}, told, ""),
+                ({"messages": None, "conversations": [shared]}, plain, ""),
+                ({"id": 10 ** 40, "score": float("nan"), "low": -float("inf"), "x": [-1.5e300, 1e999, 0, -0.0],
+                  "messages": [user]}, plain, ""),
+                ({"note": "\ud83d \0", "messages": [user]}, plain, ":1: U+FFFD stands for 2 escapes"),
+                ({"messages": [dict(user, content=lone)]}, mended, ":1: U+FFFD stands for 1 escape"),
+                ({"messages": [dict(user, content=SENTENCE * 3 + "\0")]}, mended, ":1: U+FFFD stands for 1 escape"),
+                ({"messages": [user, calls, {"role": "tool", "content": "7"}, user]}, [], "calls a tool"),
+                ({"messages": [user, {"role": "function", "content": "7"}, user]}, [], "a turn of a tool"),
+                ({"messages": [user, {"role": "assistant", "content": None}, user]}, [], "a turn without text"),
+                ({"messages": [dict(user, content=[{"type": "image_url", "image_url": {}}])]}, [], "no text"),
+                ({"messages": [{"role": "alien", "content": "x"}, user]}, [], "an unknown role")):
+            with self.subTest(record=json.dumps(record)[-160:]):
+                found, said = self.prompts("record.jsonl", json.dumps(record))
+                self.assertEqual(found, wanted, said)
+                self.assertIn(words, said)
+                self.assertEqual("left out: " in said, not wanted)
+        twice, _ = self.prompts("twice.jsonl", '{"messages": [], "messages": %s}' % json.dumps([user]))
+        self.assertEqual(twice, plain)
+
+    def test_strings_stay_as_they_are(self):
+        """What looks like a number or an escape in a string is text, as Python's json has it."""
+        texts = ("NaN, -Infinity and 123456789012345678901234567890", r"\ud83d \\ud83d \\\ud83d", "\\", '\\"', '"NaN"',
+                 "\U0001f6a3 \u2028 \x7f", "] } , [ {", "tab\tand\nline", "\\u0000")
+        lines, lengths = [], []
+        for text in texts:
+            content = SENTENCE * 3 + text
+            record = {"big": 10 ** 30, "messages": [{"role": "user", "content": content}], "nan": float("nan")}
+            lines += [json.dumps(record), json.dumps(record, ensure_ascii=False)]
+            ran = subprocess.run([JUDGEQ, "run", "-m", self.model, "-t", "1", "-n", "1", "--json", "-p", content],
+                                 capture_output=True, check=True)
+            lengths += [json.loads(ran.stdout)["prompt_tokens"]] * 2
+        found, said = self.prompts("text.jsonl", "\n".join(lines))
+        self.assertEqual([len(prompt) for prompt in found], sorted(lengths), said)
+        self.assertNotIn("U+FFFD", said)
+        self.assertEqual(self.prompts("text.json", "[" + ",\n".join(lines) + "]")[0], found)
+
+    def test_encodings_and_endings_of_files(self):
+        line = json.dumps({"messages": [{"role": "user", "content": SENTENCE * 3 + "Größe 京"}]}, ensure_ascii=False)
+        plain, _ = self.prompts("plain.jsonl", line)
+        for name, source in (("bom.jsonl", "\ufeff" + line), ("blank.jsonl", "\n\n" + line + "\n \n\n"),
+                             ("crlf.jsonl", "\r\n" + line + "\r\n\r\n"), ("u16.jsonl", line.encode("utf-16")),
+                             ("be.jsonl", ("\ufeff" + line).encode("utf-16-be")), ("u32.jsonl", line.encode("utf-32")),
+                             ("bom.json", "\ufeff[" + line + "]"), ("nl.json", " \r\n[\n" + line + "\n]\n"),
+                             ("UPPER.JSONL", line), ("Upper.Json", f"[{line}]")):
+            with self.subTest(name):
+                found, said = self.prompts(name, source)
+                self.assertEqual(found, plain, said)
+                self.assertIn(" 0 files, lines or conversations were left out", said)
+        text = (SENTENCE * 12).encode()
+        plain, _ = self.prompts("plain.txt", text)
+        for name, source in (("BOM.TXT", b"\xef\xbb\xbf" + text), ("u16.MD", text.decode().encode("utf-16"))):
+            self.assertEqual(self.prompts(name, source)[0], plain)
+        for source, words in ((b"A\0B\0", "need a byte order mark"), (b"\xff\xfeA", "begins as UTF-16 text and is none"),
+                              (b"caf\xe9", "is not UTF-8 text from byte 4 on; iconv")):
+            found, said = self.prompts("odd.txt", source)
+            self.assertEqual(found, [])
+            self.assertIn("odd.txt: " + ("holds a zero byte: it is not text (UTF-16 and UTF-32 " if b"A\0" == source[:2]
+                                         else "") + words, said)
+
+    def test_a_broken_element_loses_itself(self):
+        good = json.dumps({"messages": [{"role": "user", "content": SENTENCE * 3}]})
+        for elements, n_good, words in (
+                ([good, '{"messages": }', good], 2, "array.json:2: not JSON"),
+                ([good, '{"a": [1, 2}', good], 1, "array.json:2: not JSON"),  # nobody can tell where it ends
+                ([good, '{"a": "open}\n', good], 1, "array.json:2: not JSON"),
+                ([good, '{"a": 1}}', good], 2, "array.json:2: not JSON"), ([good, "", good], 2, "array.json:2: not JSON"),
+                ([good, "01", good], 2, "array.json:2: not JSON"), ([good, "nan", good], 2, "array.json:2: not JSON"),
+                ([good, '"text"', good], 2, "array.json:2: not JSON"),
+                ([good, "[]", good], 2, 'array.json:2: has neither "messages"'), ([], 0, "hold no prompt"),
+                ([good, "[" * 100000 + "]" * 100000, good], 2, "array.json:2: not JSON: maximum parsing depth")):
+            with self.subTest(elements=[element[:30] for element in elements]):
+                found, said = self.prompts("array.json", "[" + ", ".join(elements) + "]")
+                self.assertEqual(len(found), n_good, said)
+                self.assertIn(words, said)
+        for source, n_good in (f"[{good}", 1), (f"[{good}] x", 1), (f"[{good}]]", 1), ("hello", 0), ("", 0), ("[", 0):
+            found, said = self.prompts("array.json", source)
+            self.assertEqual(len(found), n_good)
+            self.assertIn("left out: ", said)
+
+    def test_folders_with_everything(self):
+        """Links around in circles, pipes, devices and names that steer terminals."""
+        os.makedirs(self.path("every/inner"))
+        self.write("every/A.TXT", SENTENCE * 12)
+        self.write("every/inner/b.md", SENTENCE * 13)
+        for target, name in ((".", "l1"), (".", "l2"), ("..", "inner/up"), ("/dev/zero", "zero.txt"), ("/no", "none.md"),
+                             ("A.TXT", "again.txt")):
+            os.symlink(target, self.path("every/" + name))
+        os.link(self.path("every/A.TXT"), self.path("every/hard.txt"))
+        os.mkfifo(self.path("every/pipe.jsonl"))
+        with open(self.path("every/huge.txt"), "wb") as file:
+            file.truncate(3 << 30)
+        for name in ("x\x1b[2J.png", "y.pdf", "z.doc", "zz.doc", ".hidden.doc"):
+            self.write("every/" + name, "x")
+        output = self.path("every.jsonl")
+        done = self.run_data(output, self.path("every"), "--retrieval", "0")
+        said = done.stderr.decode()
+        self.assertEqual(done.returncode, 0, said)
+        for words in ("from 2 files", "every/zero.txt: is a device, not a regular file", "every/none.md: is a link to nothing",
+                      "every/pipe.jsonl: is a pipe, not a regular file", "every/huge.txt: is larger than 2 GiB",
+                      "4 files, lines or conversations were left out",
+                      "4 files of the folders were passed over: not .txt, .md, .markdown, .json or .jsonl "
+                      "(x\\x1b[2J.png, y.pdf, z.doc, ...)"):
+            self.assertIn(words, said)
+        self.assertNotIn("\x1b", said)
+        again = self.path("every-again.jsonl")  # in another locale the order is the same
+        environment = dict(os.environ, LC_ALL="C.UTF-8")
+        subprocess.run(self.arguments(again, self.path("every"), "--retrieval", "0"), check=True, capture_output=True,
+                       env=environment)
+        self.assertEqual(self.read(again), self.read(output))
+        done = self.run_data(self.path("pipe-set.jsonl"), self.path("every/pipe.jsonl"))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"is a pipe", done.stderr)
+
+    def test_nothing_that_is_read_steers_the_terminal(self):
+        self.write("evil\x1b]0;x\x07\u202e.txt", "caf\xe9".encode("latin-1"))
+        self.write("evil.jsonl", b'{"a\x1b[31m\xc2\x9b\xe2\x80\xae": \x07\n\xff\xfe\n{"x": "\x1b[2J"}\n')
+        done = self.run_data(self.path("evil-set.jsonl"), self.path("evil\x1b]0;x\x07\u202e.txt"), self.path("evil.jsonl"),
+                             self.path("no\n\x9b\udcff"))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"evil\\x1b]0;x\\x07\\u202e.txt: is not UTF-8", done.stderr)
+        self.assertIn(b"no\\x0a\\u009b\\xff: No such file", done.stderr)
+        said = done.stderr.decode()  # it is UTF-8
+        self.assertEqual([c for c in said if c != "\n" and not c.isprintable()], [])
+        done = subprocess.run([JUDGEQ, "data", "--\x1b[2J", "x"], capture_output=True, timeout=60)
+        self.assertIn(rb"\x1b[2J", done.stderr)
+
+    def test_texts_without_spaces(self):
+        """Chinese and Thai come in passages of the lengths asked for, with facts hidden in many places."""
+        for text in "港務長每天早上數船。他把數字寫在藍色的書裡！", "ท่าเรือมีเรือสี่สิบลำ":
+            plain, said = self.prompts("script.txt", text * 400)
+            self.assertGreater(len(plain), 10, said)
+
     def test_weights(self):
         """Every beginning holds the sources by their weights."""
         def talks(name, word):

@@ -1,0 +1,101 @@
+#include "conversations.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "eval/text.h"
+
+static const char *role_of(const json_t *turn) {
+    static const char *const names[][2] = {{"human", "user"},         {"user", "user"},           {"gpt", "assistant"},
+                                           {"chatgpt", "assistant"},  {"assistant", "assistant"}, {"system", "system"},
+                                           {"developer", "system"},   {"tool", "tool"},           {"function", "tool"},
+                                           {"function_call", "tool"}, {"observation", "tool"},    {"ipython", "tool"}};
+    const char *name = json_string_value(json_object_get(turn, "role"));
+    if (!name) name = json_string_value(json_object_get(turn, "from"));
+    for (size_t i = 0; name && i < sizeof names / sizeof names[0]; i++) {
+        if (strcasecmp(name, names[i][0]) == 0) return names[i][1];
+    }
+    return NULL;
+}
+
+static bool has_role(const json_t *turn, const char *wanted) {
+    const char *role = role_of(turn);
+    return role && strcmp(role, wanted) == 0;
+}
+
+/* A list of texts and of {"type": "text", "text"}, joined; NULL where a part is something else, or without memory. */
+static json_t *join_parts(const json_t *parts) {
+    text_buffer t = {0};
+    bool texts = true;
+    for (size_t i = 0; texts && i < json_array_size(parts); i++) {
+        const json_t *part = json_array_get(parts, i);
+        const char *text = json_string_value(json_is_object(part) ? json_object_get(part, "text") : part);
+        texts = text != NULL;
+        if (texts) text_add(&t, text, strlen(text));
+    }
+    char *joined = text_take(&t);
+    json_t *value = texts && joined ? json_string(joined) : NULL;
+    free(joined);
+    return value;
+}
+
+/* The text of a turn, the caller's; NULL where it has none. */
+static json_t *text_of(const json_t *value) {
+    if (json_is_array(value)) return join_parts(value);
+    return json_is_string(value) ? json_incref((json_t *)value) : NULL;
+}
+
+static json_t *content_of(const json_t *turn) {
+    const json_t *content = json_object_get(turn, "content");
+    return text_of(content && !json_is_null(content) ? content : json_object_get(turn, "value"));
+}
+
+static json_t *message(const char *role, json_t *content) {
+    return json_pack("{s:s, s:O}", "role", role, "content", content);
+}
+
+/* What is wrong with a turn, or NULL. Of a system message without text nothing is left. */
+static const char *take_turn(const json_t *turn, json_t *messages) {
+    const char *role = role_of(turn);
+    if (!role) return "has a turn of an unknown role";
+    if (strcmp(role, "tool") == 0) return "has a turn of a tool, for which prompts have no place";
+    if (json_array_size(json_object_get(turn, "tool_calls")) > 0 ||
+        json_is_object(json_object_get(turn, "function_call")))
+        return "has a turn that calls a tool, for which prompts have no place";
+    json_t *content = content_of(turn);
+    const bool empty = json_string_length(content) == 0, system = strcmp(role, "system") == 0;
+    const char *wrong = NULL;
+    if (!content && json_is_array(json_object_get(turn, "content")))
+        wrong = "has a turn with a part that is no text";
+    else if (empty && !system)
+        wrong = "has a turn without text";
+    else if (!empty && json_array_append_new(messages, message(role, content)) != 0)
+        wrong = "does not fit into memory";
+    json_decref(content);
+    return wrong;
+}
+
+/* The system message beside the turns, where they do not begin with one. */
+static const char *take_system(const json_t *record, json_t *messages) {
+    const json_t *beside = json_object_get(record, "system");
+    if (!beside) beside = json_object_get(record, "system_prompt");
+    json_t *content = has_role(json_array_get(messages, 0), "system") ? NULL : text_of(beside);
+    const bool taken =
+        json_string_length(content) == 0 || json_array_insert_new(messages, 0, message("system", content)) == 0;
+    json_decref(content);
+    return taken ? NULL : "does not fit into memory";
+}
+
+const char *conversation_take(const json_t *record, json_t *messages) {
+    const json_t *turns = json_object_get(record, "messages");
+    if (!json_is_array(turns)) turns = json_object_get(record, "conversations");
+    if (!json_is_array(turns)) return "has neither \"messages\" nor \"conversations\"";
+    const char *wrong = NULL;
+    size_t n = json_array_size(turns);
+    while (n > 0 && !has_role(json_array_get(turns, n - 1), "user")) n--;
+    if (n == 0) return "has no turn of a user";
+    for (size_t i = 0; !wrong && i < n; i++) wrong = take_turn(json_array_get(turns, i), messages);
+    return wrong ? wrong : take_system(record, messages);
+}
