@@ -255,10 +255,11 @@ static void show(evaluation *e) {
     const double now = progress_clock(), every = e->progress.terminal ? 0.5 : 30;
     if (e->options.quiet || now - e->progress.last < every) return;
     e->progress.last = now;
-    char before[96], after[64], left[32] = "?";
+    char before[96], after[64], left[32] = "?", name[44];
     const double work = e->work_done + e->work_now;
     if (work > 0) progress_time(left, sizeof left, (now - e->progress.start) * (e->work_todo / work - 1));
-    snprintf(before, sizeof before, "sample %zu/%zu, %.40s", e->n_done + 1, e->n_todo, e->item->name);
+    visible_copy(e->item->name, name, sizeof name);
+    snprintf(before, sizeof before, "sample %zu/%zu, %s", e->n_done + 1, e->n_todo, name);
     snprintf(after, sizeof after, "%s left", left);
     if (e->progress.terminal) {
         progress_draw(before, after, work / e->work_todo);

@@ -8,6 +8,7 @@
 
 #include "data_loop.h"
 #include "say.h"
+#include "unicode.h"
 
 /* ---- the file ---------------------------------------------------------------------------------------------------- */
 
@@ -30,13 +31,18 @@ static judgeq_status put(data_maker *m, json_t *line, judgeq_error *error) {
 static json_t *make_header(const data_maker *m) {
     const judgeq_model_info *model = judgeq_model_get_info(m->model);
     char hash[17];
+    size_t length;
+    char *name = unicode_valid(model->name, strlen(model->name), &length); /* the file's, which need not be UTF-8 */
+    if (!name) return NULL;
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_sources_hash(&m->sources));
     const data_options *o = &m->options;
-    return json_pack("{s:i, s:s, s:s, s:s, s:I, s:i, s:i, s:f, s:i, s:f, s:f}", "judgeq_data", 1, "model_fingerprint",
-                     model->fingerprint, "model_name", model->name, "prompts_hash", hash, "seed",
-                     (json_int_t)o->sources.seed, "min_tokens", o->sources.min_tokens, "max_tokens",
-                     o->sources.max_tokens, "retrieval", o->sources.retrieval, "response_tokens", o->n_tokens,
-                     "temperature", (double)o->sampler.temperature, "top_p", (double)o->sampler.top_p);
+    json_t *header = json_pack("{s:i, s:s, s:s, s:s, s:I, s:i, s:i, s:f, s:i, s:f, s:f}", "judgeq_data", 1,
+                               "model_fingerprint", model->fingerprint, "model_name", name, "prompts_hash", hash,
+                               "seed", (json_int_t)o->sources.seed, "min_tokens", o->sources.min_tokens, "max_tokens",
+                               o->sources.max_tokens, "retrieval", o->sources.retrieval, "response_tokens", o->n_tokens,
+                               "temperature", (double)o->sampler.temperature, "top_p", (double)o->sampler.top_p);
+    free(name);
+    return header;
 }
 
 /* The ids of an array, the caller's; NULL: they are none of the vocabulary, or no memory. */

@@ -8,6 +8,7 @@
 #include "error.h"
 #include "file.h"
 #include "gnuplot.h"
+#include "visible.h"
 
 /* ---- the style --------------------------------------------------------------------------------------------------- */
 
@@ -51,15 +52,18 @@ static bool begins_character(unsigned char byte) {
 /* A quoted string in which gnuplot reads nothing but text: single quotes, what is in `twice` doubled inside; nothing
  * that ends a line. */
 static void put_quoted(FILE *script, const char *text, int most, const char *twice) {
+    char form[VISIBLE_MOST];
     int n = 0;
     fputc('\'', script);
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (begins_character(*c) && n++ == most) {
+    for (size_t left = strlen(text), taken; left > 0; text += taken, left -= taken) {
+        if (n++ == most) {
             fputs("\xe2\x80\xa6", script);
             break;
         }
-        if (strchr(twice, *c)) fputc(*c, script);
-        fputc(*c < 0x20 || *c == 0x7f ? ' ' : *c, script);
+        visible_character(text, left, form, &taken);
+        const bool control = taken == 1 && form[1]; /* or no UTF-8, which no picture may hold */
+        if (strchr(twice, form[0])) fputc(form[0], script);
+        fputs(control ? " " : form, script);
     }
     fputc('\'', script);
 }

@@ -18,10 +18,12 @@ static size_t decode(const char *text, size_t n, uint32_t *point) {
     return overlong || *point > 0x10ffff || (*point >= 0xd800 && *point < 0xe000) ? 0 : length;
 }
 
-/* C0 and C1 controls, line and paragraph separators, and what marks, embeds, overrides or isolates a direction. */
+/* C0 and C1 controls, line and paragraph separators, what marks, embeds, overrides or isolates a direction, and what is
+ * no character at all. */
 static bool steers(uint32_t point) {
     return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x61c || point == 0x200e || point == 0x200f ||
-           (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
+           (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069) || point == 0xfffe ||
+           point == 0xffff;
 }
 
 size_t visible_character(const char *text, size_t n, char out[VISIBLE_MOST], size_t *taken) {

@@ -397,6 +397,18 @@ class Data(unittest.TestCase):
                                "--min", "20", "-n", "2", self.texts], capture_output=True, timeout=120)
         self.assertEqual(done.returncode, 0, done.stderr.decode())
 
+    def test_a_model_s_name_that_is_no_utf8(self):
+        """A name is a note in the set's first line: no reason to refuse the model."""
+        model = bytearray(self.read(self.model))
+        key = b"general.name"
+        model[model.index(key) + len(key) + 12] = 0xe9  # of the value; between them its type and length
+        latin, output = self.write("latin.gguf", bytes(model)), self.path("latin-set.jsonl")
+        for more in ["-n", "1"], ["--resume"]:
+            done = subprocess.run([JUDGEQ, "data", "-m", latin, "-o", output, "-t", "1", "--tokens", "4", *more,
+                                   self.path("texts/a.txt")], capture_output=True, timeout=120)
+            self.assertEqual(done.returncode, 0, done.stderr.decode())
+        self.assertTrue(json.loads(self.read(output).splitlines()[0])["model_name"].startswith("\ufffd"))
+
     def test_wrong_usage(self):
         for status, words, arguments in (
                 (2, "-o SET.jsonl is missing", ["x"]), (2, "which sources?", ["-o", "x"]),

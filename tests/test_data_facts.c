@@ -128,11 +128,38 @@ static void test_passages_without_sentences(void **state) {
     }
 }
 
+/* Facts are spread over texts without spaces or full stops too, and cut no character. */
+static void test_scripts_without_spaces(void **state) {
+    (void)state;
+    static const char *const scripts[] = {"港務長每天早上數船。", "他把數字寫在藍色的書裡", "ท่าเรือมีเรือสี่สิบลำ",
+                                          "नाविक गिनता है।", "wordwithoutanend"};
+    for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+        char passage[3000] = "";
+        while (strlen(passage) + strlen(scripts[i]) < sizeof passage) strcat(passage, scripts[i]);
+        int early = 0;
+        for (uint64_t seed = 0; seed < 100; seed++) {
+            chance random = {seed};
+            json_t *answers = json_array();
+            char *text = data_facts_hide(&random, passage, strlen(passage), answers);
+            json_t *utf8 = json_string(text);
+            assert_non_null(utf8);
+            json_decref(utf8);
+            const char *first = strstr(text, scripts[i]),
+                       *answer = strstr(text, json_string_value(json_array_get(answers, 0)));
+            assert_non_null(first);
+            early += answer && answer > first && answer - first < (long)sizeof passage / 2;
+            free(text);
+            json_decref(answers);
+        }
+        assert_true(early > 20);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_passage_stays),          cmocka_unit_test(test_what_is_asked_was_stated),
         cmocka_unit_test(test_the_seed_decides),           cmocka_unit_test(test_the_answers_are_the_right_ones),
-        cmocka_unit_test(test_passages_without_sentences),
+        cmocka_unit_test(test_passages_without_sentences), cmocka_unit_test(test_scripts_without_spaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

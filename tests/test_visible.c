@@ -24,13 +24,14 @@ static const struct {
     {"\x7f\x01", "\\x7f\\x01"},
     {"\xc2\x9b"
      "31m",
-     "\\u009b31m"},                                           /* C1's CSI */
-    {"\xc2\xa0", "\xc2\xa0"},                                 /* the first character after C1 */
-    {"\xe2\x80\xae", "\\u202e"},                              /* right-to-left override */
-    {"\xe2\x81\xa6\xe2\x81\xa9", "\\u2066\\u2069"},           /* isolates */
-    {"\xd8\x9c\xe2\x80\x8e", "\\u061c\\u200e"},               /* marks */
-    {"\xe2\x80\xa8\xe2\x80\xa9", "\\u2028\\u2029"},           /* separators */
-    {"\xe2\x80\xa7\xe2\x80\xaf", "\xe2\x80\xa7\xe2\x80\xaf"}, /* neighbours of these */
+     "\\u009b31m"},                                                         /* C1's CSI */
+    {"\xc2\xa0", "\xc2\xa0"},                                               /* the first character after C1 */
+    {"\xe2\x80\xae", "\\u202e"},                                            /* right-to-left override */
+    {"\xe2\x81\xa6\xe2\x81\xa9", "\\u2066\\u2069"},                         /* isolates */
+    {"\xd8\x9c\xe2\x80\x8e", "\\u061c\\u200e"},                             /* marks */
+    {"\xe2\x80\xa8\xe2\x80\xa9", "\\u2028\\u2029"},                         /* separators */
+    {"\xe2\x80\xa7\xe2\x80\xaf", "\xe2\x80\xa7\xe2\x80\xaf"},               /* neighbours of these */
+    {"\xef\xbf\xbd\xef\xbf\xbe\xef\xbf\xbf", "\xef\xbf\xbd\\ufffe\\uffff"}, /* U+FFFD is a character */
     {"caf\xe9 x", "caf\\xe9 x"},
     {"\xe6\x9d", "\\xe6\\x9d"},                            /* cut off */
     {"\xc0\xaf\xe0\x80\xaf", "\\xc0\\xaf\\xe0\\x80\\xaf"}, /* overlong */
