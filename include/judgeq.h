@@ -6,8 +6,8 @@
  *    aborts or prints.
  *  - A function named _load, _new, _parse or _import creates an object that the caller frees with the _free of the same
  *    noun; _free accepts NULL. Every `const T *` that is returned belongs to the object it was asked of.
- *  - The first call in a process that touches a file silences the logs of ggml and libllama; an application that wants
- *    them sets its own logger (llama_log_set) after that.
+ *  - The first call in a process that touches a file takes over the logs of ggml and libllama, which go nowhere unless
+ *    the application wants them (judgeq_set_log).
  *  - Text is UTF-8. Sizes are bytes, lengths and budgets are tokens (rows of the KV cache), times are seconds.
  *  - Shapes are written [slowest, ..., fastest], as in C.
  *  - A model and a judge are immutable and may be shared by threads and sessions; they must outlive the sessions that
@@ -56,6 +56,22 @@ JUDGEQ_API const char *judgeq_version(void);
 
 /* Releases memory that a function here handed over to the caller (named where that is so). Accepts NULL. */
 JUDGEQ_API void judgeq_free(void *memory);
+
+/* ---- log --------------------------------------------------------------------------------------------------------- */
+
+typedef enum judgeq_log_level {
+    JUDGEQ_LOG_DEBUG = 1,
+    JUDGEQ_LOG_INFO = 2,
+    JUDGEQ_LOG_WARNING = 3,
+    JUDGEQ_LOG_ERROR = 4
+} judgeq_log_level;
+
+/* A whole line of ggml's or libllama's log, without the line's end. Called in whatever thread logs. The text may hold
+ * names from a file: any bytes but zero. */
+typedef void (*judgeq_log)(void *data, judgeq_log_level level, const char *line);
+
+/* From now on, the log goes to that function; NULL, as at the beginning: nowhere. */
+JUDGEQ_API void judgeq_set_log(judgeq_log log, void *data);
 
 /* ---- model ------------------------------------------------------------------------------------------------------- */
 

@@ -1,9 +1,23 @@
-/* quiet: the library never prints, so ggml's and libllama's log lines go nowhere. */
+/* quiet: the library never prints, so ggml's and libllama's log lines go to judgeq_set_log's function, or nowhere; and
+ * what they said during a call can be kept. */
 #ifndef JUDGEQ_SRC_QUIET_H
 #define JUDGEQ_SRC_QUIET_H
 
-/* The first call in a process silences the logs of ggml and libllama; later calls do nothing, so an application that
- * wants those lines sets its own logger (llama_log_set) after its first call to judgeq. */
+#include <stddef.h>
+
+/* The first call in a process takes over the logs of ggml and libllama; later calls do nothing. */
 void quiet_ggml_log(void);
+
+enum { QUIET_LINES = 16, QUIET_LINE_BYTES = 256 };
+
+/* Lines without the name of the function that wrote them; long ones are cut. */
+typedef struct quiet_record {
+    char error[QUIET_LINE_BYTES]; /* the first: libllama reports a cause before its consequences; or "" */
+    char warning[QUIET_LINES][QUIET_LINE_BYTES]; /* [n_warning] */
+    size_t n_warning, n_more;                    /* n_more: warnings that found no place */
+} quiet_record;
+
+/* From now on, what the calling thread logs as a warning or an error is kept in *record as well; NULL: no more. */
+void quiet_keep(quiet_record *record);
 
 #endif
