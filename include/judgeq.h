@@ -105,6 +105,9 @@ JUDGEQ_API judgeq_status judgeq_model_load_on(const char *path, const judgeq_mod
                                               judgeq_error *error);
 JUDGEQ_API void judgeq_model_free(judgeq_model *model);
 JUDGEQ_API const judgeq_model_info *judgeq_model_get_info(const judgeq_model *model);
+/* What is doubtful in a model that was loaded, such as a tokenizer that libllama had to guess: the index-th sentence,
+ * for people; NULL past the last. */
+JUDGEQ_API const char *judgeq_model_warning_at(const judgeq_model *model, size_t index);
 
 /* Keeps 16-bit float copies of the quantised matrices of all layers, if they fit into most_bytes; *n_bytes: what they
  * take, 0 for none. Before the first session of the model. Prompts are read as without them, but faster, because the
@@ -143,14 +146,22 @@ JUDGEQ_API judgeq_status judgeq_rpc_serve(const char *host, int32_t port, const 
 /* How a text becomes tokens; added up. */
 typedef enum judgeq_text_flags {
     JUDGEQ_TEXT_PLAIN = 0, /* nothing but text: a control token that is written out in it stays text */
-    JUDGEQ_TEXT_BEGIN =
-        1, /* it begins a sequence: the beginning-of-text token comes first, where the model wants one */
+    /* it begins a sequence: the beginning-of-text token comes first, where the model wants one and the text does not
+     * have it written out */
+    JUDGEQ_TEXT_BEGIN = 1,
     JUDGEQ_TEXT_CONTROL = 2 /* control tokens that are written out in it (<|im_start|>) become those tokens */
 } judgeq_text_flags;
 
-/* Tokenises text[0..length). flags: of judgeq_text_flags. *tokens is the caller's: judgeq_free. */
+/* Tokenises text[0..length). flags: of judgeq_text_flags. *tokens is the caller's: judgeq_free. What is not UTF-8 is
+ * read as U+FFFD, one for every maximal subpart of a character. No end-of-text token is added, whatever the file says:
+ * the text goes on. Fails with LIMIT, before it tokenises, where a text of more than a mebibyte cannot fit into the
+ * context that the model was trained for, and where one has more than 4,194,304 characters without a line's end among
+ * them. */
 JUDGEQ_API judgeq_status judgeq_tokenize(const judgeq_model *model, const char *text, size_t length, unsigned flags,
                                          int32_t **tokens, size_t *n_tokens, judgeq_error *error);
+/* judgeq_tokenize for a context of n_ctx tokens; 0: for none, because the text is cut later. */
+JUDGEQ_API judgeq_status judgeq_tokenize_for(const judgeq_model *model, int32_t n_ctx, const char *text, size_t length,
+                                             unsigned flags, int32_t **tokens, size_t *n_tokens, judgeq_error *error);
 
 /* The text of one token, not terminated; may be a part of a UTF-8 character. Control tokens have none.
  * Writes at most `size` bytes and returns the length, or the length needed, negated, if it is larger. */

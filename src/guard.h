@@ -11,12 +11,18 @@
 extern "C" {
 #endif
 
-/* llama_model_load_from_file of the vocabulary alone. NULL in *out without an error: libllama refused the file. */
-judgeq_status guard_load_vocabulary(const char *path, struct llama_model **out, judgeq_error *error);
+/* The vocabulary alone, from a file's keys, which stay the caller's and may be freed afterwards. No device is asked.
+ * NULL in *out without an error: libllama refused it, and logged why. */
+judgeq_status guard_load_vocabulary(struct gguf_context *keys, struct llama_model **out, judgeq_error *error);
 
-/* llama_tokenize: *n is its result, which is negative where there is not room enough. */
+/* llama_tokenize without tokens around the text: *n is its result, which is negative where there is not room enough. */
 judgeq_status guard_tokenize(const struct llama_vocab *vocab, const char *text, int32_t length, int32_t *ids,
-                             int32_t room, bool add_special, bool parse_special, int32_t *n, judgeq_error *error);
+                             int32_t room, bool control, int32_t *n, judgeq_error *error);
+
+/* A chain of the samplers that the params ask for. */
+judgeq_status guard_new_samplers(const judgeq_sampler_params *params, struct llama_sampler **out, judgeq_error *error);
+judgeq_status guard_apply_samplers(struct llama_sampler *chain, llama_token_data_array *candidates,
+                                   judgeq_error *error);
 
 #ifdef __cplusplus
 }

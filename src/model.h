@@ -63,6 +63,7 @@ struct judgeq_model {
     gguf_file file;               /* its tensors' data point into the mapping */
     ggml_backend_buffer_t buffer; /* over the mapping */
     struct llama_model *vocabulary;
+    struct tokenizer *tokenizer;
     char name[128], weight_type[32];
 };
 

@@ -2,9 +2,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "llama.h"
-
 #include "error.h"
+#include "guard.h"
 #include "judgeq.h"
 
 struct judgeq_sampler {
@@ -34,31 +33,17 @@ static judgeq_status check_params(const judgeq_sampler_params *params, judgeq_er
     return JUDGEQ_OK;
 }
 
-/* Order as in llama.cpp's own programs: cut the tail first, then heat what is left. */
-static void add_samplers(struct llama_sampler *chain, const judgeq_sampler_params *params) {
-    if (params->temperature <= 0.0f) {
-        llama_sampler_chain_add(chain, llama_sampler_init_greedy());
-        return;
-    }
-    if (params->top_k > 0) llama_sampler_chain_add(chain, llama_sampler_init_top_k(params->top_k));
-    if (params->top_p < 1.0f) llama_sampler_chain_add(chain, llama_sampler_init_top_p(params->top_p, 1));
-    if (params->min_p > 0.0f) llama_sampler_chain_add(chain, llama_sampler_init_min_p(params->min_p, 1));
-    llama_sampler_chain_add(chain, llama_sampler_init_temp(params->temperature));
-    llama_sampler_chain_add(chain, llama_sampler_init_dist(params->seed));
-}
-
 judgeq_status judgeq_sampler_new(const judgeq_sampler_params *params, judgeq_sampler **out, judgeq_error *error) {
     *out = NULL;
     judgeq_status status = check_params(params, error);
     if (status != JUDGEQ_OK) return status;
     judgeq_sampler *sampler = calloc(1, sizeof *sampler);
     if (!sampler) return error_memory(error, "a sampler");
-    sampler->chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
-    if (!sampler->chain) {
+    status = guard_new_samplers(params, &sampler->chain, error);
+    if (status != JUDGEQ_OK) {
         free(sampler);
-        return error_memory(error, "a sampler");
+        return status;
     }
-    add_samplers(sampler->chain, params);
     *out = sampler;
     return JUDGEQ_OK;
 }
@@ -79,6 +64,6 @@ int32_t judgeq_sampler_sample(judgeq_sampler *sampler, const float *logits, int3
     }
     for (int32_t i = 0; i < n_vocab; i++) sampler->candidates[i] = (llama_token_data){.id = i, .logit = logits[i]};
     llama_token_data_array array = {.data = sampler->candidates, .size = (size_t)n_vocab, .selected = -1};
-    llama_sampler_apply(sampler->chain, &array);
+    if (guard_apply_samplers(sampler->chain, &array, NULL) != JUDGEQ_OK) return -1;
     return array.selected >= 0 ? array.data[array.selected].id : -1;
 }
