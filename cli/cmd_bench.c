@@ -166,6 +166,7 @@ static judgeq_status prepare(bench *b, judgeq_error *error) {
         status = find_model(o->model, b->default_model, sizeof b->default_model, &b->model_path, error);
     }
     if (status == JUDGEQ_OK) status = devices_load_model(&o->devices, b->model_path, &b->model, error);
+    if (status == JUDGEQ_OK) find_model_notes(b->model, b->model_path, o->quiet);
     if (status == JUDGEQ_OK && o->expand_bytes > 0) {
         size_t n_bytes;
         status = judgeq_model_expand(b->model, o->expand_bytes, o->n_threads.value[0], &n_bytes, error);

@@ -151,6 +151,7 @@ int cmd_data(int argc, char **argv) {
     const char *path = NULL;
     judgeq_status status = find_model(c.options.model, room, sizeof room, &path, &error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(path, &model, &error);
+    if (status == JUDGEQ_OK) find_model_notes(model, path, c.options.quiet);
     if (status == JUDGEQ_OK) status = make_set(&c, model, &error);
     if (status != JUDGEQ_OK) say("%s", error.message);
     judgeq_model_free(model);

@@ -114,9 +114,11 @@ static judgeq_status failed(judgeq_error *error, judgeq_status status, const cha
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static judgeq_status load_model(evaluation *e, judgeq_error *error) {
-    const judgeq_status status =
+    judgeq_status status =
         find_model(e->options.model, e->default_model, sizeof e->default_model, &e->model_path, error);
-    return status == JUDGEQ_OK ? judgeq_model_load(e->model_path, &e->model, error) : status;
+    if (status == JUDGEQ_OK) status = judgeq_model_load(e->model_path, &e->model, error);
+    if (status == JUDGEQ_OK) find_model_notes(e->model, e->model_path, e->options.quiet);
+    return status;
 }
 
 /* Longest prompt of LongBench: what is asked for, or what the model's context leaves beside the longest of its answers

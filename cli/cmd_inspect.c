@@ -137,6 +137,15 @@ static bool add_metadata(json_t *object, const struct gguf_context *gguf, const 
     return ok;
 }
 
+static json_t *warnings(const judgeq_model *model) {
+    json_t *array = json_array();
+    const char *warning;
+    for (size_t i = 0; array && (warning = judgeq_model_warning_at(model, i)) != NULL; i++) {
+        json_array_append_new(array, json_text(warning));
+    }
+    return array;
+}
+
 static json_t *model_object(const char *path, const judgeq_model *model) {
     const judgeq_model_info *info = judgeq_model_get_info(model);
     json_int_t kv_bytes = 2 * (json_int_t)info->n_layer * info->n_head_kv * info->head_dim * KV_BYTES;
@@ -150,7 +159,8 @@ static json_t *model_object(const char *path, const judgeq_model *model) {
         (json_int_t)info->weight_bytes, "kv_bytes_per_token", kv_bytes, "kv_bytes_full", kv_bytes * info->n_ctx_train);
     struct gguf_init_params params = {.no_alloc = true};
     struct gguf_context *gguf = gguf_init_from_file(path, params);
-    bool ok = object && gguf && add_metadata(object, gguf, info->architecture);
+    bool ok = object && gguf && add_metadata(object, gguf, info->architecture) &&
+              json_object_set_new(object, "warnings", warnings(model)) == 0;
     if (gguf) gguf_free(gguf);
     if (ok) return object;
     json_decref(object);
@@ -202,6 +212,16 @@ static void print_bytes(double bytes) {
     printf(unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
 }
 
+/* One below the other. */
+static void print_texts(const json_t *texts) {
+    if (json_array_size(texts) == 0) fputs("none", stdout);
+    for (size_t i = 0; i < json_array_size(texts); i++) {
+        if (i > 0) printf("\n%-20s", "");
+        const json_t *text = json_array_get(texts, i);
+        visible_write(stdout, json_string_value(text), json_string_length(text), "");
+    }
+}
+
 static void print_object(json_t *object) {
     const char *key;
     json_t *value;
@@ -209,6 +229,8 @@ static void print_object(json_t *object) {
         print_label(key);
         if (json_is_string(value))
             visible_write(stdout, json_string_value(value), json_string_length(value), "");
+        else if (json_is_array(value))
+            print_texts(value);
         else if (json_is_integer(value) && strstr(key, "bytes"))
             print_bytes((double)json_integer_value(value));
         else if (json_is_integer(value))

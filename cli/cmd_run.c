@@ -65,7 +65,7 @@ static const char HELP_EVICTION[] =
     "\n"
     "Response\n"
     "  -n, --tokens N     most tokens to write (default: 256); 0 only reads the prompt\n"
-    "      --stop TEXT    end before this text; up to 16 times\n"
+    "      --stop TEXT    end before this text, or before the control token that it is; up to 16 times\n"
     "      --temp T       temperature; 0 takes the likeliest token, and the next four do not matter (default: 0)\n"
     "      --top-k K      draw from the K likeliest tokens; 0: from all (default: 40)\n"
     "      --top-p P      draw from the likeliest tokens that have P of the probability (default: 0.95)\n"
@@ -129,6 +129,7 @@ static judgeq_status prepare(run *r, judgeq_error *error) {
     judgeq_status status =
         find_model(r->options.model, r->default_model, sizeof r->default_model, &r->model_path, error);
     if (status == JUDGEQ_OK) status = devices_load_model(&r->options.devices, r->model_path, &r->model, error);
+    if (status == JUDGEQ_OK) find_model_notes(r->model, r->model_path, r->options.quiet);
     if (status == JUDGEQ_OK) status = load_judge(r, error);
     if (status == JUDGEQ_OK) status = make_session(r, error);
     r->started = progress_clock();

@@ -277,6 +277,7 @@ static judgeq_status prepare(training *t, judgeq_error *error) {
     if (status == JUDGEQ_OK) status = set_paths(t, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(model, &t->model, error);
     if (status == JUDGEQ_OK) {
+        find_model_notes(t->model, model, o->quiet);
         status = judgeq_model_expand(t->model, o->cache_bytes, o->params.n_threads, &n_bytes, error);
     }
     if (status == JUDGEQ_OK) status = load_set(t, error);

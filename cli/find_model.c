@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "say.h"
+
 judgeq_status find_model(const char *named, char *room, size_t size, const char **path, judgeq_error *error) {
     *path = named;
     if (named) return JUDGEQ_OK;
@@ -15,4 +17,11 @@ judgeq_status find_model(const char *named, char *room, size_t size, const char 
              "fetch it, or name a model with -m FILE",
              known ? room : "no home folder");
     return JUDGEQ_ERROR_IO;
+}
+
+void find_model_notes(const judgeq_model *model, const char *path, bool quiet) {
+    const char *warning;
+    for (size_t i = 0; !quiet && (warning = judgeq_model_warning_at(model, i)) != NULL; i++) {
+        say("note: %s: %s", path, warning);
+    }
 }

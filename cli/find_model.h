@@ -10,4 +10,7 @@
  */
 judgeq_status find_model(const char *named, char *room, size_t size, const char **path, judgeq_error *error);
 
+/* What is doubtful in a model that was loaded, on standard error. quiet: nothing. */
+void find_model_notes(const judgeq_model *model, const char *path, bool quiet);
+
 #endif

@@ -16,6 +16,8 @@ typedef struct generator {
     const options *options;
     judgeq_sampler *sampler;
     text_stream *stream;
+    int32_t stop[OPTIONS_STOPS_MOST]; /* [n_stop], of the stop texts that are a control token: they have no text */
+    size_t n_stop;
     size_t limit; /* tokens of the response, at most */
     double started;
     generation *out;
@@ -48,11 +50,32 @@ static judgeq_status put_token(const generator *g, int32_t token, judgeq_error *
     return status;
 }
 
+/* The stop texts that no text can hold, as tokens. */
+static judgeq_status find_stop_tokens(generator *g, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t i = 0; i < g->options->n_stop && status == JUDGEQ_OK; i++) {
+        const char *text = g->options->stop[i];
+        int32_t *token = NULL;
+        size_t n = 0;
+        status = judgeq_tokenize(g->model, text, strlen(text), JUDGEQ_TEXT_CONTROL, &token, &n, error);
+        const bool control = n == 1 && judgeq_token_text(g->model, token[0], NULL, 0) == 0;
+        if (control) g->stop[g->n_stop++] = token[0];
+        judgeq_free(token);
+    }
+    return status;
+}
+
+static bool ends_response(const generator *g, int32_t token) {
+    bool ends = judgeq_token_ends(g->model, token);
+    for (size_t i = 0; i < g->n_stop; i++) ends = ends || g->stop[i] == token;
+    return ends;
+}
+
 /* One more token of the response; *done where it ends with or before this one. deferred: it is in the cache. */
 static judgeq_status take_token(generator *g, int32_t token, bool deferred, bool *done, judgeq_error *error) {
     generation *out = g->out;
     if (out->n_token == 0) out->ttft_s = progress_clock() - g->started;
-    *done = judgeq_token_ends(g->model, token);
+    *done = ends_response(g, token);
     if (*done) return JUDGEQ_OK;
     if (out->logprobs &&
         !logprobs_append(out->logprobs, g->model, judgeq_session_logits(g->session), token, g->options->logprobs)) {
@@ -107,7 +130,8 @@ judgeq_status generate(const judgeq_model *model, judgeq_session *session, const
     if (!out->token || (o->logprobs >= 0 && !out->logprobs)) {
         return failed(error, JUDGEQ_ERROR_MEMORY, "no memory for the response");
     }
-    judgeq_status status = judgeq_sampler_new(&o->sampler, &g.sampler, error);
+    judgeq_status status = find_stop_tokens(&g, error);
+    if (status == JUDGEQ_OK) status = judgeq_sampler_new(&o->sampler, &g.sampler, error);
     if (status == JUDGEQ_OK) status = decode(&g, error);
     judgeq_sampler_free(g.sampler);
     /* what came before a failure is good: it stays in sight, and on a line of its own */

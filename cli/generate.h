@@ -8,7 +8,7 @@
 #include "text_stream.h"
 
 typedef enum generate_reason {
-    GENERATE_STOP,    /* the model ended the response, or a stop text came */
+    GENERATE_STOP,    /* the model ended the response, or a stop text or the control token that is one came */
     GENERATE_LENGTH,  /* as many tokens as were asked for */
     GENERATE_CONTEXT, /* the context is full */
 } generate_reason;

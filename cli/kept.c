@@ -126,6 +126,7 @@ static judgeq_status check_view(const kept *k, const kept_options *o, judgeq_err
 static judgeq_status make(kept *k, const kept_options *o, judgeq_policy *const *policy, judgeq_error *error) {
     judgeq_status status = find_model(o->run.model, k->default_model, sizeof k->default_model, &k->model_path, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(k->model_path, &k->model, error);
+    if (status == JUDGEQ_OK) find_model_notes(k->model, k->model_path, o->run.quiet);
     if (status == JUDGEQ_OK) status = check_view(k, o, error);
     if (status == JUDGEQ_OK) status = load_judge(k, o, policy, error);
     if (status == JUDGEQ_OK) status = prompt_tokenize(k->model, &o->run, k->prompt, &k->token, &k->n_token, error);

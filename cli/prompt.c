@@ -88,11 +88,17 @@ int prompt_read(const options *o, char **text) {
     return 1;
 }
 
+/* Of the context that the prompt is for, which need not be the one that the model was trained for. */
+static judgeq_status tokenize(const judgeq_model *model, const options *o, const char *text, int32_t **tokens,
+                              size_t *n_tokens, judgeq_error *error) {
+    const int32_t n_ctx = o->n_ctx > 0 ? o->n_ctx : judgeq_model_get_info(model)->n_ctx_train;
+    return judgeq_tokenize_for(model, n_ctx, text, strlen(text), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, tokens,
+                               n_tokens, error);
+}
+
 judgeq_status prompt_tokenize(const judgeq_model *model, const options *o, const char *text, int32_t **tokens,
                               size_t *n_tokens, judgeq_error *error) {
-    if (o->raw)
-        return judgeq_tokenize(model, text, strlen(text), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, tokens, n_tokens,
-                               error);
+    if (o->raw) return tokenize(model, o, text, tokens, n_tokens, error);
     const judgeq_message messages[] = {{"system", o->system}, {"user", text}};
     const size_t skip = o->system ? 0 : 1;
     char *chat = NULL;
@@ -100,12 +106,9 @@ judgeq_status prompt_tokenize(const judgeq_model *model, const options *o, const
     *n_tokens = 0;
     judgeq_status status = judgeq_chat_text(model, messages + skip, 2 - skip, &chat, error);
     if (status == JUDGEQ_ERROR_UNSUPPORTED && !o->chat && !o->system) {
-        return judgeq_tokenize(model, text, strlen(text), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, tokens, n_tokens,
-                               error);
+        return tokenize(model, o, text, tokens, n_tokens, error);
     }
-    if (status == JUDGEQ_OK)
-        status = judgeq_tokenize(model, chat, strlen(chat), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, tokens, n_tokens,
-                                 error);
+    if (status == JUDGEQ_OK) status = tokenize(model, o, chat, tokens, n_tokens, error);
     judgeq_free(chat);
     return status;
 }

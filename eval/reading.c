@@ -12,23 +12,9 @@ static const char ANSWER[] = "x";
 
 /* ---- text to tokens ---------------------------------------------------------------------------------------------- */
 
-static judgeq_status tokenize(const judgeq_model *model, const char *bytes, reading_tokens *out, judgeq_error *error) {
-    return judgeq_tokenize(model, bytes, strlen(bytes), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, &out->token,
-                           &out->n_token, error);
-}
-
-/* Without the beginning-of-text token that a model may want at the beginning. */
-static judgeq_status tokenize_later(const judgeq_model *model, const char *bytes, reading_tokens *out,
-                                    judgeq_error *error) {
-    reading_tokens first = {0};
-    judgeq_status status = tokenize(model, "", &first, error);
-    if (status == JUDGEQ_OK) status = tokenize(model, bytes, out, error);
-    if (status == JUDGEQ_OK && first.n_token > 0) {
-        out->n_token -= first.n_token;
-        memmove(out->token, out->token + first.n_token, out->n_token * sizeof *out->token);
-    }
-    judgeq_free(first.token);
-    return status;
+static judgeq_status tokenize(const judgeq_model *model, const char *bytes, unsigned flags, reading_tokens *out,
+                              judgeq_error *error) {
+    return judgeq_tokenize(model, bytes, strlen(bytes), flags, &out->token, &out->n_token, error);
 }
 
 static judgeq_status add_token(const judgeq_model *model, int32_t token, text_buffer *out) {
@@ -43,7 +29,8 @@ static judgeq_status cut_middle(const judgeq_model *model, const char *words, in
                                 judgeq_error *error) {
     reading_tokens all = {0};
     *out = NULL;
-    judgeq_status status = tokenize(model, words, &all, error);
+    judgeq_status status = judgeq_tokenize_for(model, 0, words, strlen(words), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL,
+                                               &all.token, &all.n_token, error);
     if (status != JUDGEQ_OK) return status;
     size_t n = (size_t)most, half = n / 2;
     text_buffer t = {0};
@@ -159,12 +146,14 @@ static judgeq_status make(const judgeq_model *model, reading_format format, cons
     *out = (reading){0};
     judgeq_status status = shorten(model, s, &own, error);
     if (status == JUDGEQ_OK) status = prompt_text(model, format, &own, &chat, &bytes, error);
-    if (status == JUDGEQ_OK) status = tokenize(model, bytes, &out->prompt, error);
+    if (status == JUDGEQ_OK) {
+        status = tokenize(model, bytes, JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, &out->prompt, error);
+    }
     free(bytes);
     for (size_t i = 0; turns && status == JUDGEQ_OK && i < json_array_size(s->follow_ups); i++) {
         char *turn = NULL;
         status = turn_text(model, &own, i, chat, &turn, error);
-        if (status == JUDGEQ_OK) status = tokenize_later(model, turn, &out->turn[i], error);
+        if (status == JUDGEQ_OK) status = tokenize(model, turn, JUDGEQ_TEXT_CONTROL, &out->turn[i], error);
         if (status == JUDGEQ_OK) out->n_turn++;
         free(turn);
     }

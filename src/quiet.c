@@ -33,7 +33,8 @@ static _Thread_local quiet_record *kept;
 static const char *after_function(const char *line) {
     size_t n = 0;
     while (isalnum((unsigned char)line[n]) || line[n] == '_') n++;
-    return n > 0 && line[n] == ':' && line[n + 1] == ' ' ? line + n + 2 : line;
+    if (n == 0 || line[n] != ':' || (line[n + 1] != ' ' && line[n + 1] != '\0')) return line;
+    return line + n + 1 + (line[n + 1] == ' ');
 }
 
 /* Lines that say nothing, but frame others, are left out. */

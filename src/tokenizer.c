@@ -58,27 +58,6 @@ static judgeq_status load_vocabulary(judgeq_model *model, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
-/* True for bytes that occur in UTF-8. */
-static bool in_utf8(int byte) {
-    return byte < 0xC0 || (byte > 0xC1 && byte < 0xF5);
-}
-
-/* libllama leaves out what it has no token for, and says nothing. */
-static void find_missing_bytes(const struct llama_vocab *vocab, tokenizer *t) {
-    bool found[256] = {false};
-    int n_missing = 0;
-    for (llama_token id = 0; id < llama_vocab_n_tokens(vocab); id++) {
-        char byte;
-        if (llama_token_to_piece(vocab, id, &byte, 1, 0, false) == 1) found[(unsigned char)byte] = true;
-    }
-    for (int byte = 0; byte < 256; byte++) n_missing += in_utf8(byte) && !found[byte];
-    if (n_missing == 0) return;
-    snprintf(t->missing, sizeof t->missing,
-             "the vocabulary has no token for %d of the bytes that occur in UTF-8: they "
-             "are left out of a text",
-             n_missing);
-}
-
 static judgeq_status learn(const judgeq_model *model, judgeq_error *error) {
     const struct llama_vocab *vocab = llama_model_get_vocab(model->vocabulary);
     tokenizer *t = model->tokenizer;
@@ -87,9 +66,7 @@ static judgeq_status learn(const judgeq_model *model, judgeq_error *error) {
         if (n > t->longest) t->longest = n;
     }
     if (t->record.n_more > 0) snprintf(t->more, sizeof t->more, "and %zu more warnings", t->record.n_more);
-    if (t->sentencepiece) return text_cut_learn(vocab, &t->cut, error);
-    find_missing_bytes(vocab, t);
-    return JUDGEQ_OK;
+    return t->sentencepiece ? text_cut_learn(vocab, &t->cut, error) : JUDGEQ_OK;
 }
 
 judgeq_status tokenizer_load(judgeq_model *model, judgeq_error *error) {
@@ -111,12 +88,7 @@ void tokenizer_free(judgeq_model *model) {
 const char *judgeq_model_warning_at(const judgeq_model *model, size_t index) {
     const tokenizer *t = model->tokenizer;
     if (index < t->record.n_warning) return t->record.warning[index];
-    const char *const others[] = {t->more, t->missing};
-    size_t at = t->record.n_warning;
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        if (*others[i] && at++ == index) return others[i];
-    }
-    return NULL;
+    return index == t->record.n_warning && t->record.n_more > 0 ? t->more : NULL;
 }
 
 /* ---- tokenising -------------------------------------------------------------------------------------------------- */

@@ -12,8 +12,7 @@ typedef struct tokenizer {
     bool sentencepiece; /* no regular expressions, so that no text needs much stack */
     text_cut cut;
     quiet_record record; /* libllama's, of the load */
-    char missing[128];   /* a warning of our own, or "" */
-    char more[64];       /* that there are more warnings, or "" */
+    char more[64];       /* that libllama gave more warnings */
 } tokenizer;
 
 /* Loads the vocabulary of model->file into model->vocabulary, from the keys that were read with the weights: the file
