@@ -1,5 +1,6 @@
 /* make_fixture: the tiny models and judges of the test kit, for tests that run the command:
  *   make_fixture model SPEC FILE [TENSOR]  a model (tiny_model.h has the specs); a NaN in TENSOR, if named
+ *   make_fixture pre NAME FILE             a model with that pre-tokenizer; "": with none
  *   make_fixture endless SPEC FILE         a model that never ends a response, greedily
  *   make_fixture judge MODEL FILE          a judge of that model, 4 soft tokens */
 #include <math.h>
@@ -26,6 +27,13 @@ static int make_model(const char *name, const char *path, const char *damaged) {
     const int status = damaged_as_asked ? tiny_model_save(&model, path) : -1;
     tiny_model_free(&model);
     return status == 0 ? 0 : fail("no such F32 tensor, or the file cannot be written");
+}
+
+static int make_pre(const char *pre, const char *path) {
+    tiny_spec spec = tiny_spec_base();
+    spec.vocabulary = TINY_VOCABULARY_BPE;
+    spec.pre = pre;
+    return tiny_model_write(&spec, path) == 0 ? 0 : fail("cannot write the model");
 }
 
 /* The logits of tokens that end a response become 0; the likeliest token's is far above that. */
@@ -88,7 +96,8 @@ int main(int argc, char **argv) {
     if ((argc == 4 || argc == 5) && strcmp(argv[1], "model") == 0) {
         return make_model(argv[2], argv[3], argc == 5 ? argv[4] : NULL);
     }
+    if (argc == 4 && strcmp(argv[1], "pre") == 0) return make_pre(argv[2], argv[3]);
     if (argc == 4 && strcmp(argv[1], "endless") == 0) return make_endless(argv[2], argv[3]);
     if (argc == 4 && strcmp(argv[1], "judge") == 0) return make_judge(argv[2], argv[3]);
-    return fail("usage: model SPEC FILE [TENSOR], endless SPEC FILE, or judge MODEL FILE");
+    return fail("usage: model SPEC FILE [TENSOR], pre NAME FILE, endless SPEC FILE, or judge MODEL FILE");
 }

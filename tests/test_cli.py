@@ -172,6 +172,18 @@ class BadInput(Command):
         self.refuse_run(1, r"prompt has \d+ tokens, the context holds 1024", "--raw", text="x" * 3000)
         self.refuse_run(1, "the context holds 8", "--raw", "--ctx", "8", "-p", "abcdefghijkl")
 
+    def test_long_runs(self):
+        """libstdc++'s regular expressions call themselves for every character of a run."""
+        for pre, unit in (("tekken", " "), ("tekken", "="), ("default", "1"), ("deepseek-llm", "a"), ("viking", "é")):
+            with self.subTest(pre=pre, unit=unit):
+                self.refuse_run(1, r"prompt has \d+ tokens, the context holds 1024", "--raw",
+                                model=self.fixture("pre", pre, "pre.gguf"), text=unit * 30000)
+
+    def test_text_that_no_context_holds(self):
+        text = "the rain " * 150000
+        self.refuse_run(1, "1350000 bytes is too long: 1024 tokens, which the context holds", "--raw", text=text)
+        self.refuse_run(1, "the context holds 200000", "--raw", "--ctx", "200000", text=text)
+
     def test_budget_below_keep(self):
         self.refuse_run(2, "budget 16 is below.*recent:32", "--policy", "snapkv", "--budget", "16", "-p", LONG)
         self.refuse_run(2, "is below", "--policy", "snapkv", "--budget", "1%", "-p", LONG)
@@ -272,6 +284,17 @@ class Prompts(Command):
             file.write(b"gr\xfc\xdfe \xff\xfe")
         self.run_json("-f", path, "-n", "2")
         self.run_json("-f", path, "-n", "2", model=self.spm)
+        damaged = os.path.join(self.folder, "damaged.txt")
+        for text in (b"\xf4\x90\x80\x80", b"\xf6\xb2\xb1\xac", b"a\xed\xa0\x80", b"\xe4\xb8 \xc0\x80"):
+            with open(damaged, "wb") as file:
+                file.write(text)
+            for model in (self.bpe, self.spm):
+                with self.subTest(text=text, model=model):
+                    valid = text.decode("utf-8", "replace")
+                    expected = self.run_json("-p", valid, "-n", "2", "--logprobs", "0", model=model)
+                    answer = self.run_json("-f", damaged, "-n", "2", "--logprobs", "0", model=model)
+                    for key in ("tokens", "prompt_tokens", "logprobs"):
+                        self.assertEqual(answer[key], expected[key])
 
 
 class Responses(Command):
@@ -371,6 +394,16 @@ class Responses(Command):
         # what is held back because a stop text could begin with it comes out in the end
         self.assertEqual(self.run_text(*options, "--stop", whole[-4:] + "!never"), whole + "\n")
 
+    def test_stop_at_a_control_token(self):
+        options = ("-p", LONG, "-n", "800", "--temp", "1", "--top-k", "0", "--top-p", "1", "--raw")
+        control = 1  # <|im_start|>, which has no text
+        whole = self.run_json(*options, model=self.endless)
+        self.assertEqual(whole["finish_reason"], "length")
+        before = whole["tokens"][:whole["tokens"].index(control)]
+        answer = self.run_json(*options, "--stop", "never", "--stop", "<|im_start|>", model=self.endless)
+        self.assertEqual((answer["tokens"], answer["finish_reason"]), (before, "stop"))
+        self.assertTrue(whole["text"].startswith(answer["text"]))
+
     def test_logprobs(self):
         answer = self.run_json("-p", LONG, "-n", "8", "--logprobs", "1000", "--temp", "1", "--seed", "1")
         content = answer["logprobs"]["content"]
@@ -464,6 +497,20 @@ class Terminal(Command):
         self.assertEqual(self.succeed("run", "-m", self.bpe, "-t", "1", "-p", "x", "--quiet").stderr, b"")
         loud = self.succeed("run", "-m", self.bpe, "-t", "1", "-p", "x", "-n", "3").stderr.decode()
         self.assertRegex(loud, r"\Ajudgeq: read \d+ tokens at .* wrote \d .*; KV .* of .*, peak .*\n\Z")
+
+    def test_warnings(self):
+        model = self.fixture("pre", "", "no-pre.gguf")
+        warnings = ["missing pre-tokenizer type, using: 'default'", "GENERATION QUALITY WILL BE DEGRADED!",
+                    "CONSIDER REGENERATING THE MODEL"]
+        run = ("run", "-m", model, "-t", "1", "-p", "x", "-n", "1")
+        said = self.succeed(*run).stderr.decode().splitlines()
+        self.assertEqual(said[:-1], [f"judgeq: note: {model}: {warning}" for warning in warnings])
+        self.assertEqual(self.succeed(*run, "--quiet").stderr, b"")
+        self.assertEqual(json.loads(self.succeed("inspect", model, "--json").stdout)["warnings"], warnings)
+        self.assertEqual(json.loads(self.succeed("inspect", self.bpe, "--json").stdout)["warnings"], [])
+        self.assertRegex(self.succeed("inspect", model).stdout.decode(),
+                         r"\nwarnings +missing pre.*\n +GENERATION.*\n +CONSIDER REGENERATING THE MODEL\n\Z")
+        self.assertRegex(self.succeed("inspect", self.bpe).stdout.decode(), r"\nwarnings +none\n\Z")
 
     def start(self, *arguments, **more):
         return subprocess.Popen([JUDGEQ, "run", "-m", self.endless, "-t", "1", "--raw", "--ctx", "1000000", *arguments],

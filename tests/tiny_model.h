@@ -32,7 +32,7 @@ typedef struct tiny_spec {
     float rope_attention_scale; /* rope.scaling.attn_factor; 0: not written */
     float rope_freq_base;       /* 0: not written, which means 10000 */
     tiny_vocabulary vocabulary;
-    const char *pre; /* tokenizer.ggml.pre of a BPE vocabulary; NULL: "smollm" */
+    const char *pre; /* tokenizer.ggml.pre of a BPE vocabulary; NULL: "smollm"; "": not written */
     bool chat_template;
     float weight_scale; /* multiplies every matrix; 0: 1 */
     uint64_t seed;

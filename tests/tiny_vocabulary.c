@@ -120,7 +120,8 @@ int tiny_vocabulary_write(const tiny_spec *spec, struct gguf_context *gguf) {
     if (bpe) {
         fill_bpe(v);
         write_merges(gguf);
-        gguf_set_val_str(gguf, "tokenizer.ggml.pre", spec->pre ? spec->pre : "smollm");
+        const char *pre = spec->pre ? spec->pre : "smollm";
+        if (*pre) gguf_set_val_str(gguf, "tokenizer.ggml.pre", pre);
     } else {
         fill_spm(v);
         gguf_set_arr_data(gguf, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, v->scores, (size_t)v->n);
