@@ -203,7 +203,9 @@ static judgeq_status tokenize_pieces(piece *p) {
 static judgeq_status begin(const judgeq_model *model, bool control, token_list *list, judgeq_error *error) {
     const struct llama_vocab *vocab = llama_model_get_vocab(model->vocabulary);
     const llama_token bos = llama_vocab_bos(vocab);
-    if (!llama_vocab_get_add_bos(vocab) || (control && list->n > 0 && list->id[0] == bos)) return JUDGEQ_OK;
+    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): where there are tokens, libllama wrote them
+    const bool written = control && list->n > 0 && list->id[0] == bos;
+    if (!llama_vocab_get_add_bos(vocab) || written) return JUDGEQ_OK;
     const judgeq_status status = make_room(list, 1, error);
     if (status != JUDGEQ_OK) return status;
     memmove(list->id + 1, list->id, list->n++ * sizeof *list->id);
