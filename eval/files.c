@@ -63,22 +63,20 @@ static char *convert(const encoding *e, const unsigned char *bytes, size_t n, si
 
 /* Takes `t`, all that was read. */
 static judgeq_status decode(text_buffer *t, const char *name, char **out, size_t *length, judgeq_error *error) {
-    const encoding e = encoding_of(t->bytes, t->length);
     *length = t->length;
-    char *bytes = text_take(t);
-    if (bytes && e.unit == 1) {
-        *length -= e.n_mark;
+    char *bytes = *out = text_take(t);
+    if (!bytes) return eval_fail_memory(error, name);
+    const encoding e = encoding_of(bytes, *length);
+    *length -= e.n_mark;
+    if (e.unit <= 1) {
         memmove(bytes, bytes + e.n_mark, *length + 1);
+        return JUDGEQ_OK;
     }
-    *out = bytes;
-    if (bytes && e.unit > 1) {
-        *out = convert(&e, (const unsigned char *)bytes + e.n_mark, *length - e.n_mark, length);
-        free(bytes);
-        if (!*out && errno == EILSEQ) {
-            return eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s: begins as %s text and is none", name, e.name);
-        }
-    }
-    return *out ? JUDGEQ_OK : eval_fail_memory(error, name);
+    *out = convert(&e, (const unsigned char *)bytes + e.n_mark, *length, length);
+    free(bytes);
+    if (*out) return JUDGEQ_OK;
+    return errno == EILSEQ ? eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s: begins as %s text and is none", name, e.name)
+                           : eval_fail_memory(error, name);
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */

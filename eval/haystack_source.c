@@ -11,7 +11,7 @@
 #include "files.h"
 #include "haystack.h"
 
-enum { SENTENCE_MOST = 600, SENTENCE_LEAST = 2 };
+enum { SENTENCE_LEAST = 2, SENTENCE_MOST = 600, SENTENCE_LONGEST = 1200 }; /* bytes; longest: without a space */
 
 static bool add_sentence(haystack_source *s, const char *bytes, size_t n) {
     text_buffer t = {0};
@@ -50,7 +50,7 @@ static bool ends_here(const char *start, const char *at, const char *end) {
     const size_t length = (size_t)(at - start);
     if (at[0] == '\n' && at[1] == '\n') return true;
     if (at[0] != ' ' && at[0] != '\n') {
-        return length > 2 * SENTENCE_MOST && cuts_character(start, (size_t)(end - start), length) == length;
+        return length > SENTENCE_LONGEST && cuts_character(start, (size_t)(end - start), length) == length;
     }
     return (at > start && strchr(".!?", at[-1])) || length > SENTENCE_MOST;
 }
