@@ -17,6 +17,11 @@ build() {
 run_tests() { tools/quietly "build/$1-tests.log" ctest --preset "$1" --parallel "$jobs"; }
 
 check_style() {
+    # What messages quote must not steer a terminal: cli/say.c sees to that, progress.c draws bars of its own.
+    if grep -n 'stderr\|perror' cli/*.c | grep -v '^cli/\(say\|progress\)\.c:'; then
+        step "messages go through say()"
+        exit 1
+    fi
     # Versions of clang-format differ; .clang-format was written for 14.
     if [[ $(clang-format --version) == *"version 14."* ]]; then
         step "clang-format"

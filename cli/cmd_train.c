@@ -174,20 +174,28 @@ static void note(void *data, const char *message) {
     if (is_first(t)) train_log_notice(&t->log, step, message); /* a full disk shows at the next step */
 }
 
-static void show_measures(training *t) {
+static void put_measures(const training *t, FILE *out) {
     const judgeq_measures *m = &t->measures;
-    if (t->options.quiet) return;
-    wipe_bar(t);
-    fprintf(stderr, "judgeq: step %lld/%lld", (long long)judgeq_trainer_steps_done(t->trainer),
+    fprintf(out, "step %lld/%lld", (long long)judgeq_trainer_steps_done(t->trainer),
             (long long)judgeq_trainer_steps(t->trainer));
-    if (t->last.step > 0) fprintf(stderr, ", loss %.4f", t->last.loss);
-    if (m->n_examples > 0) fprintf(stderr, "; held out: loss %.4f", m->loss);
+    if (t->last.step > 0) fprintf(out, ", loss %.4f", t->last.loss);
+    if (m->n_examples > 0) fprintf(out, "; held out: loss %.4f", m->loss);
     for (int b = 0; b < JUDGEQ_MEASURE_BUDGETS && m->budget[b] > 0; b++) {
         if (isnan(m->hit_rate[b])) continue;
-        fprintf(stderr, ", budget %d: hit rate %.1f %%, mass kept %.1f %%", m->budget[b], 100 * m->hit_rate[b],
+        fprintf(out, ", budget %d: hit rate %.1f %%, mass kept %.1f %%", m->budget[b], 100 * m->hit_rate[b],
                 100 * m->mass_kept[b]);
     }
-    fputc('\n', stderr);
+}
+
+static void show_measures(training *t) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = t->options.quiet ? NULL : open_memstream(&text, &size);
+    if (!out) return;
+    put_measures(t, out);
+    wipe_bar(t);
+    if (fclose(out) == 0) say("%s", text);
+    free(text);
 }
 
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
