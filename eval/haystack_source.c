@@ -10,6 +10,7 @@
 #include "fail.h"
 #include "files.h"
 #include "haystack.h"
+#include "unicode.h"
 
 enum { SENTENCE_LEAST = 2, SENTENCE_MOST = 600, SENTENCE_LONGEST = 1200 }; /* bytes; longest: without a space */
 
@@ -74,7 +75,13 @@ static bool add_text(haystack_source *s, const char *bytes, size_t n) {
 static judgeq_status read_file(haystack_source *s, const char *path, judgeq_error *error) {
     char *bytes = NULL;
     judgeq_status status = files_read_text(path, &bytes, error);
-    if (status == JUDGEQ_OK && !add_text(s, bytes, strlen(bytes))) status = eval_fail_memory(error, "the haystack");
+    const size_t n = bytes ? strlen(bytes) : 0;
+    size_t first;
+    if (status == JUDGEQ_OK && unicode_broken(bytes, n, &first) > 0) {
+        status = eval_fail(error, JUDGEQ_ERROR_FORMAT,
+                           "haystack %s: is not UTF-8 text from byte %zu on; iconv converts texts", path, first + 1);
+    }
+    if (status == JUDGEQ_OK && !add_text(s, bytes, n)) status = eval_fail_memory(error, "the haystack");
     free(bytes);
     return status;
 }

@@ -260,6 +260,21 @@ static void test_haystack_without_spaces(void **state) {
     }
 }
 
+static void test_haystack_of_another_encoding(void **state) {
+    (void)state;
+    haystack_source source;
+    judgeq_error error;
+    assert_int_equal(fixture_write(path_in("latin.txt"), BYTES("A caf\xe9. And more.")), 0);
+    assert_int_equal(haystack_source_read(path_in("latin.txt"), &source, &error), JUDGEQ_ERROR_FORMAT);
+    assert_non_null(strstr(error.message, "latin.txt: is not UTF-8 text from byte 6 on"));
+    assert_int_equal(fixture_write(path_in("wide.txt"), BYTES("\xff\xfe"
+                                                              "O\0n\0e\0.\0 \0T\0w\0o\0.\0")),
+                     0);
+    assert_int_equal(haystack_source_read(path_in("wide.txt"), &source, &error), JUDGEQ_OK);
+    assert_int_equal(source.n_sentence, 2);
+    haystack_source_free(&source);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_encodings),
@@ -269,6 +284,7 @@ int main(void) {
         cmocka_unit_test(test_stops),
         cmocka_unit_test(test_characters),
         cmocka_unit_test(test_haystack_without_spaces),
+        cmocka_unit_test(test_haystack_of_another_encoding),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
