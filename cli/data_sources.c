@@ -151,8 +151,8 @@ static bool add_record(data_sources *s, const char *path, size_t number, char *t
     else
         added = json_array_append(s->group, messages) == 0;
     if (record && !wrong && n_mended > 0) {
-        report(s, "%s:%zu: U+FFFD stands for %zu escape%s that %s no character", path, number, n_mended,
-               n_mended > 1 ? "s" : "", n_mended > 1 ? "are" : "is");
+        report(s, "%s:%zu: %zu escape%s for no character (half of one, or \\u0000): read as U+FFFD", path, number,
+               n_mended, n_mended > 1 ? "s" : "");
     }
     json_decref(messages);
     json_decref(record);
