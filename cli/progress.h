@@ -19,8 +19,8 @@ bool progress_report(void *data, int64_t done, int64_t total);
 /* Wipes the bar. */
 void progress_end(progress *p);
 
-/* "before [####....] after" in place of the line that is there, on a terminal; the bar only where there is room. */
-void progress_draw(const char *before, const char *after, double share);
+/* "names [####....] numbers" in place of the line that is there, on a terminal; the bar only where there is room. */
+void progress_draw(const char *names, const char *numbers, double share);
 
 /* "0:42", "1:02:03" */
 void progress_time(char *text, size_t size, double seconds);

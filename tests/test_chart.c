@@ -98,7 +98,8 @@ static void test_hostile_texts(void **state) {
     (void)state;
     char name[2048];
     snprintf(name, sizeof name,
-             "it's; '\nset print '%s'\nprint 'x'\n%%s %%n system('touch %s') \" `touch %s` </text><script>&\xff\xe6\x9d\xef\xbf\xbf\xc2\x9b",
+             "it's; '\nset print '%s'\nprint 'x'\n%%s %%n system('touch %s') \" `touch %s` "
+             "</text><script>&\xff\xe6\x9d\xef\xbf\xbf\xc2\x9b",
              path_in("printed"), path_in("printed"), path_in("printed"));
     const chart_series series = {.name = name, .kind = CHART_LINE, .n = 4, .x = X, .y = Y, .low = Y, .high = Y};
     chart c = plain_chart(name, &series, 1);
@@ -108,7 +109,7 @@ static void test_hostile_texts(void **state) {
     assert_int_not_equal(access(path_in("printed"), F_OK), 0);
     assert_null(strstr(svg, "<script>"));
     assert_int_equal(count(svg, "&lt;/text>&lt;script>&amp;   \\uffff\\u009b"), 4); /* title, subtitle, axes */
-    assert_int_equal(count(svg, ">it's; ' set print"), 5);         /* and the legend, cut short */
+    assert_int_equal(count(svg, ">it's; ' set print"), 5);                          /* and the legend, cut short */
     free(svg);
 
     const char *const names[] = {name, name};

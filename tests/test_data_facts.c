@@ -135,7 +135,8 @@ static void test_scripts_without_spaces(void **state) {
                                           "नाविक गिनता है।", "wordwithoutanend"};
     for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
         char passage[3000] = "";
-        while (strlen(passage) + strlen(scripts[i]) < sizeof passage) strcat(passage, scripts[i]);
+        const size_t n = strlen(scripts[i]);
+        for (size_t used = 0; used + n < sizeof passage; used += n) memcpy(passage + used, scripts[i], n + 1);
         int early = 0;
         for (uint64_t seed = 0; seed < 100; seed++) {
             chance random = {seed};
