@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "commands.h"
 #include "values.h"
 
 #define wrong(...) usage_wrong("bench", __VA_ARGS__)
@@ -36,13 +37,13 @@ static int take_output(const command_given *given, void *place) {
     return 0;
 }
 
-static const command_option OPTIONS[] = {
-    {"model", 'm', INTO(bench_options, model)},
-    {"judge", 0, INTO(bench_options, judge)},
+const command_option bench_rows[] = {
+    {"model", 'm', INTO(bench_options, model), .value = COMMAND_GGUF},
+    {"judge", 0, INTO(bench_options, judge), .value = COMMAND_GGUF},
     {"lengths", 0, TAKEN_INTO(bench_options, length, command_take_list), .least = 1, .most = 1 << 22},
-    {"policies", 0, INTO(bench_options, policies)},
+    {"policies", 0, INTO(bench_options, policies), .value = COMMAND_POLICIES},
     {"budgets", 0, INTO(bench_options, budgets)},
-    {"kv-types", 0, TAKEN_INTO(bench_options, kv_type, take_kv_types)},
+    {"kv-types", 0, TAKEN_INTO(bench_options, kv_type, take_kv_types), .value = COMMAND_KV_TYPES},
     {"threads", 't', TAKEN_INTO(bench_options, n_threads, command_take_list), .most = 1024},
     {"batches", 0, TAKEN_INTO(bench_options, n_batch, command_take_list), .least = 1, .most = 1024},
     {"expand", 0, TAKEN_INTO(bench_options, expand_bytes, command_take_mib), .most = 1 << 24},
@@ -52,7 +53,7 @@ static const command_option OPTIONS[] = {
     {"repeat", 0, INTO(bench_options, n_repeat), .least = 1, .most = 1000},
     {"warm-up", 0, INTO(bench_options, n_warm_up), .most = 1000},
     {"seed", 0, INTO(bench_options, seed), .most = INT64_MAX},
-    {"output", 'o', TAKEN(take_output)},
+    {"output", 'o', TAKEN(take_output), .value = COMMAND_FILE},
     ROWS_OF(bench_options, devices, devices_rows),
     {"json", 0, INTO(bench_options, json)},
     {"quiet", 0, INTO(bench_options, quiet)},
@@ -77,7 +78,7 @@ int bench_options_read(int argc, char **argv, bench_options *o) {
                          .n_repeat = 5,
                          .n_warm_up = 1,
                          .seed = 1};
-    const int status = command_line_read("bench", OPTIONS, argc, argv, o);
+    const int status = command_line_read("bench", bench_rows, argc, argv, o);
     if (status != 0 || o->help) return status;
     return optind < argc ? wrong("unexpected argument \"%s\"", argv[optind]) : 0;
 }

@@ -56,10 +56,10 @@ typedef struct options {
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
-static const command_option OPTIONS[] = {
+const command_option data_rows[] = {
     ROWS_OF(options, data, data_options_rows),
-    {"output", 'o', INTO(options, data.output)},
-    {"model", 'm', INTO(options, model)},
+    {"output", 'o', INTO(options, data.output), .value = COMMAND_FILE},
+    {"model", 'm', INTO(options, model), .value = COMMAND_GGUF},
     {"threads", 't', INTO(options, data.n_threads), .most = 1024},
     {"seed", 0, INTO(options, data.sources.seed), .most = INT64_MAX},
     {"resume", 0, INTO(options, data.resume)},
@@ -70,7 +70,7 @@ static const command_option OPTIONS[] = {
 
 static int read_options(int argc, char **argv, options *o) {
     *o = (options){.data = data_options_default()};
-    const int status = command_line_read("data", OPTIONS, argc, argv, o);
+    const int status = command_line_read("data", data_rows, argc, argv, o);
     o->data.sources.source = argv + optind;
     o->data.sources.n_source = argc - optind;
     if (status != 0 || o->help) return status;

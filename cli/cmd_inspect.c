@@ -288,18 +288,18 @@ typedef struct inspect_options {
     devices devices;
 } inspect_options;
 
-static const command_option OPTIONS[] = {{"json", 0, INTO(inspect_options, json)},
-                                         {"devices", 0, INTO(inspect_options, list)},
-                                         {"rpc", 0, INTO(inspect_options, devices.servers)},
-                                         {"help", 'h', INTO(inspect_options, help)},
-                                         {0}};
+const command_option inspect_rows[] = {{"json", 0, INTO(inspect_options, json)},
+                                       {"devices", 0, INTO(inspect_options, list)},
+                                       {"rpc", 0, INTO(inspect_options, devices.servers)},
+                                       {"help", 'h', INTO(inspect_options, help)},
+                                       {0}};
 
 int cmd_inspect(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--kept") == 0) return cmd_kept(argc, argv);
     }
     inspect_options o = {.devices = {.n_offload = -1}};
-    const int usage = command_line_read("inspect", OPTIONS, argc, argv, &o);
+    const int usage = command_line_read("inspect", inspect_rows, argc, argv, &o);
     if (usage != 0) return usage;
     if (o.help) {
         fputs(HELP, stdout);

@@ -48,12 +48,16 @@ static int failure(const judgeq_error *error) {
     return 1;
 }
 
+const command_option judge_rows[] = {{"output", 'o', INTO(options, output), .value = COMMAND_FILE},
+                                     {"model", 'm', INTO(options, model), .value = COMMAND_GGUF},
+                                     {"tensor", 0, INTO(options, tensor)},
+                                     {"origin", 0, INTO(options, origin)},
+                                     {"help", 'h', INTO(options, help)},
+                                     {0}};
+
 /* 0, or the exit status of wrong usage. */
 static int parse(int argc, char **argv, options *o) {
-    static const command_option rows[] = {{"output", 'o', INTO(options, output)}, {"model", 'm', INTO(options, model)},
-                                          {"tensor", 0, INTO(options, tensor)},   {"origin", 0, INTO(options, origin)},
-                                          {"help", 'h', INTO(options, help)},     {0}};
-    const int status = command_line_read("judge", rows, argc, argv, o);
+    const int status = command_line_read("judge", judge_rows, argc, argv, o);
     if (status != 0 || o->help) return status;
     if (optind == argc) return wrong("which file? An input file is missing");
     o->input = argv[optind++];

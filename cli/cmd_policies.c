@@ -63,12 +63,12 @@ typedef struct policies_options {
     bool help, json;
 } policies_options;
 
-static const command_option OPTIONS[] = {
+const command_option policies_rows[] = {
     {"json", 0, INTO(policies_options, json)}, {"help", 'h', INTO(policies_options, help)}, {0}};
 
 int cmd_policies(int argc, char **argv) {
     policies_options o = {0};
-    const int usage = command_line_read("policies", OPTIONS, argc, argv, &o);
+    const int usage = command_line_read("policies", policies_rows, argc, argv, &o);
     if (usage != 0) return usage;
     if (o.help) {
         fputs(HELP, stdout);

@@ -38,17 +38,17 @@ typedef struct report_options {
     const char *folder, *output, *pictures, *versus;
 } report_options;
 
-static const command_option OPTIONS[] = {{"output", 'o', INTO(report_options, output)},
-                                         {"pictures", 0, INTO(report_options, pictures)},
-                                         {"versus", 0, INTO(report_options, versus)},
-                                         {"json", 0, INTO(report_options, json)},
-                                         {"quiet", 0, INTO(report_options, quiet)},
-                                         {"help", 'h', INTO(report_options, help)},
-                                         {0}};
+const command_option report_rows[] = {{"output", 'o', INTO(report_options, output), .value = COMMAND_FILE},
+                                      {"pictures", 0, INTO(report_options, pictures), .value = COMMAND_FOLDER},
+                                      {"versus", 0, INTO(report_options, versus), .value = COMMAND_POLICY},
+                                      {"json", 0, INTO(report_options, json)},
+                                      {"quiet", 0, INTO(report_options, quiet)},
+                                      {"help", 'h', INTO(report_options, help)},
+                                      {0}};
 
 static int read_options(int argc, char **argv, report_options *o) {
     *o = (report_options){0};
-    const int status = command_line_read("report", OPTIONS, argc, argv, o);
+    const int status = command_line_read("report", report_rows, argc, argv, o);
     if (status != 0 || o->help) return status;
     if (optind == argc) return wrong("which folder? The one that judgeq eval wrote to with -o");
     if (optind + 1 < argc) return wrong("one folder at a time, what is \"%s\"?", argv[optind + 1]);

@@ -31,16 +31,16 @@ typedef struct server_options {
     int32_t port, n_threads;
 } server_options;
 
-static const command_option OPTIONS[] = {{"host", 0, INTO(server_options, host)},
-                                         {"port", 0, INTO(server_options, port), .least = 1, .most = UINT16_MAX},
-                                         {"device", 0, INTO(server_options, device)},
-                                         {"threads", 't', INTO(server_options, n_threads), .least = 1, .most = 1024},
-                                         {"help", 'h', INTO(server_options, help)},
-                                         {0}};
+const command_option rpc_server_rows[] = {{"host", 0, INTO(server_options, host)},
+                                          {"port", 0, INTO(server_options, port), .least = 1, .most = UINT16_MAX},
+                                          {"device", 0, INTO(server_options, device)},
+                                          {"threads", 't', INTO(server_options, n_threads), .least = 1, .most = 1024},
+                                          {"help", 'h', INTO(server_options, help)},
+                                          {0}};
 
 int cmd_rpc_server(int argc, char **argv) {
     server_options o = {.host = "127.0.0.1", .port = 50052};
-    const int usage = command_line_read("rpc-server", OPTIONS, argc, argv, &o);
+    const int usage = command_line_read("rpc-server", rpc_server_rows, argc, argv, &o);
     if (usage != 0) return usage;
     if (o.help) {
         fputs(HELP, stdout);

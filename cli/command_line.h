@@ -38,6 +38,19 @@ typedef enum command_kind {
     COMMAND_TABLE  /* no option, but those of another table */
 } command_kind;
 
+/* What a value names: nothing is checked by it, but shells complete it (cmd_completion.c). */
+typedef enum command_value {
+    COMMAND_ANY,
+    COMMAND_FILE,
+    COMMAND_GGUF, /* a model or a judge */
+    COMMAND_FOLDER,
+    COMMAND_POLICY,
+    COMMAND_POLICIES,      /* with , or ; between them */
+    COMMAND_POLICY_CHOICE, /* what a policy has under the option's name */
+    COMMAND_KV_TYPE,
+    COMMAND_KV_TYPES /* with , between them */
+} command_value;
+
 struct command_option {
     const char *name; /* behind --; NULL ends a table */
     char letter;      /* behind -; 0: none */
@@ -48,6 +61,7 @@ struct command_option {
     command_take *take;
     const char *const *choices; /* of command_take_choice, up to NULL */
     const command_option *table;
+    command_value value;
     const char *also; /* another spelling, dash included, that would read as a letter and its value */
 };
 

@@ -4,32 +4,33 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commands.h"
 #include "values.h"
 
 #define wrong(...) usage_wrong("eval", __VA_ARGS__)
 
-static const command_option OPTIONS[] = {
-    {"model", 'm', INTO(eval_options, model)},
-    {"judge", 0, INTO(eval_options, judge)},
-    {"policies", 0, INTO(eval_options, policies)},
+const command_option eval_rows[] = {
+    {"model", 'm', INTO(eval_options, model), .value = COMMAND_GGUF},
+    {"judge", 0, INTO(eval_options, judge), .value = COMMAND_GGUF},
+    {"policies", 0, INTO(eval_options, policies), .value = COMMAND_POLICIES},
     {"budgets", 0, INTO(eval_options, budgets)},
     {"length", 0, TAKEN_INTO(eval_options, length, command_take_list), .least = 64, .most = 1 << 22},
     {"samples", 0, INTO(eval_options, n_samples), .least = 1, .most = 1000000},
     {"seed", 0, INTO(eval_options, seed), .most = UINT32_MAX},
-    {"output", 'o', INTO(eval_options, output)},
-    {"haystack", 0, INTO(eval_options, haystack)},
+    {"output", 'o', INTO(eval_options, output), .value = COMMAND_FOLDER},
+    {"haystack", 0, INTO(eval_options, haystack), .value = COMMAND_FILE},
     {"depths", 0, INTO(eval_options, n_depths), .least = 1, .most = 1000},
     {"cut", 0, INTO(eval_options, cut_to), .least = 64, .most = 1 << 22},
     {"tokens", 'n', INTO(eval_options, n_tokens), .least = 1, .most = 65536},
     {"chat", 0, INTO(eval_options, chat)},
     {"raw", 0, INTO(eval_options, raw)},
     {"threads", 't', INTO(eval_options, n_threads), .least = 1, .most = 1024},
-    {"kv-type", 0, TAKEN_INTO(eval_options, kv_type, command_take_kv_type)},
+    {"kv-type", 0, TAKEN_INTO(eval_options, kv_type, command_take_kv_type), .value = COMMAND_KV_TYPE},
     {"expand", 0, TAKEN_INTO(eval_options, expand_bytes, command_take_mib), .most = 1 << 20},
     {"divergence", 0, INTO(eval_options, divergence)},
     {"heads", 0, INTO(eval_options, heads)},
     {"prompts", 0, INTO(eval_options, prompts)},
-    {"versus", 0, INTO(eval_options, versus)},
+    {"versus", 0, INTO(eval_options, versus), .value = COMMAND_POLICY},
     {"json", 0, INTO(eval_options, json)},
     {"quiet", 0, INTO(eval_options, quiet)},
     {"help", 'h', INTO(eval_options, help)},
@@ -65,7 +66,7 @@ int eval_options_read(int argc, char **argv, eval_options *o) {
                         .seed = 1,
                         .expand_bytes = (size_t)1 << 30,
                         .kv_type = JUDGEQ_KV_F16};
-    int status = command_line_read("eval", OPTIONS, argc, argv, o);
+    int status = command_line_read("eval", eval_rows, argc, argv, o);
     if (status != 0 || o->help) return status;
     status = join_tasks(argc, argv, o);
     return status != 0 ? status : check_together(o);

@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "commands.h"
 #include "values.h"
 
 #define wrong(...) usage_wrong("inspect", __VA_ARGS__)
@@ -28,20 +29,20 @@ static int take_budgets(const command_given *given, void *place) {
     return 0;
 }
 
-static const command_option OPTIONS[] = {
+const command_option kept_rows[] = {
     ROWS_OF(kept_options, run, options_shared),
     {"kept", 0, INTO(kept_options, kept)},
-    {"policy", 0, TAKEN(take_policy)},
+    {"policy", 0, TAKEN(take_policy), .value = COMMAND_POLICY},
     {"budget", 0, TAKEN(take_budgets)},
     {"layer", 0, INTO(kept_options, layer), .most = INT32_MAX},
     {"head", 0, INTO(kept_options, head), .most = INT32_MAX},
-    {"html", 0, INTO(kept_options, html)},
+    {"html", 0, INTO(kept_options, html), .value = COMMAND_FILE},
     {0},
 };
 
 int kept_options_read(int argc, char **argv, kept_options *o) {
     *o = (kept_options){.run = {.kv_type = JUDGEQ_KV_F16}, .layer = -1, .head = -1};
-    const int status = command_line_read("inspect", OPTIONS, argc, argv, o);
+    const int status = command_line_read("inspect", kept_rows, argc, argv, o);
     if (status != 0 || o->run.help) return status;
     if (optind < argc)
         return wrong("what is \"%s\"? With --kept, a model goes behind -m, a text behind -f", argv[optind]);

@@ -11,38 +11,22 @@
 #include "judgeq.h"
 #include "say.h"
 
-static const char HELP[] = "Usage: judgeq COMMAND [OPTIONS]\n"
-                           "\n"
-                           "Runs language models in a fixed amount of KV cache.\n"
-                           "\n"
-                           "Commands\n"
-                           "  run         read a prompt, keep a budget of rows in the KV cache, write the response\n"
-                           "  policies    list the policies that choose the rows\n"
-                           "  judge       make judge files from arrays of soft tokens, and arrays from judge files\n"
-                           "  data        make a training set of prompts and the model's own responses\n"
-                           "  train       train a judge for a model\n"
-                           "  eval        compare policies and budgets on tasks, and say how many were solved\n"
-                           "  bench       measure speed and memory, and how close they are to what the machine can do\n"
-                           "  report      show the results of an evaluation as a web page and pictures\n"
-                           "  inspect     say what is in a model or a judge file; show which tokens a policy keeps\n"
-                           "  rpc-server  lend a device of this machine to judgeq run on another\n"
-                           "\n"
-                           "judgeq COMMAND --help explains a command, judgeq --version prints the version.\n"
-                           "\n"
-                           "Example\n"
-                           "  judgeq run -f report.txt -p \"Who signed the report?\" --budget 5%\n";
+static const char HELP_BEGINNING[] = "Usage: judgeq COMMAND [OPTIONS]\n"
+                                     "\n"
+                                     "Runs language models in a fixed amount of KV cache.\n"
+                                     "\n"
+                                     "Commands\n";
+static const char HELP_END[] = "\n"
+                               "judgeq COMMAND --help explains a command, judgeq --version prints the version.\n"
+                               "\n"
+                               "Example\n"
+                               "  judgeq run -f report.txt -p \"Who signed the report?\" --budget 5%\n";
 
-typedef struct command {
-    const char *name;
-    int (*run)(int argc, char **argv);
-} command;
-
-static const command COMMANDS[] = {
-    {"run", cmd_run},     {"policies", cmd_policies},    {"judge", cmd_judge}, {"inspect", cmd_inspect},
-    {"data", cmd_data},   {"train", cmd_train},          {"eval", cmd_eval},   {"report", cmd_report},
-    {"bench", cmd_bench}, {"rpc-server", cmd_rpc_server}};
-
-enum { N_COMMANDS = sizeof COMMANDS / sizeof COMMANDS[0] };
+static void print_help(void) {
+    fputs(HELP_BEGINNING, stdout);
+    for (const subcommand *c = subcommands; c->name; c++) printf("  %-10s  %s\n", c->name, c->summary);
+    fputs(HELP_END, stdout);
+}
 
 /* Standard streams that the caller has closed: a file opened later would take their place, and be written into.
  * Opened the wrong way round, they fail when they are used. */
@@ -56,14 +40,14 @@ static void hold_standard_streams(void) {
 
 /* The command that shares the most letters at its beginning; "run" where none does. */
 static const char *nearest_command(const char *name) {
-    const char *best = COMMANDS[0].name;
+    const char *best = subcommands[0].name;
     size_t most = 0;
-    for (int i = 0; i < N_COMMANDS; i++) {
+    for (const subcommand *c = subcommands; c->name; c++) {
         size_t same = 0;
-        while (name[same] && name[same] == COMMANDS[i].name[same]) same++;
+        while (name[same] && name[same] == c->name[same]) same++;
         if (same > most) {
             most = same;
-            best = COMMANDS[i].name;
+            best = c->name;
         }
     }
     return best;
@@ -71,20 +55,21 @@ static const char *nearest_command(const char *name) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2) {
-        say("which command? run, policies, judge, data, train, eval, bench, report, inspect or rpc-server; see judgeq "
-            "--help");
+        say("which command? run, policies, judge, data, train, eval, bench, report, inspect, rpc-server or completion; "
+            "see "
+            "judgeq --help");
         return 2;
     }
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        fputs(HELP, stdout);
+        print_help();
         return 0;
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("judgeq %s\n", judgeq_version());
         return 0;
     }
-    for (int i = 0; i < N_COMMANDS; i++) {
-        if (strcmp(argv[1], COMMANDS[i].name) == 0) return COMMANDS[i].run(argc - 1, argv + 1);
+    for (const subcommand *c = subcommands; c->name; c++) {
+        if (strcmp(argv[1], c->name) == 0) return c->run(argc - 1, argv + 1);
     }
     say("unknown %s \"%s\"; did you mean judgeq %s? See judgeq --help", argv[1][0] == '-' ? "option" : "command",
         argv[1], nearest_command(argv[1]));

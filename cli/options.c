@@ -1,4 +1,5 @@
 #include "options.h"
+#include "commands.h"
 #include "values.h"
 
 #include <getopt.h>
@@ -29,16 +30,16 @@ static int take_stop(const command_given *given, void *place) {
 }
 
 const command_option options_shared[] = {
-    {"model", 'm', INTO(options, model)},
-    {"judge", 0, INTO(options, judge)},
+    {"model", 'm', INTO(options, model), .value = COMMAND_GGUF},
+    {"judge", 0, INTO(options, judge), .value = COMMAND_GGUF},
     {"prompt", 'p', INTO(options, prompt)},
-    {"file", 'f', INTO(options, file)},
+    {"file", 'f', INTO(options, file), .value = COMMAND_FILE},
     {"system", 0, INTO(options, system)},
     {"chat", 0, INTO(options, chat)},
     {"raw", 0, INTO(options, raw)},
     {"threads", 't', INTO(options, n_threads), .least = 1, .most = 1024},
     {"ctx", 0, INTO(options, n_ctx), .least = 1, .most = INT32_MAX},
-    {"kv-type", 0, TAKEN_INTO(options, kv_type, command_take_kv_type)},
+    {"kv-type", 0, TAKEN_INTO(options, kv_type, command_take_kv_type), .value = COMMAND_KV_TYPE},
     {"seed", 0, INTO(options, sampler.seed), .most = UINT32_MAX},
     {"json", 0, INTO(options, json)},
     {"quiet", 0, INTO(options, quiet)},
@@ -46,14 +47,14 @@ const command_option options_shared[] = {
     {0},
 };
 
-static const command_option OPTIONS[] = {
+const command_option run_rows[] = {
     ROWS(options_shared),
-    {"policy", 0, INTO(options, policy)},
-    {"probe", 0, INTO(options, choice[0])},
-    {"reduce", 0, INTO(options, choice[1])},
-    {"smooth", 0, INTO(options, choice[2])},
-    {"allocate", 0, INTO(options, choice[3])},
-    {"keep", 0, INTO(options, choice[4])},
+    {"policy", 0, INTO(options, policy), .value = COMMAND_POLICY},
+    {"probe", 0, INTO(options, choice[0]), .value = COMMAND_POLICY_CHOICE},
+    {"reduce", 0, INTO(options, choice[1]), .value = COMMAND_POLICY_CHOICE},
+    {"smooth", 0, INTO(options, choice[2]), .value = COMMAND_POLICY_CHOICE},
+    {"allocate", 0, INTO(options, choice[3]), .value = COMMAND_POLICY_CHOICE},
+    {"keep", 0, INTO(options, choice[4]), .value = COMMAND_POLICY_CHOICE},
     {"budget", 0, TAKEN(take_budget)},
     {"defer", 0, INTO(options, defer)},
     {"plain-weights", 0, INTO(options, plain_weights)},
@@ -117,7 +118,7 @@ int options_read(int argc, char **argv, options *o) {
                    .kv_type = JUDGEQ_KV_F16,
                    .devices = {.n_offload = -1},
                    .logprobs = -1};
-    int status = command_line_read("run", OPTIONS, argc, argv, o);
+    int status = command_line_read("run", run_rows, argc, argv, o);
     if (status != 0 || o->help) return status;
     if (optind < argc) {
         return wrong("what is \"%s\"? A prompt goes behind -p, a file behind -f, and a text of several words in quotes",

@@ -1,4 +1,5 @@
 #include "train_options.h"
+#include "commands.h"
 #include "values.h"
 
 #include <getopt.h>
@@ -38,11 +39,11 @@ static const char *const LOSSES[] = {"kl", "mse", NULL}, *const TARGETS[] = {"me
 
 enum { MANY = 1000000 };
 
-static const command_option OPTIONS[] = {
-    {"model", 'm', INTO(train_options, model)},
-    {"data", 0, INTO(train_options, data)},
-    {"output", 'o', INTO(train_options, output)},
-    {"log", 0, INTO(train_options, log)},
+const command_option train_rows[] = {
+    {"model", 'm', INTO(train_options, model), .value = COMMAND_GGUF},
+    {"data", 0, INTO(train_options, data), .value = COMMAND_FILE},
+    {"output", 'o', INTO(train_options, output), .value = COMMAND_GGUF},
+    {"log", 0, INTO(train_options, log), .value = COMMAND_FILE},
     {"resume", 0, INTO(train_options, resume)},
     {"checkpoint-every", 0, INTO(train_options, checkpoint_every), .most = 86400},
     /* the judge */
@@ -66,7 +67,7 @@ static const command_option OPTIONS[] = {
      .most = INT32_MAX},
     /* computing */
     {"threads", 't', INTO(train_options, params.n_threads), .most = 1024},
-    {"kv-type", 0, TAKEN_INTO(train_options, params.kv_type, command_take_kv_type)},
+    {"kv-type", 0, TAKEN_INTO(train_options, params.kv_type, command_take_kv_type), .value = COMMAND_KV_TYPE},
     {"cache", 0, TAKEN_INTO(train_options, cache_bytes, command_take_mib), .most = INT32_MAX},
     {"scratch", 0, TAKEN_INTO(train_options, params.scratch_bytes, command_take_mib), .most = INT32_MAX},
     {"quiet", 0, INTO(train_options, quiet)},
@@ -75,7 +76,7 @@ static const command_option OPTIONS[] = {
     {"online", 0, INTO(train_options, online)},
     {"replay", 0, INTO(train_options, params.n_replay), .least = 1, .most = MANY},
     {"ring", 0, INTO(train_options, params.n_ring), .least = 1, .most = MANY},
-    {"save-data", 0, INTO(train_options, sources.output)},
+    {"save-data", 0, INTO(train_options, sources.output), .value = COMMAND_FILE},
     ROWS_OF(train_options, sources, data_options_rows),
     {0},
 };
@@ -107,7 +108,7 @@ int train_options_read(int argc, char **argv, train_options *out) {
                            .params = judgeq_trainer_default_params(),
                            .checkpoint_every = 60,
                            .cache_bytes = (size_t)1 << 30};
-    const int status = command_line_read("train", OPTIONS, argc, argv, out);
+    const int status = command_line_read("train", train_rows, argc, argv, out);
     if (status != 0 || out->help) return status;
     if (!out->output) return wrong("-o JUDGE.gguf is missing");
     out->sources.sources.source = argv + optind;
