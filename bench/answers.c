@@ -72,11 +72,12 @@ static json_t *answer(const world *w, judgeq_session *session, const json_t *run
     json_t *string = json_stringn(text, length); /* NULL where the response ends within a character */
     json_t *speed = stats.n_decoded ? json_real((double)stats.n_decoded / stats.decode_s) : json_null();
     free(text);
-    return json_pack("{s:o, s:O, s:O, s:I, s:i, s:I, s:I, s:I, s:o, s:f}", "text", string ? string : json_string(""),
-                     "policy", json_object_get(run, "policy"), "budget", json_object_get(run, "budget"),
-                     "prompt_tokens", (json_int_t)stats.n_prompt, "completion_tokens", n_tokens, "kv_bytes_full",
-                     (json_int_t)stats.kv_bytes_full, "kv_bytes_held", (json_int_t)stats.kv_bytes_held, "kv_bytes_peak",
-                     (json_int_t)stats.kv_bytes_peak, "decode_tokens_per_s", speed, "score_s", stats.score_s);
+    return json_pack("{s:o, s:O, s:O, s:I, s:i, s:I, s:I, s:I, s:o, s:f, s:f}", "text",
+                     string ? string : json_string(""), "policy", json_object_get(run, "policy"), "budget",
+                     json_object_get(run, "budget"), "prompt_tokens", (json_int_t)stats.n_prompt, "completion_tokens",
+                     n_tokens, "kv_bytes_full", (json_int_t)stats.kv_bytes_full, "kv_bytes_held",
+                     (json_int_t)stats.kv_bytes_held, "kv_bytes_peak", (json_int_t)stats.kv_bytes_peak,
+                     "decode_tokens_per_s", speed, "score_s", stats.score_s, "blocks_s", stats.blocks_s);
 }
 
 static json_t *answer_all(const world *w, const json_t *line, const int32_t *tokens, size_t n_tokens) {

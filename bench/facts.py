@@ -145,6 +145,7 @@ def locker(rng, taken, n_decoys=6):
 
 KINDS = {kind.__name__: kind for kind in (code, city, password, date, values, identifier, locker)}
 FACTS_MOST = len(KINDS) - 1 # in one document: one of each kind, and lockers only where they are asked about
+QUESTIONS_MOST = 20 # about one document, without running out of things to ask for
 SHORT = ["code", "city", "password", "date"] # one place, no decoys, an answer that is read at a glance
 
 
@@ -197,6 +198,21 @@ def assemble(seed, tokens, asked, rest, depth):
     question = Prompt(seed, depth, "", asked).question
     words = round((tokens - TOKENS_OF_TEMPLATE) / TOKENS_PER_WORD) - len(question.split())
     return Prompt(seed, depth, make_document(seed, words, placed), asked)
+
+
+def make_questions(seed, tokens, count):
+    """`count` prompts that ask for different facts of one document: the short kinds in turn."""
+    rng, taken = random.Random(f"questions {seed}"), set()
+    return ask_all(seed, tokens, [KINDS[SHORT[index % len(SHORT)]](rng, taken) for index in range(count)])
+
+
+def ask_all(seed, tokens, asked):
+    """A prompt for each fact of `asked`; they stand in one document, in this order and evenly spread."""
+    depths = [(index + 0.5) / len(asked) for index in range(len(asked))]
+    longest = max(len(Prompt(seed, 0, "", fact).question.split()) for fact in asked)
+    words = round((tokens - TOKENS_OF_TEMPLATE) / TOKENS_PER_WORD) - longest
+    document = make_document(seed, words, [(depth, fact.sentences[0]) for depth, fact in zip(depths, asked)])
+    return [Prompt(seed, depth, document, fact) for depth, fact in zip(depths, asked)]
 
 
 def make_prompts(seed, count, tokens, kinds=None, n_facts=4):

@@ -30,8 +30,6 @@ FROM_JUDGEQ = ("prompt_tokens", "completion_tokens", "policy", "budget", "kv_byt
 def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runner.add_options(parser)
-    parser.add_argument("--answers", metavar="PROGRAM", default=runner.ROOT / "build/release/answers",
-                        type=pathlib.Path, help="the worker (%(default)s)")
     parser.add_argument("--policies", default="", help="policies, separated by ';'")
     parser.add_argument("--policy", action="append", default=[], help="one more policy; may be given several times")
     parser.add_argument("--budgets", default="64,128", help="rows per KV head, separated by ',' (%(default)s)")

@@ -65,6 +65,16 @@ class Documents(unittest.TestCase):
             for sentence in (*prompt.fact.sentences, *prompt.fact.decoys):
                 self.assertEqual(prompt.document.count(sentence), 1)
 
+    def test_questions_about_one_document(self):
+        for count in (1, 8, facts.QUESTIONS_MOST):
+            prompts = facts.make_questions(4, 2500, count)
+            self.assertEqual(len({prompt.document for prompt in prompts}), 1)
+            self.assertEqual(len({prompt.question for prompt in prompts}), count)
+            for prompt in prompts:
+                self.assertEqual(prompt.document.count(prompt.fact.sentences[0]), 1)
+                self.assertAlmostEqual(words_before(prompt.document, prompt.fact.sentences[0]), prompt.depth, delta=0.05)
+        self.assertEqual(facts.make_questions(4, 2500, 8), facts.make_questions(4, 2500, 8))
+
     def test_locker_has_decoys_of_the_same_form(self):
         fact = facts.make_prompt(1, 900, "locker", 0.5).fact
         forms = {re.sub(r"[A-H]\d\d|\d{5}", "_", sentence) for sentence in (*fact.sentences, *fact.decoys)}
@@ -149,27 +159,8 @@ class Record(unittest.TestCase):
         self.assertIsNone(row["decode_tokens_per_s"])
 
 
-# Answers as a perfect model with the full cache and as one that read nothing with any other policy; logs each run.
-STAND_IN = """#!/usr/bin/env python3
-import json, pathlib, sys
-if sys.argv[1] == "--version":
-    sys.exit(print("judgeq stand-in"))
-options = dict(zip(sys.argv, sys.argv[1:]))
-folder = pathlib.Path(__file__).parent
-with open(folder / "log", "a") as log:
-    log.write(options["--policy"] + " " + options.get("--budget", "-") + "\\n")
-if options["--policy"] == "broken" or (folder / "stop").exists():
-    sys.exit("judgeq: no such policy")
-full = options["--policy"] == "full"
-text = pathlib.Path(options["-f"]).read_text() if full else "Nobody knows."
-held = 100 if full else int(options["--budget"])
-print(json.dumps({"text": text, "prompt_tokens": 900, "completion_tokens": 1, "policy": "x", "budget": None,
-                  "kv_bytes_full": 1000, "kv_bytes_held": 10 * held, "kv_bytes_peak": 2000, "ttft_s": 0.5,
-                  "prefill_tokens_per_s": 9.0, "decode_tokens_per_s": None, "score_s": 0.1}))
-"""
-
-
-# The same for `answers`, which reads a line for each prompt.
+# Stands in for `answers`: reads a line for each prompt, answers as a perfect model with the full cache and as one that read
+# nothing with any other policy, and logs each run.
 ANSWERS = """#!/usr/bin/env python3
 import json, pathlib, sys
 folder = pathlib.Path(__file__).parent
@@ -183,7 +174,7 @@ for line in sys.stdin:
         held = 100 if full else run["budget"]
         runs.append({"text": request["text"] if full else "Nobody knows.", "policy": "x", "budget": run["budget"],
                      "prompt_tokens": 900, "completion_tokens": 1, "kv_bytes_full": 1000, "kv_bytes_held": 10 * held,
-                     "kv_bytes_peak": 2000, "decode_tokens_per_s": None, "score_s": 0.1})
+                     "kv_bytes_peak": 2000, "decode_tokens_per_s": None, "score_s": 0.1, "blocks_s": 1.5})
     stop = (folder / "stop").exists()
     print(json.dumps({"error": "no such policy"} if stop else {"runs": runs}), flush=True)
 """
@@ -194,13 +185,12 @@ class Programs(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.folder = pathlib.Path(scratch.name)
-        self.judgeq, self.answers = self.folder / "judgeq", self.folder / "answers"
-        for program, text in ((self.judgeq, STAND_IN), (self.answers, ANSWERS)):
-            program.write_text(text)
-            program.chmod(0o755)
+        self.answers = self.folder / "answers"
+        self.answers.write_text(ANSWERS)
+        self.answers.chmod(0o755)
 
     def run_program(self, program, *arguments):
-        return subprocess.run([sys.executable, ROOT / program, "--judgeq", self.judgeq, *arguments],
+        return subprocess.run([sys.executable, ROOT / program, "--answers", self.answers, *arguments],
                               capture_output=True, encoding="utf-8", check=False)
 
     def runs(self):
@@ -209,7 +199,7 @@ class Programs(unittest.TestCase):
 
     def needle(self, *policies):
         return self.run_program("bench/needle.py", "--policies", ";".join(policies), "--prompts", "2",
-                                "--budgets", "64,32", "--answers", self.answers, "-o", self.folder / "out")
+                                "--budgets", "64,32", "-o", self.folder / "out")
 
     def test_needle_table(self):
         done = self.needle("full", "judge,smooth=none")
@@ -237,39 +227,56 @@ class Programs(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("--target bench", done.stderr)
 
+    def demo(self, *arguments):
+        return self.run_program("tools/demo.py", *arguments)
+
     def test_demo_says_what_it_saw(self):
-        done = self.run_program("tools/demo.py", "--budget", "50")
+        done = self.demo("--budget", "50", "--questions", "5")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("With the full cache the answer was right; with 50 rows per layer and KV head, "
-                      "50 % of the KV memory, it was wrong with streaming, snapkv and judge.", done.stdout)
-        self.assertEqual(self.runs(), ["full -", "streaming 50", "snapkv 50", "judge 50"])
-        self.assertIn("2 of 4: streaming", done.stderr)
+        self.assertIn("With the full cache 5 of 5 answers were right; with 50 rows per layer and KV head, 50 % of the KV "
+                      "memory, 0 with streaming, 0 with snapkv, 0 with judge, 0 with judge-laq.", done.stdout)
+        self.assertEqual(self.runs(), ["full -", "streaming 50", "snapkv 50", "judge 50", "judge-laq 50"] * 5)
+        rows = [line.split() for line in done.stdout.splitlines() if " of 5 " in line and "MiB" in line]
+        self.assertEqual([row[:4] for row in rows], [["full", "5", "of", "5"]] +
+                         [[policy, "0", "of", "5"] for policy in ("streaming", "snapkv", "judge", "judge-laq")])
+        asked = [line for line in done.stdout.splitlines() if "?" in line]
+        self.assertEqual(len(asked), 5)
+        self.assertTrue(all(line.split()[-5:] == ["yes", "-", "-", "-", "-"] for line in asked), asked)
+        self.assertIn("5 of 5: ", done.stderr)
+
+    def test_demo_asks_several_questions_by_default(self):
+        done = self.demo("--policies", "full", "--json")
+        result = json.loads(done.stdout)
+        self.assertGreaterEqual(len(result["questions"]), 5)
+        self.assertEqual(result["policies"][0]["right"], len(result["questions"]))
 
     def test_demo_takes_own_facts(self):
-        done = self.run_program("tools/demo.py", "--policies", "full", "--json",
-                                "--fact", "The moon is made of basalt.", "What is the moon made of?", "basalt",
-                                "--fact", "Tea is at five.", "When is tea?", "five")
+        done = self.demo("--policies", "full", "--json",
+                         "--fact", "The moon is made of basalt.", "What is the moon made of?", "basalt",
+                         "--fact", "Tea is at five.", "When is tea?", "five")
         result = json.loads(done.stdout)
         self.assertIn("Tea is at five.", result["document"])
-        self.assertTrue(result["question"].endswith("What is the moon made of?"))
-        self.assertTrue(result["results"][0]["right"])
+        self.assertEqual([question["question"] for question in result["questions"]],
+                         ["What is the moon made of?", "When is tea?"])
+        self.assertEqual(result["policies"][0]["right"], 2)
 
     def test_failures_are_passed_on(self):
-        done = self.run_program("tools/demo.py", "--policies", "broken")
+        (self.folder / "stop").touch()
+        done = self.demo("--policies", "broken")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("no such policy", done.stderr)
-        done = self.run_program("tools/demo.py", "--judgeq", self.folder / "missing")
+        self.answers.unlink()
+        done = self.demo()
         self.assertEqual(done.returncode, 1)
         self.assertIn("build it first", done.stderr)
 
     def test_conclusions(self):
-        def result(policy, right):
-            return {"policy": policy, "right": right, "run": {"kv_bytes_held": 5, "kv_bytes_full": 100}}
+        def row(policy, right):
+            return {"policy": policy, "right": right, "asked": 6, "kv_share": 0.05}
 
-        self.assertEqual(demo.conclusion([result("full", False)], 9), "With the full cache the answer was wrong.")
-        self.assertEqual(demo.conclusion([result("judge", True), result("snapkv", False)], 9),
-                         "With 9 rows per layer and KV head, 5 % of the KV memory, the answer was right with judge, "
-                         "wrong with snapkv.")
+        self.assertEqual(demo.conclusion([row("full", 4)], 9), "With the full cache 4 of 6 answers were right.")
+        self.assertEqual(demo.conclusion([row("judge", 3), row("snapkv", 1)], 9),
+                         "With 9 rows per layer and KV head, 5 % of the KV memory, 3 with judge, 1 with snapkv, of 6.")
 
 
 if __name__ == "__main__":

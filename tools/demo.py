@@ -1,25 +1,25 @@
 #!/usr/bin/env python3
-"""The demo of judgeq: one long document, one question, one small KV cache budget, and a row for every policy.
+"""The demo of judgeq: questions about one long document, a small KV cache, and what each policy answers.
 
-    ./demo.sh                                  seed 1: full, streaming, snapkv and judge
-    ./demo.sh --seed 7 --budget 512            another document and question, a larger cache
-    ./demo.sh --policies 'full;judge;judge-laq' --show-document
+    ./demo.sh                                  seed 1: 8 questions; full, streaming, snapkv, judge, judge-laq
+    ./demo.sh --seed 7 --budget 128            another document and other questions, a smaller cache
+    ./demo.sh --policies 'full;h2o;judge' --show-document
     ./demo.sh --fact 'The cellar floods in May.' 'When does the cellar flood?' 'May'
 
-The document is made up by the seed (bench/facts.py), several facts are hidden in it, and the one that is asked about
-stands in the middle. What comes out is shown as it is; nothing is chosen for its success. How often each policy is
-right over many documents is what bench/needle.py measures.
+The document and the facts hidden in it are made up by the seed (bench/facts.py). Each question is asked on its own: the
+model reads the document with that question at its end, every policy keeps its rows, and answers from them. What comes out
+is shown as it is; seed 1 is the first one there is, and nothing was chosen for its success.
 """
 import argparse
 import json
 import pathlib
-import random
+import statistics
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
 import facts
-import prose
 import runner
 
 MEBIBYTE = 1 << 20
@@ -28,27 +28,23 @@ MEBIBYTE = 1 << 20
 def read_options():
     parser = argparse.ArgumentParser(prog="demo.sh", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    runner.add_options(parser, tokens=48)
-    parser.add_argument("--policies", default="full;streaming;snapkv;judge", help="separated by ';' (%(default)s)")
+    runner.add_options(parser, tokens=32)
+    parser.add_argument("--policies", default="full;streaming;snapkv;judge;judge-laq",
+                        help="separated by ';' (%(default)s)")
     parser.add_argument("--budget", type=int, default=256, help="rows per layer and KV head (%(default)s)")
-    parser.add_argument("--tokens", type=int, default=2500, help="length of the prompt, roughly (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of document, facts and question (%(default)s)")
-    parser.add_argument("--facts", type=int, default=4, help="facts in the document, one of them asked (%(default)s)")
-    parser.add_argument("--kind", choices=facts.KINDS, help="the kind of fact that is asked about (by the seed)")
-    parser.add_argument("--depth", type=float, default=0.5,
-                        help="where the fact stands, 0 the beginning and 1 the end (%(default)s)")
+    parser.add_argument("--tokens", type=int, default=2500, help="length of a prompt, roughly (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of document, facts and questions (%(default)s)")
+    parser.add_argument("--questions", type=int, default=8, help="about the document (%(default)s)")
     parser.add_argument("--fact", nargs=3, metavar=("TEXT", "QUESTION", "ANSWER"), action="append", default=[],
-                        help="a fact of your own; the first is asked about, others are only hidden")
+                        help="a fact of your own, to hide and to ask for instead; may be given several times")
     parser.add_argument("--show-document", action="store_true", help="print the document first")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     options = parser.parse_args()
     options.policies = [policy.strip() for policy in options.policies.split(";") if policy.strip()]
     if not options.policies:
         parser.error("--policies names no policy")
-    if not 0 <= options.depth <= 1:
-        parser.error("--depth must be 0 to 1")
-    if not 1 <= options.facts <= facts.FACTS_MOST:
-        parser.error(f"--facts must be 1 to {facts.FACTS_MOST}")
+    if not 1 <= options.questions <= facts.QUESTIONS_MOST:
+        parser.error(f"--questions must be 1 to {facts.QUESTIONS_MOST}")
     if any(not text.strip() for fact in options.fact for text in fact):
         parser.error("--fact: the text, the question and the answer must not be empty")
     if not options.judge and not options.model and runner.SHIPPED_JUDGE.exists():
@@ -56,97 +52,116 @@ def read_options():
     return options
 
 
-def make_prompt(options):
+def make_prompts(options):
     if options.fact:
         own = [facts.Fact("own", (text,), question, ((answer,),)) for text, question, answer in options.fact]
-        return facts.assemble(options.seed, options.tokens, own[0], own[1:], options.depth)
-    kind = options.kind or prose.pick(random.Random(f"demo {options.seed}"), facts.SHORT)
-    return facts.make_prompt(options.seed, options.tokens, kind, options.depth, options.facts)
+        return facts.ask_all(options.seed, options.tokens, own)
+    return facts.make_questions(options.seed, options.tokens, options.questions)
 
 
-def run(options, prompt):
-    judgeq, results = runner.from_options(options), []
-    for number, policy in enumerate(options.policies, 1):
-        print(f"{number} of {len(options.policies)}: {policy} ...", file=sys.stderr, flush=True)
-        budget = None if policy == "full" else options.budget
-        result = judgeq.ask(prompt.document, prompt.question, policy, budget)
-        share = facts.score(result["text"], prompt.fact.references)
-        results.append({"policy": policy, "right": share == 1, "score": share} | {"run": result})
-    return results
+def run(options, prompts):
+    """[{"question", "references", "answers": one result for each policy, with its score}]"""
+    arms = [(policy, None if policy == "full" else options.budget) for policy in options.policies]
+    worker = runner.Answers(options.answers, options.judge, options.model, options.threads, options.response_tokens)
+    asked = []
+    for number, prompt in enumerate(prompts, 1):
+        print(f"{number} of {len(prompts)}: {prompt.fact.question}", file=sys.stderr, flush=True)
+        answers = worker.ask(prompt.document, prompt.question, arms)
+        for answer in answers:
+            answer["right"] = facts.score(answer["text"], prompt.fact.references) == 1
+        asked.append({"question": prompt.fact.question, "fact": prompt.fact.sentences[0], "depth": prompt.depth,
+                      "references": prompt.fact.references, "answers": answers})
+    worker.close()
+    return asked
 
 
 # ---- what was seen ---------------------------------------------------------------------------------------------------
 
 
-def cut(text, width):
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 3] + "..."
+def summaries(options, asked):
+    """One for each policy."""
+    rows = []
+    for index, policy in enumerate(options.policies):
+        mine = [question["answers"][index] for question in asked]
+        speeds = [one["decode_tokens_per_s"] for one in mine if one["decode_tokens_per_s"]]
+        rows.append({"policy": policy, "right": sum(one["right"] for one in mine), "asked": len(mine),
+                     "kv_share": statistics.fmean(one["kv_bytes_held"] / one["kv_bytes_full"] for one in mine),
+                     "decode_tokens_per_s": statistics.fmean(speeds) if speeds else None}
+                    | {name: max(one[name] for one in mine) for name in ("kv_bytes_held", "kv_bytes_peak")})
+    return rows
 
 
-def join(names):
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def outcome(results):
-    """ "right with judge, wrong with streaming and snapkv" """
-    names = {word: [result["policy"] for result in results if result["right"] is right]
-             for word, right in (("right", True), ("wrong", False))}
-    return ", ".join(f"{word} with {join(policies)}" for word, policies in names.items() if policies)
-
-
-def conclusion(results, budget):
+def conclusion(rows, budget):
     """One sentence made of the results, whatever they are."""
-    full = [result for result in results if result["policy"] == "full"]
-    small = [result for result in results if result["policy"] != "full"]
-    parts = []
-    if full:
-        parts.append(f"with the full cache the answer was {'right' if full[0]['right'] else 'wrong'}")
+    full = [row for row in rows if row["policy"] == "full"]
+    small = [row for row in rows if row["policy"] != "full"]
+    parts = [f"with the full cache {row['right']} of {row['asked']} answers were right" for row in full]
     if small:
-        share = max(r["run"]["kv_bytes_held"] / r["run"]["kv_bytes_full"] for r in small)
-        parts.append(f"with {budget} rows per layer and KV head, {100 * share:.0f} % of the KV memory, "
-                     f"{'it' if full else 'the answer'} was {outcome(small)}")
+        counts = ", ".join(f"{row['right']} with {row['policy']}" for row in small)
+        parts.append(f"with {budget} rows per layer and KV head, {100 * max(row['kv_share'] for row in small):.0f} % of "
+                     f"the KV memory, {counts}" + ("" if full else f", of {small[0]['asked']}"))
     text = "; ".join(parts) + "."
     return text[0].upper() + text[1:]
 
 
-def show(options, prompt, results):
-    first = results[0]["run"]
+def show_questions(options, asked):
+    width = max(len(question["question"]) for question in asked)
+    answer = max(len(question["references"][0][0]) for question in asked)
+    print(f"{'what was asked':{width}}  {'hidden':{answer}}  {'  '.join(options.policies)}")
+    for question in asked:
+        marks = "  ".join(f"{'yes' if one['right'] else '-':{len(policy)}}"
+                          for policy, one in zip(options.policies, question["answers"]))
+        print(f"{question['question']:{width}}  {question['references'][0][0]:{answer}}  {marks}".rstrip())
+
+
+def show_table(rows):
+    width = max(6, *(len(row["policy"]) for row in rows))
+    print(f"{'policy':{width}}  {'right':>8}  {'KV cache':>16}  {'at most':>10}  {'tokens/s':>8}")
+    for row in rows:
+        speed = f"{row['decode_tokens_per_s']:.0f}" if row["decode_tokens_per_s"] else "-"
+        held, peak = (row[f"kv_bytes_{name}"] / MEBIBYTE for name in ("held", "peak"))
+        print(f"{row['policy']:{width}}  {row['right']:>2} of {row['asked']:<2}  {held:>6.2f} MiB {100 * row['kv_share']:>3.0f} %"
+              f"  {peak:>6.2f} MiB  {speed:>8}")
+
+
+def show(options, prompts, asked, rows, seconds):
+    first = asked[0]["answers"][0]
     if options.show_document:
-        print(prompt.document)
-    print(f"Read: {first['prompt_tokens']} tokens, seed {options.seed}. Hidden in it, {100 * prompt.depth:.0f} % in:")
-    for sentence in prompt.fact.sentences:
-        print(f"  {sentence}")
-    print(f"Asked at the end: {prompt.question}\n")
-    name = max(6, *map(len, options.policies))
-    print(f"{'policy':{name}}  right  KV MiB  peak MiB  tokens/s  first token  answer")
-    for result in results:
-        one = result["run"]
-        held, peak = (one[f"kv_bytes_{which}"] / MEBIBYTE for which in ("held", "peak"))
-        speed = f"{one['decode_tokens_per_s']:.0f}" if one["decode_tokens_per_s"] else "-"
-        first_token = f"{one['ttft_s']:.1f} s" if one["ttft_s"] else "-"
-        print(f"{result['policy']:{name}}  {'yes' if result['right'] else 'no':5}  {held:>6.2f}  {peak:>8.2f}"
-              f"  {speed:>8}  {first_token:>11}  {cut(one['text'], 100)}")
-    print(f"\n{conclusion(results, options.budget)}")
-    print("One question says little about a policy: try --seed 2, or measure with bench/needle.py.")
+        print(prompts[0].document)
+    reading = statistics.fmean(question["answers"][0].get("blocks_s", 0) for question in asked)
+    print(f"A made-up document with {len(asked)} facts hidden in it, seed {options.seed}: {first['prompt_tokens']} tokens with "
+          f"a question. It was\nread once for each question, in {reading:.1f} s, and answered under each policy.\n")
+    show_questions(options, asked)
+    print()
+    show_table(rows)
+    print("""
+yes, right  the answer contains what was hidden
+KV cache    the rows that are kept when the answer is done, and their share of the full cache
+at most     the most KV memory at any moment, reading included
+tokens/s    of the answer, one at a time
+""")
+    print(conclusion(rows, options.budget))
+    print(f"{seconds:.0f} s in all. So few questions about one document say little of a policy: --seed 2 asks others, and\n"
+          "README.md has what was measured on hundreds of prompts.")
 
 
 def main():
-    options = read_options()
-    prompt = make_prompt(options)
+    options, started = read_options(), time.monotonic()
+    prompts = make_prompts(options)
     try:
-        results = run(options, prompt)
+        asked = run(options, prompts)
     except runner.JudgeqFailed as error:
         sys.exit(f"demo.py: {error}")
     except KeyboardInterrupt:
         sys.exit("\ndemo.py: stopped")
+    rows = summaries(options, asked)
     if options.json:
         keep = ("seed", "budget", "tokens")
         print(json.dumps({name: getattr(options, name) for name in keep}
-                         | {"depth": prompt.depth, "question": prompt.question, "references": prompt.fact.references,
-                            "facts": prompt.fact.sentences, "document": prompt.document, "results": results,
-                            "conclusion": conclusion(results, options.budget)}))
+                         | {"document": prompts[0].document, "questions": asked, "policies": rows,
+                            "conclusion": conclusion(rows, options.budget)}))
     else:
-        show(options, prompt, results)
+        show(options, prompts, asked, rows, time.monotonic() - started)
 
 
 if __name__ == "__main__":
