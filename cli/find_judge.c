@@ -70,10 +70,11 @@ static bool installed_folder(char *folder, size_t size) {
 
 static judgeq_status look(const judgeq_model *model, const char *model_path, judgeq_judge **out, char **path,
                           judgeq_error *error) {
+    static const char source[] = JUDGEQ_SOURCE_JUDGES; /* "" in a package */
     char installed[PATH_MAX];
     if (try_beside(model, model_path, out, path)) return JUDGEQ_OK;
     if (installed_folder(installed, sizeof installed) && try_folder(model, installed, out, path)) return JUDGEQ_OK;
-    if (try_folder(model, JUDGEQ_SOURCE_JUDGES, out, path)) return JUDGEQ_OK;
+    if (*source && try_folder(model, source, out, path)) return JUDGEQ_OK;
     const char *name = judgeq_model_get_info(model)->name;
     error->code = JUDGEQ_ERROR_IO;
     snprintf(error->message, sizeof error->message,

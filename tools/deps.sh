@@ -2,8 +2,10 @@
 # The dependency step of demo.sh, test.sh and CI: fetches what is missing, once, and says so; silent when all is there.
 #   tools/deps.sh                 what judgeq needs to be built and to run its default model
 #   tools/deps.sh --test          that, and what test.sh needs
+#   tools/deps.sh --package       that, and what tools/package.sh needs
 #   tools/deps.sh --print-prefix  only prints where ggml and libllama lie for this machine, or nothing; CMake asks this
 #   tools/deps.sh --print-portable-kernels  ... and where --test puts ggml's CPU kernels for any processor with AVX2
+#   tools/deps.sh --print-package-kernels  ... and where --package puts those for any processor of this kind
 # Everything except system packages goes to ${XDG_CACHE_HOME:-~/.cache}/judgeq. CMAKE_ARGS in the environment adds
 # options to the build of ggml and libllama: CMAKE_ARGS=-DGGML_CUDA=ON tools/deps.sh
 set -euo pipefail
@@ -29,6 +31,7 @@ packages_root=$cache/$(sed -n 's/^\(llama-cpp-python\)==\([^ ]*\).*/\1-\2/p' "$h
 current=$packages_root/$machine # a link to the prefix that is in use
 prefix=$current-$(hash16 <<<"$ggml_args")
 portable_kernels=$packages_root/portable-$(uname -m)/libggml-cpu.so.0
+package_kernels=$packages_root/package-$(uname -m)
 
 # ---- system packages -------------------------------------------------------------------------------------------------
 
@@ -75,6 +78,8 @@ check_system() {
         need libclang-rt-dev "clang's libFuzzer and sanitizers (compiler-rt)" has_libfuzzer
         need clang-format "clang-format" command -v clang-format
         need valgrind "valgrind, which counts instructions" command -v valgrind
+    elif [ "$1" = --package ]; then
+        need dpkg-dev "dpkg-shlibdeps" command -v dpkg-shlibdeps
     fi
 }
 
@@ -130,25 +135,59 @@ provide_ggml() {
     ln -sfn "$(basename "$prefix")" "$current"
 }
 
-# valgrind does not know AVX-512, and instructions are to be the same on every machine: tests/test_instructions.py runs with
-# these kernels in place of the machine's own.
-provide_portable_kernels() {
-    if [ -e "$portable_kernels" ] || [ "$(uname -m)" != x86_64 ]; then return; fi
+fetch_source() { # into $scratch/source, once a run
     local source=$scratch/source tools=$scratch/portable-tools
-    say "building ggml's CPU kernels for any processor with AVX2 (about a minute, once)"
+    if [ -e "$source/vendor" ]; then return; fi
     install_build_tools "$tools"
     PYTHONPATH=$tools python -m pip download -q --no-cache-dir --no-deps --require-hashes --no-build-isolation \
         --no-binary llama-cpp-python --dest "$source" -r "$here/requirements/ggml.txt" >"$log" 2>&1 ||
         { cat "$log" >&2 && fail "the sources of ggml could not be fetched"; }
     tar -xzf "$source"/llama_cpp_python-*.tar.gz -C "$source" --strip-components 1
+}
+
+build_kernels() { # FOLDER, then cmake's options: ggml's CPU kernels for other processors than the one at hand
+    local folder=$1 source=$scratch/source
+    shift
+    fetch_source
+    rm -rf "$source/build"
     {
         cmake -S "$source/vendor/llama.cpp" -B "$source/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=OFF \
             -DGGML_OPENMP=OFF -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF \
-            -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF
+            -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DCMAKE_BUILD_RPATH_USE_ORIGIN=ON "$@"
         cmake --build "$source/build" --target ggml-cpu
     } >"$log" 2>&1 || { tail -50 "$log" >&2 && fail "the build of ggml's CPU kernels failed; its whole output is in $log"; }
-    mkdir -p "$(dirname "$portable_kernels")"
-    cp -L "$source/build/bin/libggml-cpu.so.0" "$portable_kernels"
+    mkdir -p "$folder"
+    cp -L "$source/build/bin/libggml-cpu.so.0" "$folder"
+}
+
+# valgrind does not know AVX-512, and instructions are to be the same on every machine: tests/test_instructions.py runs with
+# these kernels in place of the machine's own.
+provide_portable_kernels() {
+    if [ -e "$portable_kernels" ] || [ "$(uname -m)" != x86_64 ]; then return; fi
+    say "building ggml's CPU kernels for any processor with AVX2 (about a minute, once)"
+    build_kernels "$(dirname "$portable_kernels")"
+}
+
+# The dynamic linker takes those of the best level that the processor has (man ld.so, glibc-hwcaps). With the licences of
+# what the package holds beside judgeq.
+provide_package_kernels() {
+    if [ -e "$package_kernels" ]; then return; fi
+    local part=$scratch/package baseline=() option
+    say "building ggml's CPU kernels for any processor (a few minutes, once)"
+    if [ "$(uname -m)" = x86_64 ]; then
+        for option in SSE42 AVX AVX2 BMI2 FMA F16C; do baseline+=("-DGGML_$option=OFF"); done
+        build_kernels "$part/glibc-hwcaps/x86-64-v3"
+        build_kernels "$part/glibc-hwcaps/x86-64-v4" -DGGML_AVX512=ON
+    fi
+    build_kernels "$part" "${baseline[@]}"
+    (
+        cd "$scratch/source/vendor/llama.cpp"
+        find . -iname 'LICENSE*' -type f ! -path './gguf-py/*' | sort | while read -r file; do
+            printf '\n---- %s ----\n\n' "llama.cpp/${file#./}"
+            cat "$file"
+        done
+    ) >"$part/LICENSES"
+    mv "$part" "$package_kernels"
 }
 
 # ---- the default model -----------------------------------------------------------------------------------------------
@@ -172,7 +211,11 @@ case ${1:-} in
     echo "$portable_kernels"
     exit
     ;;
---test | "") ;;
+--print-package-kernels)
+    echo "$package_kernels"
+    exit
+    ;;
+--test | --package | "") ;;
 *) fail "unknown option $1; see the top of this file" ;;
 esac
 
@@ -188,3 +231,4 @@ trap 'rm -rf "$scratch"' EXIT
 provide_ggml
 provide_model
 if [ "${1:-}" = --test ]; then provide_portable_kernels; fi
+if [ "${1:-}" = --package ]; then provide_package_kernels; fi
