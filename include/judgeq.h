@@ -1,4 +1,4 @@
-/* judgeq: run language models in a fixed amount of KV cache without losing their answers.
+/* judgeq: run language models in a fixed amount of KV cache.
  *
  * Conventions, for every function here:
  *  - A function that can fail returns a judgeq_status and takes a judgeq_error as its last argument (NULL if the

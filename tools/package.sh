@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds build/package/judgeq_VERSION_ARCHITECTURE.deb: for this Debian release and later ones, and for any processor of the
-# architecture, because ggml's kernels are built several times (docs/install.md). Options go to cmake:
+# Builds build/package/judgeq_VERSION_ARCHITECTURE.deb: for this Debian release, and for any processor of the architecture,
+# because ggml's kernels are built several times (docs/install.md). Options go to cmake:
 #   tools/package.sh -DJUDGEQ_MAINTAINER="Your Name <you@example.org>"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
