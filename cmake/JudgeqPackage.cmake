@@ -5,8 +5,12 @@ option(JUDGEQ_PACKAGE "Install as a Debian package wants it" OFF)
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME judgeq)
 set(CPACK_PACKAGE_VENDOR "the judgeq authors")
-# Whoever builds packages for others names themselves: -DJUDGEQ_MAINTAINER="Name <address>".
-set(JUDGEQ_MAINTAINER "the judgeq authors <judgeq@localhost>" CACHE STRING "Maintainer of the Debian package")
+# Whoever builds packages for others names themselves, here or as Debian's tools are told.
+set(maintainer "the judgeq authors <judgeq@localhost>")
+if(DEFINED ENV{DEBEMAIL})
+    set(maintainer "$ENV{DEBFULLNAME} <$ENV{DEBEMAIL}>")
+endif()
+set(JUDGEQ_MAINTAINER "${maintainer}" CACHE STRING "Maintainer of the Debian package")
 set(CPACK_PACKAGE_CONTACT "${JUDGEQ_MAINTAINER}")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "language models in a fixed amount of KV cache")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION

@@ -180,6 +180,7 @@ provide_package_kernels() {
         build_kernels "$part/glibc-hwcaps/x86-64-v4" -DGGML_AVX512=ON
     fi
     build_kernels "$part" "${baseline[@]}"
+    find "$part" -name '*.so*' -exec strip --strip-unneeded {} +
     (
         cd "$scratch/source/vendor/llama.cpp"
         find . -iname 'LICENSE*' -type f ! -path './gguf-py/*' | sort | while read -r file; do

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds build/package/judgeq_VERSION_ARCHITECTURE.deb: for this Debian release, and for any processor of the architecture,
-# because ggml's kernels are built several times (docs/install.md). Options go to cmake:
-#   tools/package.sh -DJUDGEQ_MAINTAINER="Your Name <you@example.org>"
+# because ggml's kernels are built several times (docs/install.md). Options go to cmake. Its maintainer is who DEBFULLNAME and
+# DEBEMAIL name:
+#   DEBFULLNAME="Your Name" DEBEMAIL=you@example.org tools/package.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tools/deps.sh --package
