@@ -129,7 +129,8 @@ def show(options, prompts, asked, rows, seconds):
     if options.show_document:
         print(prompts[0].document)
     reading = statistics.fmean(question["answers"][0].get("blocks_s", 0) for question in asked)
-    print(f"A made-up document with {len(asked)} facts hidden in it, seed {options.seed}: {first['prompt_tokens']} tokens with "
+    count = f"{len(asked)} facts" if len(asked) > 1 else "one fact"
+    print(f"A made-up document with {count} hidden in it, seed {options.seed}: {first['prompt_tokens']} tokens with "
           f"a question. It was\nread once for each question, in {reading:.1f} s, and answered under each policy.\n")
     show_questions(options, asked)
     print()
