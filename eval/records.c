@@ -63,24 +63,29 @@ static judgeq_status read_run(const char *path, json_t **out, judgeq_error *erro
     json_error_t reason;
     *out = NULL;
     if (access(path, F_OK) != 0) return JUDGEQ_OK;
-    *out = json_load_file(path, 0, &reason);
+    *out = json_load_file(path, JSON_ALLOW_NUL, &reason);
     if (json_is_object(*out)) return JUDGEQ_OK;
     json_decref(*out);
     *out = NULL;
     return eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s: is not the description of a run: %.200s", path, reason.text);
 }
 
-/* The description of an earlier run is checked; the date when it started stays. */
-static judgeq_status settle_run(const char *path, json_t *run, judgeq_error *error) {
+static judgeq_status write_run(const char *path, const json_t *run, judgeq_error *error) {
+    char *bytes = json_dumps(run, JSON_INDENT(2));
+    const judgeq_status status = bytes ? write_synced(path, bytes, error) : eval_fail_memory(error, "run.json");
+    free(bytes);
+    return status;
+}
+
+/* The description of an earlier run is checked, if that run has left anything to compare; its start's date stays then.
+ */
+static judgeq_status settle_run(const char *path, json_t *run, bool has_lines, judgeq_error *error) {
     json_t *old = NULL;
-    judgeq_status status = read_run(path, &old, error);
+    judgeq_status status = has_lines ? read_run(path, &old, error) : JUDGEQ_OK;
     if (status == JUDGEQ_OK && old) status = check_identity(path, old, run, error);
     if (status == JUDGEQ_OK && old) json_object_set(run, "started", json_object_get(old, "started"));
     json_decref(old);
-    char *bytes = status == JUDGEQ_OK ? json_dumps(run, JSON_INDENT(2)) : NULL;
-    if (status == JUDGEQ_OK) status = bytes ? write_synced(path, bytes, error) : eval_fail_memory(error, "run.json");
-    free(bytes);
-    return status;
+    return status == JUDGEQ_OK ? write_run(path, run, error) : status;
 }
 
 /* ---- samples.jsonl ----------------------------------------------------------------------------------------------- */
@@ -88,7 +93,7 @@ static judgeq_status settle_run(const char *path, json_t *run, judgeq_error *err
 static judgeq_status take_line(records *r, const char *path, const char *bytes, size_t n, size_t number,
                                judgeq_error *error) {
     json_error_t reason;
-    json_t *line = json_loadb(bytes, n, 0, &reason);
+    json_t *line = json_loadb(bytes, n, JSON_ALLOW_NUL, &reason); /* models write zero bytes, too */
     const char *key = json_string_value(json_object_get(line, "key"));
     judgeq_status status = JUDGEQ_OK;
     if (!key || !json_is_array(json_object_get(line, "results"))) {
@@ -172,6 +177,12 @@ static judgeq_status for_others(records *r, judgeq_status (*each)(records *r, co
     return status;
 }
 
+static judgeq_status note_file(records *r, const char *path, judgeq_error *error) {
+    (void)path, (void)error;
+    r->has_others = true;
+    return JUDGEQ_OK;
+}
+
 /* Their lines, in memory. */
 static judgeq_status read_others(records *r, judgeq_error *error) {
     return for_others(r, read_file, error);
@@ -217,7 +228,9 @@ judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq
     }
     out->run = json_incref(run);
     if (status == JUDGEQ_OK) status = open_lines(out, error);
-    if (status == JUDGEQ_OK) status = settle_run(run_path, run, error);
+    if (status == JUDGEQ_OK) status = for_others(out, note_file, error);
+    if (status == JUDGEQ_OK)
+        status = settle_run(run_path, run, out->has_others || json_object_size(out->lines) > 0, error);
     if (status == JUDGEQ_OK) status = records_gather(out, error);
     free(run_path);
     if (status != JUDGEQ_OK) records_close(out);
@@ -259,6 +272,13 @@ judgeq_status records_read(const char *folder, records *out, judgeq_error *error
     if (status == JUDGEQ_OK) status = read_others(out, error);
     free(run_path);
     if (status != JUDGEQ_OK) records_close(out);
+    return status;
+}
+
+judgeq_status records_write_run(const records *r, judgeq_error *error) {
+    char *path = join(r->folder, "run.json");
+    const judgeq_status status = path ? write_run(path, r->run, error) : eval_fail_memory(error, "run.json");
+    free(path);
     return status;
 }
 

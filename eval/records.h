@@ -10,17 +10,18 @@
 #include "judgeq.h"
 
 typedef struct records {
-    json_t *run;   /* the object of run.json */
-    json_t *lines; /* key -> line */
-    FILE *file;    /* samples.jsonl, locked, or another rank's; NULL for a folder that is only read */
+    json_t *run;     /* the object of run.json */
+    json_t *lines;   /* key -> line */
+    FILE *file;      /* samples.jsonl, locked, or another rank's; NULL for a folder that is only read */
+    bool has_others; /* files of other ranks were there when it was opened */
     char *folder;
     char *path; /* the file's name, for messages */
 } records;
 
 /* Makes the folder if need be, reads the lines that are there, gathers those that ranks have left, and writes run.json.
- * Refuses, naming what differs, a folder whose run had another model, judge, policies, budgets or settings: its lines
- * could not be compared. A line that was cut off is dropped. Takes a reference to `run`. Fails with IO where another
- * run writes there. */
+ * Refuses, naming what differs, a folder with lines of a run that had another model, judge, policies, budgets or
+ * settings: they could not be compared. A line that was cut off is dropped. Takes a reference to `run`. Fails with IO
+ * where another run writes there. */
 judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq_error *error);
 /* For a rank from 1 on, after the first has opened the folder: reads what is there, and writes to a file of its own. */
 judgeq_status records_join(const char *folder, json_t *run, int32_t rank, records *out, judgeq_error *error);
@@ -28,6 +29,8 @@ judgeq_status records_join(const char *folder, json_t *run, int32_t rank, record
 judgeq_status records_gather(records *records, judgeq_error *error);
 /* Reads a folder without writing to it. */
 judgeq_status records_read(const char *folder, records *out, judgeq_error *error);
+/* run.json again, where its object has changed. */
+judgeq_status records_write_run(const records *records, judgeq_error *error);
 /* Writes and syncs a line, and takes a reference to it. */
 judgeq_status records_add(records *records, json_t *line, judgeq_error *error);
 bool records_have(const records *records, const char *key);
