@@ -11,7 +11,7 @@
 #include "find_judge.h"
 #include "find_model.h"
 #include "interrupt.h"
-#include "plan.h"
+#include "plan_check.h"
 #include "progress.h"
 #include "ranks.h"
 #include "records.h"
@@ -19,6 +19,7 @@
 #include "src/visible.h"
 #include "summary.h"
 #include "trial.h"
+#include "unicode.h"
 
 /* In parts: C promises string literals of 4095 characters only. */
 static const char HELP_TASKS[] =
@@ -45,8 +46,13 @@ static const char HELP_OPTIONS[] =
     "1)\n"
     "      --depths N     of the grid, from 0 to 1 (default: 11)\n"
     "      --haystack P   the text to hide things in: a text file, or a folder of them (default: generated prose)\n"
-    "  ruler:PATH         a .jsonl file of RULER's, or a folder of TASK/validation.jsonl; the first --samples lines\n"
-    "  longbench:PATH     LongBench's folder, or one of its .jsonl files with config/ beside it or its folder\n"
+    "  ruler:PATH         a .jsonl file of RULER's, or a folder of them or of TASK/validation.jsonl (HELMET's too); "
+    "the "
+    "first\n"
+    "                     --samples lines of each\n"
+    "  longbench:PATH     LongBench's folder, LongBench-E's files in it too, or one of its .jsonl files with config/ "
+    "beside it\n"
+    "                     or its folder. Lines of files that are empty or too long are left out, and counted\n"
     "      --cut N        longest prompt of LongBench in tokens; of longer ones the middle is cut out (default: what "
     "the\n"
     "                     model's context leaves)\n"
@@ -145,6 +151,15 @@ static judgeq_status make_plan(evaluation *e, judgeq_error *error) {
 
 /* ---- run.json ---------------------------------------------------------------------------------------------------- */
 
+/* Bytes that are no UTF-8, as a path may have them, become U+FFFD: JSON has no others. */
+static json_t *text(const char *bytes) {
+    size_t n;
+    char *valid = unicode_valid(bytes, strlen(bytes), &n);
+    json_t *string = valid ? json_stringn(valid, n) : NULL;
+    free(valid);
+    return string;
+}
+
 static json_t *hex(uint64_t value) {
     char text[17];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)value);
@@ -204,19 +219,19 @@ static json_t *run_object(const evaluation *e) {
     const time_t now = time(NULL);
     struct tm utc;
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    return json_pack("{s:s, s:{s:s, s:s, s:s}, s:o, s:o, s:o, s:o, s:O, s:o, s:i, s:I, s:s}", "version",
-                     judgeq_version(), "model", "name", info->name, "fingerprint", info->fingerprint, "path",
-                     e->model_path, "judge", judge_object(e->judge), "policies", policies_array(&e->arms), "budgets",
-                     budgets_array(&e->arms), "settings", settings_object(e), "tasks", e->plan.tasks, "lengths",
-                     lengths_array(&e->options), "samples", (int)e->options.n_samples, "seed",
-                     (json_int_t)e->options.seed, "started", started);
+    return json_pack("{s:s, s:{s:o, s:s, s:o}, s:o, s:o, s:o, s:o, s:O, s:o, s:i, s:I, s:O, s:s}", "version",
+                     judgeq_version(), "model", "name", text(info->name), "fingerprint", info->fingerprint, "path",
+                     text(e->model_path), "judge", judge_object(e->judge), "policies", policies_array(&e->arms),
+                     "budgets", budgets_array(&e->arms), "settings", settings_object(e), "tasks", e->plan.tasks,
+                     "lengths", lengths_array(&e->options), "samples", (int)e->options.n_samples, "seed",
+                     (json_int_t)e->options.seed, "left_out", e->plan.left_out, "started", started);
 }
 
 /* The first rank makes the folder. */
 static judgeq_status open_records(evaluation *e, judgeq_error *error) {
     const char *folder = e->options.output;
     json_t *run = run_object(e);
-    if (!run) return failed(error, JUDGEQ_ERROR_FORMAT, "the model's name, its path or a policy is not UTF-8");
+    if (!run) return failed(error, JUDGEQ_ERROR_FORMAT, "a policy or a task is not UTF-8");
     judgeq_status status = JUDGEQ_OK;
     if (e->ranks.rank == 0) status = records_open(folder, run, &e->records, error);
     if (status == JUDGEQ_OK) status = ranks_wait(&e->ranks, error);
@@ -224,23 +239,6 @@ static judgeq_status open_records(evaluation *e, judgeq_error *error) {
         status = records_join(folder, run, e->ranks.rank, &e->records, error);
     }
     json_decref(run);
-    return status;
-}
-
-static judgeq_status prepare(evaluation *e, judgeq_error *error) {
-    const eval_options *o = &e->options;
-    judgeq_status status = arms_parse(o->policies, o->budgets, o->kv_type, &e->arms, error);
-    if (status == JUDGEQ_OK && o->haystack) status = haystack_source_read(o->haystack, &e->haystack, error);
-    if (status == JUDGEQ_OK) status = load_model(e, error);
-    if (status == JUDGEQ_OK) {
-        status = judgeq_model_expand(e->model, o->expand_bytes, o->n_threads, &e->expanded_bytes, error);
-    }
-    if (status == JUDGEQ_OK) status = make_plan(e, error);
-    if (status == JUDGEQ_OK) {
-        status = find_judge(e->arms.parsed, e->arms.n_policy, e->model, e->model_path, o->judge, &e->judge,
-                            &e->judge_path, error);
-    }
-    if (status == JUDGEQ_OK) status = open_records(e, error);
     return status;
 }
 
@@ -257,12 +255,14 @@ static void show(evaluation *e) {
     const double now = progress_clock(), every = e->progress.terminal ? 0.5 : 30;
     if (e->options.quiet || now - e->progress.last < every) return;
     e->progress.last = now;
-    char before[96], after[64], left[32] = "?", name[44];
+    char before[96], after[64] = "just begun", left[32], name[44];
     const double work = e->work_done + e->work_now;
-    if (work > 0) progress_time(left, sizeof left, (now - e->progress.start) * (e->work_todo / work - 1));
     visible_copy(e->item->name, name, sizeof name);
     snprintf(before, sizeof before, "sample %zu/%zu, %s", e->n_done + 1, e->n_todo, name);
-    snprintf(after, sizeof after, "%s left", left);
+    if (work > 0) {
+        progress_time(left, sizeof left, (now - e->progress.start) * (e->work_todo / work - 1));
+        snprintf(after, sizeof after, "%s left", left);
+    }
     if (e->progress.terminal) {
         progress_draw(before, after, work / e->work_todo);
     } else {
@@ -282,6 +282,82 @@ static bool report(void *data, int64_t done, int64_t total) {
     return true;
 }
 
+/* ---- before the run ---------------------------------------------------------------------------------------------- */
+
+static judgeq_status check_versus(const evaluation *e, judgeq_error *error) {
+    const char *versus = e->options.versus;
+    bool known = !versus || strcmp(versus, "full") == 0;
+    for (size_t i = 0; !known && i < e->arms.n_policy; i++) known = strcmp(versus, e->arms.policy[i]) == 0;
+    if (known) return JUDGEQ_OK;
+    error->code = JUDGEQ_ERROR_ARGUMENT;
+    snprintf(error->message, sizeof error->message, "--versus %.100s: is none of the policies: %.300s, or full", versus,
+             e->options.policies);
+    return error->code;
+}
+
+/* The first few, and how many there are. */
+static void say_left_out(const evaluation *e, size_t first) {
+    enum { SAID = 3 };
+    const size_t n = json_array_size(e->plan.left_out);
+    if (e->options.quiet || n == first) return;
+    say("left out %zu of %zu samples, which cannot be asked:", n, n + e->plan.n_item);
+    for (size_t i = first; i < n && i < first + SAID; i++) {
+        const json_t *one = json_array_get(e->plan.left_out, i);
+        say("  %s", json_string_value(json_object_get(one, "reason")));
+    }
+    if (n > first + SAID) say("  and %zu more: run.json has them all", n - first - SAID);
+}
+
+/* Of the tasks of our own; 0: there are none. */
+static int32_t shortest_length(const evaluation *e) {
+    int32_t shortest = 0;
+    for (size_t i = 0; i < e->plan.n_item; i++) {
+        const int32_t length = e->plan.item[i].task ? e->plan.item[i].length : 0;
+        if (length > 0 && (shortest == 0 || length < shortest)) shortest = length;
+    }
+    return shortest;
+}
+
+/* Everything that can fail for all samples alike fails here, before anything is written. */
+static judgeq_status check(evaluation *e, judgeq_error *error) {
+    const eval_options *o = &e->options;
+    e->setup = (trial_setup){.model = e->model,
+                             .judge = e->judge,
+                             .arms = &e->arms,
+                             .format = format_of(o),
+                             .n_tokens = o->n_tokens,
+                             .n_threads = o->n_threads,
+                             .seed = o->seed,
+                             .divergence = o->divergence,
+                             .heads = o->heads,
+                             .prompts = o->prompts,
+                             .progress = report,
+                             .progress_data = e};
+    judgeq_status status = check_versus(e, error);
+    if (status == JUDGEQ_OK) status = trial_check(&e->setup, shortest_length(e), error);
+    if (status == JUDGEQ_OK) status = plan_check(&e->plan, &e->setup, error);
+    if (status == JUDGEQ_OK) say_left_out(e, 0);
+    return status;
+}
+
+static judgeq_status prepare(evaluation *e, judgeq_error *error) {
+    const eval_options *o = &e->options;
+    judgeq_status status = arms_parse(o->policies, o->budgets, o->kv_type, &e->arms, error);
+    if (status == JUDGEQ_OK && o->haystack) status = haystack_source_read(o->haystack, &e->haystack, error);
+    if (status == JUDGEQ_OK) status = load_model(e, error);
+    if (status == JUDGEQ_OK) status = make_plan(e, error);
+    if (status == JUDGEQ_OK) {
+        status = find_judge(e->arms.parsed, e->arms.n_policy, e->model, e->model_path, o->judge, &e->judge,
+                            &e->judge_path, error);
+    }
+    if (status == JUDGEQ_OK) status = check(e, error);
+    if (status == JUDGEQ_OK) {
+        status = judgeq_model_expand(e->model, o->expand_bytes, o->n_threads, &e->expanded_bytes, error);
+    }
+    if (status == JUDGEQ_OK) status = open_records(e, error);
+    return status;
+}
+
 /* ---- the run ----------------------------------------------------------------------------------------------------- */
 
 static int64_t count_tokens(void *data, const sample *s, judgeq_error *error) {
@@ -289,12 +365,28 @@ static int64_t count_tokens(void *data, const sample *s, judgeq_error *error) {
     return reading_count(e->model, format_of(&e->options), s, error);
 }
 
+/* A line of a file that turns out to be unfit, because of a budget that is a share of it, costs only itself. */
+static judgeq_status leave_out(evaluation *e, size_t index, const char *reason, judgeq_error *error) {
+    const size_t before = json_array_size(e->plan.left_out);
+    progress_end(&e->progress);
+    const judgeq_status status = plan_note(&e->plan, index, reason, error);
+    if (status == JUDGEQ_OK) say_left_out(e, before);
+    return status == JUDGEQ_OK && e->ranks.rank == 0 ? records_write_run(&e->records, error) : status;
+}
+
 static judgeq_status run_sample(evaluation *e, size_t index, judgeq_error *error) {
     sample s = {0};
     json_t *line = NULL;
-    judgeq_status status = plan_sample(&e->plan, index, count_tokens, e, &s, error);
-    if (status == JUDGEQ_OK) status = trial_run(&e->setup, &s, &line, error);
-    if (status == JUDGEQ_OK) status = records_add(&e->records, line, error);
+    judgeq_error reason = {0};
+    judgeq_status status = plan_sample(&e->plan, index, count_tokens, e, &s, &reason);
+    if (status == JUDGEQ_OK) status = trial_run(&e->setup, &s, &line, &reason);
+    if (status == JUDGEQ_OK) {
+        status = records_add(&e->records, line, error);
+    } else if (!e->item->task && plan_leaves_out(status)) {
+        status = leave_out(e, index, reason.message, error);
+    } else {
+        *error = reason;
+    }
     json_decref(line);
     sample_free(&s);
     return status;
@@ -365,21 +457,8 @@ static judgeq_status print_tables(const evaluation *e, judgeq_error *error) {
 }
 
 static judgeq_status evaluate(evaluation *e, judgeq_error *error) {
-    const eval_options *o = &e->options;
     judgeq_status status = prepare(e, error);
     if (status != JUDGEQ_OK) return status;
-    e->setup = (trial_setup){.model = e->model,
-                             .judge = e->judge,
-                             .arms = &e->arms,
-                             .format = format_of(o),
-                             .n_tokens = o->n_tokens,
-                             .n_threads = o->n_threads,
-                             .seed = o->seed,
-                             .divergence = o->divergence,
-                             .heads = o->heads,
-                             .prompts = o->prompts,
-                             .progress = report,
-                             .progress_data = e};
     status = share_out(e, error);
     if (status == JUDGEQ_OK) status = run_plan(e, error);
     if (status == JUDGEQ_OK) status = ranks_wait(&e->ranks, error);

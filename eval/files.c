@@ -8,6 +8,7 @@
 
 #include "fail.h"
 #include "text.h"
+#include "unicode.h"
 
 static const size_t MOST = (size_t)2 << 30;
 
@@ -129,4 +130,15 @@ judgeq_status files_read_text(const char *path, char **out, judgeq_error *error)
     const judgeq_status status = files_read_stream(file, path, out, NULL, error);
     fclose(file);
     return status;
+}
+
+judgeq_status files_read_utf8(const char *path, char **out, judgeq_error *error) {
+    char *bytes = NULL;
+    *out = NULL;
+    const judgeq_status status = files_read_text(path, &bytes, error);
+    if (status != JUDGEQ_OK) return status;
+    size_t length;
+    *out = unicode_valid(bytes, strlen(bytes), &length);
+    free(bytes);
+    return *out ? JUDGEQ_OK : eval_fail_memory(error, path);
 }

@@ -11,6 +11,8 @@
  * UTF-8. Refuses a zero byte, which no text has, and more than 2 GiB. `name` is what messages call the stream. */
 judgeq_status files_read_stream(FILE *stream, const char *name, char **out, size_t *length, judgeq_error *error);
 judgeq_status files_read_text(const char *path, char **out, judgeq_error *error);
+/* The same as UTF-8: bytes that belong to no character become U+FFFD. */
+judgeq_status files_read_utf8(const char *path, char **out, judgeq_error *error);
 
 /* Told of what a folder holds; false ends the walk. */
 typedef struct files_visitor {

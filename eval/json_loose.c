@@ -47,12 +47,17 @@ static bool in_token(char c) {
     return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '+' || c == '-' || c == '.';
 }
 
+/* Surely in the range of what jansson takes. */
+static bool is_small(const char *text, size_t n) {
+    return n <= 15 && !memchr(text, 'e', n) && !memchr(text, 'E', n);
+}
+
 /* The word or number at text[0..n), n > 0, in strict JSON; its length. */
 static size_t mend_token(char *text, size_t n) {
     size_t length = 0;
     while (length < n && in_token(text[length])) length++;
-    if (is_number(text, length) || is_word(text, length, "NaN") || is_word(text, length, "Infinity") ||
-        is_word(text, length, "-Infinity")) {
+    if ((is_number(text, length) && !is_small(text, length)) || is_word(text, length, "NaN") ||
+        is_word(text, length, "Infinity") || is_word(text, length, "-Infinity")) {
         memset(text, ' ', length);
         text[0] = '0';
     }

@@ -1,13 +1,13 @@
 /* json_loose: JSON as Python writes and reads it, made into what jansson reads. */
-#ifndef JUDGEQ_CLI_JSON_LOOSE_H
-#define JUDGEQ_CLI_JSON_LOOSE_H
+#ifndef JUDGEQ_EVAL_JSON_LOOSE_H
+#define JUDGEQ_EVAL_JSON_LOOSE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 /* Changes text[0..n) in place, byte for byte, so that places in it stay:
- * - outside strings, numbers of any length, NaN, Infinity and -Infinity become 0: for texts of which nobody reads the
- *   numbers;
+ * - outside strings, NaN, Infinity, -Infinity and numbers with an exponent or of more than 15 characters, which may be
+ *   larger than what jansson takes, become 0: for texts of which nobody reads these;
  * - in strings, escapes that stand for no character of a C string, lone surrogates and \u0000, become \ufffd.
  * Returns how many escapes these were. Whatever else is wrong stays for the parser to find. */
 size_t json_loose_mend(char *text, size_t n);

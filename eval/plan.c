@@ -113,8 +113,8 @@ static judgeq_status take_names(plan *p, judgeq_error *error) {
 }
 
 judgeq_status plan_make(const plan_request *request, plan *out, judgeq_error *error) {
-    *out = (plan){.request = *request};
-    judgeq_status status = take_names(out, error);
+    *out = (plan){.request = *request, .left_out = json_array()};
+    judgeq_status status = out->left_out ? take_names(out, error) : eval_fail_memory(error, "a plan");
     for (int32_t i = 0; status == JUDGEQ_OK && i < request->n_samples; i++) {
         for (size_t n = 0; status == JUDGEQ_OK && n < json_array_size(out->tasks); n++) {
             status = add_named(out, json_string_value(json_array_get(out->tasks, n)), i, error);
@@ -131,7 +131,19 @@ void plan_free(plan *p) {
     free(p->item);
     benchmarks_free(&p->benchmarks);
     json_decref(p->tasks);
+    json_decref(p->left_out);
     *p = (plan){0};
+}
+
+task_request plan_task_request(const plan *p, size_t index) {
+    const plan_item *item = &p->item[index];
+    return (task_request){.task = item->task,
+                          .family = item->family,
+                          .length = item->length,
+                          .depth = item->depth,
+                          .seed = p->request.seed,
+                          .index = item->index,
+                          .source = p->request.haystack};
 }
 
 judgeq_status plan_sample(const plan *p, size_t index, task_count count, void *count_data, sample *out,
@@ -140,14 +152,18 @@ judgeq_status plan_sample(const plan *p, size_t index, task_count count, void *c
     if (!item->task) {
         return benchmark_sample(&p->benchmarks.benchmark[item->benchmark], (size_t)item->index, out, error);
     }
-    const task_request request = {.task = item->task,
-                                  .family = item->family,
-                                  .length = item->length,
-                                  .depth = item->depth,
-                                  .seed = p->request.seed,
-                                  .index = item->index,
-                                  .source = p->request.haystack,
-                                  .count = count,
-                                  .count_data = count_data};
+    task_request request = plan_task_request(p, index);
+    request.count = count;
+    request.count_data = count_data;
     return task_make(&request, out, error);
+}
+
+bool plan_leaves_out(judgeq_status status) {
+    return status == JUDGEQ_ERROR_FORMAT || status == JUDGEQ_ERROR_LIMIT || status == JUDGEQ_ERROR_ARGUMENT;
+}
+
+judgeq_status plan_note(plan *p, size_t index, const char *reason, judgeq_error *error) {
+    const plan_item *item = &p->item[index];
+    json_t *one = json_pack("{s:s, s:s, s:s}", "key", item->key, "task", item->name, "reason", reason);
+    return json_array_append_new(p->left_out, one) == 0 ? JUDGEQ_OK : eval_fail_memory(error, "a plan");
 }

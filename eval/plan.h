@@ -32,7 +32,8 @@ typedef struct plan {
     plan_request request;
     plan_item *item; /* [n_item] */
     size_t n_item, capacity;
-    json_t *tasks; /* array of what was asked for */
+    json_t *tasks;    /* array of what was asked for */
+    json_t *left_out; /* array of {"key", "task", "reason"}: samples of files that cannot be asked */
     benchmarks benchmarks;
 } plan;
 
@@ -42,5 +43,13 @@ void plan_free(plan *plan);
 
 judgeq_status plan_sample(const plan *plan, size_t index, task_count count, void *count_data, sample *out,
                           judgeq_error *error);
+
+/* Of an item that is a task of our own; without a count. */
+task_request plan_task_request(const plan *plan, size_t index);
+
+/* True for failures of one sample of a file, after which the others can still be asked. */
+bool plan_leaves_out(judgeq_status status);
+/* Notes in left_out that the item is not asked. */
+judgeq_status plan_note(plan *plan, size_t index, const char *reason, judgeq_error *error);
 
 #endif

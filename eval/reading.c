@@ -84,9 +84,9 @@ static judgeq_status prompt_text(const judgeq_model *model, reading_format forma
     for (size_t i = 0; !bytes && i < json_array_size(s->messages); i++) {
         text_print(&t, "%s%s", i > 0 ? "\n\n" : "", json_string_value(json_array_get(s->messages, i)));
     }
-    /* a template ends where an answer begins; without one, a prefix is its sentence's continuation */
+    /* a template ends where an answer begins; without one, a prefix of ours is its sentence's continuation */
     if (s->answer_prefix) {
-        const bool joined = bytes || *s->answer_prefix == ' ' || *s->answer_prefix == '\n';
+        const bool joined = bytes || s->prefix_follows || *s->answer_prefix == ' ' || *s->answer_prefix == '\n';
         text_print(&t, "%s%s", joined ? "" : " ", s->answer_prefix);
     }
     judgeq_free(bytes);
@@ -172,6 +172,21 @@ int64_t reading_count(const judgeq_model *model, reading_format format, const sa
     if (make(model, format, s, false, &r, error) != JUDGEQ_OK) return -1;
     const int64_t n = (int64_t)r.prompt.n_token;
     reading_free(&r);
+    return n;
+}
+
+judgeq_status reading_check(const judgeq_model *model, const reading *r, int32_t n_answer, const char *name,
+                            judgeq_error *error) {
+    const int32_t n_ctx = judgeq_model_get_info(model)->n_ctx_train;
+    const size_t n = r->prompt.n_token + reading_later(r, n_answer);
+    if (n <= (size_t)n_ctx) return JUDGEQ_OK;
+    return eval_fail(error, JUDGEQ_ERROR_LIMIT,
+                     "%s: prompt and answers may have %zu tokens, the model was trained for %d", name, n, n_ctx);
+}
+
+size_t reading_later(const reading *r, int32_t n_answer) {
+    size_t n = (r->n_turn + 1) * (size_t)n_answer;
+    for (size_t i = 0; i < r->n_turn; i++) n += r->turn[i].n_token;
     return n;
 }
 

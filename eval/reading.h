@@ -27,6 +27,13 @@ judgeq_status reading_make(const judgeq_model *model, reading_format format, con
                            judgeq_error *error);
 void reading_free(reading *reading);
 
+/* Tokens after the prompt, at most: of every turn and of its answer. */
+size_t reading_later(const reading *reading, int32_t n_answer);
+/* Fails with LIMIT, beginning with `name`, where prompt and answers may be longer than what the model was trained for.
+ */
+judgeq_status reading_check(const judgeq_model *model, const reading *reading, int32_t n_answer, const char *name,
+                            judgeq_error *error);
+
 /* Tokens of the prompt alone; below 0 on failure. */
 int64_t reading_count(const judgeq_model *model, reading_format format, const sample *sample, judgeq_error *error);
 

@@ -6,6 +6,7 @@ void sample_free(sample *s) {
     free(s->key);
     free(s->task);
     free(s->answer_prefix);
+    free(s->question);
     json_decref(s->messages);
     json_decref(s->follow_ups);
     json_decref(s->references);

@@ -14,14 +14,17 @@ typedef struct sample {
     char *task; /* the task's name */
     sample_family family;
     const metric *metric;
-    int32_t length; /* tokens asked for; 0: the file decides */
-    double depth;   /* of the needle, 0..1; NaN: there is no single place */
+    int32_t length;           /* tokens asked for; 0: the file decides */
+    const char *length_group; /* "0-4k", "4-8k", "8k+": scored apart, as LongBench-E is; or NULL */
+    double depth;             /* of the needle, 0..1; NaN: there is no single place */
     uint64_t seed;
     int32_t index;
 
     json_t *messages;    /* array of texts: user and assistant in turns, the user's last; what is prefilled */
     json_t *follow_ups;  /* array of texts: what the user says after each answer; not known at prefill */
     char *answer_prefix; /* what the answer begins with, or NULL; the model reads it, and it is not scored */
+    bool prefix_follows; /* the prefix comes right after the prompt, as the file has both */
+    char *question;      /* what is asked, for readers of the results; NULL: the prompt's end says it */
     bool chat;           /* false: never in a chat template */
     bool first_line;     /* only the answer's first line counts, without the line ends before it */
     bool last_answer;    /* only the last answer counts; false: all of them, line by line */

@@ -28,11 +28,12 @@ static const char *text_of(const json_t *line, const char *key) {
     return value ? value : "";
 }
 
-/* By family, task and length. */
+/* By family, task and lengths. */
 static int compare_group(const json_t *a, const json_t *b) {
     int order = strcmp(text_of(a, "family"), text_of(b, "family"));
     if (order == 0) order = strcmp(text_of(a, "task"), text_of(b, "task"));
-    return order != 0 ? order : compare_integer(a, b, "length");
+    if (order == 0) order = compare_integer(a, b, "length");
+    return order != 0 ? order : strcmp(text_of(a, "length_group"), text_of(b, "length_group"));
 }
 
 static int compare_lines(const void *a, const void *b) {
@@ -98,10 +99,12 @@ static json_t *number(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+/* All three numbers, or null. */
 static json_t *estimate_object(const statistics_series *s) {
     if (s->n == 0) return json_null();
     const statistics_estimate e = statistics_mean(s);
-    return json_pack("{s:o, s:o, s:o}", "mean", number(e.mean), "low", number(e.low), "high", number(e.high));
+    if (!isfinite(e.mean) || !isfinite(e.low) || !isfinite(e.high)) return json_null();
+    return json_pack("{s:f, s:f, s:f}", "mean", e.mean, "low", e.low, "high", e.high);
 }
 
 static json_t *row_object(const lines *l, size_t first, size_t end, size_t arm) {
@@ -124,6 +127,12 @@ static double mean_of(const lines *l, size_t first, size_t end, const char *key)
     return sum / (double)(end - first);
 }
 
+/* What all lines of a group share; null where it is of several strata, or the lines have none. */
+static json_t *of_group(const json_t *line, const char *key, bool together) {
+    json_t *value = together ? NULL : json_object_get(line, key);
+    return value ? json_incref(value) : json_null();
+}
+
 /* together: lines of several strata. */
 static json_t *group_object(const lines *l, size_t first, size_t end, bool together) {
     const json_t *line = l->line[first];
@@ -131,11 +140,10 @@ static json_t *group_object(const lines *l, size_t first, size_t end, bool toget
     for (size_t a = 0; a < json_array_size(json_object_get(line, "results")); a++) {
         json_array_append_new(rows, row_object(l, first, end, a));
     }
-    return json_pack("{s:o, s:o, s:o, s:I, s:f, s:o}", "task",
-                     together ? json_null() : json_incref(json_object_get(line, "task")), "family",
-                     together ? json_null() : json_incref(json_object_get(line, "family")), "length",
-                     together ? json_null() : json_incref(json_object_get(line, "length")), "samples",
-                     (json_int_t)(end - first), "prompt_tokens", mean_of(l, first, end, "prompt_tokens"), "rows", rows);
+    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:f, s:o}", "task", of_group(line, "task", together), "family",
+                     of_group(line, "family", together), "length", of_group(line, "length", together), "length_group",
+                     of_group(line, "length_group", together), "samples", (json_int_t)(end - first), "prompt_tokens",
+                     mean_of(l, first, end, "prompt_tokens"), "rows", rows);
 }
 
 static json_t *groups_array(const lines *l) {
@@ -179,7 +187,9 @@ json_t *summary_make(const records *r, const char *versus) {
     const json_t *policies = json_object_get(r->run, "policies");
     if (!versus) versus = text_of(json_array_get(policies, json_array_size(policies) - 1), "policy");
     if (lines_init(r, &l)) {
-        summary = json_pack("{s:o, s:o}", "groups", groups_array(&l), "paired", paired_array(&l, versus));
+        const size_t n_left_out = json_array_size(json_object_get(r->run, "left_out"));
+        summary = json_pack("{s:o, s:o, s:I}", "groups", groups_array(&l), "paired", paired_array(&l, versus),
+                            "left_out", (json_int_t)n_left_out);
     }
     lines_free(&l);
     return summary;

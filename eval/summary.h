@@ -6,10 +6,11 @@
 
 #include "records.h"
 
-/* {"groups": [{"task", "length", "samples", "prompt_tokens", "rows": [{"policy", "budget", "score": {"mean", "low",
- * "high"}, "hit_rate": ..., "mass_kept": ..., "kl": ..., "perplexity": ...}]}], "paired": [{"policy", "other",
- * "budget", "difference": {...}, "p"}]}. The first group has task null: all tasks together, if there are several.
- * paired: `versus` (a policy as given, NULL: the last) against every other. NULL without memory. */
+/* {"groups": [{"task", "family", "length", "length_group", "samples", "prompt_tokens", "rows": [{"policy", "budget",
+ * "score": {"mean", "low", "high"}, "hit_rate": ..., "mass_kept": ..., "kl": ..., "perplexity": ...}]}], "paired":
+ * [{"policy", "other", "budget", "difference": {...}, "p"}], "left_out"}. left_out: the number of samples that could
+ * not be asked. The first group has task null: all tasks together, if there are several. paired: `versus` (a policy as
+ * given, NULL: the last) against every other. NULL without memory. */
 json_t *summary_make(const records *records, const char *versus);
 
 /* As Markdown tables. False, with errno set, where the file takes no more. */

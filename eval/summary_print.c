@@ -111,10 +111,12 @@ static bool has_measure(const json_t *rows, const char *measure) {
 
 static void print_group(const json_t *group, FILE *file) {
     const json_t *rows = json_object_get(group, "rows"), *length = json_object_get(group, "length");
+    const char *length_group = json_string_value(json_object_get(group, "length_group"));
     const long long samples = json_integer_value(json_object_get(group, "samples"));
     fprintf(file, "\n### %s", text_of(group, "task", "All tasks, each task and length with the same weight"));
     if (strcmp(text_of(group, "family", ""), "grid") == 0) fputs(", over all depths", file);
     if (json_is_integer(length)) fprintf(file, ", %lld tokens", (long long)json_integer_value(length));
+    if (length_group) fprintf(file, ", %s words", length_group);
     fprintf(file, ": score, %lld sample%s, %.0f tokens on average\n\n", samples, samples == 1 ? "" : "s",
             json_number_value(json_object_get(group, "prompt_tokens")));
     print_table(rows, "score", percent, file);
@@ -162,6 +164,12 @@ static void print_paired(const json_t *paired, FILE *file) {
     }
 }
 
+static void print_left_out(json_int_t n, FILE *file) {
+    if (n == 0) return;
+    fprintf(file, "\n%lld sample%s of files could not be asked and %s left out: run.json says which, and why.\n",
+            (long long)n, n == 1 ? "" : "s", n == 1 ? "is" : "are");
+}
+
 bool summary_print(const json_t *summary, FILE *file) {
     size_t i;
     const json_t *group, *groups = json_object_get(summary, "groups");
@@ -170,6 +178,7 @@ bool summary_print(const json_t *summary, FILE *file) {
     }
     if (json_array_size(groups) > 0) print_fidelity(json_array_get(groups, 0), file);
     print_paired(json_object_get(summary, "paired"), file);
+    print_left_out(json_integer_value(json_object_get(summary, "left_out")), file);
     if (json_array_size(groups) > 0) {
         fputs("\nIn brackets: 95 % bootstrap intervals. p: sign-flip permutation test of the paired differences.\n",
               file);

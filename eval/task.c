@@ -49,6 +49,12 @@ static void add_follow_up(builder *b, const char *words) {
     append(b, b->out->follow_ups, strdup(words));
 }
 
+/* What is asked, for readers of the results; follow-ups are there anyway. */
+static void set_question(builder *b, const char *words) {
+    b->out->question = strdup(words);
+    if (!b->out->question) b->failed = true;
+}
+
 static void add_reference(builder *b, const char *reference) {
     append(b, b->out->references, strdup(reference));
 }
@@ -75,6 +81,7 @@ static void ask_below(builder *b, const needle_fact *fact, size_t n, const char 
     needle_document(b->haystack, b->n_unit, place, spread(b, fact, n, place), &t);
     text_print(&t, "\n\nAnswer from the text above. %s", question);
     add_message(b, &t);
+    set_question(b, question);
 }
 
 /* A kind of fact that goes with the index, so that a few samples see them all. */
@@ -157,6 +164,7 @@ static void build_variables(builder *b) {
     snprintf(question, sizeof question, "Which four chests hold %s coins?", number[0]);
     text_print(&t, "\n\nAnswer from the text above. %s", question);
     add_message(b, &t);
+    set_question(b, question);
     begin_answer(b, "The four chests are");
     for (int i = 0; i < 4; i++) add_reference(b, name[i]);
 }
@@ -164,21 +172,26 @@ static void build_variables(builder *b) {
 static void build_common_words(builder *b) {
     text_buffer t = {0};
     const char *common[WORDS_COMMON];
+    char question[NEEDLE_TEXT];
     text_print(&t, "A list of words follows. A few of them come up again and again, all the others only rarely.\n\n");
     words_common(&b->facts, b->n_unit, common, &t);
-    text_print(&t, "\n\nWhich %d words come up most often in the list above?", WORDS_COMMON);
+    snprintf(question, sizeof question, "Which %d words come up most often in the list above?", WORDS_COMMON);
+    text_print(&t, "\n\n%s", question);
     add_message(b, &t);
+    set_question(b, question);
     begin_answer(b, "The words that come up most often are");
     for (int i = 0; i < WORDS_COMMON; i++) add_reference(b, common[i]);
 }
 
 static void build_frequent_words(builder *b) {
     text_buffer t = {0};
-    char frequent[WORDS_FREQUENT][WORDS_CODED];
+    char frequent[WORDS_FREQUENT][WORDS_CODED], question[NEEDLE_TEXT];
     text_print(&t, "The following message is written in a secret language.\n\n");
     words_frequent(&b->facts, b->n_unit, frequent, &t);
-    text_print(&t, "\n\nWhich %d words occur most often in the message above?", WORDS_FREQUENT);
+    snprintf(question, sizeof question, "Which %d words occur most often in the message above?", WORDS_FREQUENT);
+    text_print(&t, "\n\n%s", question);
     add_message(b, &t);
+    set_question(b, question);
     begin_answer(b, "The words that occur most often are");
     for (int i = 0; i < WORDS_FREQUENT; i++) add_reference(b, frequent[i]);
 }
@@ -195,6 +208,7 @@ static void build_question_first(builder *b) {
     needle_document(b->haystack, b->n_unit, &place, spread(b, &fact, 1, &place), &t);
     text_print(&t, "\n\nThat was the text. What is the answer to my question?");
     add_message(b, &t);
+    set_question(b, fact.question);
     add_reference(b, fact.value);
 }
 
@@ -229,6 +243,7 @@ static void build_multi_turn(builder *b) {
     needle_document(b->haystack, b->n_unit - b->n_unit / 2, place + 1, 2, &t);
     text_print(&t, "\n\nAnswer from the text. %s", fact[0].question);
     add_message(b, &t);
+    set_question(b, fact[0].question);
     for (int i = 1; i < 3; i++) add_follow_up(b, fact[i].question);
     for (int i = 0; i < 3; i++) add_reference(b, fact[i].value);
 }
@@ -318,16 +333,17 @@ static int64_t count(const task_request *r, int32_t n_unit, judgeq_error *error)
     return n;
 }
 
+static int32_t least_units(const task *t) {
+    return (t->flags & LIST) ? 40 : 2;
+}
+
 /* The most units that fit, or -1; *n_units: at least `low` fit. */
 static judgeq_status fit(const task_request *r, int32_t *n_unit, judgeq_error *error) {
-    const int32_t least = (r->task->flags & LIST) ? 40 : 2;
-    int32_t low = least, high = 2 * r->length; /* a unit has more than half a token */
-    const int64_t shortest = count(r, least, error);
+    int32_t low = least_units(r->task), high = 2 * r->length; /* a unit has more than half a token */
+    const int64_t shortest = count(r, low, error);
     if (shortest < 0) return error->code;
-    if (shortest > r->length) {
-        return eval_fail(error, JUDGEQ_ERROR_LIMIT, "task %s: the shortest prompt has %lld tokens, --length is %d",
-                         r->task->name, (long long)shortest, r->length);
-    }
+    const judgeq_status status = task_check_shortest(r, shortest, error);
+    if (status != JUDGEQ_OK) return status;
     while (low + 1 < high) {
         const int32_t middle = low + (high - low) / 2;
         const int64_t n = count(r, middle, error);
@@ -336,6 +352,12 @@ static judgeq_status fit(const task_request *r, int32_t *n_unit, judgeq_error *e
     }
     *n_unit = low;
     return JUDGEQ_OK;
+}
+
+judgeq_status task_check_shortest(const task_request *r, int64_t n_token, judgeq_error *error) {
+    if (n_token <= r->length) return JUDGEQ_OK;
+    return eval_fail(error, JUDGEQ_ERROR_LIMIT, "task %s: the shortest prompt has %lld tokens, --length is %d",
+                     r->task->name, (long long)n_token, r->length);
 }
 
 char *task_key(const task *t, sample_family family, int32_t length, double depth, uint64_t seed, int32_t index) {
@@ -347,19 +369,26 @@ char *task_key(const task *t, sample_family family, int32_t length, double depth
     return text_take(&key);
 }
 
+/* The sample with n_unit units, and its key. */
+static judgeq_status build_with_key(const task_request *r, int32_t n_unit, sample *out, judgeq_error *error) {
+    const judgeq_status status = build(r, n_unit, out, error);
+    if (status != JUDGEQ_OK) return status;
+    out->key = task_key(r->task, r->family, r->length, r->depth, r->seed, r->index);
+    if (out->key) return JUDGEQ_OK;
+    sample_free(out);
+    return eval_fail_memory(error, "a sample");
+}
+
+judgeq_status task_make_shortest(const task_request *r, sample *out, judgeq_error *error) {
+    return build_with_key(r, least_units(r->task), out, error);
+}
+
 judgeq_status task_make(const task_request *r, sample *out, judgeq_error *error) {
     int32_t n_unit = 0;
     judgeq_error own = {0};
     *out = (sample){0};
     judgeq_status status = fit(r, &n_unit, &own);
-    if (status == JUDGEQ_OK) status = build(r, n_unit, out, &own);
-    if (status == JUDGEQ_OK) {
-        out->key = task_key(r->task, r->family, r->length, r->depth, r->seed, r->index);
-        if (!out->key) {
-            sample_free(out);
-            status = eval_fail_memory(&own, "a sample");
-        }
-    }
+    if (status == JUDGEQ_OK) status = build_with_key(r, n_unit, out, &own);
     if (error) *error = own;
     return status;
 }

@@ -33,6 +33,10 @@ typedef struct task_request {
 /* "needle_text/1024/1/3", "grid/needle_text/1024/0.5/1/3"; the caller's: free(). NULL without memory. */
 char *task_key(const task *task, sample_family family, int32_t length, double depth, uint64_t seed, int32_t index);
 
+/* The question with as little text as there can be, whatever `length` is. */
+judgeq_status task_make_shortest(const task_request *request, sample *out, judgeq_error *error);
+/* Fails with LIMIT where that one's tokens are more than `length`. */
+judgeq_status task_check_shortest(const task_request *request, int64_t n_token, judgeq_error *error);
 /* Fails with LIMIT where the question alone is longer than `length`. */
 judgeq_status task_make(const task_request *request, sample *out, judgeq_error *error);
 

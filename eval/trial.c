@@ -8,6 +8,7 @@
 #include "divergence.h"
 #include "fail.h"
 #include "fidelity.h"
+#include "question.h"
 
 /* A sample under way. Arms that would keep the whole prompt share the full cache's session and answer. */
 typedef struct trial {
@@ -29,7 +30,7 @@ static judgeq_status new_session(const trial_setup *b, const arm *a, judgeq_sess
     params.policy = a->parsed;
     params.judge = b->judge;
     params.budget = a->rows;
-    params.budget_fraction = (float)a->share;
+    if (a->rows == 0) params.budget_fraction = (float)a->share;
     params.n_threads = b->n_threads;
     params.kv_type = a->kv_type;
     params.seed = b->seed;
@@ -55,20 +56,6 @@ static judgeq_status open_sessions(trial *t, judgeq_error *error) {
     return status;
 }
 
-static int32_t answer_limit(const trial *t) {
-    return t->setup->n_tokens > 0 ? t->setup->n_tokens : t->sample->n_tokens;
-}
-
-static judgeq_status check_length(const trial *t, judgeq_error *error) {
-    const int32_t n_ctx = judgeq_model_get_info(t->setup->model)->n_ctx_train;
-    size_t n = t->reading.prompt.n_token + (t->reading.n_turn + 1) * (size_t)answer_limit(t);
-    for (size_t i = 0; i < t->reading.n_turn; i++) n += t->reading.turn[i].n_token;
-    if (n <= (size_t)n_ctx) return JUDGEQ_OK;
-    return eval_fail(error, JUDGEQ_ERROR_LIMIT,
-                     "sample %s: prompt and answers may have %zu tokens, the model was trained for %d", t->sample->key,
-                     n, n_ctx);
-}
-
 static judgeq_status answer_all(trial *t, judgeq_error *error) {
     judgeq_status status =
         judgeq_session_prefill_all(t->session, t->n_session, t->reading.prompt.token, t->reading.prompt.n_token, error);
@@ -78,7 +65,7 @@ static judgeq_status answer_all(trial *t, judgeq_error *error) {
     answers a = {.model = t->setup->model,
                  .sample = t->sample,
                  .reading = &t->reading,
-                 .n_tokens = answer_limit(t),
+                 .n_tokens = trial_answer_tokens(t->setup, t->sample),
                  .progress = t->setup->progress,
                  .progress_data = t->setup->progress_data,
                  .answer = t->answer,
@@ -230,12 +217,15 @@ static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
         if (!result || json_array_append_new(results, result) != 0) status = eval_fail_memory(error, "results");
     }
     if (status == JUDGEQ_OK) {
-        *line = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:i, s:I, s:I, s:f, s:O, s:O}", "key", s->key, "task",
-                          s->task, "family", sample_family_name(s->family), "metric", metric_name(s->metric), "length",
-                          s->length > 0 ? json_integer(s->length) : json_null(), "depth", number(s->depth), "seed",
-                          (json_int_t)s->seed, "index", (int)s->index, "prompt_tokens",
-                          (json_int_t)t->reading.prompt.n_token, "kv_bytes_full", (json_int_t)full_bytes(t),
-                          "prefill_s", prefill_seconds(t), "references", s->references, "results", results);
+        char *question = question_of(s);
+        *line =
+            json_pack("{s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:I, s:i, s:I, s:I, s:f, s:s, s:O, s:O}", "key", s->key,
+                      "task", s->task, "family", sample_family_name(s->family), "metric", metric_name(s->metric),
+                      "length", s->length > 0 ? json_integer(s->length) : json_null(), "length_group", s->length_group,
+                      "depth", number(s->depth), "seed", (json_int_t)s->seed, "index", (int)s->index, "prompt_tokens",
+                      (json_int_t)t->reading.prompt.n_token, "kv_bytes_full", (json_int_t)full_bytes(t), "prefill_s",
+                      prefill_seconds(t), "question", question, "references", s->references, "results", results);
+        free(question);
         if (!*line) status = eval_fail_memory(error, "results");
     }
     if (status == JUDGEQ_OK && t->setup->prompts) {
@@ -262,11 +252,27 @@ static void trial_free(trial *t) {
     reading_free(&t->reading);
 }
 
+int32_t trial_answer_tokens(const trial_setup *b, const sample *s) {
+    return b->n_tokens > 0 ? b->n_tokens : s->n_tokens;
+}
+
+judgeq_status trial_check(const trial_setup *b, int32_t n_prompt, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t i = 0; status == JUDGEQ_OK && i < b->arms->n_arm; i++) {
+        judgeq_session *session = NULL;
+        arm a = b->arms->arm[i];
+        if (a.share > 0 && n_prompt > 0) a.rows = arm_rows(&a, n_prompt);
+        status = new_session(b, &a, &session, error);
+        judgeq_session_free(session);
+    }
+    return status;
+}
+
 judgeq_status trial_run(const trial_setup *b, const sample *s, json_t **line, judgeq_error *error) {
     trial t = {.setup = b, .sample = s};
     *line = NULL;
     judgeq_status status = reading_make(b->model, b->format, s, &t.reading, error);
-    if (status == JUDGEQ_OK) status = check_length(&t, error);
+    if (status == JUDGEQ_OK) status = reading_check(b->model, &t.reading, trial_answer_tokens(b, s), s->key, error);
     if (status == JUDGEQ_OK) status = open_sessions(&t, error);
     if (status == JUDGEQ_OK) status = answer_all(&t, error);
     if (status == JUDGEQ_OK) {

@@ -20,6 +20,11 @@ typedef struct trial_setup {
     void *progress_data;
 } trial_setup;
 
+/* Of each answer, at most. */
+int32_t trial_answer_tokens(const trial_setup *b, const sample *s);
+/* Fails where a policy cannot be run with one of the budgets, or without this judge. n_prompt: of which budgets are
+ * shares; 0: not known. */
+judgeq_status trial_check(const trial_setup *b, int32_t n_prompt, judgeq_error *error);
 /* *line: the object that docs/evaluation.md describes; the caller's: json_decref. */
 judgeq_status trial_run(const trial_setup *b, const sample *s, json_t **line, judgeq_error *error);
 

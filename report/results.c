@@ -77,13 +77,17 @@ const results_policy *results_first_budgets(const results *r) {
     return NULL;
 }
 
+/* What is not there is null. */
 static bool same(const json_t *a, const json_t *b, const char *key) {
-    return json_equal(json_object_get(a, key), json_object_get(b, key));
+    const json_t *x = json_object_get(a, key), *y = json_object_get(b, key);
+    const bool none = !x || json_is_null(x);
+    return none ? !y || json_is_null(y) : json_equal(x, y);
 }
 
 bool results_in_group(const json_t *line, const json_t *group) {
     if (!group || !json_is_string(json_object_get(group, "task"))) return true; /* all tasks together */
-    return same(line, group, "family") && same(line, group, "task") && same(line, group, "length");
+    return same(line, group, "family") && same(line, group, "task") && same(line, group, "length") &&
+           same(line, group, "length_group");
 }
 
 double results_number(const json_t *line, size_t arm, const char *key) {

@@ -279,6 +279,136 @@ class Eval(unittest.TestCase):
         self.assertLess(found["whole"], found["whole-chat"])
         self.assertLess(found["split-raw"], found["split"])
 
+    def test_inputs_in_a_template_are_read_as_they_are(self):
+        """RULER counts in length_w_model_temp the template that is yet to come. A file with it is the text of call_api.py:
+        input and answer_prefix, joined by nothing."""
+        model, text = self.path("template.gguf"), "<|im_start|>user\n" + "The iron heron is on the ring. " * 12 + "<|im_end|>\n"
+        subprocess.run([MAKE_FIXTURE, "model", "llama", model], check=True)
+        found = {}
+        for name, more in (("whole", {"length": 99, "length_w_model_temp": 99}), ("later", {"length": 99, "length_w_model_temp": 120}),
+                           ("one", {"length": 99})):
+            path = self.write_lines(f"asked-{name}.jsonl", {"input": text, "outputs": ["heron"], "answer_prefix": "It is", **more})
+            for raw in [], ["--raw"]:
+                self.run_eval(f"asked-{name}{len(raw)}", f"ruler:{path}", "--policies", "snapkv", "--budgets", "64", "-m", model,
+                              "--prompts", *raw)
+                (line,) = self.lines(f"asked-{name}{len(raw)}").values()
+                found[name, len(raw)] = line["prompt"]
+        run = json.loads(subprocess.run([JUDGEQ, "run", "-m", model, "--json", "--quiet", "--raw", "-t", "1", "-n", "1", "-p",
+                                         text + "It is"], capture_output=True, check=True).stdout)
+        self.assertEqual(len(found["whole", 0]), run["prompt_tokens"])
+        self.assertEqual(found["whole", 0], found["whole", 1])
+        for name in "later", "one":
+            self.assertEqual(found[name, 1], found["whole", 1])
+            self.assertGreater(len(found[name, 0]), len(found[name, 1]))
+
+    def test_names_of_ruler_files(self):
+        line = {"input": "A heron sings. " * 40, "outputs": ["heron", "no such"]}
+        for path in ("helmet/ruler_qa_1/validation_4096", "helmet/ruler_qa_1/validation_8192", "helmet/niah_mk_2/test",
+                     "helmet/vt/val", "helmet/cwe", "helmet/other/notes"):
+            self.write_lines(f"{path}.jsonl", line | {"note": path})
+        self.run_eval("names", f"ruler:{self.path('helmet')}", "--policies", "snapkv", "--budgets", "64")
+        self.assertEqual(sorted((line["task"], line["length"] or 0, line["metric"]) for line in self.lines("names").values()),
+                         [("cwe", 0, "all"), ("niah_mk_2", 0, "all"), ("ruler_qa_1", 4096, "any"), ("ruler_qa_1", 8192, "any")])
+        for path, task, length, metric in (("helmet/ruler_qa_1/validation_4096", "ruler_qa_1", 4096, "any"),
+                                           ("helmet/vt/val", "val", None, "all")):
+            self.run_eval("names-" + task, f"ruler:{self.path(path)}.jsonl", "--policies", "snapkv", "--budgets", "64")
+            (line,) = self.lines("names-" + task).values()
+            self.assertEqual((line["task"], line["length"], line["metric"]), (task, length, metric))
+        os.mkdir(self.path("no-files"))
+        self.assertIn("validation_LENGTH.jsonl", self.run_eval("none", f"ruler:{self.path('no-files')}", status=1).stderr)
+
+    def test_what_cannot_be_asked_is_left_out(self):
+        """Found before the first sample, and counted: the others are asked."""
+        good = {"input": "The iron heron is on the ring. " * 9, "outputs": ["heron"]}
+        lines = [good | {"index": 0}, good | {"outputs": []}, good | {"input": ""}, {"outputs": ["a"]}, good | {"outputs": [3]},
+                 good | {"input": "The iron heron is on the ring. " * 2000}, good | {"index": 6}]
+        path = self.write_lines("unfit.jsonl", *lines)
+        common = [f"ruler:{path}", "--policies", "snapkv", "--budgets", "64"]
+        done = subprocess.run(self.arguments("unfit", *common, "--json"), capture_output=True, check=True, encoding="utf-8")
+        self.assertEqual(sorted(line["index"] for line in self.lines("unfit").values()), [0, 6])
+        self.assertEqual(json.loads(done.stdout)["left_out"], 5)
+        said = done.stderr.splitlines()
+        self.assertEqual(said[0], "judgeq: left out 5 of 7 samples, which cannot be asked:")
+        self.assertIn(f'{path}:2: "outputs" is empty', said[1])
+        self.assertIn("and 2 more", said[4])
+        with open(os.path.join(self.path("unfit"), "run.json"), encoding="utf-8") as file:
+            left_out = json.load(file)["left_out"]
+        self.assertEqual([one["reason"].split(".jsonl:")[1].split(",")[0] for one in left_out],
+                         ['2: "outputs" is empty', '3: "input" is empty', '4: has no "input" or no "outputs"',
+                          '5: "outputs" is no list of texts', left_out[4]["reason"].split(".jsonl:")[1].split(",")[0]])
+        self.assertIn("unfit.jsonl:6: prompt and answers may have", left_out[4]["reason"])
+        self.assertEqual(len({one["key"] for one in left_out}), 5)
+        again = self.run_eval("unfit", *common, "--quiet")
+        self.assertIn("5 samples of files could not be asked", again.stdout)
+        self.assertEqual(again.stderr, "")
+        none = self.write_lines("unfit-all.jsonl", *lines[1:3])
+        self.assertIn("no sample can be asked", self.run_eval("unfit-all", f"ruler:{none}", status=1).stderr)
+        self.assertFalse(os.path.exists(self.path("unfit-all")))
+
+    def test_marks_blank_lines_and_broken_characters(self):
+        line = json.dumps({"input": "The iron heron is on the ring. " * 9, "outputs": ["heron"]}).encode()
+        for name, content in (("bom", b"\xef\xbb\xbf" + line + b"\n"), ("crlf", line + b"\r\n\r\n  \r\n\n" + line + b"\r\n"),
+                              ("broken", line.replace(b"iron", b"ir\xff\xc3n"))):
+            with open(self.path(name + ".jsonl"), "wb") as file:
+                file.write(content)
+            self.run_eval("marks-" + name, f"ruler:{self.path(name)}.jsonl", "--policies", "snapkv", "--budgets", "64")
+            self.assertEqual(len(self.lines("marks-" + name)), content.count(b'"outputs"'), name)
+        # what Python writes and jansson refuses loses no file, and no number that is read
+        python = {"input": "The iron heron is on the ring. " * 9 + "\ud800\0", "outputs": ["heron", "a\udc00"], "answer_prefix": " It",
+                  "length": 60, "length_w_model_temp": 60, "huge": 10**40, "odd": [float("nan"), -float("inf"), 1e300]}
+        self.run_eval("python", f"ruler:{self.write_lines('python.jsonl', python)}", "--policies", "snapkv", "--budgets", "64",
+                      "--prompts")
+        (line,) = self.lines("python").values()
+        self.assertEqual((line["references"], line["question"][-2:]), (["heron", "a\ufffd"], "\ufffd\ufffd"))
+        with open(self.path("latin.txt"), "wb") as file:
+            file.write("Der F\u00e4hrmann schl\u00e4ft. Die M\u00f6we wacht!\n".encode("latin-1") * 9)
+        common = ["needle_text", "--policies", "snapkv", "--budgets", "64", "--length", "600", "--samples", "1"]
+        self.run_eval("latin", *common, "--haystack", self.path("latin.txt"))
+        self.assertEqual(len(self.lines("latin")), 1)
+
+    def test_zero_bytes_in_answers(self):
+        """A model may write them. Old folders have them, too: they continue, and are reported."""
+        common = ["needle_text", "--policies", "snapkv", "--budgets", "64", "--length", "600"]
+        self.run_eval("zero", *common, "--samples", "1")
+        samples = os.path.join(self.path("zero"), "samples.jsonl")
+        (line,) = self.lines("zero").values()
+        line["results"][0]["answer"] = "before\0after"
+        with open(samples, "w", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self.assertIn("2 samples", self.run_eval("zero", *common, "--samples", "2").stdout)
+        self.assertEqual(self.lines("zero")[line["key"]]["results"][0]["answer"], "before\0after")
+
+    def test_nothing_is_written_before_all_is_checked(self):
+        for more, status, words in ((["--length", "9000"], 1, "task needle_text with --length 9000"),
+                                    (["--length", "600,64"], 1, "--length is 64"), (["--budgets", "64,0%"], 2, "budget"),
+                                    (["--versus", "tova"], 2, "--versus tova"), (["--policies", "judge", "--judge", "none"], 1, "none"),
+                                    (["ruler:/no/such"], 1, "/no/such")):
+            with self.subTest(more=more):
+                self.assertIn(words, self.run_eval("unwritten", "needle_text", "--policies", "snapkv", *more, status=status).stderr)
+                self.assertFalse(os.path.exists(self.path("unwritten")))
+
+    def test_a_folder_without_samples_takes_any_run(self):
+        """Nothing in it could be compared: a run that was stopped before its first sample hinders no other."""
+        common = ["needle_text", "--length", "600", "--samples", "1", "--budgets", "64"]
+        self.run_eval("stopped", *common, "--policies", "snapkv")
+        with open(os.path.join(self.path("stopped"), "samples.jsonl"), "w", encoding="utf-8"):
+            pass
+        self.run_eval("stopped", *common, "--policies", "tova")
+        self.assertEqual([r["policy"] for line in self.lines("stopped").values() for r in line["results"]], ["full", "tova"])
+
+    def test_records_say_the_question(self):
+        self.run_eval("questions", "question_first,multi_turn,common_words", "--policies", "snapkv", "--budgets", "64", "--length",
+                      "700", "--samples", "1")
+        lines = {line["task"]: line["question"] for line in self.lines("questions").values()}
+        self.assertEqual(lines["common_words"], "Which 5 words come up most often in the list above?")
+        self.assertEqual([line[-1] for line in lines["multi_turn"].split("\n")], ["?"] * 3)
+        self.assertTrue(lines["question_first"].endswith("?"))
+        text = "A heron sings. " * 60 + "\u00e9" * 350 + "\nWho?\n"
+        path = self.write_lines("question.jsonl", {"input": text, "outputs": ["heron"]})
+        self.run_eval("question", f"ruler:{path}", "--policies", "snapkv", "--budgets", "64")
+        (line,) = self.lines("question").values()
+        self.assertEqual(line["question"], "\u2026" + "\u00e9" * 297 + "\nWho?")
+
     def test_ruler_folder(self):
         for task, outputs in (("qa_1", ["heron", "no such"]), ("vt", ["heron"])):
             self.write_lines(f"ruler-two/{task}/validation.jsonl", *({"input": "A heron sings. " * 40 + str(i),
@@ -331,6 +461,28 @@ class Eval(unittest.TestCase):
         self.assertTrue(290 <= lines["qasper"]["prompt_tokens"] <= 330)  # the middle is gone
         for line in lines.values():
             self.assertEqual(line["results"][0]["completion_tokens"], 4)
+
+    def test_longbench_e(self):
+        """Prompt, metric and length of the task without _e; scores by length, as scorer_e of LongBench's eval.py has it."""
+        self.longbench("longbench-e")
+        common = {"input": "who?", "context": "Herons sing. " * 30, "answers": ["a"], "all_classes": None, "language": "en"}
+        lengths = {1: "0-4k", 3999: "0-4k", 4000: "4-8k", 7999: "4-8k", 8000: "8k+"}
+        self.write_lines("longbench-e/data/qasper_e.jsonl",
+                         *(common | {"length": length, "dataset": "qasper_e"} for length in lengths),
+                         common | {"dataset": "qasper_e"})
+        done = self.run_eval("longbench-e-run", f"longbench:{self.path('longbench-e')}", "--policies", "snapkv", "--budgets", "64",
+                             "--cut", "300")
+        lines = [line for line in self.lines("longbench-e-run").values() if line["task"] == "qasper_e"]
+        self.assertEqual([(line["index"], line["metric"], line["length_group"]) for line in lines],
+                         [(i, "f1", group) for i, group in enumerate(lengths.values())])
+        self.assertEqual(lines[0]["results"][0]["completion_tokens"], 4)
+        self.assertIn("### qasper_e, 4-8k words: score, 2 samples", done.stdout)
+        self.assertIn('has no "length"', done.stderr)
+        # published files name the task without _e inside
+        self.write_lines("longbench-e/data/trec_e.jsonl", common | {"length": 9, "dataset": "trec", "all_classes": ["City"]})
+        self.run_eval("trec-e", f"longbench:{self.path('longbench-e/data/trec_e.jsonl')}", "--policies", "snapkv", "--budgets", "64")
+        (line,) = self.lines("trec-e").values()
+        self.assertEqual((line["task"], line["metric"], line["length_group"]), ("trec_e", "classification", "0-4k"))
 
     def test_longbench_file(self):
         path = self.longbench("longbench-file")
