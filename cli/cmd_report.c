@@ -18,7 +18,9 @@ static const char HELP[] =
     "\n"
     "Shows what judgeq eval left in DIR: writes DIR/report.html, one page that needs no network, and the pictures in "
     "it as\n"
-    "SVG and PNG files in DIR/pictures. A run that is not finished is shown as far as it is. Needs gnuplot.\n"
+    "SVG and PNG files in DIR/pictures. A run that is not finished is shown as far as it is. Damaged records are left "
+    "out and\n"
+    "counted. Needs gnuplot.\n"
     "\n"
     "  -o, --output FILE  the page (default: DIR/report.html)\n"
     "      --pictures P   folder of the pictures (default: DIR/pictures)\n"
@@ -89,8 +91,9 @@ static json_t *samples_array(const results *r) {
 /* Takes `pictures`. */
 static json_t *page_object(const results *r, const report_options *o, json_t *pictures) {
     const char *policies = r->policy[r->n_policy - 1].name;
-    return json_pack("{s:O, s:O, s:s, s:o, s:o}", "run", r->records.run, "summary", r->summary, "versus",
-                     o->versus ? o->versus : policies, "pictures", pictures, "samples", samples_array(r));
+    return json_pack("{s:O, s:O, s:O, s:s, s:o, s:o}", "run", r->records.run, "summary", r->summary, "damaged",
+                     r->damaged, "versus", o->versus ? o->versus : policies, "pictures", pictures, "samples",
+                     samples_array(r));
 }
 
 /* The page's object without the answers and the drawings themselves. */
@@ -102,8 +105,9 @@ static bool print_json(const json_t *data, const char *folder) {
         json_array_append_new(files, json_sprintf("%s/%s.svg", folder, name));
         json_array_append_new(files, json_sprintf("%s/%s.png", folder, name));
     }
-    json_t *object = json_pack("{s:O, s:O, s:o}", "run", json_object_get(data, "run"), "summary",
-                               json_object_get(data, "summary"), "pictures", files);
+    json_t *object =
+        json_pack("{s:O, s:O, s:O, s:o}", "run", json_object_get(data, "run"), "summary",
+                  json_object_get(data, "summary"), "damaged", json_object_get(data, "damaged"), "pictures", files);
     const bool printed = object && say_json(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) && fflush(stdout) == 0;
     json_decref(object);
     return printed;
@@ -158,6 +162,20 @@ static judgeq_status report(const report_options *o, const results *r, judgeq_er
     return status;
 }
 
+/* The first few, and how many there are. */
+static void say_damaged(const results *r) {
+    enum { SAID = 3 };
+    const size_t n = json_array_size(r->damaged);
+    if (n == 0) return;
+    say("left out %zu of %zu records, which are damaged:", n, n + r->n_line);
+    for (size_t i = 0; i < n && i < SAID; i++) {
+        const json_t *one = json_array_get(r->damaged, i);
+        say("  %.100s: %s", json_string_value(json_object_get(one, "key")),
+            json_string_value(json_object_get(one, "reason")));
+    }
+    if (n > SAID) say("  and %zu more: the page has them all", n - SAID);
+}
+
 int cmd_report(int argc, char **argv) {
     report_options o;
     const int usage = read_options(argc, argv, &o);
@@ -170,10 +188,11 @@ int cmd_report(int argc, char **argv) {
     judgeq_error error = {0};
     judgeq_status status = results_load(o.folder, o.versus, &r, &error);
     if (status == JUDGEQ_OK) {
+        if (!o.quiet) say_damaged(&r);
         status = report(&o, &r, &error);
         results_free(&r);
     }
     if (status == JUDGEQ_OK) return 0;
     say("%s", error.message);
-    return 1;
+    return status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
 }

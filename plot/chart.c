@@ -110,8 +110,8 @@ static void put_terminal(FILE *script, const chart_sheet *sheet, const theme *lo
                 "font 'DejaVu Sans,10' background '%s'\n",
                 2 * width, 2 * height, look->page);
     else
-        fprintf(script, "set terminal svg noenhanced size %d,%d font 'sans-serif,13' background '%s'\n", width, height,
-                look->page);
+        fprintf(script, "set terminal svg noenhanced size %d,%d font 'sans-serif,%d' background '%s'\n", width, height,
+                sheet->narrow ? 11 : 13, look->page);
 }
 
 static void put_frame(FILE *script, const theme *look) {
@@ -123,22 +123,31 @@ static void put_frame(FILE *script, const theme *look) {
     fputs(PALETTE, script);
 }
 
-static void put_titles(FILE *script, const chart *c, const theme *look) {
-    fputs("unset label\nset label 1 ", script);
-    put_text(script, c->title);
-    fprintf(script, " at graph 0, graph 1 offset character 0, %s left front font ',%s' textcolor rgb '%s'\n",
-            c->subtitle ? "2.5" : "1.3", "15", look->text);
-    if (c->subtitle) {
-        fputs("set label 2 ", script);
-        put_text(script, c->subtitle);
-        fprintf(script, " at graph 0, graph 1 offset character 0, 1.1 left front font ',12' textcolor rgb '%s'\n",
-                look->faint);
-    }
+static void put_label(FILE *script, int number, const char *text, double line, int font, const char *colour) {
+    fprintf(script, "set label %d ", number);
+    put_text(script, text);
+    fprintf(script, " at graph 0, graph 1 offset character 0, %g left front font ',%d' textcolor rgb '%s'\n", line,
+            font, colour);
+}
+
+/* The title, the subtitle below it, and the names of the axes. A narrow sheet has the subtitle in two lines, parted at
+ * "; ". */
+static void put_titles(FILE *script, const chart *c, bool narrow, const theme *look) {
+    const char *middle = narrow && c->subtitle ? strstr(c->subtitle, "; ") : NULL;
+    char *first = middle ? strndup(c->subtitle, (size_t)(middle - c->subtitle)) : NULL;
+    const double top = first ? 3.7 : c->subtitle ? 2.5 : 1.3;
+    fputs("unset label\n", script);
+    put_label(script, 1, c->title, top, narrow ? 13 : 15, look->text);
+    if (c->subtitle)
+        put_label(script, 2, first ? first : c->subtitle, first ? 2.2 : 1.1, narrow ? 10 : 12, look->faint);
+    if (first) put_label(script, 3, middle + 2, 1.0, 10, look->faint);
+    free(first);
     fputs("set xlabel ", script);
     put_text(script, c->x_label);
-    fprintf(script, " textcolor rgb '%s'\nset ylabel ", look->text);
+    fprintf(script, "%s textcolor rgb '%s'\nset ylabel ", narrow ? " font ',10'" : "", look->text);
     put_text(script, c->y_label);
-    fprintf(script, " textcolor rgb '%s'\nset tmargin %d\nset bmargin 3.6\n", look->text, c->subtitle ? 5 : 4);
+    fprintf(script, " textcolor rgb '%s'\nset tmargin %d\n", look->text, c->subtitle ? 5 + (middle != NULL) : 4);
+    fputs(narrow ? "unset bmargin\n" : "set bmargin 3.6\n", script);
 }
 
 /* ---- series ------------------------------------------------------------------------------------------------------ */
@@ -255,14 +264,22 @@ static size_t legend_width(const chart *c) {
     return most;
 }
 
-static void put_lines(FILE *script, const chart *c, size_t legend, const theme *look) {
+/* legend: characters that it takes beside the widest of the sheet's charts. */
+static void put_legend(FILE *script, const chart *c, size_t legend, bool narrow) {
+    fprintf(script, "set lmargin %d\nset rmargin %zu\n", narrow ? 7 : 9, legend > 0 && !narrow ? legend + 11 : 3);
+    if (legend_width(c) == 0) {
+        fputs("unset key\n", script);
+    } else if (narrow) {
+        fputs("set key bmargin left vertical maxcols 1 Left reverse samplen 2.5 spacing 1.15\n", script);
+    } else {
+        fputs("set key at graph 1.03, graph 1 left top vertical Left reverse samplen 2.5 spacing 1.15\n", script);
+    }
+}
+
+static void put_lines(FILE *script, const chart *c, size_t legend, bool narrow, const theme *look) {
     put_data(script, c);
     put_axes(script, c);
-    fprintf(script, "set lmargin 9\nset rmargin %zu\n", legend > 0 ? legend + 11 : 3);
-    fputs(legend_width(c) > 0
-              ? "set key at graph 1.03, graph 1 left top vertical Left reverse samplen 2.5 spacing 1.15\n"
-              : "unset key\n",
-          script);
+    put_legend(script, c, legend, narrow);
     fputs("plot ", script);
     bool first = true;
     for (size_t i = 0; i < c->n_series; i++) {
@@ -363,11 +380,11 @@ static void put_sheet(FILE *script, const chart_sheet *sheet, chart_format forma
     if (sheet->n_chart > 1) fprintf(script, "set multiplot layout %zu,%zu\n", sheet_rows(sheet), sheet_columns(sheet));
     for (size_t i = 0; i < sheet->n_chart; i++) {
         const chart *c = &sheet->chart[i];
-        put_titles(script, c, look);
+        put_titles(script, c, sheet->narrow, look);
         if (c->grid)
             put_heat_map(script, c, look);
         else
-            put_lines(script, c, legend, look);
+            put_lines(script, c, legend, sheet->narrow, look);
     }
     if (sheet->n_chart > 1) fputs("unset multiplot\n", script);
 }

@@ -50,6 +50,7 @@ typedef struct chart_sheet {
     size_t n_chart, n_column; /* n_column: charts beside each other; 0: 1 */
     int width, height;        /* of one chart, in pixels */
     bool dark;                /* for a dark page */
+    bool narrow;              /* for a phone: smaller letters, the legend below; of series only */
 } chart_sheet;
 
 /* False where there is nothing to draw: no point, no cell. */

@@ -8,7 +8,7 @@
 #include "error.h"
 #include "file.h"
 
-enum { NAME_MOST = 60 };
+enum { NAME_MOST = 60, NARROW = 340, NARROW_PLOT = 300, NARROW_ROW = 19 };
 
 static bool name_taken(const gallery *g, const char *name) {
     for (size_t i = 0; i < g->n; i++) {
@@ -69,37 +69,57 @@ static judgeq_status write_png(const picture *p, const char *folder, judgeq_erro
     return status;
 }
 
-/* The bright picture becomes a file as well. */
-static judgeq_status draw_svg(const picture *p, bool dark, const char *folder, json_t **out, judgeq_error *error) {
-    chart_sheet sheet = p->sheet;
-    sheet.dark = dark;
-    char *svg, *path = path_of(p, folder, "svg", error);
+static judgeq_status draw_svg(const chart_sheet *sheet, json_t *object, const char *key, judgeq_error *error) {
+    char *svg;
     size_t size;
-    *out = NULL;
-    if (!path) return JUDGEQ_ERROR_MEMORY;
-    judgeq_status status = chart_draw(&sheet, CHART_SVG, &svg, &size, error);
-    if (status == JUDGEQ_OK && !dark) status = file_write_atomic(path, svg, size, error);
-    if (status == JUDGEQ_OK) {
-        *out = json_stringn(svg, size);
-        if (!*out) status = error_memory(error, p->name);
+    judgeq_status status = chart_draw(sheet, CHART_SVG, &svg, &size, error);
+    if (status == JUDGEQ_OK && json_object_set_new(object, key, json_stringn(svg, size)) != 0) {
+        status = error_memory(error, key);
     }
     free(svg);
+    return status;
+}
+
+/* The bright picture becomes a file as well. */
+static judgeq_status write_svg(const picture *p, const char *folder, const json_t *object, judgeq_error *error) {
+    const json_t *svg = json_object_get(object, "svg");
+    char *path = path_of(p, folder, "svg", error);
+    if (!path) return JUDGEQ_ERROR_MEMORY;
+    const judgeq_status status = file_write_atomic(path, json_string_value(svg), json_string_length(svg), error);
     free(path);
     return status;
 }
 
-static judgeq_status draw(const picture *p, const char *folder, json_t *array, judgeq_error *error) {
-    json_t *bright = NULL, *dark = NULL;
-    judgeq_status status = write_png(p, folder, error);
-    if (status == JUDGEQ_OK) status = draw_svg(p, false, folder, &bright, error);
-    if (status == JUDGEQ_OK) status = draw_svg(p, true, folder, &dark, error);
-    if (status == JUDGEQ_OK) {
-        json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:O, s:O}", "name", p->name, "section", p->section, "title",
-                                   p->title, "about", p->about, "svg", bright, "dark", dark);
-        if (json_array_append_new(array, object) != 0) status = error_memory(error, "the pictures");
+static bool has_maps(const picture *p) {
+    for (size_t i = 0; i < p->sheet.n_chart; i++) {
+        if (p->chart[i].grid) return true;
     }
-    json_decref(bright);
-    json_decref(dark);
+    return false;
+}
+
+/* Bright and dark for wide windows; where it can be made narrow, the same for phones. */
+static judgeq_status draw_svgs(const picture *p, json_t *object, judgeq_error *error) {
+    chart_sheet sheet = p->sheet;
+    judgeq_status status = draw_svg(&sheet, object, "svg", error);
+    sheet.dark = true;
+    if (status == JUDGEQ_OK) status = draw_svg(&sheet, object, "dark", error);
+    if (status != JUDGEQ_OK || has_maps(p)) return status;
+    sheet.narrow = true;
+    sheet.width = NARROW;
+    sheet.height = NARROW_PLOT + NARROW_ROW * (int)p->chart[0].n_series;
+    status = draw_svg(&sheet, object, "narrow_dark", error);
+    sheet.dark = false;
+    return status == JUDGEQ_OK ? draw_svg(&sheet, object, "narrow", error) : status;
+}
+
+static judgeq_status draw(const picture *p, const char *folder, json_t *array, judgeq_error *error) {
+    json_t *object =
+        json_pack("{s:s, s:s, s:s, s:s}", "name", p->name, "section", p->section, "title", p->title, "about", p->about);
+    judgeq_status status = object ? write_png(p, folder, error) : error_memory(error, "the pictures");
+    if (status == JUDGEQ_OK) status = draw_svgs(p, object, error);
+    if (status == JUDGEQ_OK) status = write_svg(p, folder, object, error);
+    if (status == JUDGEQ_OK && json_array_append(array, object) != 0) status = error_memory(error, "the pictures");
+    json_decref(object);
     return status;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "error.h"
 #include "eval/summary.h"
 
@@ -50,16 +51,51 @@ static judgeq_status order(results *r, const char *folder, const char *versus, j
     return r->summary ? JUDGEQ_OK : error_memory(error, "the summary");
 }
 
+/* Takes out the lines that are not what they should be, and says so in r->damaged. */
+static judgeq_status check(results *r, const char *folder, judgeq_error *error) {
+    char reason[256];
+    const char *key;
+    json_t *line;
+    void *next;
+    if (!check_run(r->records.run, reason, sizeof reason)) {
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s/run.json: %s", folder, reason);
+    }
+    r->damaged = json_array();
+    if (!r->damaged) return error_memory(error, "samples");
+    json_object_foreach_safe(r->records.lines, next, key, line) {
+        if (check_line(r->records.run, line, reason, sizeof reason)) continue;
+        json_t *one = json_pack("{s:s, s:s}", "key", key, "reason", reason);
+        if (json_array_append_new(r->damaged, one) != 0) return error_memory(error, "samples");
+        json_object_del(r->records.lines, key);
+    }
+    if (json_array_size(r->damaged) == 0 || json_object_size(r->records.lines) > 0) return JUDGEQ_OK;
+    const json_t *first = json_array_get(r->damaged, 0);
+    return error_set(error, JUDGEQ_ERROR_FORMAT, "%s/samples.jsonl: all %zu records are damaged: %.100s: %.200s",
+                     folder, json_array_size(r->damaged), json_string_value(json_object_get(first, "key")),
+                     json_string_value(json_object_get(first, "reason")));
+}
+
+static judgeq_status check_versus(const results *r, const char *versus, judgeq_error *error) {
+    for (size_t i = 0; versus && i < r->n_policy; i++) {
+        if (strcmp(r->policy[i].name, versus) == 0) return JUDGEQ_OK;
+    }
+    return versus ? error_set(error, JUDGEQ_ERROR_ARGUMENT, "--versus %.100s: is none of the run's policies", versus)
+                  : JUDGEQ_OK;
+}
+
 judgeq_status results_load(const char *folder, const char *versus, results *out, judgeq_error *error) {
     *out = (results){0};
     judgeq_status status = records_read(folder, &out->records, error);
+    if (status == JUDGEQ_OK) status = check(out, folder, error);
     if (status == JUDGEQ_OK) status = order(out, folder, versus, error);
+    if (status == JUDGEQ_OK) status = check_versus(out, versus, error);
     if (status != JUDGEQ_OK) results_free(out);
     return status;
 }
 
 void results_free(results *r) {
     json_decref(r->summary);
+    json_decref(r->damaged);
     free(r->policy);
     free((void *)r->line);
     records_close(&r->records);

@@ -1,5 +1,5 @@
 /* results: what a run of judgeq eval left in its folder (docs/evaluation.md), ordered for pictures. The files may come
- * from anywhere: whatever they lack is NaN or "?". */
+ * from anywhere: whatever they lack is NaN or "?", and lines that are not what they should be are left out. */
 #ifndef JUDGEQ_REPORT_RESULTS_H
 #define JUDGEQ_REPORT_RESULTS_H
 
@@ -15,6 +15,7 @@ typedef struct results_policy {
 typedef struct results {
     records records;
     json_t *summary; /* summary_make's */
+    json_t *damaged; /* array of {"key", "reason"}: lines that are left out */
     json_t **line;   /* [n_line]; the records' */
     size_t n_line;
     results_policy *policy; /* [n_policy] */

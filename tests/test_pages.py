@@ -1,14 +1,19 @@
-"""The web pages in a real browser: Chromium, driven by Playwright, without a network. Skipped where one of them, or
-gnuplot, is missing: apt-get install chromium gnuplot-nox, pip install playwright. test_pages.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
+"""The web pages in a real browser: Chromium, driven by Playwright, without a network. tools/deps.sh --test provides both;
+skipped where one of them, or gnuplot, is missing. test_pages.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 
+import damage
+
+DEPS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools", "deps.sh")
+sys.path.append(subprocess.run([DEPS, "--print-playwright"], capture_output=True, check=True, encoding="utf-8").stdout.strip())
 try:
     from playwright.sync_api import sync_playwright
 except ImportError:
@@ -126,6 +131,25 @@ class KeptPage(Pages):
         self.assertIn("only streaming", page.locator("#scale").text_content())
         self.assertGreater(self.coloured(page), 32)
 
+    def test_the_chosen_token_s_panel_compares_both(self):
+        page = self.open(self.file)
+        cuts = page.evaluate("data.cuts.filter(cut => cut.rows == 32)")
+        total = page.evaluate("data.n_layer * data.n_head_kv")
+        page.select_option("#compare", "judge")
+        page.locator("#tokens").focus()
+        seen = set()
+        for position in range(page.evaluate("data.tokens.length")):
+            page.keyboard.press("ArrowRight")
+            holds = [[any(runs[i] <= position <= runs[i + 1] for i in range(0, len(runs), 2)) for heads in cut["kept"] for runs in heads]
+                     for cut in cuts]
+            facts = page.locator("#facts").text_content()
+            for name, policy, one in zip("AB", ("streaming", "judge"), holds):
+                self.assertIn(f"{name}: {policy} keeps it in {sum(one)} of {total} layers", facts)
+            wanted = [{(True, True): "both", (True, False): "A", (False, True): "B", (False, False): "·"}[pair] for pair in zip(*holds)]
+            self.assertEqual(page.locator("#heads td").all_text_contents(), wanted)
+            seen |= set(wanted)
+        self.assertEqual(seen, {"both", "A", "B", "·"})
+
     def test_hostile_text_stays_text(self):
         page = self.open(self.file)
         self.assertNotEqual(page.title(), "taken")
@@ -186,6 +210,92 @@ class ReportPage(Pages):
         self.assertTrue(all(pair["p"] > 0.05 for pair in pairs))
         self.assertEqual(page.locator("#paired .right, #paired .wrong").count(), 0)
 
+    def test_curves_fit_a_phone(self):
+        """Drawn anew for it, in the page's colours; not a wide picture made small, or scrolled."""
+        shown = set()
+        for width, scheme in (360, "light"), (360, "dark"), (1280, "light"), (1280, "dark"):
+            page = self.open(self.file, viewport={"width": width, "height": 740}, color_scheme=scheme)
+            for section in "accuracy", "frontier":
+                figure = page.locator(f"#{section} figure").first
+                address = figure.locator("img").evaluate("async image => { await image.decode(); return image.currentSrc; }")
+                inner, outer = (figure.locator(part).evaluate("box => [box.scrollWidth, box.clientWidth]") for part in ("img", ".scroll"))
+                self.assertLessEqual(outer[0], outer[1], (section, width))
+                self.assertLessEqual(inner[1], width)
+                shown.add((section, address))
+                natural = figure.locator("img").evaluate("image => image.naturalWidth")
+                self.assertTrue(natural <= 400 if width == 360 else natural >= 1000, (section, width, natural))
+        self.assertEqual(len(shown), 8)
+
+    def test_the_question_is_shown_and_found(self):
+        page = self.open(self.file)
+        asked = next(line for line in self.lines if line["task"] == "multi_value")
+        page.fill("#find", asked["question"].upper())
+        self.assertEqual(page.locator(".sample").count(), 1)
+        page.locator(".sample summary").click()
+        page.locator(".sample .question").wait_for()
+        self.assertEqual(page.locator(".sample .question").text_content(), asked["question"])
+
+    def exercise(self, page):
+        """Everything that a reader can open and choose."""
+        page.evaluate("""() => {
+            for (const select of document.querySelectorAll("select")) for (const option of select.options) {
+                select.value = option.value;
+                select.dispatchEvent(new Event("input"));
+            }
+            for (const select of document.querySelectorAll("select")) select.selectedIndex = 0;
+            byId("find").value = "x";
+            byId("find").dispatchEvent(new Event("input"));
+            byId("find").value = "";
+            byId("find").dispatchEvent(new Event("input"));
+            while (!byId("more").hidden) byId("more").click();
+            for (const box of document.querySelectorAll("details")) box.open = true;
+        }""")
+        page.wait_for_function("[...document.querySelectorAll('.sample')].every(box => box.querySelector('tbody'))")
+        self.assertEqual(page.locator(".sample").count(), page.evaluate("data.samples.length"))
+
+    def damaged(self, name, run, lines):
+        """The page of a folder that something has damaged; None where it is refused."""
+        folder = self.path(name)
+        os.mkdir(folder)
+        with open(os.path.join(folder, "run.json"), "w", encoding="utf-8") as file:
+            json.dump(run, file)
+        with open(os.path.join(folder, "samples.jsonl"), "w", encoding="utf-8") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
+        if not os.path.exists(self.path("stub")):
+            os.mkdir(self.path("stub"))
+            damage.write_stub(self.path("stub"))
+        done = subprocess.run([JUDGEQ, "report", folder, "--quiet"], capture_output=True, check=False,
+                              env=os.environ | {"PATH": self.path("stub") + ":" + os.environ["PATH"]})
+        self.assertIn(done.returncode, (0, 1), done.stderr)
+        if done.returncode == 1:
+            self.assertEqual(done.stderr.count(b"\n"), 1, done.stderr)
+            return None
+        return os.path.join(folder, "report.html")
+
+    def test_no_damage_makes_the_script_fail(self):
+        """Fields of every kind, of run.json and of a record, replaced by whatever there may be: refused, left out, or shown."""
+        with open(os.path.join(os.path.dirname(self.file), "run.json"), encoding="utf-8") as file:
+            run = json.load(file) | {"left_out": [{"key": "a", "task": "b", "reason": "c"}]}
+        page = self.browser.new_context(offline=True).new_page()
+        self.addCleanup(page.context.close)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        base, folders = self.lines[0], []
+        for value in damage.VALUES:
+            folders.append((run, [damage.replaced(base, path, value) | {"key": str(path)} for path in damage.places(base)
+                                  if path not in (("key",), ("results",))] + [self.lines[1]]))
+        changes = [(path, value) for path in damage.places(run) for value in damage.VALUES]
+        folders += [(damage.replaced(run, path, value), self.lines[:2]) for path, value in random.Random(1).sample(changes, 60)]
+        shown = 0
+        for number, (description, lines) in enumerate(folders):
+            file = self.damaged(f"damaged{number}", description, lines)
+            if file is None:
+                continue
+            shown += 1
+            page.goto("file://" + file)
+            self.exercise(page)
+            self.assertEqual(self.complaints, [], (number, description))
+        self.assertGreater(shown, len(damage.VALUES) + 10)
+
     def test_answers_are_sorted_and_filtered(self):
         page = self.open(self.file)
         samples = page.locator(".sample")
@@ -220,6 +330,6 @@ class ReportPage(Pages):
 
 if __name__ == "__main__":
     if not sync_playwright or not CHROMIUM or not shutil.which("gnuplot"):
-        print("skipped: no Playwright, no chromium or no gnuplot")
+        print("skipped: no Playwright, no chromium or no gnuplot: tools/deps.sh --test")
         sys.exit(SKIPPED)
     unittest.main(argv=[sys.argv[0], *sys.argv[3:]])

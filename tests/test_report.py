@@ -12,6 +12,8 @@ import tempfile
 import unittest
 import xml.etree.ElementTree
 
+import damage
+
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 SKIPPED = 77
 
@@ -33,6 +35,29 @@ def sample(task, length, index, scores, family="own", depth=None, policies=("sna
             "depth": depth, "seed": 1, "index": index, "prompt_tokens": length - 1, "kv_bytes_full": length << 20,
             "prefill_s": 1.5, "references": ["417920"],
             "results": [result(policy, budget, rows, score) for (policy, budget, rows), score in zip(arms, scores)]}
+
+
+def run_of(policies):
+    return {"version": "0.1.0", "model": {"name": "tiny", "fingerprint": "ab", "path": "tiny.gguf"}, "judge": None,
+            "policies": [{"policy": policy, "policy_text": "probe=none"} for policy in ("full", *policies)],
+            "budgets": ["2", "8"], "tasks": ["multi_key", "words"], "lengths": [64, 128], "samples": 2, "seed": 1,
+            "started": "2026-01-31T17:05:00Z"}
+
+
+# With everything that there can be.
+WHOLE_RUN = run_of(("snapkv", "judge")) | {
+    "judge": {"origin": "a test", "fingerprint": "ab", "hash": "cd"}, "settings": {"format": "auto", "cut": 9, "heads": True},
+    "left_out": [{"key": "a", "task": "b", "reason": "c"}], "command": "judgeq eval"}
+
+
+def whole_sample(index):
+    """One with everything that there can be."""
+    made = sample("multi_key", 64, index, (1, 0, 0.5, 0.25, 1)) | {"question": "Who?", "length_group": "0-4k", "depth": 0.5,
+                                                                  "prompt": [1, 2]}
+    for one in made["results"]:
+        one |= {"kv_type": "f16", "kl": 0.25, "perplexity": 2.5,
+                "heads": {name: [[0.5, 1] for _ in range(N_LAYER)] for name in ("hit_rate", "mass_kept")}}
+    return made
 
 
 SAMPLES = [sample("multi_key", 64, 0, (1, 0, 0.5, 0.25, 1)), sample("multi_key", 64, 1, (1, 0.5, 0.5, 0.75, 1)),
@@ -76,12 +101,9 @@ class Report(unittest.TestCase):
     def path(cls, *names):
         return os.path.join(cls.folder, *names)
 
-    def write_run(self, name, samples, policies=("snapkv", "judge"), end=""):
+    def write_run(self, name, samples, policies=("snapkv", "judge"), end="", run=None):
         os.mkdir(self.path(name))
-        run = {"version": "0.1.0", "model": {"name": "tiny", "fingerprint": "ab", "path": "tiny.gguf"}, "judge": None,
-               "policies": [{"policy": policy, "policy_text": "probe=none"} for policy in ("full", *policies)],
-               "budgets": ["2", "8"], "tasks": ["multi_key", "words"], "lengths": [64, 128], "samples": 2, "seed": 1,
-               "started": "2026-01-31T17:05:00Z"}
+        run = run or run_of(policies)
         with open(self.path(name, "run.json"), "w", encoding="utf-8") as file:
             json.dump(run, file)
         with open(self.path(name, "samples.jsonl"), "w", encoding="utf-8") as file:
@@ -211,6 +233,54 @@ class Report(unittest.TestCase):
                 root = xml.etree.ElementTree.parse(self.path("hostile", "pictures", name)).getroot()
                 self.assertEqual([tag for tag in root.iter() if tag.tag.endswith(("script", "img"))], [])
 
+    def quick(self, folder, *arguments):
+        """Without the drawing."""
+        stub = self.path("stub")
+        if not os.path.exists(stub):
+            os.mkdir(stub)
+            damage.write_stub(stub)
+        return self.execute(folder, *arguments, env=os.environ | {"PATH": stub + ":" + os.environ["PATH"]})
+
+    def test_damaged_records_are_left_out_and_counted(self):
+        """Every field of a line, with every value: a record is whole, or named. What is left are the numbers of the whole ones."""
+        healthy, base = [sample("words", 64, i, (1, 0, 0.5, 0.5, 1)) for i in range(2)], whole_sample(0)
+        for number, value in enumerate(damage.VALUES):
+            lines = [damage.replaced(base, path, value) | {"key": "/".join(map(str, path))}
+                     for path in damage.places(base) if path not in (("key",), ("results",))]
+            folder = self.write_run(f"damaged{number}", lines + healthy, run=WHOLE_RUN)
+            done = self.quick(folder, "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            printed, kept = json.loads(done.stdout), {one["key"] for one in self.page(f"damaged{number}", "report.html")["samples"]}
+            named = {one["key"]: one["reason"] for one in printed["damaged"]}
+            self.assertEqual(sorted([*kept, *named]), sorted(line["key"] for line in lines + healthy))
+            self.assertLessEqual({one["key"] for one in healthy}, kept)
+            self.assertIn(f"left out {len(named)} of {len(lines) + 2} records", done.stderr.decode())
+            if value in (-1e300, 1e300, 2**62, [[]], ["x", 7]) and not isinstance(value, bool):
+                free = {path for path in kept if path.endswith(("seed", "kl", "perplexity"))}  # as large as they like
+                self.assertEqual(kept - free, {one["key"] for one in healthy})
+            for key, reason in named.items():
+                if value is not damage.GONE:  # an element that is gone makes the results others
+                    field = re.sub(r"/([0-9]+)", r"[\1]", key).replace("/", ".")
+                    self.assertTrue(reason.startswith(field) or reason.startswith("results: are not those"), (key, value, reason))
+
+    def test_damaged_folders_are_refused(self):
+        base = whole_sample(0)
+        for number, (path, value) in enumerate((path, value) for path in (("key",), ("results",)) for value in damage.VALUES):
+            wrong = not isinstance(value, str if path == ("key",) else list)
+            if wrong:
+                folder = self.write_run(f"refused{number}", [sample("words", 64, 0, (1, 0, 0, 0, 1)), damage.replaced(base, path, value)])
+                self.refuse(1, "samples.jsonl:2", folder)
+        folder = self.write_run("all-damaged", [base | {"length": "64"}])
+        self.refuse(1, "all 1 records are damaged: multi_key/64/1/0/None: length: expected an integer", folder)
+        for path, value, words in ((("policies",), [], "policies"), (("policies", 1, "policy"), 7, "policies[1].policy: expected a text"),
+                                   (("policies", 0, "policy"), "snapkv", "policies: expected the full cache first"), (("budgets",), "2", "budgets: expected an array"),
+                                   (("model",), "m.gguf", "model: expected an object"), (("model", "path"), [], "model.path: expected a text"),
+                                   (("settings", "cut"), [1], "settings.cut"), (("lengths", 0), -4, "lengths[0]"),
+                                   (("budgets", 1), None, "budgets[1]: is missing"), (("samples",), 0.5, "samples: expected an integer")):
+            folder = self.write_run("run-damaged", SAMPLES, run=damage.replaced(WHOLE_RUN, path, value))
+            self.refuse(1, "run.json: " + words, folder)
+            shutil.rmtree(folder)
+
     def test_the_full_cache_alone(self):
         lines = [sample("words", 64, 0, (1,))]
         folder = self.write_run("alone", lines, ())
@@ -227,6 +297,7 @@ class Report(unittest.TestCase):
         self.assertIn("frontier.png", os.listdir(self.path("drawn")))
         data = self.page("elsewhere.html")
         self.assertEqual({pair["policy"] for pair in data["summary"]["paired"]}, {"snapkv"})
+        self.refuse(2, "--versus tova: is none", folder, "--versus", "tova")
 
     def test_failures(self):
         folder = self.write_run("failures", SAMPLES[:1])

