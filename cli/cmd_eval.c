@@ -464,7 +464,11 @@ static judgeq_status evaluate(evaluation *e, judgeq_error *error) {
     if (status == JUDGEQ_OK) status = ranks_wait(&e->ranks, error);
     if (status != JUDGEQ_OK || e->ranks.rank > 0) return status;
     status = records_gather(&e->records, error);
-    return status == JUDGEQ_OK ? print_tables(e, error) : status;
+    if (status == JUDGEQ_OK) status = print_tables(e, error);
+    if (status == JUDGEQ_OK && !e->options.quiet) {
+        say("the results are in %s; judgeq report %s shows them as a web page", e->options.output, e->options.output);
+    }
+    return status;
 }
 
 static void evaluation_free(evaluation *e) {

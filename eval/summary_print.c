@@ -85,7 +85,8 @@ static void print_table(const json_t *rows, const char *measure, void (*write)(c
     const int width = column_width(rows, "policy", "policy");
     fprintf(file, "| %-*s |", width, "policy");
     for (size_t c = 1; c < end; c++) {
-        fprintf(file, " %-*s |", CELL_WIDTH, text_of(json_array_get(rows, c), "budget", ""));
+        snprintf(text, sizeof text, "budget %.40s", text_of(json_array_get(rows, c), "budget", "none"));
+        fprintf(file, " %-*s |", CELL_WIDTH, text);
     }
     if (end == 1) fprintf(file, " %-*s |", CELL_WIDTH, measure);
     fputc('\n', file);
@@ -117,7 +118,7 @@ static void print_group(const json_t *group, FILE *file) {
     if (strcmp(text_of(group, "family", ""), "grid") == 0) fputs(", over all depths", file);
     if (json_is_integer(length)) fprintf(file, ", %lld tokens", (long long)json_integer_value(length));
     if (length_group) fprintf(file, ", %s words", length_group);
-    fprintf(file, ": score, %lld sample%s, %.0f tokens on average\n\n", samples, samples == 1 ? "" : "s",
+    fprintf(file, ": score in %%, %lld sample%s, %.0f tokens on average\n\n", samples, samples == 1 ? "" : "s",
             json_number_value(json_object_get(group, "prompt_tokens")));
     print_table(rows, "score", percent, file);
 }
@@ -126,14 +127,15 @@ static void print_fidelity(const json_t *group, FILE *file) {
     static const struct {
         const char *measure, *title;
         void (*write)(const json_t *, char *, size_t);
-    } tables[] = {{"hit_rate", "Critical KV hit rate", percent},
-                  {"mass_kept", "Attention mass kept", percent},
+    } tables[] = {{"hit_rate", "Critical KV hit rate in %", percent},
+                  {"mass_kept", "Attention mass kept in %", percent},
                   {"kl", "KL divergence from the full cache, nats per token", plain},
                   {"perplexity", "Perplexity of the full cache's answer", plain}};
     const json_t *rows = json_object_get(group, "rows");
+    const bool together = !json_is_string(json_object_get(group, "task"));
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         if (!has_measure(rows, tables[i].measure)) continue;
-        fprintf(file, "\n### %s\n\n", tables[i].title);
+        fprintf(file, "\n### %s%s\n\n", tables[i].title, together ? ", all tasks" : "");
         print_table(rows, tables[i].measure, tables[i].write, file);
     }
 }
@@ -142,7 +144,7 @@ static void print_paired(const json_t *paired, FILE *file) {
     size_t i;
     const json_t *pair;
     if (json_array_size(paired) == 0) return;
-    fprintf(file, "\n### %s against the others: difference of scores in points\n\n",
+    fprintf(file, "\n### %s against the others: difference of scores in percentage points\n\n",
             text_of(json_array_get(paired, 0), "policy", "?"));
     const int budget = column_width(paired, "budget", "budget"), other = column_width(paired, "other", "against");
     fprintf(file, "| %-*s | %-*s | %-*s | %-*s |\n", budget, "budget", other, "against", DIFFERENCE_WIDTH, "difference",
@@ -180,7 +182,9 @@ bool summary_print(const json_t *summary, FILE *file) {
     print_paired(json_object_get(summary, "paired"), file);
     print_left_out(json_integer_value(json_object_get(summary, "left_out")), file);
     if (json_array_size(groups) > 0) {
-        fputs("\nIn brackets: 95 % bootstrap intervals. p: sign-flip permutation test of the paired differences.\n",
+        fputs("\nIn brackets: 95 % bootstrap intervals. p: how often chance alone gives a difference as large "
+              "(sign-flip\n"
+              "permutation test of the paired differences). A budget without % is rows per layer and KV head.\n",
               file);
     }
     return fflush(file) == 0 && !ferror(file);

@@ -171,6 +171,11 @@ class Eval(unittest.TestCase):
         for table in tables:
             self.assertEqual(len({tuple(i for i, c in enumerate(line) if c == "|") for line in table}), 1, table)
         self.assertTrue(all(any(long in line for line in table) for table in tables))
+        self.assertEqual([cell.strip() for cell in tables[0][0].split("|")[1:-1]], ["policy", "budget 64", "budget 12.5%"])
+        self.assertEqual([line for line in said.split("\n") if line.startswith("###")],
+                         ["### needle_text, 600 tokens: score in %, 1 sample, {:.0f} tokens on average".format(self.lines("aligned")["needle_text/600/1/0"]["prompt_tokens"]),
+                          "### Critical KV hit rate in %",
+                          "### Attention mass kept in %", "### tova against the others: difference of scores in percentage points"])
 
     def test_grid(self):
         self.run_eval("grid", "grid", "--policies", "snapkv", "--budgets", "64", "--length", "600,800", "--depths", "3",
@@ -476,7 +481,7 @@ class Eval(unittest.TestCase):
         self.assertEqual([(line["index"], line["metric"], line["length_group"]) for line in lines],
                          [(i, "f1", group) for i, group in enumerate(lengths.values())])
         self.assertEqual(lines[0]["results"][0]["completion_tokens"], 4)
-        self.assertIn("### qasper_e, 4-8k words: score, 2 samples", done.stdout)
+        self.assertIn("### qasper_e, 4-8k words: score in %, 2 samples", done.stdout)
         self.assertIn('has no "length"', done.stderr)
         # published files name the task without _e inside
         self.write_lines("longbench-e/data/trec_e.jsonl", common | {"length": 9, "dataset": "trec", "all_classes": ["City"]})

@@ -284,7 +284,7 @@ class ReportPage(Pages):
             folders.append((run, [damage.replaced(base, path, value) | {"key": str(path)} for path in damage.places(base)
                                   if path not in (("key",), ("results",))] + [self.lines[1]]))
         changes = [(path, value) for path in damage.places(run) for value in damage.VALUES]
-        folders += [(damage.replaced(run, path, value), self.lines[:2]) for path, value in random.Random(1).sample(changes, 60)]
+        folders += [(damage.replaced(run, path, value), self.lines[:2]) for path, value in random.Random(1).sample(changes, 30)]
         shown = 0
         for number, (description, lines) in enumerate(folders):
             file = self.damaged(f"damaged{number}", description, lines)
@@ -294,7 +294,7 @@ class ReportPage(Pages):
             page.goto("file://" + file)
             self.exercise(page)
             self.assertEqual(self.complaints, [], (number, description))
-        self.assertGreater(shown, len(damage.VALUES) + 10)
+        self.assertGreater(shown, len(damage.VALUES) + 5)
 
     def test_answers_are_sorted_and_filtered(self):
         page = self.open(self.file)
