@@ -155,7 +155,7 @@ static judgeq_status add_file(benchmarks *all, const char *path, const source *f
 static judgeq_status add_folder(benchmarks *all, const char *root, const source *from, judgeq_error *error) {
     const size_t before = all->n;
     judgeq_status status = JUDGEQ_OK;
-    for (size_t i = 0; status == JUDGEQ_OK && i < 2 * N_LONGBENCH; i++) {
+    for (size_t i = 0; status == JUDGEQ_OK && i < (size_t)2 * N_LONGBENCH; i++) {
         char *file = NULL;
         if (asprintf(&file, "%s/data/%s%s.jsonl", root, LONGBENCH[i / 2].name, i % 2 == 0 ? "" : "_e") < 0) {
             return eval_fail_memory(error, "a path");
