@@ -368,8 +368,9 @@ class Eval(unittest.TestCase):
         with open(self.path("latin.txt"), "wb") as file:
             file.write("Der F\u00e4hrmann schl\u00e4ft. Die M\u00f6we wacht!\n".encode("latin-1") * 9)
         common = ["needle_text", "--policies", "snapkv", "--budgets", "64", "--length", "600", "--samples", "1"]
-        self.run_eval("latin", *common, "--haystack", self.path("latin.txt"))
-        self.assertEqual(len(self.lines("latin")), 1)
+        refused = self.run_eval("latin", *common, "--haystack", self.path("latin.txt"), status=1)
+        self.assertIn("latin.txt: is not UTF-8 text", refused.stderr)
+        self.assertFalse(os.path.exists(self.path("latin")))
 
     def test_zero_bytes_in_answers(self):
         """A model may write them. Old folders have them, too: they continue, and are reported."""
