@@ -255,7 +255,7 @@ class Report(unittest.TestCase):
             self.assertEqual(sorted([*kept, *named]), sorted(line["key"] for line in lines + healthy))
             self.assertLessEqual({one["key"] for one in healthy}, kept)
             self.assertIn(f"left out {len(named)} of {len(lines) + 2} records", done.stderr.decode())
-            if value in (-1e300, 1e300, 2**62, [[]], ["x", 7]) and not isinstance(value, bool):
+            if value in (-1e300, 1e300, 2**62, ["x", 7]) and not isinstance(value, bool):
                 free = {path for path in kept if path.endswith(("seed", "kl", "perplexity"))}  # as large as they like
                 self.assertEqual(kept - free, {one["key"] for one in healthy})
             for key, reason in named.items():
