@@ -97,8 +97,7 @@ static judgeq_status prefill(kept *k, judgeq_error *error) {
     for (size_t i = 0; status == JUDGEQ_OK && i < k->n_cut; i++) {
         judgeq_stats stats;
         judgeq_session_get_stats(k->cut[i].session, &stats);
-        const bool all_rows = stats.budget == 0 || (size_t)stats.budget > k->n_token; /* policy full */
-        k->cut[i].rows = all_rows ? (int32_t)k->n_token : stats.budget;
+        k->cut[i].rows = stats.budget == 0 ? (int32_t)k->n_token : stats.budget; /* 0: policy full */
     }
     if (status == JUDGEQ_ERROR_CANCELLED) {
         snprintf(error->message, sizeof error->message, "interrupted while reading the prompt");

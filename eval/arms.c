@@ -164,7 +164,8 @@ void arms_free(arms *a) {
 int32_t arm_rows(const arm *a, int32_t n_prompt) {
     if (!a->parsed) return n_prompt;
     /* as the library counts a share: its float of a tenth is a little more than a tenth, and must not cost a row */
-    const int32_t rows = a->rows > 0 ? a->rows : (int32_t)ceil((double)(float)a->share * n_prompt - 1e-3);
+    const int32_t share = (int32_t)ceil((double)(float)a->share * n_prompt - 1e-3);
+    const int32_t rows = a->rows > 0 ? a->rows : share > 1 ? share : 1;
     return rows < n_prompt ? rows : n_prompt;
 }
 

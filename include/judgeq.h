@@ -265,8 +265,8 @@ typedef bool (*judgeq_progress)(void *data, int64_t done, int64_t total);
 typedef struct judgeq_session_params {
     const judgeq_policy *policy; /* NULL: full. Not kept: may be freed after judgeq_session_new */
     const judgeq_judge *judge;   /* required where the policy has soft tokens */
-    int32_t budget;              /* rows per layer and KV head; 0: use budget_fraction */
-    float budget_fraction;       /* share of the prompt, 0..1; 0: no budget given */
+    int32_t budget;              /* rows per layer and KV head; 0: use budget_fraction. Of a shorter prompt, all rows */
+    float budget_fraction;       /* share of the prompt, 0..1, but 1 row at least; 0: no budget given */
     int32_t n_ctx;               /* tokens of prompt and response; 0: what the model was trained for */
     int32_t n_threads;           /* 0: one or one per core, whatever is faster while other programs run */
     int32_t chunk;               /* prompt rows per graph; 0: chosen */
@@ -286,7 +286,7 @@ typedef struct judgeq_stats {
     int64_t n_prompt;     /* tokens prefilled */
     int64_t n_decoded;    /* tokens decoded since */
     int64_t n_position;   /* position of the next token: the sequence's length, whatever was evicted */
-    int32_t budget;       /* rows per layer and KV head */
+    int32_t budget;       /* rows per layer and KV head, no more than the prompt has; 0: full */
     size_t kv_bytes_full; /* bytes that a full cache of n_position rows would take */
     size_t kv_bytes_held; /* bytes of the rows held now */
     size_t kv_bytes_peak; /* most KV bytes allocated at any moment */

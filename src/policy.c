@@ -69,13 +69,11 @@ bool policy_ranks_without_scores(const judgeq_policy *policy) {
 }
 
 void policy_keep_rows(const judgeq_policy *policy, int32_t budget, int32_t *sink, int32_t *recent) {
-    *sink = policy->keep_sink;
-    *recent = policy->keep_recent;
-    if (policy->keep_recent_percent) {
-        int64_t rows = (int64_t)budget * policy->keep_recent / 100;
-        int64_t left = budget > *sink ? (int64_t)budget - *sink : 0;
-        *recent = (int32_t)(rows < left ? rows : left);
-    }
+    const int64_t rows =
+        policy->keep_recent_percent ? (int64_t)budget * policy->keep_recent / 100 : policy->keep_recent;
+    *sink = policy->keep_sink < budget ? policy->keep_sink : budget;
+    const int32_t left = budget - *sink;
+    *recent = rows < left ? (int32_t)rows : left;
 }
 
 /* ---- canonical text ---------------------------------------------------------------------------------------------- */

@@ -54,7 +54,7 @@ judgeq_status policy_read(const char *text, judgeq_policy *policy, judgeq_error 
 /* True where no scores are needed: rows are ranked by position or at random. */
 bool policy_ranks_without_scores(const judgeq_policy *policy);
 
-/* Rows always kept under this budget: sink and recent, recent cut to what sink leaves where it is a percentage. */
+/* Rows always kept under this budget: sink, cut to it, and recent, cut to what sink leaves of it. */
 void policy_keep_rows(const judgeq_policy *policy, int32_t budget, int32_t *sink, int32_t *recent);
 
 /* Writes the canonical form of the choices into policy->text. */

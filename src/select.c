@@ -8,53 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- checks of the budget ---------------------------------------------------------------------------------------- */
-
-/* "recent:32 = 32 rows", "sink:4+recent:32 = 36 rows" */
-static int64_t kept_always(const judgeq_policy *policy, int32_t budget, char *text, size_t size) {
-    int32_t sink, recent;
-    policy_keep_rows(policy, budget, &sink, &recent);
-    char parts[2][32] = {"", ""};
-    if (sink) snprintf(parts[0], sizeof parts[0], "sink:%d", sink);
-    if (recent) snprintf(parts[1], sizeof parts[1], "recent:%d", recent);
-    int64_t rows = (int64_t)sink + recent;
-    snprintf(text, size, "%s%s%s = %lld rows", parts[0], sink && recent ? "+" : "", parts[1], (long long)rows);
-    return rows;
-}
-
-/* Whether the policy's own sink and recent rows fit. */
-static judgeq_status check_own_budget(const judgeq_policy *policy, int32_t budget, judgeq_error *error) {
-    if (policy->keep_all) return JUDGEQ_OK;
-    if (budget <= 0) {
-        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "budget %d: use a budget of at least 1 row", budget);
-    }
-    char kept[96], smaller[32] = "none";
-    int64_t rows = kept_always(policy, budget, kept, sizeof kept);
-    if (rows <= budget) return JUDGEQ_OK;
-    if (budget > 1) snprintf(smaller, sizeof smaller, "recent:%d", budget / 2);
-    return error_set(
-        error, JUDGEQ_ERROR_ARGUMENT,
-        "budget %d is below what the policy always keeps (%s): use a budget of at least %lld, or --keep %s", budget,
-        kept, (long long)rows, smaller);
-}
-
-judgeq_status select_check_budget(const judgeq_policy *policy, int32_t budget, judgeq_error *error) {
-    judgeq_status status = check_own_budget(policy, budget, error);
-    judgeq_policy draft;
-    if (status != JUDGEQ_OK || !policy->probe.draft) return status;
-    status = policy_read(policy->probe.draft->text, &draft, error);
-    if (status != JUDGEQ_OK) return status;
-    int64_t times = policy->probe.among ? policy->probe.among : 1, candidates = budget * times;
-    char kept[96];
-    int64_t rows = kept_always(&draft, (int32_t)(candidates < INT32_MAX ? candidates : INT32_MAX), kept, sizeof kept);
-    if (rows <= candidates) return JUDGEQ_OK;
-    return error_set(
-        error, JUDGEQ_ERROR_ARGUMENT,
-        "budget %d is below what %s, from which the policy looks ahead, always keeps (%s): use a budget of "
-        "at least %lld, or look ahead from another preset",
-        budget, policy->probe.draft->name, kept, (long long)((rows + times - 1) / times));
-}
-
 /* ---- one layer's rows -------------------------------------------------------------------------------------------- */
 
 /* All heads' rows behind one another, as rank keys; a key of 0 is a row that stays. */
@@ -127,15 +80,6 @@ static void layer_rows_take_kept(layer_rows *layer, const select_rows *rows, int
     }
 }
 
-/* Refuses where the rows always kept are more than the budget; not where a short prompt has no more than it. */
-static judgeq_status layer_rows_check(const layer_rows *layer, const judgeq_policy *policy, int32_t n_head_kv,
-                                      int32_t budget, judgeq_error *error) {
-    for (int32_t head = 0; head < n_head_kv; head++) {
-        if (budget <= 0 || layer->taken[head] > budget) return check_own_budget(policy, budget, error);
-    }
-    return JUDGEQ_OK;
-}
-
 /* Takes the best rows of every head until it has `target`. */
 static void layer_rows_take_each(layer_rows *layer, int32_t n_head_kv, int64_t target) {
     for (int32_t head = 0; head < n_head_kv; head++) {
@@ -200,6 +144,9 @@ judgeq_status select_kept_rows(const judgeq_policy *policy, const select_rows *r
                                uint64_t seed, int32_t layer, select_kept *out, judgeq_error *error) {
     memset(out, 0, sizeof *out);
     if (rows->n_head_kv <= 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "selection for a layer without KV heads");
+    if (!policy->keep_all && budget <= 0) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "budget %d: use a budget of at least 1 row", budget);
+    }
     if (!policy->keep_all && !policy_ranks_without_scores(policy) && !rows->score) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "selection by %s needs scores, and there are none",
                          policy->text);
@@ -212,10 +159,9 @@ judgeq_status select_kept_rows(const judgeq_policy *policy, const select_rows *r
         policy_keep_rows(policy, budget, &sink, &recent);
         layer_rows_rank(&ranks, policy, rows, seed, layer);
         layer_rows_take_kept(&ranks, rows, sink, (int64_t)n_position - recent);
-        status = layer_rows_check(&ranks, policy, rows->n_head_kv, budget, error);
         layer_rows_take(&ranks, policy, rows->n_head_kv, budget);
     }
-    if (status == JUDGEQ_OK) status = kept_from(&ranks, rows->n_head_kv, out, error);
+    status = kept_from(&ranks, rows->n_head_kv, out, error);
     layer_rows_free(&ranks);
     return status;
 }

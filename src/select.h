@@ -24,7 +24,7 @@ typedef struct select_kept {
  *   uniform, pyramid: every head keeps min(budget, held) rows: its sink and recent rows, then its best.
  *   ada: the layer keeps n_head_kv * budget rows together: sink and recent, then each head's best until it has
  *        ceil(floor * budget), then the best of all heads (Ada-KV, section 3). A head may keep more than `budget`.
- * Sink and recent rows beyond the budget are refused, unless the head holds no more rows than the budget.
+ * Sink and recent rows are cut to the budget (policy_keep_rows); a budget of no row is refused.
  * Of equal scores the earlier position wins, then the lower head. Without scores the latest positions are the best.
  * out: all zero on failure; otherwise select_kept_free. */
 judgeq_status select_kept_rows(const judgeq_policy *policy, const select_rows *rows, int32_t budget, int32_t n_position,
@@ -34,8 +34,5 @@ void select_kept_free(select_kept *kept);
 /* Rows per KV head for every layer, out [n_layer]. uniform, ada: `budget` each. pyramid: decreasing in equal steps from
  * the first layer to the last, n_layer * budget in all (or n_prompt each, if that is less), never above n_prompt. */
 void select_layer_budgets(const judgeq_policy *policy, int32_t n_layer, int32_t budget, int64_t n_prompt, int32_t *out);
-
-/* Refuses a budget <= 0 or below what the policy, or the draft of its lookahead, always keeps. */
-judgeq_status select_check_budget(const judgeq_policy *policy, int32_t budget, judgeq_error *error);
 
 #endif

@@ -90,7 +90,10 @@ static judgeq_status check_params(const judgeq_session *session, judgeq_error *e
                          "a budget of %g %% of the prompt: expected more than 0, up to 100",
                          100.0 * (double)params->budget_fraction);
     }
-    return params->budget == 0 ? JUDGEQ_OK : select_check_budget(&session->policy, params->budget, error);
+    if (params->budget < 0) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "budget %d: use a budget of at least 1 row", params->budget);
+    }
+    return JUDGEQ_OK;
 }
 
 /* Rows of the cache are read in multiples of these: enough for wide registers; and libllama's own, whose sums plain
@@ -203,20 +206,21 @@ static judgeq_status check_prompt(const judgeq_session *session, const int32_t *
     return status;
 }
 
-/* The budget in rows, once the prompt's length is known. */
-static judgeq_status set_budgets(judgeq_session *session, judgeq_error *error) {
-    if (session->policy.keep_all) return JUDGEQ_OK;
-    int32_t budget = session->params.budget;
-    if (budget == 0) {
-        /* a float's 0.1 is a little more than a tenth, and must not cost a row */
-        budget = (int32_t)ceil((double)session->params.budget_fraction * session->n_prompt - 1e-3);
-        judgeq_status status = select_check_budget(&session->policy, budget, error);
-        if (status != JUDGEQ_OK) return status;
-    }
-    session->stats.budget = budget;
-    select_layer_budgets(&session->policy, session->model->info.n_layer, budget, session->n_prompt,
+/* A share of the prompt, in rows: one at least. */
+static int32_t share_rows(float share, int32_t n_prompt) {
+    /* a float's 0.1 is a little more than a tenth, and must not cost a row */
+    const int32_t rows = (int32_t)ceil((double)share * n_prompt - 1e-3);
+    return rows > 1 ? rows : 1;
+}
+
+/* The budget in rows, once the prompt's length is known: no more than that. */
+static void set_budgets(judgeq_session *session) {
+    const judgeq_session_params *params = &session->params;
+    if (session->policy.keep_all) return;
+    const int32_t rows = params->budget > 0 ? params->budget : share_rows(params->budget_fraction, session->n_prompt);
+    session->stats.budget = rows < session->n_prompt ? rows : session->n_prompt;
+    select_layer_budgets(&session->policy, session->model->info.n_layer, session->stats.budget, session->n_prompt,
                          session->layer_budget);
-    return JUDGEQ_OK;
 }
 
 static judgeq_status check_different(judgeq_session *const *sessions, size_t n, judgeq_error *error) {
@@ -268,11 +272,11 @@ judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t
     }
     if (status != JUDGEQ_OK) return status;
     const double start = clock_seconds();
-    for (size_t i = 0; status == JUDGEQ_OK && i < n_sessions; i++) {
+    for (size_t i = 0; i < n_sessions; i++) {
         sessions[i]->n_prompt = (int32_t)n_tokens;
-        status = set_budgets(sessions[i], error);
+        set_budgets(sessions[i]);
     }
-    if (status == JUDGEQ_OK) status = prefill_run(sessions, n_sessions, tokens, error);
+    status = prefill_run(sessions, n_sessions, tokens, error);
     const double read = clock_seconds();
     if (status == JUDGEQ_OK) status = look_ahead(sessions, n_sessions, error);
     const double end = clock_seconds();

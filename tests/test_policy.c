@@ -305,14 +305,19 @@ static void kept_rows_follow_the_budget(void **state) {
         int32_t budget, sink, recent;
     } cases[] = {
         {"snapkv", 64, 0, 32},
-        {"snapkv", 16, 0, 32}, /* a fixed number is not cut; select_check_budget refuses */
+        {"snapkv", 16, 0, 16}, /* cut to the budget */
+        {"snapkv", 1, 0, 1},
         {"h2o", 64, 0, 32},
         {"h2o", 65, 0, 32},
         {"h2o", 201, 0, 100},
         {"h2o", 1, 0, 0},
         {"streaming", 64, 4, 60},
         {"streaming", 4, 4, 0},
-        {"streaming", 3, 4, 0},
+        {"streaming", 3, 3, 0},
+        {"streaming", 1, 1, 0},
+        {"snapkv,keep=sink:4+recent:32", 35, 4, 31}, /* sinks first */
+        {"snapkv,keep=sink:4+recent:32", 5, 4, 1},
+        {"snapkv,keep=sink:4+recent:32", 2, 2, 0},
         {"tova", 64, 0, 0},
         {"probe=none,keep=sink:4+recent:50%", 6, 4, 2},
         {"probe=none,keep=recent:100%", INT32_MAX, 0, INT32_MAX},

@@ -259,7 +259,6 @@ static void selections_that_make_no_sense_are_refused(void **state) {
     } cases[] = {
         {"snapkv", 64, true, "needs scores"},
         {"streaming", 0, true, "budget 0"},
-        {"streaming", 3, true, "sink:4"},
         {"streaming", 8, false, "without KV heads"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -330,6 +329,7 @@ static void layer_budgets_are_those_worked_out_by_hand(void **state) {
          {20, 14, 10, 5, 1}}, /* 19, 14.5, 10, 5.5, 1: no layer gets none */
         {"probe=last,allocate=pyramid:2,keep=recent:50%", 3, 8, 1000, {10, 8, 6}},
         {"pyramidkv", 5, 32, 1000, {32, 32, 32, 32, 32}}, /* nothing beyond keep to share out */
+        {"pyramidkv", 5, 3, 1000, {3, 3, 3, 3, 3}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         judgeq_policy policy = read_policy(cases[i].policy);
@@ -364,47 +364,28 @@ static void a_pyramid_uses_the_whole_budget_and_no_more(void **state) {
     }
 }
 
-static void budgets_are_checked_against_what_is_kept(void **state) {
+/* What is always kept is all that fits. */
+static void a_small_budget_cuts_what_is_always_kept(void **state) {
     (void)state;
     static const struct {
         const char *policy;
-        int32_t budget;
-        const char *message; /* NULL: accepted */
+        int32_t budget, n;
+        int32_t row[4];
     } cases[] = {
-        {"full", 0, NULL},
-        {"full", -1, NULL},
-        {"random", 1, NULL},
-        {"random", 0, "budget 0: use a budget of at least 1 row"},
-        {"random", -5, "budget -5: use a budget of at least 1 row"},
-        {"snapkv", 32, NULL},
-        {"snapkv", 16,
-         "budget 16 is below what the policy always keeps (recent:32 = 32 rows): use a budget of at least 32, or "
-         "--keep "
-         "recent:8"},
-        {"snapkv,keep=sink:4+recent:32", 35,
-         "budget 35 is below what the policy always keeps (sink:4+recent:32 = 36 rows): use a budget of at least 36, "
-         "or "
-         "--keep recent:17"},
-        {"streaming", 4, NULL},
-        {"streaming", 1,
-         "budget 1 is below what the policy always keeps (sink:4 = 4 rows): use a budget of at least 4, or --keep "
-         "none"},
-        {"laq", 32, NULL},
-        {"laq", 31,
-         "budget 31 is below what snapkv, from which the policy looks ahead, always keeps (recent:32 = 32 rows): use a "
-         "budget of at least 32, or look ahead from another preset"},
-        {"judge-laq", 8, NULL},
-        {"judge-laq", 7, "recent:8 = 8 rows"},
-        {"judge-laq,keep=none", 2, NULL}, /* 4 x 2 candidates hold the draft's 8 */
-        {"judge-laq,keep=none", 1, "use a budget of at least 2,"},
-        {"judge-laq", INT32_MAX, NULL},
+        {"snapkv", 2, 2, {N_ROW - 2, N_ROW - 1}}, {"snapkv", 1, 1, {N_ROW - 1}},
+        {"judge", 2, 2, {N_ROW - 2, N_ROW - 1}},  {"pyramidkv", 2, 2, {N_ROW - 2, N_ROW - 1}},
+        {"streaming", 3, 3, {0, 1, 2}},           {"snapkv,keep=sink:2+recent:9", 4, 4, {0, 1, N_ROW - 2, N_ROW - 1}},
     };
+    const float score[N_ROW] = {0};
+    const select_rows rows = {1, (const int64_t[]){N_ROW}, (const int32_t *const[]){POSITIONS},
+                              (const float *const[]){score}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         judgeq_policy policy = read_policy(cases[i].policy);
-        judgeq_error error = {0, ""};
-        judgeq_status status = select_check_budget(&policy, cases[i].budget, &error);
-        assert_int_equal(status, cases[i].message ? JUDGEQ_ERROR_ARGUMENT : JUDGEQ_OK);
-        if (cases[i].message && !strstr(error.message, cases[i].message)) fail_msg("%s", error.message);
+        select_kept kept;
+        assert_int_equal(select_kept_rows(&policy, &rows, cases[i].budget, N_ROW, 0, 0, &kept, NULL), JUDGEQ_OK);
+        assert_int_equal(kept.n_row[0], cases[i].n);
+        assert_memory_equal(kept.row[0], cases[i].row, (size_t)cases[i].n * sizeof(int32_t));
+        select_kept_free(&kept);
     }
 }
 
@@ -418,7 +399,7 @@ int main(void) {
         cmocka_unit_test(a_layer_without_rows_keeps_none),
         cmocka_unit_test(layer_budgets_are_those_worked_out_by_hand),
         cmocka_unit_test(a_pyramid_uses_the_whole_budget_and_no_more),
-        cmocka_unit_test(budgets_are_checked_against_what_is_kept),
+        cmocka_unit_test(a_small_budget_cuts_what_is_always_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
