@@ -21,9 +21,7 @@ static int take_kv_types(const command_given *given, void *place) {
         good = list->n < COMMAND_LIST_MOST && value_kv_type(part, &type);
         if (good) list->value[list->n++] = (int32_t)type;
     }
-    return good ? 0
-                : wrong("--kv-types \"%s\": expected f16, f32, q8_0, q4_0, or several with commas between",
-                        given->value);
+    return good ? 0 : usage_wrong_kv_type("bench", "--kv-types", part);
 }
 
 static int take_output(const command_given *given, void *place) {
@@ -53,7 +51,7 @@ const command_option bench_rows[] = {
     {"repeat", 0, INTO(bench_options, n_repeat), .least = 1, .most = 1000},
     {"warm-up", 0, INTO(bench_options, n_warm_up), .most = 1000},
     {"seed", 0, INTO(bench_options, seed), .most = INT64_MAX},
-    {"output", 'o', TAKEN(take_output), .value = COMMAND_FILE},
+    {"output", 'o', TAKEN(take_output), .value = COMMAND_FILE, .adds_up = true},
     ROWS_OF(bench_options, devices, devices_rows),
     {"json", 0, INTO(bench_options, json)},
     {"quiet", 0, INTO(bench_options, quiet)},

@@ -9,6 +9,7 @@
 #include "bench_report.h"
 #include "chance.h"
 #include "commands.h"
+#include "exit_status.h"
 #include "find_judge.h"
 #include "find_model.h"
 #include "interrupt.h"
@@ -137,7 +138,7 @@ static void announce(bench *b, int32_t repeat, size_t i) {
 /* A KV type behind a policy, as judgeq eval takes it, would be a second word on what --kv-types says. */
 static judgeq_status parse_arms(bench *b, judgeq_error *error) {
     const judgeq_kv_type first = (judgeq_kv_type)b->options.kv_type.value[0];
-    judgeq_status status = arms_parse(b->options.policies, b->options.budgets, first, &b->arms, error);
+    judgeq_status status = arms_parse(b->options.policies, "", b->options.budgets, first, &b->arms, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < b->arms.n_arm; i++) {
         if (b->arms.arm[i].kv_type == first) continue;
         status = failed(error, JUDGEQ_ERROR_ARGUMENT, "KV types are given by --kv-types, and not behind a policy");
@@ -260,9 +261,7 @@ int cmd_bench(int argc, char **argv) {
         printf("%s%s", HELP_CELLS, HELP_MEASURING);
     } else if (status == 0) {
         judgeq_error error = {0};
-        const judgeq_status result = run_all(b, &error);
-        if (result != JUDGEQ_OK) say("%s", error.message);
-        status = result == JUDGEQ_OK ? 0 : result == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+        status = exit_with(run_all(b, &error), &error);
     }
     bench_free(b);
     return status;

@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "data_maker.h"
+#include "exit_status.h"
 #include "find_model.h"
 #include "interrupt.h"
 #include "progress.h"
@@ -153,7 +154,6 @@ int cmd_data(int argc, char **argv) {
     if (status == JUDGEQ_OK) status = judgeq_model_load(path, &model, &error);
     if (status == JUDGEQ_OK) find_model_notes(model, path, c.options.quiet);
     if (status == JUDGEQ_OK) status = make_set(&c, model, &error);
-    if (status != JUDGEQ_OK) say("%s", error.message);
     judgeq_model_free(model);
-    return status == JUDGEQ_OK ? 0 : status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+    return exit_with(status, &error);
 }

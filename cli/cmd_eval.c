@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "eval_options.h"
+#include "exit_status.h"
 #include "find_judge.h"
 #include "find_model.h"
 #include "interrupt.h"
@@ -62,6 +63,8 @@ static const char HELP_OPTIONS[] =
     "      --policies P,..   names or texts of policies, as judgeq policies lists them; with ; between them where one\n"
     "                     holds a comma. P@T is policy P with a KV cache of type T. The full cache is always there\n"
     "                     (default: streaming,snapkv,judge,judge-laq)\n"
+    "      --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
+    "                     replace a choice of all of them (default: their own); docs/policies has the values\n"
     "      --budgets N,.. rows to keep per layer and KV head, or shares of the prompt (default: 64,128)\n"
     "  -m, --model FILE   GGUF model (default: the model that tools/deps.sh fetched)\n"
     "      --judge FILE   the judge, for policies with soft tokens (default: as in judgeq run)\n"
@@ -342,7 +345,7 @@ static judgeq_status check(evaluation *e, judgeq_error *error) {
 
 static judgeq_status prepare(evaluation *e, judgeq_error *error) {
     const eval_options *o = &e->options;
-    judgeq_status status = arms_parse(o->policies, o->budgets, o->kv_type, &e->arms, error);
+    judgeq_status status = arms_parse(o->policies, o->choices_text, o->budgets, o->kv_type, &e->arms, error);
     if (status == JUDGEQ_OK && o->haystack) status = haystack_source_read(o->haystack, &e->haystack, error);
     if (status == JUDGEQ_OK) status = load_model(e, error);
     if (status == JUDGEQ_OK) status = make_plan(e, error);
@@ -492,8 +495,9 @@ static int run(evaluation *e) {
     char rank[32] = "";
     if (e->ranks.n > 1) snprintf(rank, sizeof rank, "rank %d: ", e->ranks.rank);
     if (status != JUDGEQ_OK) say("%s%s", rank, error.message);
-    ranks_end(&e->ranks, status != JUDGEQ_OK);
-    return status == JUDGEQ_OK ? 0 : status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+    const int end = exit_status(status);
+    ranks_end(&e->ranks, end);
+    return end;
 }
 
 static void print_help(void) {

@@ -3,6 +3,7 @@
 #include "command_line.h"
 #include "commands.h"
 #include "devices.h"
+#include "exit_status.h"
 #include "judgeq.h"
 #include "say.h"
 #include "src/visible.h"
@@ -274,10 +275,7 @@ static int inspect(const char *path, bool json) {
     judgeq_model *model = NULL;
     /* UNSUPPORTED: a sound GGUF file, but no judge */
     if (status == JUDGEQ_ERROR_UNSUPPORTED) status = judgeq_model_load(path, &model, &error);
-    if (status != JUDGEQ_OK) {
-        say("%s", error.message);
-        return 1;
-    }
+    if (status != JUDGEQ_OK) return exit_with(status, &error);
     int result = print(model_object(path, model), json);
     judgeq_model_free(model);
     return result;

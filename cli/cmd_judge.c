@@ -1,6 +1,7 @@
 /* judgeq judge: makes judge files from arrays of soft tokens, and arrays from judge files. */
 #include "command_line.h"
 #include "commands.h"
+#include "exit_status.h"
 #include "find_model.h"
 #include "judgeq.h"
 #include "say.h"
@@ -42,11 +43,6 @@ typedef struct options {
 } options;
 
 #define wrong(...) usage_wrong("judge", __VA_ARGS__)
-
-static int failure(const judgeq_error *error) {
-    say("%s", error->message);
-    return 1;
-}
 
 const command_option judge_rows[] = {{"output", 'o', INTO(options, output), .value = COMMAND_FILE},
                                      {"model", 'm', INTO(options, model), .value = COMMAND_GGUF},
@@ -99,7 +95,7 @@ static int run_import(const options *o) {
         say("%s: %d soft tokens of %d elements for \"%s\"", o->output, info->n_soft, info->n_embd, info->model_name);
     }
     judgeq_judge_free(judge);
-    return status == JUDGEQ_OK ? 0 : failure(&error);
+    return exit_with(status, &error);
 }
 
 static int run_export(const options *o) {
@@ -109,9 +105,7 @@ static int run_export(const options *o) {
     judgeq_status status = judgeq_judge_load(o->input, NULL, &judge, &error);
     if (status == JUDGEQ_OK) status = judgeq_judge_export(judge, o->output, &error);
     judgeq_judge_free(judge);
-    if (status == JUDGEQ_OK) return 0;
-    failure(&error);
-    return status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1; /* the ending of -o */
+    return exit_with(status, &error);
 }
 
 static int print_help(void) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "exit_status.h"
 #include "kept.h"
 #include "kept_text.h"
 #include "report/page.h"
@@ -20,6 +21,8 @@ static const char HELP[] =
     "\n"
     "What is kept\n"
     "      --policy NAME   as for judgeq run; can be given several times, to compare (default: judge)\n"
+    "      --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
+    "                      replace a choice of the policies (default: their own); docs/policies has the values\n"
     "      --budget LIST   rows per layer and KV head, or shares of the prompt: 64 or 32,64,5% (default: 10%; with\n"
     "                      --html 32, 64, 128, ... below the prompt's length)\n"
     "      --judge FILE    the judge, for policies with soft tokens (default: as for judgeq run)\n"
@@ -31,6 +34,7 @@ static const char HELP[] =
     "  -p, --prompt TEXT   the prompt\n"
     "  -f, --file FILE     the prompt, from a file; \"-\" is standard input. With -p: the file, a blank line, the "
     "text\n"
+    "                      (default: what a pipe or < FILE brings on standard input, also before -p)\n"
     "      --chat, --raw, --system TEXT\n"
     "                      chat template or none, and its system message (default: chat, if the model has a template)\n"
     "  -m, --model FILE    GGUF model (default: the model that tools/deps.sh fetched)\n"
@@ -67,10 +71,7 @@ static int write_html(const kept *k, const kept_options *o) {
     judgeq_error error = {0};
     const judgeq_status status = page_write(&page_kept, object, o->html, &error);
     json_decref(object);
-    if (status != JUDGEQ_OK) {
-        say("%s", error.message);
-        return 1;
-    }
+    if (status != JUDGEQ_OK) return exit_with(status, &error);
     if (!o->run.quiet) say("wrote %s; open it in a web browser", o->html);
     return 0;
 }
@@ -89,14 +90,14 @@ static int show(const kept *k, const kept_options *o) {
 int cmd_kept(int argc, char **argv) {
     kept_options o;
     int status = kept_options_read(argc, argv, &o);
-    if (status != 0) return status;
-    if (o.run.help) {
+    if (status == 0 && o.run.help) {
         fputs(HELP, stdout);
-        return 0;
+    } else if (status == 0) {
+        kept k;
+        status = kept_make(&o, &k);
+        if (status == 0) status = show(&k, &o);
+        kept_free(&k);
     }
-    kept k;
-    status = kept_make(&o, &k);
-    if (status == 0) status = show(&k, &o);
-    kept_free(&k);
+    kept_options_free(&o);
     return status;
 }

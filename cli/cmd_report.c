@@ -8,6 +8,7 @@
 
 #include "command_line.h"
 #include "commands.h"
+#include "exit_status.h"
 #include "report/gallery.h"
 #include "report/page.h"
 #include "say.h"
@@ -192,7 +193,5 @@ int cmd_report(int argc, char **argv) {
         status = report(&o, &r, &error);
         results_free(&r);
     }
-    if (status == JUDGEQ_OK) return 0;
-    say("%s", error.message);
-    return status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+    return exit_with(status, &error);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "exit_status.h"
 #include "find_judge.h"
 #include "find_model.h"
 #include "generate.h"
@@ -38,17 +39,18 @@ static const char HELP_INPUT[] =
     "                     libllama's arithmetic: with the full policy, its logits bit for bit (default: a prompt of\n"
     "                     128 tokens or more is read with a 16-bit float copy of one layer's weights at a time,\n"
     "                     which is faster and more exact; keys are padded to 32 rows and not to 256)\n"
-    "    Example: judgeq run -m qwen2.5-0.5b-instruct-q4_k_m.gguf -t 4 -p \"Who wrote Faust?\"\n"
+    "    Example: judgeq run -m qwen2.5-0.5b-instruct-q4_k_m.gguf -p \"Who wrote Faust?\"\n"
     "\n"
     "Prompt\n"
     "  -p, --prompt TEXT  the prompt\n"
     "  -f, --file FILE    the prompt, from a file; \"-\" is standard input. With -p as well: the file's text, a blank\n"
-    "                     line, -p's text. Without both: standard input\n"
+    "                     line, -p's text (default: what a pipe or < FILE brings on standard input, also before -p)\n"
     "      --chat         put the prompt into the model's chat template, as the user's message (default, if the\n"
     "                     model has one)\n"
     "      --system TEXT  a system message before it\n"
     "      --raw          continue the prompt as it is\n"
     "    Example: judgeq run -f report.txt -p \"Who signed the report?\"\n"
+    "    Example: git diff | judgeq run -p \"What was changed?\"\n"
     "\n";
 static const char HELP_EVICTION[] =
     "Eviction\n"
@@ -153,6 +155,7 @@ static judgeq_status respond(run *r, judgeq_error *error) {
     return generate(r->model, r->session, o, r->n_tokens, r->started, &r->stream, &r->generation, error);
 }
 
+/* With --json the response, and the summary of one that came to its end. */
 static judgeq_status report(const run *r, judgeq_error *error) {
     judgeq_stats stats;
     judgeq_session_get_stats(r->session, &stats);
@@ -166,7 +169,7 @@ static judgeq_status report(const run *r, judgeq_error *error) {
         snprintf(error->message, sizeof error->message, "cannot write to standard output: %s", strerror(errno));
         return JUDGEQ_ERROR_IO;
     }
-    if (!r->options.quiet) report_summary(&stats, &r->generation);
+    if (!r->options.quiet && r->generation.reason != GENERATE_INTERRUPTED) report_summary(&stats, &r->generation);
     return JUDGEQ_OK;
 }
 
@@ -181,13 +184,6 @@ static void run_free(run *r) {
     free(r->found_judge);
     free(r->text);
     options_free(&r->options);
-}
-
-/* An argument that makes no sense is wrong usage; everything else is a failure. */
-static int exit_status(judgeq_status status, const judgeq_error *error) {
-    if (status == JUDGEQ_OK) return 0;
-    say("%s", error->message);
-    return status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
 }
 
 static judgeq_status check_budget(const run *r, judgeq_error *error) {
@@ -206,13 +202,17 @@ static int run_all(run *r) {
     /* cheap checks first: a model can take a while to load, and standard input a while to end */
     judgeq_status status = judgeq_policy_parse(r->options.policy_text, &r->policy, &error);
     if (status == JUDGEQ_OK) status = check_budget(r, &error);
-    if (status != JUDGEQ_OK) return exit_status(status, &error);
-    const int usage = prompt_read(&r->options, &r->text);
+    if (status != JUDGEQ_OK) return exit_with(status, &error);
+    const int usage = prompt_read(&r->options, "run", &r->text);
     if (usage != 0) return usage;
     status = prepare(r, &error);
     if (status == JUDGEQ_OK) status = respond(r, &error);
-    if (status == JUDGEQ_OK) status = report(r, &error);
-    return exit_status(status, &error);
+    if (status == JUDGEQ_OK || r->generation.reason == GENERATE_INTERRUPTED) {
+        judgeq_error unwritten = {0};
+        const judgeq_status reported = report(r, &unwritten);
+        if (reported != JUDGEQ_OK) return exit_with(reported, &unwritten);
+    }
+    return exit_with(status, &error);
 }
 
 int cmd_run(int argc, char **argv) {

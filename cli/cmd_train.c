@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "exit_status.h"
 #include "find_model.h"
 #include "interrupt.h"
 #include "progress.h"
@@ -445,8 +446,9 @@ static int run(training *t) {
     char rank[32] = "";
     if (t->ranks.n > 1) snprintf(rank, sizeof rank, "rank %d: ", t->ranks.rank);
     if (status != JUDGEQ_OK) say("%s%s", rank, error.message);
-    ranks_end(&t->ranks, status != JUDGEQ_OK);
-    return status == JUDGEQ_OK ? 0 : status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+    const int end = exit_status(status);
+    ranks_end(&t->ranks, end);
+    return end;
 }
 
 int cmd_train(int argc, char **argv) {

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "habits.h"
+#include "src/nearest.h"
 #include "values.h"
 
 enum { ROWS_MOST = 64, FIRST_NAME = 256 /* above every letter */ };
@@ -14,6 +16,7 @@ typedef struct reader {
     size_t n;
     const command_option *row[ROWS_MOST];
     char *base[ROWS_MOST]; /* the struct of that row */
+    bool given[ROWS_MOST];
     struct option name[ROWS_MOST + 1];
     char letters[2 * ROWS_MOST + 2];
 } reader;
@@ -102,16 +105,106 @@ static size_t find_row(const reader *r, int option, int argc, char **argv) {
     return i;
 }
 
-static int take_found(const reader *r, int option, int argc, char **argv) {
-    if (option == ':') return usage_wrong(r->command, "%s needs a value", argv[optind - 1]);
-    if (option == '?' && optopt > 0 && optopt < FIRST_NAME) {
-        return usage_wrong(r->command, "unknown option -%c", optopt);
+/* ---- what is no option of the command ------------------------------------------------------------------------------
+ */
+
+/* The row of a long name, up to a "="; n where there is none. */
+static size_t row_named(const reader *r, const char *name) {
+    const size_t n = strcspn(name, "=");
+    size_t i = 0;
+    while (i < r->n && (strlen(r->row[i]->name) != n || strncmp(r->row[i]->name, name, n) != 0)) i++;
+    return i;
+}
+
+/* "-n, --tokens", "--temp" */
+static const char *spelling(const command_option *row, char *text, size_t size) {
+    if (row->letter)
+        snprintf(text, size, "-%c, --%s", row->letter, row->name);
+    else
+        snprintf(text, size, "--%s", row->name);
+    return text;
+}
+
+/* Whether the command knows "-x", "-xVALUE" with a spelling of its own, or "--name". */
+static bool is_own(const reader *r, const char *given) {
+    if (given[1] == '-') return row_named(r, given + 2) < r->n;
+    for (size_t i = 0; i < r->n; i++) {
+        const command_option *row = r->row[i];
+        if (row->also && strcmp(row->also, given) == 0) return true;
+        if (row->letter == given[1] && given[2] == '\0') return true;
     }
-    const size_t i = option == '?' ? r->n : find_row(r, option, argc, argv);
-    const command_option *row = i < r->n ? r->row[i] : NULL;
-    if (!row) return usage_wrong(r->command, "unknown option %s", argv[optind - 1]);
+    return false;
+}
+
+/* What has another name here, or another number of dashes: read letter by letter, it would mean something else. */
+static int check_spelling(const reader *r, const char *given) {
+    char text[64];
+    if (is_own(r, given)) return 0;
+    const habit *h = habit_of_option(given);
+    const size_t i = h && h->here ? row_named(r, h->here) : r->n;
+    const int n = (int)strcspn(given, "=");
+    if (i < r->n) {
+        return usage_wrong(r->command, "%.*s: write %s%s%s", n, given, spelling(r->row[i], text, sizeof text),
+                           h->advice ? "; " : "", h->advice ? h->advice : "");
+    }
+    if (h && !h->here) return usage_wrong(r->command, "%.*s: %s", n, given, h->advice);
+    if (given[1] == '-' || given[2] == '\0' || row_named(r, given + 1) == r->n) return 0;
+    return usage_wrong(r->command, "%.*s: write -%.*s, with two dashes", n, given, n, given);
+}
+
+/* The next argument that getopt_long will read as options. */
+static const char *next_options(int argc, char **argv) {
+    int i = optind;
+    while (i < argc && (argv[i][0] != '-' || !argv[i][1])) i++;
+    return i < argc && strcmp(argv[i], "--") != 0 ? argv[i] : NULL;
+}
+
+/* Names that begin as `given` does: "--temp, --threads"; how many. */
+static int list_abbreviated(const reader *r, const char *given, char *text, size_t size) {
+    int count = 0;
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < r->n && used < size; i++) {
+        if (strncmp(r->row[i]->name, given, strlen(given)) != 0) continue;
+        used += (size_t)snprintf(text + used, size - used, "%s--%s", count++ ? ", " : "", r->row[i]->name);
+    }
+    return count;
+}
+
+static int refuse_long(const reader *r, const char *given) {
+    char name[64], all[256];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(given + 2, "="), given + 2);
+    if (list_abbreviated(r, name, all, sizeof all) > 1) {
+        return usage_wrong(r->command, "--%s could be any of %s", name, all);
+    }
+    nearest near = {.word = name};
+    for (size_t i = 0; i < r->n; i++) nearest_try(&near, r->row[i]->name);
+    if (!near.name) return usage_wrong(r->command, "unknown option --%s", name);
+    return usage_wrong(r->command, "unknown option --%s; did you mean --%s?", name, near.name);
+}
+
+static int refuse(const reader *r, const char *given) {
+    if (optopt >= FIRST_NAME) {
+        return usage_wrong(r->command, "--%s takes no value", r->row[optopt - FIRST_NAME]->name);
+    }
+    return optopt > 0 ? usage_wrong(r->command, "unknown option -%c", optopt) : refuse_long(r, given);
+}
+
+/* ---- the options ---------------------------------------------------------------------------------------------------
+ */
+
+static int take_found(reader *r, int option, int argc, char **argv) {
+    if (option == ':') return usage_wrong(r->command, "%s needs a value", argv[optind - 1]);
+    if (option == '?') return refuse(r, argv[optind - 1]);
+    const size_t i = find_row(r, option, argc, argv);
+    const command_option *row = r->row[i];
     if (row->kind != COMMAND_FLAG && !optarg) return usage_wrong(r->command, "%s needs a value", row->also);
     char name[64];
+    if (r->given[i] && row->kind != COMMAND_FLAG && !row->adds_up) {
+        return usage_wrong(r->command, "%s is given twice: one value is all it takes",
+                           spelling(row, name, sizeof name));
+    }
+    r->given[i] = true;
     if (row->letter)
         snprintf(name, sizeof name, "-%c", row->letter);
     else
@@ -124,8 +217,13 @@ int command_line_read(const char *command, const command_option *table, int argc
     add_rows(&r, table, into);
     opterr = 0;
     optind = 1;
-    int option, status = 0;
-    while (status == 0 && (option = getopt_long(argc, argv, r.letters, r.name, NULL)) != -1) {
+    int status = 0;
+    while (status == 0) {
+        const char *next = next_options(argc, argv);
+        status = next ? check_spelling(&r, next) : 0;
+        if (status != 0) break;
+        const int option = getopt_long(argc, argv, r.letters, r.name, NULL);
+        if (option == -1) break;
         status = take_found(&r, option, argc, argv);
     }
     return status;
@@ -164,14 +262,15 @@ int command_take_mib(const command_given *given, void *place) {
 }
 
 int command_take_kv_type(const command_given *given, void *place) {
-    if (value_kv_type(given->value, place)) return 0;
-    return usage_wrong(given->command, "%s \"%s\": expected f16, f32, q8_0 or q4_0", given->option, given->value);
+    return value_kv_type(given->value, place) ? 0 : usage_wrong_kv_type(given->command, given->option, given->value);
 }
 
 int command_take_choice(const command_given *given, void *place) {
     const char *const *choices = given->row->choices;
     char all[256] = "";
+    nearest near = {.word = given->value};
     for (int i = 0; choices[i]; i++) {
+        nearest_try(&near, choices[i]);
         if (strcmp(given->value, choices[i]) == 0) {
             *(int *)place = i;
             return 0;
@@ -179,5 +278,5 @@ int command_take_choice(const command_given *given, void *place) {
         const size_t used = strlen(all);
         snprintf(all + used, sizeof all - used, "%s%s", i == 0 ? "" : choices[i + 1] ? ", " : " or ", choices[i]);
     }
-    return usage_wrong(given->command, "%s \"%s\": expected %s", given->option, given->value, all);
+    return usage_wrong_choice(given->command, given->option, given->value, all, near.name);
 }

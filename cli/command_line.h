@@ -62,6 +62,7 @@ struct command_option {
     const char *const *choices; /* of command_take_choice, up to NULL */
     const command_option *table;
     command_value value;
+    bool adds_up;     /* can be given several times; others once, unless they are flags */
     const char *also; /* another spelling, dash included, that would read as a letter and its value */
 };
 
@@ -79,7 +80,8 @@ struct command_option {
     { "", 0, .kind = COMMAND_TABLE, .at = offsetof(type, member), .table = (rows) }
 
 /* Reads the options of argv[1..] into the struct that `table` describes. optind is then the first argument that is no
- * option. 0, or the exit status of wrong usage after a message. */
+ * option. What has another name elsewhere or is misspelt is told the right one. 0, or the exit status of wrong usage
+ * after a message. */
 int command_line_read(const char *command, const command_option *table, int argc, char **argv, void *into);
 
 /* ---- values of kinds of their own -------------------------------------------------------------------------------- */

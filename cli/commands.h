@@ -1,5 +1,5 @@
 /* commands: the subcommands of judgeq. Each takes its own arguments (argv[0] is the subcommand's name) and returns the
- * exit status: 0 success, 1 failure, 2 wrong usage. */
+ * exit status (exit_status.h). */
 #ifndef JUDGEQ_CLI_COMMANDS_H
 #define JUDGEQ_CLI_COMMANDS_H
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "exit_status.h"
 #include "say.h"
 #include "src/visible.h"
 
@@ -53,10 +54,8 @@ static json_t *device_object(const judgeq_device_info *info) {
 int devices_print(const devices *d, bool json) {
     judgeq_error error = {0};
     judgeq_device_info info;
-    if (devices_connect(d, &error) != JUDGEQ_OK) {
-        say("%s", error.message);
-        return error.code == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
-    }
+    const judgeq_status status = devices_connect(d, &error);
+    if (status != JUDGEQ_OK) return exit_with(status, &error);
     json_t *all = json_array();
     if (!json) printf("%-10s %12s %12s  %s\n", "device", "free MiB", "of MiB", "");
     for (size_t i = 0; judgeq_device_at(i, &info); i++) {

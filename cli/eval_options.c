@@ -13,6 +13,7 @@ const command_option eval_rows[] = {
     {"model", 'm', INTO(eval_options, model), .value = COMMAND_GGUF},
     {"judge", 0, INTO(eval_options, judge), .value = COMMAND_GGUF},
     {"policies", 0, INTO(eval_options, policies), .value = COMMAND_POLICIES},
+    ROWS_OF(eval_options, choices, choices_rows),
     {"budgets", 0, INTO(eval_options, budgets)},
     {"length", 0, TAKEN_INTO(eval_options, length, command_take_list), .least = 64, .most = 1 << 22},
     {"samples", 0, INTO(eval_options, n_samples), .least = 1, .most = 1000000},
@@ -69,9 +70,11 @@ int eval_options_read(int argc, char **argv, eval_options *o) {
     int status = command_line_read("eval", eval_rows, argc, argv, o);
     if (status != 0 || o->help) return status;
     status = join_tasks(argc, argv, o);
+    if (status == 0) status = choices_text(&o->choices, "eval", &o->choices_text);
     return status != 0 ? status : check_together(o);
 }
 
 void eval_options_free(eval_options *o) {
     free(o->tasks);
+    free(o->choices_text);
 }

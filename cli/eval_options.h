@@ -2,13 +2,15 @@
 #ifndef JUDGEQ_CLI_EVAL_OPTIONS_H
 #define JUDGEQ_CLI_EVAL_OPTIONS_H
 
-#include "command_line.h"
+#include "choices.h"
 #include "judgeq.h"
 
 typedef struct eval_options {
     bool help;
     char *tasks; /* all that were named, a line each. Owned */
     const char *model, *judge, *output, *haystack, *policies, *budgets, *versus;
+    choices choices;
+    char *choices_text; /* as arms_parse takes them. Owned */
     command_list length;
     int32_t n_samples, n_depths, cut_to, n_tokens, n_threads;
     size_t expand_bytes;

@@ -85,7 +85,10 @@ static judgeq_status take_token(generator *g, int32_t token, bool deferred, bool
     judgeq_status status = put_token(g, token, error);
     *done = g->stream->stopped;
     if (status != JUDGEQ_OK || *done) return status;
-    if (interrupt_seen()) return failed(error, JUDGEQ_ERROR_CANCELLED, "interrupted");
+    if (interrupt_seen()) {
+        out->reason = GENERATE_INTERRUPTED;
+        return failed(error, JUDGEQ_ERROR_CANCELLED, "interrupted");
+    }
     /* the last token is not decoded: nothing comes after it */
     if (!deferred && out->n_token < g->limit) status = judgeq_session_decode(g->session, token, error);
     return status;

@@ -11,6 +11,7 @@ typedef enum generate_reason {
     GENERATE_STOP,    /* the model ended the response, or a stop text or the control token that is one came */
     GENERATE_LENGTH,  /* as many tokens as were asked for */
     GENERATE_CONTEXT, /* the context is full */
+    GENERATE_INTERRUPTED,
 } generate_reason;
 
 typedef struct generation {

@@ -1,11 +1,17 @@
-/* interrupt: Ctrl-C, or a request to end (SIGTERM), as a flag that is asked between chunks and tokens. */
+/* interrupt: Ctrl-C, or a request to end (SIGTERM): ends the program, or is a flag that is asked between chunks and
+ * tokens. */
 #ifndef JUDGEQ_CLI_INTERRUPT_H
 #define JUDGEQ_CLI_INTERRUPT_H
 
 #include <stdbool.h>
 
+/* From here on either signal ends the program at once, with the exit status that a shell gives for it: what runs has
+ * nothing to keep. */
+void interrupt_end(void);
 /* From here on the first Ctrl-C and every SIGTERM only set the flag; a second Ctrl-C ends the program at once. */
 void interrupt_catch(void);
 bool interrupt_seen(void);
+/* 130 or 143, once one was seen. */
+int interrupt_status(void);
 
 #endif

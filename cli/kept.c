@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exit_status.h"
 #include "find_judge.h"
 #include "find_model.h"
 #include "interrupt.h"
@@ -149,12 +150,10 @@ int kept_make(const kept_options *o, kept *out) {
     for (size_t i = 0; status == JUDGEQ_OK && i < o->n_policy; i++) {
         status = judgeq_policy_parse(o->policy[i], &policy[i], &error);
     }
-    const int usage = status == JUDGEQ_OK ? prompt_read(&o->run, &out->prompt) : 0;
+    const int usage = status == JUDGEQ_OK ? prompt_read(&o->run, "inspect", &out->prompt) : 0;
     if (status == JUDGEQ_OK && usage == 0) status = make(out, o, policy, &error);
     for (size_t i = 0; i < o->n_policy; i++) judgeq_policy_free(policy[i]);
-    if (usage != 0 || status == JUDGEQ_OK) return usage;
-    say("%s", error.message);
-    return status == JUDGEQ_ERROR_ARGUMENT ? 2 : 1;
+    return usage != 0 ? usage : exit_with(status, &error);
 }
 
 void kept_free(kept *k) {

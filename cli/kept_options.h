@@ -13,9 +13,10 @@ typedef struct kept_budget {
 } kept_budget;
 
 typedef struct kept_options {
-    bool kept;   /* what makes it this command */
-    options run; /* model, judge, prompt and how it is read, as for judgeq run */
-    const char *policy[KEPT_POLICIES_MOST];
+    bool kept;                             /* what makes it this command */
+    options run;                           /* model, judge, prompt and how it is read, as for judgeq run */
+    const char *given[KEPT_POLICIES_MOST]; /* after --policy */
+    char *policy[KEPT_POLICIES_MOST];      /* with the choices after it. Owned */
     size_t n_policy;
     kept_budget budget[KEPT_BUDGETS_MOST];
     size_t n_budget;     /* 0: none given */
@@ -25,5 +26,6 @@ typedef struct kept_options {
 
 /* The exit status: 0, or 2 after a message. */
 int kept_options_read(int argc, char **argv, kept_options *out);
+void kept_options_free(kept_options *o);
 
 #endif

@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Keys of a policy, and names of the options that set them. */
-static const char *const CHOICES[OPTIONS_CHOICES] = {"probe", "reduce", "smooth", "allocate", "keep"};
-
 #define wrong(...) usage_wrong("run", __VA_ARGS__)
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
@@ -41,6 +38,7 @@ const command_option options_shared[] = {
     {"ctx", 0, INTO(options, n_ctx), .least = 1, .most = INT32_MAX},
     {"kv-type", 0, TAKEN_INTO(options, kv_type, command_take_kv_type), .value = COMMAND_KV_TYPE},
     {"seed", 0, INTO(options, sampler.seed), .most = UINT32_MAX},
+    ROWS_OF(options, choices, choices_rows),
     {"json", 0, INTO(options, json)},
     {"quiet", 0, INTO(options, quiet)},
     {"help", 'h', INTO(options, help)},
@@ -50,11 +48,6 @@ const command_option options_shared[] = {
 const command_option run_rows[] = {
     ROWS(options_shared),
     {"policy", 0, INTO(options, policy), .value = COMMAND_POLICY},
-    {"probe", 0, INTO(options, choice[0]), .value = COMMAND_POLICY_CHOICE},
-    {"reduce", 0, INTO(options, choice[1]), .value = COMMAND_POLICY_CHOICE},
-    {"smooth", 0, INTO(options, choice[2]), .value = COMMAND_POLICY_CHOICE},
-    {"allocate", 0, INTO(options, choice[3]), .value = COMMAND_POLICY_CHOICE},
-    {"keep", 0, INTO(options, choice[4]), .value = COMMAND_POLICY_CHOICE},
     {"budget", 0, TAKEN(take_budget)},
     {"defer", 0, INTO(options, defer)},
     {"plain-weights", 0, INTO(options, plain_weights)},
@@ -63,7 +56,7 @@ const command_option run_rows[] = {
     {"top-k", 0, INTO(options, sampler.top_k), .most = INT32_MAX},
     {"top-p", 0, INTO(options, sampler.top_p), .to = 1},
     {"min-p", 0, INTO(options, sampler.min_p), .to = 1},
-    {"stop", 0, TAKEN(take_stop)},
+    {"stop", 0, TAKEN(take_stop), .adds_up = true},
     {"chunk", 0, INTO(options, chunk), .least = 1, .most = INT32_MAX / 2},
     ROWS_OF(options, devices, devices_rows),
     {"logprobs", 0, INTO(options, logprobs), .most = OPTIONS_LOGPROBS_MOST},
@@ -90,26 +83,18 @@ static int check_together(const options *o) {
     return 0;
 }
 
-/* The policy as given, or judge where the options speak of eviction, with the choices behind it. The text is as long
- * as the options it is made of. */
+/* The policy as given, or judge where the options speak of eviction, with the choices after it. */
 static int write_policy(options *o) {
-    const char *const *choice = o->choice;
-    bool evicts = o->budget_given;
-    for (int i = 0; i < OPTIONS_CHOICES; i++) evicts = evicts || choice[i];
+    const bool evicts = o->budget_given || choices_given(&o->choices);
     const char *name = o->policy ? o->policy : evicts ? "judge" : "full";
-    size_t length = strlen(name) + 1;
-    for (int i = 0; i < OPTIONS_CHOICES; i++) length += choice[i] ? strlen(choice[i]) + 16 : 0;
-    o->policy_text = malloc(length);
-    if (!o->policy_text) return wrong("no memory for the policy");
-    size_t used = (size_t)snprintf(o->policy_text, length, "%s", name);
-    for (int i = 0; i < OPTIONS_CHOICES; i++) {
-        if (!choice[i]) continue;
-        if (strchr(choice[i], ',')) {
-            return wrong("--%s \"%s\": expected one value, without a comma", CHOICES[i], choice[i]);
-        }
-        used += (size_t)snprintf(o->policy_text + used, length - used, ",%s=%s", CHOICES[i], choice[i]);
+    char *more = NULL;
+    int status = choices_text(&o->choices, "run", &more);
+    if (status == 0 && asprintf(&o->policy_text, "%s%s", name, more) < 0) {
+        o->policy_text = NULL;
+        status = wrong("no memory for the policy");
     }
-    return 0;
+    free(more);
+    return status;
 }
 
 int options_read(int argc, char **argv, options *o) {

@@ -2,18 +2,18 @@
 #ifndef JUDGEQ_CLI_OPTIONS_H
 #define JUDGEQ_CLI_OPTIONS_H
 
-#include "command_line.h"
+#include "choices.h"
 #include "devices.h"
 #include "judgeq.h"
 
-enum { OPTIONS_STOPS_MOST = 16, OPTIONS_LOGPROBS_MOST = 1000, OPTIONS_CHOICES = 5 };
+enum { OPTIONS_STOPS_MOST = 16, OPTIONS_LOGPROBS_MOST = 1000 };
 
 typedef struct options {
     bool help;
     const char *model, *judge;
-    const char *policy;                  /* as given, or NULL */
-    const char *choice[OPTIONS_CHOICES]; /* --probe to --keep, or NULL */
-    char *policy_text;                   /* policy and the choices, as judgeq_policy_parse reads them. Owned */
+    const char *policy; /* as given, or NULL */
+    choices choices;
+    char *policy_text; /* policy and the choices, as judgeq_policy_parse reads them. Owned */
     bool budget_given;
     int32_t budget;        /* rows; 0: budget_fraction */
     float budget_fraction; /* of the prompt */

@@ -8,7 +8,9 @@
 
 #include "files.h"
 #include "say.h"
+#include "standard_input.h"
 #include "unicode.h"
+#include "values.h"
 
 static void drop_line_end(char *text, size_t *length) {
     if (*length == 0 || text[*length - 1] != '\n') return;
@@ -63,29 +65,39 @@ static char *replace(char *document, const char *question) {
     return strdup(question);
 }
 
-int prompt_read(const options *o, char **text) {
-    size_t length = 0;
-    int status = 0;
-    *text = NULL;
-    if (o->file || !o->prompt) {
-        if (!o->file && isatty(STDIN_FILENO)) {
-            say("no prompt: -p TEXT, -f FILE, or a text on standard input; see judgeq run --help");
-            return 2;
+/* The document's text, NULL where there is none: -f's, or what is on standard input. */
+static int read_document(const options *o, const char *command, char **text, size_t *length) {
+    if (o->file && strcmp(o->file, "-") != 0) return read_file(o->file, o->quiet, text, length);
+    if (!o->file && o->prompt) {
+        if (!standard_input_has_document(o->quiet)) return 0;
+        const int status = read_file("-", o->quiet, text, length);
+        if (status == 0 && *length > 0 && !o->quiet) {
+            say("read %zu bytes from standard input, the document before -p", *length);
         }
-        status = read_file(o->file ? o->file : "-", o->quiet, text, &length);
-        if (status != 0) return status;
+        return status;
     }
+    if (!o->file && isatty(STDIN_FILENO)) {
+        return usage_wrong(command, "no prompt: -p \"TEXT\", -f FILE or both, or a text on standard input");
+    }
+    standard_input_wait(o->quiet);
+    return read_file("-", o->quiet, text, length);
+}
+
+int prompt_read(const options *o, const char *command, char **text) {
+    size_t length = 0;
+    *text = NULL;
+    const int status = read_document(o, command, text, &length);
+    if (status != 0) return status;
     const bool question = o->prompt && *o->prompt;
     if (length == 0 && !question) {
-        say("the prompt is empty");
         free(*text);
         *text = NULL;
-        return 2;
+        return usage_wrong(command, "the prompt is empty: -p \"TEXT\", -f FILE or both, or a text on standard input");
     }
     if (question) *text = length > 0 ? join(*text, length, o->prompt) : replace(*text, o->prompt);
     if (*text) return 0;
     say("no memory for the prompt");
-    return 1;
+    return EXIT_FAILURE;
 }
 
 /* Of the context that the prompt is for, which need not be the one that the model was trained for. */

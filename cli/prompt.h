@@ -4,9 +4,10 @@
 
 #include "options.h"
 
-/* The file's text, a blank line, -p's text; or the one that is given; or standard input. One line end at the end of a
- * file or of standard input is dropped. *text is malloced and terminated. Fails after a message: the exit status. */
-int prompt_read(const options *options, char **text);
+/* The text of -f's file, or of standard input where it brings one, a blank line, -p's text; or the one that there is.
+ * One line end at the end of a file or of standard input is dropped. *text is malloced and terminated. Fails after a
+ * message: the exit status. */
+int prompt_read(const options *options, const char *command, char **text);
 
 /* In the model's chat template, or as it is. *tokens: judgeq_free. */
 judgeq_status prompt_tokenize(const judgeq_model *model, const options *options, const char *text, int32_t **tokens,

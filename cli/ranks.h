@@ -11,8 +11,8 @@ typedef struct ranks {
 
 /* Joins the others, if mpirun or srun started several. Fails where one did and the program was built without MPI. */
 judgeq_status ranks_begin(ranks *r, judgeq_error *error);
-/* Leaves them. failed: the others need not be waited for. */
-void ranks_end(const ranks *r, bool failed);
+/* Leaves them. exit_status: of this process; where it is a failure, the others need not be waited for. */
+void ranks_end(const ranks *r, int exit_status);
 
 /* A sum of judgeq_trainer_params: data is the ranks. CANCELLED once Ctrl-C was pressed or the program told to end, even
  * while it waits for a rank that is gone. */

@@ -25,9 +25,9 @@ judgeq_status ranks_begin(ranks *r, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
-void ranks_end(const ranks *r, bool failed) {
+void ranks_end(const ranks *r, int exit_status) {
     (void)r;
-    (void)failed;
+    (void)exit_status;
 }
 
 judgeq_status ranks_sum(void *data, double *values, size_t n, judgeq_error *error) {

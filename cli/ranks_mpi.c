@@ -29,11 +29,11 @@ judgeq_status ranks_begin(ranks *r, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
-void ranks_end(const ranks *r, bool is_failed) {
+void ranks_end(const ranks *r, int exit_status) {
     int begun = 0;
     MPI_Initialized(&begun);
     if (!begun) return;
-    if (is_failed && r->n > 1) MPI_Abort(MPI_COMM_WORLD, 1);
+    if (exit_status != 0 && r->n > 1) MPI_Abort(MPI_COMM_WORLD, exit_status);
     MPI_Finalize();
 }
 

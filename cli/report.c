@@ -53,11 +53,15 @@ static json_t *token_array(const generation *response) {
     return array;
 }
 
+/* As OpenAI's API names it, which has no name for the last. */
+static const char *finish_reason(generate_reason reason) {
+    return reason == GENERATE_STOP ? "stop" : reason == GENERATE_INTERRUPTED ? "interrupted" : "length";
+}
+
 static json_t *response_object(const judgeq_stats *stats, const generation *response, const text_stream *text) {
     return json_pack("{s:o, s:o, s:I, s:I, s:s}", "text", json_stringn(text->text ? text->text : "", text->length),
                      "tokens", token_array(response), "prompt_tokens", (json_int_t)stats->n_prompt, "completion_tokens",
-                     (json_int_t)response->n_token, "finish_reason",
-                     response->reason == GENERATE_STOP ? "stop" : "length");
+                     (json_int_t)response->n_token, "finish_reason", finish_reason(response->reason));
 }
 
 static json_t *cache_object(const report_source *source, const judgeq_stats *stats) {

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exit_status.h"
 #include "say.h"
+#include "src/nearest.h"
 
 bool value_integer(const char *text, int64_t low, int64_t high, int64_t *out) {
     if (!*text || strspn(text, "0123456789") != strlen(text)) return false;
@@ -62,12 +64,24 @@ int usage_wrong(const char *command, const char *format, ...) {
     va_end(arguments);
     say("%s: %s; see judgeq %s --help", command, message ? message : "wrong usage", command);
     free(message);
-    return 2;
+    return EXIT_USAGE;
 }
 
 int usage_wrong_integer(const char *command, const char *option, const char *text, int64_t low, int64_t high) {
     return usage_wrong(command, "%s \"%s\": expected a whole number from %lld to %lld", option, text, (long long)low,
                        (long long)high);
+}
+
+int usage_wrong_choice(const char *command, const char *option, const char *text, const char *all, const char *near) {
+    if (!near) return usage_wrong(command, "%s \"%s\": expected %s", option, text, all);
+    return usage_wrong(command, "%s \"%s\": expected %s; did you mean %s?", option, text, all, near);
+}
+
+int usage_wrong_kv_type(const char *command, const char *option, const char *text) {
+    const char *name;
+    nearest near = {.word = text};
+    for (int type = 0; (name = judgeq_kv_type_name((judgeq_kv_type)type)); type++) nearest_try(&near, name);
+    return usage_wrong_choice(command, option, text, "f16, f32, q8_0 or q4_0", near.name);
 }
 
 int usage_wrong_budget(const char *command, const char *option, const char *text) {

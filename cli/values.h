@@ -20,6 +20,9 @@ bool value_kv_type(const char *text, judgeq_kv_type *out);
 __attribute__((format(printf, 2, 3))) int usage_wrong(const char *command, const char *format, ...);
 /* The same for a value that is no whole number within its bounds, or no budget. */
 int usage_wrong_integer(const char *command, const char *option, const char *text, int64_t low, int64_t high);
+/* The same for a value that is none of `all`; near: what may have been meant, or NULL. */
+int usage_wrong_choice(const char *command, const char *option, const char *text, const char *all, const char *near);
+int usage_wrong_kv_type(const char *command, const char *option, const char *text);
 int usage_wrong_budget(const char *command, const char *option, const char *text);
 
 #endif

@@ -1,6 +1,7 @@
 #include "arms.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,7 +65,18 @@ static bool same_arm(const arms *a, size_t i, size_t k) {
            strcmp(judgeq_policy_text(a->parsed[i]), judgeq_policy_text(a->parsed[k])) == 0;
 }
 
-static judgeq_status parse_policies(arms *a, const char *list, judgeq_kv_type kv_type, judgeq_error *error) {
+/* The policy with the choices after it and before its KV type; NULL without memory. */
+static char *with_choices(const char *policy, const char *choices) {
+    judgeq_kv_type any;
+    const char *end = find_kv_type(policy, &any);
+    const int n = (int)(end ? (size_t)(end - policy) : strlen(policy));
+    const bool full = n == 4 && strncmp(policy, "full", 4) == 0;
+    char *text;
+    return asprintf(&text, "%.*s%s%s", n, policy, full ? "" : choices, policy + n) >= 0 ? text : NULL;
+}
+
+static judgeq_status parse_policies(arms *a, const char *list, const char *choices, judgeq_kv_type kv_type,
+                                    judgeq_error *error) {
     const char separator = strchr(list, ';') || strchr(list, '=') ? ';' : ',';
     a->policy = split(list, separator, &a->n_policy);
     a->parsed = a->policy ? calloc(a->n_policy, sizeof(judgeq_policy *)) : NULL;
@@ -78,9 +90,11 @@ static judgeq_status parse_policies(arms *a, const char *list, judgeq_kv_type kv
             free(policy);
             continue;
         }
-        a->policy[n] = policy;
+        a->policy[n] = with_choices(policy, choices);
         a->kv_type[n] = kv_type;
-        status = parse_policy(policy, &a->parsed[n], &a->kv_type[n], error);
+        free(policy);
+        policy = a->policy[n];
+        status = policy ? parse_policy(policy, &a->parsed[n], &a->kv_type[n], error) : eval_fail_memory(error, "policies");
         for (size_t k = 0; status == JUDGEQ_OK && k < n; k++) {
             if (same_arm(a, k, n)) {
                 status = eval_fail(error, JUDGEQ_ERROR_ARGUMENT, "policies \"%s\" and \"%s\" are the same",
@@ -135,10 +149,10 @@ static judgeq_status make_arms(arms *a, judgeq_kv_type kv_type, judgeq_error *er
     return status;
 }
 
-judgeq_status arms_parse(const char *policies, const char *budgets, judgeq_kv_type kv_type, arms *out,
-                         judgeq_error *error) {
+judgeq_status arms_parse(const char *policies, const char *choices, const char *budgets, judgeq_kv_type kv_type,
+                         arms *out, judgeq_error *error) {
     *out = (arms){0};
-    judgeq_status status = parse_policies(out, policies, kv_type, error);
+    judgeq_status status = parse_policies(out, policies, choices, kv_type, error);
     if (status == JUDGEQ_OK) {
         out->budget = split(budgets, ',', &out->n_budget);
         status = out->budget ? make_arms(out, kv_type, error) : eval_fail_memory(error, "budgets");

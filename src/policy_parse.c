@@ -1,5 +1,6 @@
 /* policy_parse: reads a policy's text form. docs/policies/README.md has the grammar. */
 #include "error.h"
+#include "nearest.h"
 #include "policy.h"
 
 #include <stdio.h>
@@ -96,16 +97,20 @@ static judgeq_status refuse(int index, slice part, judgeq_error *error) {
                      shown(part), part.at, at->accepted);
 }
 
-/* A full policy and an unknown name both end in the list of presets. */
+/* Ends in the list of presets. */
 static judgeq_status refuse_preset(const char *what, slice name, judgeq_error *error) {
-    char names[256] = "";
+    char names[256] = "", word[32], meant[64] = "";
     size_t length = 0;
+    snprintf(word, sizeof word, "%.*s", shown(name), name.at);
+    nearest near = {.word = word};
     for (size_t i = 0; judgeq_preset_at(i) && length < sizeof names; i++) {
+        nearest_try(&near, judgeq_preset_at(i)->name);
         int n = snprintf(names + length, sizeof names - length, "%s%s", i ? ", " : "", judgeq_preset_at(i)->name);
         length += n > 0 ? (size_t)n : 0;
     }
-    return error_set(error, JUDGEQ_ERROR_ARGUMENT, "policy: %s \"%.*s\"; presets: %s", what, shown(name), name.at,
-                     names);
+    if (near.name) snprintf(meant, sizeof meant, " (did you mean %s?)", near.name);
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT, "policy: %s \"%.*s\"%s; presets: %s", what, shown(name), name.at,
+                     meant, names);
 }
 
 static const judgeq_preset *preset_named(slice name) {

@@ -13,6 +13,8 @@ import tempfile
 import time
 import unittest
 
+from arguments import with_defaults
+
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
 PARTS = ["embed_s", "blocks_s", "score_s", "compact_s", "lookahead_s", "other_s"]
@@ -35,8 +37,9 @@ class Bench(unittest.TestCase):
     def path(cls, name):
         return os.path.join(cls.folder, name)
 
-    def run_bench(self, *arguments, status=0):
-        command = [JUDGEQ, "bench", "-m", self.model, "-t", "1", "--repeat", "2", "--warm-up", "0", "-n", "4", *arguments]
+    def run_bench(self, *more, status=0):
+        defaults = {"-m": self.model, "-t": "1", "--repeat": "2", "--warm-up": "0", "-n": "4"}
+        command = [JUDGEQ, "bench", *with_defaults(defaults, more)]
         done = subprocess.run(command, capture_output=True, timeout=120, encoding="utf-8")
         self.assertEqual(done.returncode, status, done.stderr)
         return done
@@ -158,7 +161,7 @@ class Bench(unittest.TestCase):
         time.sleep(1)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-        self.assertEqual((process.returncode, out), (1, ""))
+        self.assertEqual((process.returncode, out), (130, ""))
         self.assertIn("judgeq: interrupted", err)
 
 

@@ -13,6 +13,8 @@ import tempfile
 import time
 import unittest
 
+from arguments import with_defaults
+
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
 OWN = ["common_words", "frequent_words", "multi_key", "multi_query", "multi_turn", "multi_value", "needle_noise",
@@ -34,7 +36,8 @@ class Eval(unittest.TestCase):
         return os.path.join(cls.folder, name)
 
     def arguments(self, output, *more):
-        return [JUDGEQ, "eval", "-m", self.model, "-o", self.path(output), "-t", "1", "-n", "4", *more]
+        defaults = {"-m": self.model, "-o": self.path(output), "-t": "1", "-n": "4"}
+        return [JUDGEQ, "eval", *with_defaults(defaults, more)]
 
     def run_eval(self, output, *more, status=0):
         done = subprocess.run(self.arguments(output, *more), capture_output=True, timeout=120, encoding="utf-8")
@@ -102,7 +105,7 @@ class Eval(unittest.TestCase):
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
         if process.returncode != 0:  # it may have been faster than the signal
-            self.assertEqual(process.returncode, 1)
+            self.assertEqual(process.returncode, 130)
             self.assertIn(b"the same command continues", said)
         with open(samples, "ab") as file:
             file.write(b'{"key": "needle_text/600/1/5", "resul')  # a line that a kill has cut off

@@ -12,6 +12,7 @@ import tempfile
 import unittest
 
 import terminal
+from arguments import with_defaults
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
@@ -58,15 +59,16 @@ class Kept(unittest.TestCase):
         return os.path.join(cls.folder, name)
 
     def arguments(self, *more):
-        return [JUDGEQ, "inspect", "--kept", "-m", self.model, "--judge", self.judge, "-t", "1", "--raw", *more]
+        defaults = {"-m": self.model, "--judge": self.judge, "-t": "1"}
+        return [JUDGEQ, "inspect", "--kept", "--raw", *with_defaults(defaults, more)]
 
     def succeed(self, *more):
-        done = subprocess.run(self.arguments(*more), capture_output=True, timeout=120)
+        done = subprocess.run(self.arguments(*more), stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         return done.stdout.decode()
 
     def refuse(self, status, words, *more):
-        done = subprocess.run([JUDGEQ, "inspect", "--kept", *more], capture_output=True, timeout=60)
+        done = subprocess.run([JUDGEQ, "inspect", "--kept", *more], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
         said = done.stderr.decode()
         self.assertEqual(done.returncode, status, said)
         self.assertIn(words, said)
@@ -198,7 +200,7 @@ class Kept(unittest.TestCase):
             self.assertEqual(json.loads(Elements(file.read()).scripts[0]), printed)
 
     def test_failures(self):
-        self.refuse(2, "--kept needs a text", "-m", self.model)
+        self.refuse(2, '-p "TEXT", -f FILE or both', "-m", self.model)
         self.refuse(2, 'what is "x"', "-p", "a", "x")
         self.refuse(2, "unknown option", "-p", "a", "--nonsense")
         self.refuse(2, "--budget needs a value", "-p", "a", "--budget")

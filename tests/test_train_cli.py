@@ -12,6 +12,7 @@ import unittest
 import xml.etree.ElementTree
 
 import interruptions
+from arguments import with_defaults
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
@@ -40,8 +41,9 @@ class Train(unittest.TestCase):
         return os.path.join(cls.folder, name)
 
     def arguments(self, output, *more):
-        return [JUDGEQ, "train", "-m", self.model, "--data", self.data, "-o", output, "-t", "1", "--n-soft", "4",
-                "--epochs", "3", "--accumulate", "2", "--seed", "3", *more]
+        defaults = {"-m": self.model, "--data": self.data, "-o": output, "-t": "1", "--n-soft": "4", "--epochs": "3",
+                    "--accumulate": "2", "--seed": "3"}
+        return [JUDGEQ, "train", *with_defaults(defaults, more)]
 
     def run_train(self, output, *more):
         return subprocess.run(self.arguments(output, *more), capture_output=True, timeout=120)
