@@ -41,7 +41,7 @@ static bool cell_init(bench_cell *cell, int32_t n_repeat) {
 }
 
 static int32_t memory_threads(int32_t n_threads) {
-    return n_threads > 0 ? n_threads : bench_cores();
+    return n_threads > 0 ? n_threads : judgeq_cores();
 }
 
 static bench_memory *memory_of(const bench_cells *cells, int32_t n_threads) {

@@ -2,9 +2,9 @@
 
 #include <getopt.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "commands.h"
+#include "cores_note.h"
 #include "values.h"
 
 #define wrong(...) usage_wrong("bench", __VA_ARGS__)
@@ -59,9 +59,17 @@ const command_option bench_rows[] = {
     {0},
 };
 
-int32_t bench_cores(void) {
-    const long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 1024 ? 1024 : n > 1 ? (int32_t)n : 1;
+/* No more threads than cores, which would make some of the numbers the same. */
+static void cap_threads(bench_options *o) {
+    command_list all = o->n_threads;
+    o->n_threads.n = 0;
+    for (size_t i = 0; i < all.n; i++) {
+        const int32_t cores = judgeq_cores(), n = all.value[i] < cores ? all.value[i] : cores;
+        cores_note(all.value[i], o->quiet);
+        size_t same = 0;
+        while (same < o->n_threads.n && o->n_threads.value[same] != n) same++;
+        if (same == o->n_threads.n) o->n_threads.value[o->n_threads.n++] = n;
+    }
 }
 
 int bench_options_read(int argc, char **argv, bench_options *o) {
@@ -70,7 +78,7 @@ int bench_options_read(int argc, char **argv, bench_options *o) {
                          .budgets = "256",
                          .length = {{512, 2048}, 2},
                          .kv_type = {{JUDGEQ_KV_F16}, 1},
-                         .n_threads = {{bench_cores()}, 1},
+                         .n_threads = {{judgeq_cores()}, 1},
                          .n_batch = {{1}, 1},
                          .n_tokens = 32,
                          .n_repeat = 5,
@@ -78,5 +86,6 @@ int bench_options_read(int argc, char **argv, bench_options *o) {
                          .seed = 1};
     const int status = command_line_read("bench", bench_rows, argc, argv, o);
     if (status != 0 || o->help) return status;
+    cap_threads(o);
     return optind < argc ? wrong("unexpected argument \"%s\"", argv[optind]) : 0;
 }

@@ -21,9 +21,6 @@ typedef struct bench_options {
     size_t n_output;
 } bench_options;
 
-/* As many threads as `-t` counts without a value: one per core. */
-int32_t bench_cores(void);
-
 /* The exit status: 0, or 2 after a message. */
 int bench_options_read(int argc, char **argv, bench_options *out);
 

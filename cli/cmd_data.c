@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "commands.h"
+#include "cores_note.h"
 #include "data_maker.h"
 #include "exit_status.h"
 #include "find_model.h"
@@ -150,6 +151,7 @@ int cmd_data(int argc, char **argv) {
     judgeq_model *model = NULL;
     char room[4096];
     const char *path = NULL;
+    cores_note(c.options.data.n_threads, c.options.quiet);
     judgeq_status status = find_model(c.options.model, room, sizeof room, &path, &error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(path, &model, &error);
     if (status == JUDGEQ_OK) find_model_notes(model, path, c.options.quiet);

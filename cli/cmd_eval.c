@@ -460,6 +460,8 @@ static judgeq_status print_tables(const evaluation *e, judgeq_error *error) {
 }
 
 static judgeq_status evaluate(evaluation *e, judgeq_error *error) {
+    eval_options *o = &e->options;
+    o->n_threads = ranks_threads(&e->ranks, o->n_threads, o->quiet);
     judgeq_status status = prepare(e, error);
     if (status != JUDGEQ_OK) return status;
     status = share_out(e, error);

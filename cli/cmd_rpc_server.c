@@ -4,6 +4,7 @@
 
 #include "command_line.h"
 #include "commands.h"
+#include "cores_note.h"
 #include "exit_status.h"
 #include "judgeq.h"
 #include "say.h"
@@ -49,6 +50,7 @@ int cmd_rpc_server(int argc, char **argv) {
     }
     if (optind < argc) return usage_wrong("rpc-server", "what is \"%s\"?", argv[optind]);
     judgeq_error error = {0};
+    cores_note(o.n_threads, false);
     const judgeq_status status = judgeq_rpc_serve(o.host, o.port, o.device, o.n_threads, &error);
     return exit_with(status, &error);
 }

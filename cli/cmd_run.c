@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "cores_note.h"
 #include "exit_status.h"
 #include "find_judge.h"
 #include "find_model.h"
@@ -114,6 +115,7 @@ static judgeq_status make_session(run *r, judgeq_error *error) {
     params.budget = o->budget;
     params.budget_fraction = o->budget_fraction;
     params.n_ctx = o->n_ctx;
+    cores_note(o->n_threads, o->quiet);
     params.n_threads = o->n_threads;
     params.chunk = o->chunk;
     params.plain_weights = o->plain_weights;

@@ -411,7 +411,10 @@ static void show_sources(const training *t) {
 }
 
 static judgeq_status train(training *t, judgeq_error *error) {
-    t->options.quiet = t->options.quiet || !is_first(t);
+    train_options *o = &t->options;
+    o->quiet = o->quiet || !is_first(t);
+    o->params.n_threads = ranks_threads(&t->ranks, o->params.n_threads, o->quiet);
+    o->sources.n_threads = o->params.n_threads;
     judgeq_status status = prepare(t, error);
     if (status != JUDGEQ_OK) return status;
     progress_begin(&t->progress, 0, t->options.quiet);

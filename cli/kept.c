@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cores_note.h"
 #include "exit_status.h"
 #include "find_judge.h"
 #include "find_model.h"
@@ -133,6 +134,7 @@ static judgeq_status make(kept *k, const kept_options *o, judgeq_policy *const *
     if (status == JUDGEQ_OK) status = read_texts(k, error);
     if (status != JUDGEQ_OK) return status;
     progress bar;
+    cores_note(o->run.n_threads, o->run.quiet);
     status = make_cuts(k, o, policy, &bar, error);
     if (status != JUDGEQ_OK) return status;
     progress_begin(&bar, (int64_t)k->n_token, o->run.quiet);

@@ -10,7 +10,7 @@
 static const char *const SIZES[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
 
 judgeq_status ranks_begin(ranks *r, judgeq_error *error) {
-    *r = (ranks){.n = 1};
+    *r = (ranks){.n = 1, .n_sharing = 1};
     for (size_t i = 0; i < sizeof SIZES / sizeof SIZES[0]; i++) {
         const char *size = getenv(SIZES[i]);
         if (!size || strtol(size, NULL, 10) < 2) continue;

@@ -1,5 +1,6 @@
 /* With MPI. */
 #include <mpi.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -19,13 +20,33 @@ static bool started_by_mpirun(void) {
     return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") || getenv("PMI_RANK");
 }
 
+/* Whether or not mpirun has bound the ranks to cores: those with the same set of them. */
+static int32_t count_sharing(void) {
+    enum { BYTES = sizeof(cpu_set_t) };
+    MPI_Comm here;
+    int n = 1, sharing = 0;
+    cpu_set_t own;
+    if (MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here) != MPI_SUCCESS) return 1;
+    MPI_Comm_size(here, &n);
+    cpu_set_t *all = calloc((size_t)n, BYTES);
+    CPU_ZERO(&own);
+    sched_getaffinity(0, BYTES, &own);
+    if (all && MPI_Allgather(&own, BYTES, MPI_BYTE, all, BYTES, MPI_BYTE, here) == MPI_SUCCESS) {
+        for (int i = 0; i < n; i++) sharing += CPU_EQUAL(&all[i], &own) != 0;
+    }
+    free(all);
+    MPI_Comm_free(&here);
+    return sharing > 1 ? sharing : 1;
+}
+
 judgeq_status ranks_begin(ranks *r, judgeq_error *error) {
-    *r = (ranks){.n = 1};
+    *r = (ranks){.n = 1, .n_sharing = 1};
     if (!started_by_mpirun()) return JUDGEQ_OK;
     if (MPI_Init(NULL, NULL) != MPI_SUCCESS) return failed(error, JUDGEQ_ERROR_BACKEND, "MPI could not be started");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_size(MPI_COMM_WORLD, &r->n);
     MPI_Comm_rank(MPI_COMM_WORLD, &r->rank);
+    r->n_sharing = count_sharing();
     return JUDGEQ_OK;
 }
 

@@ -258,6 +258,10 @@ typedef enum judgeq_kv_type {
 /* "f16", ...; NULL past the last. */
 JUDGEQ_API const char *judgeq_kv_type_name(judgeq_kv_type type);
 
+/* Cores that this process may use: those it is bound to, and no more than the quota of its control groups, rounded up.
+ * More threads are never used, since they would only wait for each other. */
+JUDGEQ_API int32_t judgeq_cores(void);
+
 /* Called during prefill. done and total count units of work, one unit being one prompt row in one layer.
  * Returning false cancels: the call fails with CANCELLED. */
 typedef bool (*judgeq_progress)(void *data, int64_t done, int64_t total);
@@ -268,8 +272,8 @@ typedef struct judgeq_session_params {
     int32_t budget;              /* rows per layer and KV head; 0: use budget_fraction. Of a shorter prompt, all rows */
     float budget_fraction;       /* share of the prompt, 0..1, but 1 row at least; 0: no budget given */
     int32_t n_ctx;               /* tokens of prompt and response; 0: what the model was trained for */
-    int32_t n_threads;           /* 0: one or one per core, whatever is faster while other programs run */
-    int32_t chunk;               /* prompt rows per graph; 0: chosen */
+    int32_t n_threads; /* 0, or above judgeq_cores: one or one per core, whatever is faster while other programs run */
+    int32_t chunk;     /* prompt rows per graph; 0: chosen */
     judgeq_kv_type kv_type;
     /* libllama's arithmetic: quantised weights as they are, activations rounded to 8 bits, and all sums in its order
      * (chunks of 512 rows unless `chunk` is given, keys padded to multiples of 256), so that with the full policy the
@@ -297,6 +301,7 @@ typedef struct judgeq_stats {
     double compact_s;     /* of that: gathering the kept rows */
     double lookahead_s;   /* of that: decoding pseudo tokens or responses */
     double decode_s;      /* all decode calls */
+    int32_t n_threads;    /* that compute at most */
 } judgeq_stats;
 
 JUDGEQ_API judgeq_session_params judgeq_session_default_params(void);

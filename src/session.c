@@ -397,6 +397,7 @@ void judgeq_session_get_stats(const judgeq_session *session, judgeq_stats *stats
                            model_row_bytes(session->model, session->kv_type);
     for (int32_t l = 0; l < info->n_layer; l++) stats->kv_bytes_held += cache_layer_bytes(&session->layer[l]);
     stats->kv_bytes_peak = session->meter.peak;
+    stats->n_threads = session->engine.threads.most;
 }
 
 const int32_t *judgeq_session_positions(const judgeq_session *session, int32_t layer, int32_t head_kv, size_t *n_rows) {

@@ -1,17 +1,16 @@
 #include "threads.h"
 
 #include <stddef.h>
-#include <unistd.h>
+
+#include "judgeq.h"
 
 static const double PATIENCE = 20; /* seconds in the faster way for each second in the slower */
 static const double WEIGHT = 0.5;  /* of the latest run in a speed */
 
 threads_chooser threads_init(int32_t n_threads) {
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return (threads_chooser){.most = n_threads > 0 ? n_threads
-                                     : cores > 1   ? (int32_t)cores
-                                                   : 1,
-                             .fixed = n_threads > 0};
+    const int32_t cores = judgeq_cores();
+    const bool fixed = n_threads > 0 && n_threads <= cores;
+    return (threads_chooser){.most = fixed ? n_threads : cores, .fixed = fixed};
 }
 
 /* All threads as long as nothing speaks against them. */

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 typedef struct threads_chooser {
-    int32_t most; /* all cores, or what the caller asked for */
+    int32_t most; /* all cores, or fewer where the caller asked for them */
     bool fixed;   /* the caller asked: no choice */
 } threads_chooser;
 
@@ -21,7 +21,7 @@ typedef struct threads_seen {
     double trial;    /* seconds that the other took then */
 } threads_seen;
 
-/* n_threads as the caller gave it; 0: choose among the machine's cores. */
+/* n_threads as the caller gave it; 0, or more than there are cores: choose among these. */
 threads_chooser threads_init(int32_t n_threads);
 
 /* Threads for the next run of this kind of work. hint: a kind that was seen before, to start as it would; or NULL. */

@@ -6,7 +6,26 @@
 
 #include <cmocka.h>
 
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cores.h"
+#include "judgeq.h"
 #include "threads.h"
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place) {
+    (void)status;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+static void remove_tree(const char *path) {
+    nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
 
 /* Runs the chooser for `runs` graphs that take one[0] seconds with one thread and one[1] with all; the seconds lost
  * against always taking the faster way. */
@@ -59,9 +78,67 @@ static void test_follows_a_change(void **state) {
 static void test_does_as_it_is_told(void **state) {
     (void)state;
     const threads_seen seen = {.speed = {9, 1}};
-    const threads_chooser three = threads_init(3), any = threads_init(0);
+    const int32_t cores = judgeq_cores();
+    const threads_chooser one = threads_init(1), many = threads_init(1024), any = threads_init(0);
+    const threads_chooser three = {.most = 3, .fixed = true};
     assert_int_equal(threads_choose(&three, &seen, NULL), 3);
-    assert_true(any.most >= 1 && !any.fixed);
+    assert_int_equal(threads_choose(&one, &seen, NULL), 1);
+    assert_true(many.most == cores && !many.fixed); /* more would only wait for each other */
+    assert_true(any.most == cores && cores >= 1 && !any.fixed);
+}
+
+static void write_file(const char *root, const char *path, const char *text) {
+    char name[512];
+    snprintf(name, sizeof name, "%s/%s", root, path);
+    for (char *at = name + strlen(root) + 1; (at = strchr(at, '/')); *at++ = '/') {
+        *at = '\0';
+        mkdir(name, 0700);
+    }
+    FILE *file = fopen(name, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+/* What a container sees of itself in either version, from inside its own group or not. */
+static void test_quotas(void **state) {
+    (void)state;
+    static const struct {
+        const char *groups;
+        const char *file[3], *text[3]; /* below sys/fs/cgroup */
+        int32_t cores;
+    } cases[] = {
+        {"0::/\n", {"cpu.max"}, {"150000 100000\n"}, 2},
+        {"0::/\n", {"cpu.max"}, {"200000 100000\n"}, 2},
+        {"0::/\n", {"cpu.max"}, {"1000 100000\n"}, 1},
+        {"0::/\n", {"cpu.max"}, {"max 100000\n"}, 0},
+        {"0::/\n", {NULL}, {NULL}, 0},
+        {"0::/a/b\n", {"a/b/cpu.max", "a/cpu.max"}, {"800000 100000\n", "300000 100000\n"}, 3},
+        {"0::/a/b\n", {"a/b/cpu.max", "a/cpu.max"}, {"max 100000\n", "max 100000\n"}, 0},
+        {"0::/from/outside\n", {"cpu.max"}, {"400000 100000\n"}, 4},
+        {"0::/../..\n", {"cpu.max"}, {"400000 100000\n"}, 4},
+        {"4:memory:/\n1:cpu:/\n0::/\n", {"cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"}, {"250000\n", "100000\n"}, 3},
+        {"3:cpu,cpuacct:/job\n2:cpuset:/\n",
+         {"cpu,cpuacct/job/cpu.cfs_quota_us", "cpu,cpuacct/job/cpu.cfs_period_us", "cpuset/cpu.max"},
+         {"50000\n", "50000\n", "100000 100000\n"},
+         1},
+        {"1:cpu:/\n", {"cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"}, {"-1\n", "100000\n"}, 0},
+        {"nonsense\n1:cpu\n::\n", {"cpu.max"}, {"nonsense\n"}, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char root[] = "/tmp/judgeq-test-XXXXXX";
+        assert_non_null(mkdtemp(root));
+        write_file(root, "proc/self/cgroup", cases[i].groups);
+        for (int f = 0; f < 3 && cases[i].file[f]; f++) {
+            char path[256];
+            snprintf(path, sizeof path, "sys/fs/cgroup/%s", cases[i].file[f]);
+            write_file(root, path, cases[i].text[f]);
+        }
+        const int32_t cores = cores_of_quota(root);
+        remove_tree(root);
+        if (cores != cases[i].cores) fail_msg("case %zu: %d cores, not %d", i, cores, cases[i].cores);
+    }
+    assert_int_equal(cores_of_quota("/no/such/folder"), 0);
 }
 
 int main(void) {
@@ -70,6 +147,7 @@ int main(void) {
         cmocka_unit_test(test_starts_as_the_hint_says),
         cmocka_unit_test(test_follows_a_change),
         cmocka_unit_test(test_does_as_it_is_told),
+        cmocka_unit_test(test_quotas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@ them, budgets of any size. test_usage.py JUDGEQ MAKE_FIXTURE [unittest arguments
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -198,6 +199,28 @@ class Options(Command):
         self.refuse(1, "nowhere", "run", "-m", "/nowhere", "-p", "x", "-ngl", "0")  # known here as well
         self.refuse(2, "unknown option -c", "policies", "-c", "4096")  # there is no --ctx to point to
         self.refuse(2, "-hf: judgeq does not download", "bench", "-hf", "x")
+
+
+class Threads(Command):
+    def test_more_than_cores(self):
+        """They are cut to the cores, with one note; many threads on few cores would take for ever."""
+        note = r"judgeq: -t 1000: this process may use \d+ cores?, "
+        inspect = ("inspect", "--kept", "-m", self.bpe, "--policy", "tova", "--budget", "4,8", "-p", LONG)
+        for command in (("run", "-m", self.bpe, "-p", LONG, "-n", "8"), inspect,
+                        ("bench", "-m", self.bpe, "--lengths", "32", "--policies", "tova", "--budgets", "8", "-n", "1",
+                         "--repeat", "1", "--warm-up", "0", "-t", "1,1000", "--json")):
+            more = () if command[0] == "bench" else ("-t", "1000")
+            done = self.succeed(*command, *more)
+            self.assertEqual(len(re.findall(note, done.stderr.decode())), 1)
+            self.assertNotRegex(self.succeed(*command, *more, "--quiet").stderr.decode(), note)
+            if command[0] == "bench":
+                cores = len(os.sched_getaffinity(0))
+                threads = {cell["threads"] for cell in json.loads(done.stdout)["cells"]}
+                self.assertLessEqual(max(threads), cores)
+        one = {min(os.sched_getaffinity(0))}
+        bound = subprocess.run([JUDGEQ, "run", "-m", self.bpe, "-p", "x", "-n", "1", "-t", "2"], capture_output=True,
+                               stdin=subprocess.DEVNULL, timeout=60, preexec_fn=lambda: os.sched_setaffinity(0, one))
+        self.assertIn("-t 2: this process may use 1 core, ", bound.stderr.decode())
 
 
 class Budgets(Command):
