@@ -27,7 +27,9 @@ static const char HELP_INPUT[] =
     "Model\n"
     "  -m, --model FILE   GGUF model: llama, mistral, qwen2, qwen3 (default: the model that tools/deps.sh fetched)\n"
     "  -t, --threads N    threads that compute (default: one per core, or one where other programs run)\n"
-    "      --ctx N        most tokens of prompt and response together (default: what the model was trained for)\n"
+    "      --ctx N        most tokens of prompt and response together (default: what the model was trained for; "
+    "beyond\n"
+    "                     that, answers get worse)\n"
     "      --kv-type T    numbers in the KV cache: f16, f32, q8_0 or q4_0 (default: f16)\n"
     "      --device NAME,..\n"
     "                     other devices than the CPU to compute on, as judgeq inspect --devices names them (default:\n"
@@ -139,7 +141,9 @@ static judgeq_status prepare(run *r, judgeq_error *error) {
     r->started = progress_clock();
     r->load_s = r->started - start;
     if (status != JUDGEQ_OK) return status;
-    return prompt_tokenize(r->model, &r->options, r->text, &r->tokens, &r->n_tokens, error);
+    status = prompt_tokenize(r->model, &r->options, r->text, &r->tokens, &r->n_tokens, error);
+    if (status != JUDGEQ_OK) return status;
+    return prompt_check_length(r->model, &r->options, r->n_tokens, r->options.n_tokens, error);
 }
 
 static judgeq_status respond(run *r, judgeq_error *error) {

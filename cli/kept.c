@@ -131,6 +131,7 @@ static judgeq_status make(kept *k, const kept_options *o, judgeq_policy *const *
     if (status == JUDGEQ_OK) status = check_view(k, o, error);
     if (status == JUDGEQ_OK) status = load_judge(k, o, policy, error);
     if (status == JUDGEQ_OK) status = prompt_tokenize(k->model, &o->run, k->prompt, &k->token, &k->n_token, error);
+    if (status == JUDGEQ_OK) status = prompt_check_length(k->model, &o->run, k->n_token, 0, error);
     if (status == JUDGEQ_OK) status = read_texts(k, error);
     if (status != JUDGEQ_OK) return status;
     progress bar;

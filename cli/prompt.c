@@ -124,3 +124,25 @@ judgeq_status prompt_tokenize(const judgeq_model *model, const options *o, const
     judgeq_free(chat);
     return status;
 }
+
+judgeq_status prompt_check_length(const judgeq_model *model, const options *o, size_t n_tokens, int32_t n_response,
+                                  judgeq_error *error) {
+    const int32_t n_trained = judgeq_model_get_info(model)->n_ctx_train;
+    const size_t n_ctx = (size_t)(o->n_ctx > 0 ? o->n_ctx : n_trained), wanted = n_tokens + (size_t)n_response;
+    const bool beyond = n_tokens > (size_t)n_trained;
+    if (n_tokens <= n_ctx) {
+        if (!beyond || o->quiet) return JUDGEQ_OK;
+        say("the prompt has %zu tokens, and the model was trained for %d: expect worse answers", n_tokens, n_trained);
+        return JUDGEQ_OK;
+    }
+    char response[64] = "", worse[96] = "";
+    if (n_response > 0) snprintf(response, sizeof response, " and for %d of the response (-n)", n_response);
+    if (beyond) snprintf(worse, sizeof worse, "; beyond what it was trained for, a model answers worse");
+    error->code = JUDGEQ_ERROR_LIMIT;
+    snprintf(
+        error->message, sizeof error->message,
+        "the prompt has %zu tokens, the context holds %zu (the model was trained for %d): --ctx %zu makes room for "
+        "them%s%s",
+        n_tokens, n_ctx, n_trained, wanted, response, worse);
+    return JUDGEQ_ERROR_LIMIT;
+}

@@ -13,4 +13,9 @@ int prompt_read(const options *options, const char *command, char **text);
 judgeq_status prompt_tokenize(const judgeq_model *model, const options *options, const char *text, int32_t **tokens,
                               size_t *n_tokens, judgeq_error *error);
 
+/* Fails with LIMIT where the prompt does not fit the context, and says what would; a note where it is longer than what
+ * the model was trained for. n_response: tokens that may follow. */
+judgeq_status prompt_check_length(const judgeq_model *model, const options *options, size_t n_tokens,
+                                  int32_t n_response, judgeq_error *error);
+
 #endif

@@ -176,6 +176,17 @@ class BadInput(Command):
     def test_prompt_beyond_the_context(self):
         self.refuse_run(1, r"prompt has \d+ tokens, the context holds 1024", "--raw", text="x" * 3000)
         self.refuse_run(1, "the context holds 8", "--raw", "--ctx", "8", "-p", "abcdefghijkl")
+        long, n = ("--raw", "-p", "x" * 3000), self.run_json("--raw", "-p", "x" * 3000, "-n", "0", "--ctx", "9999")
+        n = n["prompt_tokens"]
+        self.refuse_run(1, f"has {n} tokens, .*trained for 1024.*: --ctx {n + 256} makes room for them and for 256 of the "
+                        r"response \(-n\); beyond .* worse", *long)
+        self.refuse_run(1, f"--ctx {n + 7} makes room for them and for 7 of", *long, "-n", "7")
+        said = self.succeed("run", *self.of_run(long, None), "--ctx", str(n + 7), "-n", "7").stderr.decode()
+        self.assertIn(f"has {n} tokens, and the model was trained for 1024: expect worse", said)
+        short = ("-p", "abcdefghijkl", "--raw", "--ctx", "8", "-n", "2")
+        self.assertNotIn("worse", self.refuse_run(1, "makes room for them and for 2 of", *short).stderr.decode())
+        self.refuse(1, f"the context holds 1024 .*--ctx {n} makes room for them; beyond", "inspect", "--kept", "-m",
+                    self.bpe, "--policy", "tova", *long)
 
     def test_long_runs(self):
         """libstdc++'s regular expressions call themselves for every character of a run."""
