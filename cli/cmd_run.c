@@ -83,6 +83,7 @@ static const char HELP_EVICTION[] =
     "      --logprobs K   in the JSON object, the log-probability of every token and of the K likeliest (default: "
     "none)\n"
     "      --quiet        no progress and no summary on standard error\n"
+    "  -v, --verbose      libllama's and ggml's log lines on standard error (default: none)\n"
     "  -h, --help         this text\n"
     "    Example: judgeq run -p \"Hello\" -n 16 --json --logprobs 3 --quiet\n";
 

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "habits.h"
+#include "judgeq.h"
+#include "say.h"
 #include "src/nearest.h"
 #include "values.h"
 
@@ -212,9 +214,24 @@ static int take_found(reader *r, int option, int argc, char **argv) {
     return take(&(command_given){r->command, name, optarg, row}, r->base[i] + row->at);
 }
 
+/* What every command takes. */
+typedef struct common_options {
+    bool verbose;
+} common_options;
+
+static const command_option COMMON[] = {{"verbose", 'v', INTO(common_options, verbose)}, {0}};
+
+static void show_log(void *data, judgeq_log_level level, const char *line) {
+    (void)data;
+    (void)level;
+    say("%s", line);
+}
+
 int command_line_read(const char *command, const command_option *table, int argc, char **argv, void *into) {
     reader r = {.command = command, .letters = ":"};
+    common_options common = {0};
     add_rows(&r, table, into);
+    add_rows(&r, COMMON, &common);
     opterr = 0;
     optind = 1;
     int status = 0;
@@ -226,6 +243,7 @@ int command_line_read(const char *command, const command_option *table, int argc
         if (option == -1) break;
         status = take_found(&r, option, argc, argv);
     }
+    if (common.verbose) judgeq_set_log(show_log, NULL);
     return status;
 }
 

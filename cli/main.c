@@ -22,8 +22,8 @@ static const char HELP_BEGINNING[] = "Usage: judgeq COMMAND [OPTIONS]\n"
                                      "Commands\n";
 static const char HELP_END[] =
     "\n"
-    "judgeq COMMAND --help, or judgeq help COMMAND, explains a command; judgeq --version prints "
-    "the version.\n"
+    "judgeq COMMAND --help, or judgeq help COMMAND, explains a command; judgeq --version prints the version.\n"
+    "Every command takes -v, --verbose: libllama's and ggml's log on standard error.\n"
     "\n"
     "Example\n"
     "  judgeq run -f report.txt -p \"Who signed the report?\" --budget 5%\n";

@@ -201,6 +201,18 @@ class Options(Command):
         self.refuse(2, "-hf: judgeq does not download", "bench", "-hf", "x")
 
 
+class Verbose(Command):
+    def test_log_lines(self):
+        """The vocabulary is libllama's to load; it says so, and stays silent unless it is asked."""
+        run = ("run", "-m", self.bpe, "-t", "1", "-p", "x", "-n", "1", "--quiet")
+        self.assertEqual(self.succeed(*run).stderr, b"")
+        for option in "-v", "--verbose":
+            done = self.succeed(*run, option)
+            self.assertRegex(done.stderr.decode(), r"(?m)^judgeq: .*(llama|load)")
+            self.assertEqual(done.stdout, self.succeed(*run).stdout)
+        self.assertIn(b"load", self.succeed("inspect", self.bpe, "-v").stderr)
+
+
 class Threads(Command):
     def test_more_than_cores(self):
         """They are cut to the cores, with one note; many threads on few cores would take for ever."""
