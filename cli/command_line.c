@@ -200,6 +200,7 @@ static int take_found(reader *r, int option, int argc, char **argv) {
     if (option == '?') return refuse(r, argv[optind - 1]);
     const size_t i = find_row(r, option, argc, argv);
     const command_option *row = r->row[i];
+    if (!row) return refuse_long(r, argv[optind - 1]);
     if (row->kind != COMMAND_FLAG && !optarg) return usage_wrong(r->command, "%s needs a value", row->also);
     char name[64];
     if (r->given[i] && row->kind != COMMAND_FLAG && !row->adds_up) {
