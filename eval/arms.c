@@ -94,7 +94,8 @@ static judgeq_status parse_policies(arms *a, const char *list, const char *choic
         a->kv_type[n] = kv_type;
         free(policy);
         policy = a->policy[n];
-        status = policy ? parse_policy(policy, &a->parsed[n], &a->kv_type[n], error) : eval_fail_memory(error, "policies");
+        status =
+            policy ? parse_policy(policy, &a->parsed[n], &a->kv_type[n], error) : eval_fail_memory(error, "policies");
         for (size_t k = 0; status == JUDGEQ_OK && k < n; k++) {
             if (same_arm(a, k, n)) {
                 status = eval_fail(error, JUDGEQ_ERROR_ARGUMENT, "policies \"%s\" and \"%s\" are the same",

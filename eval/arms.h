@@ -26,12 +26,11 @@ typedef struct arms {
     size_t n_arm;
 } arms;
 
-/* choices: what follows each of them, as ",keep=none", or "". policies: names or texts, with ";" between them, or with "," where none of them holds a "="; behind one, "@TYPE" is
- * the type of its KV cache, in place of kv_type, the first arm's. budgets: rows or shares of the prompt such as 5%,
- * with
- * "," between them. Fails with ARGUMENT. */
-judgeq_status arms_parse(const char *policies, const char *choices, const char *budgets, judgeq_kv_type kv_type, arms *out,
-                         judgeq_error *error);
+/* choices: what follows each of them, as ",keep=none", or "". policies: names or texts, with ";" between them, or with
+ * "," where none of them holds a "="; behind one, "@TYPE" is the type of its KV cache, in place of kv_type, the first
+ * arm's. budgets: rows or shares of the prompt such as 5%, with "," between them. Fails with ARGUMENT. */
+judgeq_status arms_parse(const char *policies, const char *choices, const char *budgets, judgeq_kv_type kv_type,
+                         arms *out, judgeq_error *error);
 void arms_free(arms *arms);
 
 /* True where the arm keeps what the first one keeps, in the same type. */
