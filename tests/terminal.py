@@ -3,6 +3,7 @@
 import os
 import pty
 import threading
+import time
 
 
 class Terminal:
@@ -14,18 +15,20 @@ class Terminal:
     def __init__(self):
         self._master, self.file = pty.openpty()
         self._shown = b""
-        self._begun = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self):
         while not self._shown.endswith(self.MARK):
             self._shown += os.read(self._master, 65536)
-            self._begun.set()
 
-    def wait_until_written(self):
-        """Returns once something was written; false after a minute without."""
-        return self._begun.wait(timeout=60)
+    def wait_until_written(self, part=b""):
+        """Returns once something was written, `part` in it; false after a minute without."""
+        for _ in range(6000):
+            if self._shown and part in self._shown:
+                return True
+            time.sleep(0.01)
+        return False
 
     def end(self):
         """What was written. Once only, after the commands have ended."""

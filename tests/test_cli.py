@@ -533,7 +533,7 @@ class Terminal(Command):
         # single rows: slow enough to be interrupted
         process = self.start("-p", "x " * 10000, "--chunk", "1", stdout=subprocess.PIPE, stderr=screen.file,
                              env=os.environ | {"TERM": "xterm"})
-        self.assertTrue(screen.wait_until_written())
+        self.assertTrue(screen.wait_until_written(b"left"))
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
         shown = screen.end()
@@ -580,7 +580,9 @@ class Terminal(Command):
         """No half object. The bar of a slow prefill says when the handler is there."""
         process = self.start("-p", "x " * 10000, "--chunk", "1", "--json", stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE)
-        os.read(process.stderr.fileno(), 1)
+        said = b""
+        while b"reading" not in said:
+            said += os.read(process.stderr.fileno(), 1000)
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=60)
         self.assertEqual((process.returncode, out), (130, b""))
