@@ -99,6 +99,11 @@ static void for_each(const command_option *table, void (*print)(const subcommand
     }
 }
 
+static void for_each_option(const subcommand *c, void (*print)(const subcommand *c, const command_option *row)) {
+    for_each(c->options, print, c);
+    for_each(command_common_rows, print, c);
+}
+
 /* ---- bash -------------------------------------------------------------------------------------------------------- */
 
 static const char BASH_BEGINNING[] =
@@ -165,7 +170,7 @@ static void bash_rest(const subcommand *c) {
                                         [COMMAND_GGUF] = "_judgeq_files '*.gguf'",
                                         [COMMAND_FOLDER] = "_judgeq_folders"};
     printf("    \"%s \"*)\n        if [[ $typed == -* ]]; then\n            _judgeq_words \"", c->name);
-    for_each(c->options, bash_option, c);
+    for_each_option(c, bash_option);
     fputs("\"\n        else\n            _judgeq_words \"", stdout);
     put_operands(c, ":");
     puts("\"");
@@ -179,7 +184,7 @@ static void print_bash(void) {
     for (const subcommand *c = subcommands; c->name; c++) printf("%s ", c->name);
     puts("--help --version\"\n        return\n    fi\n    case \"${COMP_WORDS[1]} $previous\" in");
     for (const subcommand *c = subcommands; c->name; c++) {
-        for_each(c->options, bash_value, c);
+        for_each_option(c, bash_value);
         bash_rest(c);
     }
     puts("    esac\n}\ncomplete -F _judgeq judgeq");
@@ -247,7 +252,7 @@ static void print_zsh(void) {
     puts("        )\n        _describe command names ;;\n    argument)\n        case $words[1] in");
     for (const subcommand *c = subcommands; c->name; c++) {
         printf("        %s)\n            _arguments -s \\\n", c->name);
-        for_each(c->options, zsh_option, c);
+        for_each_option(c, zsh_option);
         zsh_operands(c);
     }
     puts("        esac ;;\n    esac\n}\n"

@@ -220,7 +220,7 @@ typedef struct common_options {
     bool verbose;
 } common_options;
 
-static const command_option COMMON[] = {{"verbose", 'v', INTO(common_options, verbose)}, {0}};
+const command_option command_common_rows[] = {{"verbose", 'v', INTO(common_options, verbose)}, {0}};
 
 static void show_log(void *data, judgeq_log_level level, const char *line) {
     (void)data;
@@ -232,7 +232,7 @@ int command_line_read(const char *command, const command_option *table, int argc
     reader r = {.command = command, .letters = ":"};
     common_options common = {0};
     add_rows(&r, table, into);
-    add_rows(&r, COMMON, &common);
+    add_rows(&r, command_common_rows, &common);
     opterr = 0;
     optind = 1;
     int status = 0;

@@ -79,8 +79,10 @@ struct command_option {
 #define ROWS_OF(type, member, rows)                                                                                    \
     { "", 0, .kind = COMMAND_TABLE, .at = offsetof(type, member), .table = (rows) }
 
-/* The options of every command are read as well: -v, --verbose shows libllama's and ggml's log lines.
- * Reads the options of argv[1..] into the struct that `table` describes. optind is then the first argument that is no
+/* What every command takes beside its own: -v, --verbose, which shows libllama's and ggml's log lines. */
+extern const command_option command_common_rows[];
+
+/* Reads the options of argv[1..] into the struct that `table` describes. optind is then the first argument that is no
  * option. What has another name elsewhere or is misspelt is told the right one. 0, or the exit status of wrong usage
  * after a message. */
 int command_line_read(const char *command, const command_option *table, int argc, char **argv, void *into);

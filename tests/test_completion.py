@@ -70,7 +70,7 @@ class Completion(unittest.TestCase):
                 ("judgeq eval own --policies 'snapkv;to", ["snapkv;tova"]),
                 ("judgeq bench --kv-types f16,q", ["f16,q8_0", "f16,q4_0"]),
                 ("judgeq inspect mo", ["model.gguf", "models"]),
-                ("judgeq inspect --k", ["--kv-type", "--kept"]),
+                ("judgeq inspect --k", ["--kv-type", "--kept", "--keep"]),
                 ("judgeq judge ", ["import", "export"]),
                 ("judgeq judge import t", ["text.txt", "two words.gguf"]),
                 ("judgeq report ", ["models"]),
@@ -91,6 +91,7 @@ class Completion(unittest.TestCase):
                     text += output(JUDGEQ, command, "--kept", "--help")
                 terms = re.findall(r"^ +(-.*?)(?:  |$)", text, re.MULTILINE)
                 named = {name for term in terms for name in re.findall(r"(?<![\w-])--[a-z][\w-]*", term)}
+                named.add("--verbose")  # of every command, as judgeq --help says
                 offered = set(self.offers(f"judgeq {command} --"))
                 self.assertEqual(named - offered, set())
                 self.assertEqual(offered - named, set())
