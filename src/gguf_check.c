@@ -8,6 +8,7 @@
 #include "error.h"
 #include "ggml.h"
 #include "gguf.h"
+#include "gguf_other.h"
 
 /* Far above what any model has; they bound the memory that ggml takes per key and tensor (some 800 bytes). */
 #define MAX_KEYS 65536
@@ -271,12 +272,10 @@ bool gguf_has_magic(const unsigned char *data, size_t size) {
 
 static judgeq_status check_version(cursor *c) {
     const unsigned char *magic = NULL;
+    if (c->size >= 4 && !gguf_has_magic(c->data, c->size))
+        return gguf_refuse_other(c->path, c->data, c->size, c->error);
     judgeq_status status = read_bytes(c, "magic", 4, &magic);
     if (status != JUDGEQ_OK) return status;
-    if (!gguf_has_magic(magic, 4))
-        return error_set(c->error, JUDGEQ_ERROR_FORMAT,
-                         "%s: not a GGUF file: it starts with bytes %02x %02x %02x %02x, not with \"GGUF\"", c->path,
-                         magic[0], magic[1], magic[2], magic[3]);
     uint32_t version;
     status = read_u32(c, "version", &version);
     if (status != JUDGEQ_OK) return status;
@@ -284,8 +283,9 @@ static judgeq_status check_version(cursor *c) {
         return error_set(c->error, JUDGEQ_ERROR_FORMAT,
                          "%s: a big-endian GGUF file; convert it to little-endian (gguf_convert_endian.py)", c->path);
     if (version != 2 && version != 3)
-        return error_set(c->error, JUDGEQ_ERROR_FORMAT, "%s: GGUF version %" PRIu32 "; versions 2 and 3 are read",
-                         c->path, version);
+        return error_set(c->error, JUDGEQ_ERROR_FORMAT, "%s: GGUF version %" PRIu32 "; versions 2 and 3 are read: %s",
+                         c->path, version,
+                         version == 1 ? "convert the model again, or download it anew" : "is it damaged?");
     return JUDGEQ_OK;
 }
 
