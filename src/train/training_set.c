@@ -61,14 +61,15 @@ static judgeq_status take_example(judgeq_training_set *set, const judgeq_model_i
                                   int64_t line, judgeq_error *error) {
     const size_t most = (size_t)model->n_ctx_train;
     const json_t *prompt = json_object_get(object, "prompt"), *response = json_object_get(object, "response");
-    if (json_array_size(prompt) + json_array_size(response) > most) {
+    const size_t needed = json_array_size(prompt) + json_array_size(response); /* a context may be millions long */
+    if (needed > most) {
         return line_error(error, set, line, "prompt and response are longer than the model's context");
     }
-    if (!reserve_tokens(set, most) || !reserve_example(set)) return error_memory(error, "a training set");
+    if (!reserve_tokens(set, needed + 1) || !reserve_example(set)) return error_memory(error, "a training set");
     int32_t *token = set->token + set->info.n_tokens;
-    const int64_t n_prompt = take_tokens(prompt, model, token, most);
+    const int64_t n_prompt = take_tokens(prompt, model, token, needed);
     if (n_prompt < 0) return line_error(error, set, line, "\"prompt\" is not an array of the vocabulary's token ids");
-    const int64_t n_response = take_tokens(response, model, token + n_prompt, most - (size_t)n_prompt);
+    const int64_t n_response = take_tokens(response, model, token + n_prompt, needed - (size_t)n_prompt);
     if (n_response < 0)
         return line_error(error, set, line, "\"response\" is not an array of the vocabulary's token ids");
     set->example[set->info.n_examples++] = (set_example){.first = (size_t)set->info.n_tokens,
