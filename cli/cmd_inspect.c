@@ -148,17 +148,24 @@ static json_t *warnings(const judgeq_model *model) {
     return array;
 }
 
+static json_t *unknown_keys(const judgeq_model_info *info) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < info->n_unknown_keys; i++) json_array_append_new(array, json_text(info->unknown_keys[i]));
+    return array;
+}
+
 static json_t *model_object(const char *path, const judgeq_model *model) {
     const judgeq_model_info *info = judgeq_model_get_info(model);
     json_int_t kv_bytes = 2 * (json_int_t)info->n_layer * info->n_head_kv * info->head_dim * KV_BYTES;
-    json_t *object = json_pack(
-        "{s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:I}", "kind", "model",
-        "file", json_text(path), "file_bytes", file_bytes(path), "architecture", json_text(info->architecture), "name",
-        json_text(info->name), "fingerprint", json_text(info->fingerprint), "n_layer", (int)info->n_layer, "n_embd",
-        (int)info->n_embd, "n_head", (int)info->n_head, "n_head_kv", (int)info->n_head_kv, "head_dim",
-        (int)info->head_dim, "n_ff", (int)info->n_ff, "n_vocab", (int)info->n_vocab, "n_ctx_train",
-        (int)info->n_ctx_train, "weight_type", json_text(info->weight_type), "weight_bytes",
-        (json_int_t)info->weight_bytes, "kv_bytes_per_token", kv_bytes, "kv_bytes_full", kv_bytes * info->n_ctx_train);
+    json_t *object =
+        json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:o}",
+                  "kind", "model", "file", json_text(path), "file_bytes", file_bytes(path), "architecture",
+                  json_text(info->architecture), "name", json_text(info->name), "fingerprint",
+                  json_text(info->fingerprint), "n_layer", (int)info->n_layer, "n_embd", (int)info->n_embd, "n_head",
+                  (int)info->n_head, "n_head_kv", (int)info->n_head_kv, "head_dim", (int)info->head_dim, "n_ff",
+                  (int)info->n_ff, "n_vocab", (int)info->n_vocab, "n_ctx_train", (int)info->n_ctx_train, "weight_type",
+                  json_text(info->weight_type), "weight_bytes", (json_int_t)info->weight_bytes, "kv_bytes_per_token",
+                  kv_bytes, "kv_bytes_full", kv_bytes * info->n_ctx_train, "unknown_keys", unknown_keys(info));
     struct gguf_init_params params = {.no_alloc = true};
     struct gguf_context *gguf = gguf_init_from_file(path, params);
     bool ok = object && gguf && add_metadata(object, gguf, info->architecture) &&

@@ -82,13 +82,16 @@ typedef struct judgeq_model_info {
     const char *name;         /* general.name, or "" */
     const char *weight_type;  /* type of most weight bytes, as ggml names it: "q4_1" */
     int32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab;
-    int32_t n_ctx_train;  /* tokens the model was trained to hold */
-    size_t weight_bytes;  /* bytes of all tensors */
-    size_t decode_bytes;  /* of these, what every decoded token reads: all but the embeddings of other tokens */
+    int32_t n_ctx_train; /* tokens the model was trained to hold */
+    size_t weight_bytes; /* bytes of all tensors */
+    size_t decode_bytes; /* of these, what every decoded token reads: all but the embeddings of other tokens */
+    const char *const *unknown_keys; /* [n_unknown_keys], of the architecture, which libllama does not know either */
+    size_t n_unknown_keys;
     char fingerprint[33]; /* 128 bits in hexadecimal: hyper-parameters, tensor types and a sample of every tensor */
 } judgeq_model_info;
 
-/* Maps a GGUF file. Refuses, by name, an architecture, tensor or hyper-parameter that it does not know. */
+/* Maps a GGUF file. Refuses, by name, an architecture, a tensor or a value of a hyper-parameter that it does not
+ * compute. Keys that libllama does not know either change nothing. */
 JUDGEQ_API judgeq_status judgeq_model_load(const char *path, judgeq_model **out, judgeq_error *error);
 /* Where a model computes. Beside the CPU, only ggml's own operations are used. */
 typedef struct judgeq_model_params {

@@ -10,6 +10,7 @@
 
 #include "device.h"
 #include "error.h"
+#include "model_keys.h"
 #include "quiet.h"
 #include "tokenizer.h"
 
@@ -123,22 +124,6 @@ static judgeq_status read_shape(judgeq_model *model, judgeq_error *error) {
     if ((int64_t)info->n_head * info->head_dim > MOST_EMBEDDING) {
         return error_set(error, JUDGEQ_ERROR_UNSUPPORTED, "%s: %d heads of %d dimensions: more than judgeq can hold",
                          model->file.path, info->n_head, info->head_dim);
-    }
-    return JUDGEQ_OK;
-}
-
-/* Features that an architecture we know may carry, and that our graphs do not compute. */
-static judgeq_status refuse_features(const judgeq_model *model, judgeq_error *error) {
-    static const char *const counts[] = {"expert_count", "attention.sliding_window"};
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-        const key_name key = own_key(model, counts[i]);
-        uint32_t value = 0;
-        judgeq_status status = gguf_read_u32(&model->file, key.text, GGUF_OPTIONAL, &value, error);
-        if (status != JUDGEQ_OK) return status;
-        if (value != 0) {
-            return error_set(error, JUDGEQ_ERROR_UNSUPPORTED, "%s: %s is %" PRIu32 ", which judgeq does not compute",
-                             model->file.path, key.text, value);
-        }
     }
     return JUDGEQ_OK;
 }
@@ -378,9 +363,9 @@ static judgeq_status load(judgeq_model *model, const char *path, judgeq_error *e
     status = gguf_read_string(&model->file, "general.name", GGUF_OPTIONAL, &name, error);
     snprintf(model->name, sizeof model->name, "%s", name);
     if (status == JUDGEQ_OK) status = read_shape(model, error);
-    if (status == JUDGEQ_OK) status = refuse_features(model, error);
     if (status == JUDGEQ_OK) status = read_epsilon(model, error);
     if (status == JUDGEQ_OK) status = read_rope(model, error);
+    if (status == JUDGEQ_OK) status = model_keys_check(model, error);
     if (status == JUDGEQ_OK) status = map_weights(model, error);
     if (status == JUDGEQ_OK) status = bind_tensors(model, arch, error);
     if (status == JUDGEQ_OK) status = count_weights(model, error);
@@ -428,6 +413,7 @@ void judgeq_model_free(judgeq_model *model) {
     ggml_backend_buffer_free(model->buffer);
     gguf_file_close(&model->file);
     free(model->layer);
+    free((void *)model->unknown_keys);
     free(model);
 }
 

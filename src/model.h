@@ -64,6 +64,7 @@ struct judgeq_model {
     ggml_backend_buffer_t buffer; /* over the mapping */
     struct llama_model *vocabulary;
     struct tokenizer *tokenizer;
+    const char **unknown_keys; /* the file's */
     char name[128], weight_type[32];
 };
 
