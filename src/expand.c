@@ -14,35 +14,40 @@ static void matrices(model_layer *layer, struct ggml_tensor **matrix[EXPAND_MATR
     for (int i = 0; i < EXPAND_MATRICES; i++) matrix[i] = all[i];
 }
 
-static bool any_quantised(const judgeq_model *model) {
-    for (int32_t l = 0; l < model->info.n_layer; l++) {
+/* Of layers [first, end): the matrices that some layer has quantised, as one layer has them; NULL for the others. */
+static bool find_quantised(const judgeq_model *model, int32_t first, int32_t end,
+                           const struct ggml_tensor *found[EXPAND_MATRICES]) {
+    bool any = false;
+    for (int i = 0; i < EXPAND_MATRICES; i++) found[i] = NULL;
+    for (int32_t l = first; l < end; l++) {
         model_layer layer = model->layer[l];
         struct ggml_tensor **matrix[EXPAND_MATRICES];
         matrices(&layer, matrix);
         for (int i = 0; i < EXPAND_MATRICES; i++) {
-            if (ggml_is_quantized((*matrix[i])->type)) return true;
+            if (!ggml_is_quantized((*matrix[i])->type)) continue;
+            found[i] = *matrix[i];
+            any = true;
         }
     }
-    return false;
+    return any;
 }
 
 enum ggml_type expand_fast_type(void) {
     return ggml_cpu_has_avx512_bf16() ? GGML_TYPE_BF16 : GGML_TYPE_F16;
 }
 
-judgeq_status expand_init(expand *e, const judgeq_model *model, enum ggml_type type, const graph_engine *engine,
-                          judgeq_error *error) {
+/* Room for any one of the layers [first, end). */
+static judgeq_status init_for(expand *e, const judgeq_model *model, int32_t first, int32_t end, enum ggml_type type,
+                              const graph_engine *engine, judgeq_error *error) {
+    const struct ggml_tensor *found[EXPAND_MATRICES];
     *e = (expand){0};
-    if (!any_quantised(model)) return JUDGEQ_OK;
-    model_layer first = model->layer[0]; /* all layers have its shapes */
-    struct ggml_tensor **matrix[EXPAND_MATRICES];
-    matrices(&first, matrix);
+    if (!find_quantised(model, first, end, found)) return JUDGEQ_OK;
     e->context =
         ggml_init((struct ggml_init_params){.mem_size = EXPAND_MATRICES * ggml_tensor_overhead(), .no_alloc = true});
     for (int i = 0; i < EXPAND_MATRICES; i++) {
-        const struct ggml_tensor *plain = *matrix[i];
-        e->half[i] = ggml_new_tensor_2d(e->context, type, plain->ne[0], plain->ne[1]);
-        e->n_count = plain->ne[1] > e->n_count ? plain->ne[1] : e->n_count;
+        if (!found[i]) continue;
+        e->half[i] = ggml_new_tensor_2d(e->context, type, found[i]->ne[0], found[i]->ne[1]);
+        e->n_count = found[i]->ne[1] > e->n_count ? found[i]->ne[1] : e->n_count;
     }
     e->count = malloc((size_t)e->n_count * sizeof *e->count);
     e->buffer = ggml_backend_alloc_ctx_tensors(e->context, engine->backend);
@@ -54,6 +59,11 @@ judgeq_status expand_init(expand *e, const judgeq_model *model, enum ggml_type t
     return JUDGEQ_OK;
 }
 
+judgeq_status expand_init(expand *e, const judgeq_model *model, enum ggml_type type, const graph_engine *engine,
+                          judgeq_error *error) {
+    return init_for(e, model, 0, model->info.n_layer, type, engine, error);
+}
+
 void expand_free(expand *e) {
     ggml_backend_buffer_free(e->buffer);
     ggml_free(e->context);
@@ -63,15 +73,16 @@ void expand_free(expand *e) {
 
 judgeq_status expand_layer(expand *e, const judgeq_model *model, int32_t index, graph_engine *engine, model_layer *out,
                            judgeq_error *error) {
+    const struct ggml_tensor *found[EXPAND_MATRICES];
     *out = model->layer[index];
-    if (!e->buffer) return JUDGEQ_OK;
+    if (!e->buffer || !find_quantised(model, index, index + 1, found)) return JUDGEQ_OK;
     struct ggml_tensor **matrix[EXPAND_MATRICES];
     matrices(out, matrix);
     graph *g = graph_begin(engine);
     struct ggml_tensor *count = graph_input(g, GGML_TYPE_I32, e->n_count, 1);
     for (int i = 0; i < EXPAND_MATRICES; i++) {
         struct ggml_tensor *plain = *matrix[i];
-        if (!ggml_is_quantized(plain->type)) continue;
+        if (!found[i]) continue;
         struct ggml_tensor *all = ggml_view_1d(g->context, count, plain->ne[1], 0);
         struct ggml_tensor *rows = ggml_get_rows(g->context, plain, all); /* ggml's way of dequantising on any device */
         ggml_build_forward_expand(g->nodes, ggml_cpy(g->context, rows, e->half[i]));
@@ -89,7 +100,7 @@ judgeq_status expand_layer(expand *e, const judgeq_model *model, int32_t index, 
 static judgeq_status keep_layer(judgeq_model *model, int32_t index, graph_engine *engine, judgeq_error *error) {
     expand e;
     model_expanded *kept = &model->expanded[index];
-    judgeq_status status = expand_init(&e, model, expand_fast_type(), engine, error);
+    judgeq_status status = init_for(&e, model, index, index + 1, expand_fast_type(), engine, error);
     if (status != JUDGEQ_OK) return status;
     status = expand_layer(&e, model, index, engine, &kept->layer, error);
     kept->context = e.context;
@@ -99,12 +110,13 @@ static judgeq_status keep_layer(judgeq_model *model, int32_t index, graph_engine
 }
 
 static size_t bytes_of_all(const judgeq_model *model) {
-    model_layer first = model->layer[0]; /* all layers have its shapes */
-    struct ggml_tensor **matrix[EXPAND_MATRICES];
-    matrices(&first, matrix);
     size_t n = 0;
-    for (int i = 0; i < EXPAND_MATRICES; i++) n += (size_t)ggml_nelements(*matrix[i]);
-    return any_quantised(model) ? n * sizeof(uint16_t) * (size_t)model->info.n_layer : 0;
+    for (int32_t l = 0; l < model->info.n_layer; l++) {
+        const struct ggml_tensor *found[EXPAND_MATRICES];
+        find_quantised(model, l, l + 1, found);
+        for (int i = 0; i < EXPAND_MATRICES; i++) n += found[i] ? (size_t)ggml_nelements(found[i]) : 0;
+    }
+    return n * sizeof(uint16_t);
 }
 
 judgeq_status judgeq_model_expand(judgeq_model *model, size_t most_bytes, int32_t n_threads, size_t *n_bytes,

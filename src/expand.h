@@ -10,7 +10,7 @@
 enum { EXPAND_MATRICES = 7 };
 
 typedef struct expand {
-    struct ggml_tensor *half[EXPAND_MATRICES]; /* of the model's shapes; no memory if nothing is quantised */
+    struct ggml_tensor *half[EXPAND_MATRICES]; /* of the matrices' shapes; NULL where no layer's is quantised */
     int32_t *count;                            /* 0, 1, 2 ... up to the most rows of a matrix */
     int64_t n_count;
     struct ggml_context *context;
@@ -20,7 +20,8 @@ typedef struct expand {
 /* The type whose products are fastest here: BF16 where the CPU multiplies it, 2 x as fast as F16, otherwise F16. */
 enum ggml_type expand_fast_type(void);
 
-/* Room for one layer of `model` as `type`, F16 or BF16; none, and then no cost later, where no matrix is quantised. */
+/* Room for any one layer of `model` as `type`, F16 or BF16; none, and then no cost later, where no matrix is quantised.
+ * Layers have the same shapes, and each matrix a type of its own. */
 judgeq_status expand_init(expand *e, const judgeq_model *model, enum ggml_type type, const graph_engine *engine,
                           judgeq_error *error);
 /* Accepts a zeroed one. */
