@@ -129,11 +129,10 @@ static bool add_metadata(json_t *object, const struct gguf_context *gguf, const 
     const char *scaling = factors ? "frequency factors" : "none";
     if (type >= 0) scaling = gguf_get_val_str(gguf, type);
     json_t *fields =
-        json_pack("{s:I, s:I, s:s, s:o, s:o, s:o, s:b}", "n_tensors", (json_int_t)gguf_get_n_tensors(gguf), "n_keys",
-                  (json_int_t)gguf_get_n_kv(gguf), "rope_kind", kind, "rope_base",
-                  number_at(gguf, architecture, "rope.freq_base", 10000), "rope_scaling", json_text(scaling),
-                  "rope_factor", number_at(gguf, architecture, "rope.scaling.factor", 1), "chat_template",
-                  (int)(gguf_find_key(gguf, "tokenizer.chat_template") >= 0));
+        json_pack("{s:I, s:s, s:o, s:o, s:o, s:b}", "n_keys", (json_int_t)gguf_get_n_kv(gguf), "rope_kind", kind,
+                  "rope_base", number_at(gguf, architecture, "rope.freq_base", 10000), "rope_scaling",
+                  json_text(scaling), "rope_factor", number_at(gguf, architecture, "rope.scaling.factor", 1),
+                  "chat_template", (int)(gguf_find_key(gguf, "tokenizer.chat_template") >= 0));
     bool ok = fields && json_object_update(object, fields) == 0;
     json_decref(fields);
     return ok;
@@ -157,15 +156,17 @@ static json_t *unknown_keys(const judgeq_model_info *info) {
 static json_t *model_object(const char *path, const judgeq_model *model) {
     const judgeq_model_info *info = judgeq_model_get_info(model);
     json_int_t kv_bytes = 2 * (json_int_t)info->n_layer * info->n_head_kv * info->head_dim * KV_BYTES;
-    json_t *object =
-        json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:o}",
-                  "kind", "model", "file", json_text(path), "file_bytes", file_bytes(path), "architecture",
-                  json_text(info->architecture), "name", json_text(info->name), "fingerprint",
-                  json_text(info->fingerprint), "n_layer", (int)info->n_layer, "n_embd", (int)info->n_embd, "n_head",
-                  (int)info->n_head, "n_head_kv", (int)info->n_head_kv, "head_dim", (int)info->head_dim, "n_ff",
-                  (int)info->n_ff, "n_vocab", (int)info->n_vocab, "n_ctx_train", (int)info->n_ctx_train, "weight_type",
-                  json_text(info->weight_type), "weight_bytes", (json_int_t)info->weight_bytes, "kv_bytes_per_token",
-                  kv_bytes, "kv_bytes_full", kv_bytes * info->n_ctx_train, "unknown_keys", unknown_keys(info));
+    json_t *object = json_pack(
+        "{s:s, s:o, s:i, s:I, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:I, s:I, s:I, s:I, "
+        "s:o}",
+        "kind", "model", "file", json_text(path), "n_files", (int)info->n_files, "file_bytes",
+        (json_int_t)info->file_bytes, "architecture", json_text(info->architecture), "name", json_text(info->name),
+        "fingerprint", json_text(info->fingerprint), "n_layer", (int)info->n_layer, "n_embd", (int)info->n_embd,
+        "n_head", (int)info->n_head, "n_head_kv", (int)info->n_head_kv, "head_dim", (int)info->head_dim, "n_ff",
+        (int)info->n_ff, "n_vocab", (int)info->n_vocab, "n_ctx_train", (int)info->n_ctx_train, "weight_type",
+        json_text(info->weight_type), "weight_types", json_text(info->weight_types), "weight_bytes",
+        (json_int_t)info->weight_bytes, "kv_bytes_per_token", kv_bytes, "kv_bytes_full", kv_bytes * info->n_ctx_train,
+        "n_tensors", (json_int_t)info->n_tensors, "unknown_keys", unknown_keys(info));
     struct gguf_init_params params = {.no_alloc = true};
     struct gguf_context *gguf = gguf_init_from_file(path, params);
     bool ok = object && gguf && add_metadata(object, gguf, info->architecture) &&
@@ -182,6 +183,7 @@ static const struct {
     const char *key, *label;
 } labels[] = {
     {"file_bytes", "file size"},
+    {"n_files", "files"},
     {"n_depth", "layers with vectors"},
     {"n_soft", "soft tokens"},
     {"n_embd", "embedding"},

@@ -79,10 +79,14 @@ typedef struct judgeq_model judgeq_model;
 
 typedef struct judgeq_model_info {
     const char *architecture; /* llama, qwen2, qwen3 (mistral files say llama) */
-    const char *name;         /* general.name, or "" */
+    const char *name;         /* general.name, or ""; bytes that are no text read \xe9 */
     const char *weight_type;  /* type of most weight bytes, as ggml names it: "q4_1" */
+    const char *weight_types; /* all types, and their shares of the bytes: "q4_1 99.8 %, f32 0.2 %" */
     int32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab;
     int32_t n_ctx_train; /* tokens the model was trained to hold */
+    int32_t n_files;     /* more than 1: a model in several files */
+    int64_t n_tensors;   /* in all of them, as are these */
+    size_t file_bytes;   /* bytes of the files */
     size_t weight_bytes; /* bytes of all tensors */
     size_t decode_bytes; /* of these, what every decoded token reads: all but the embeddings of other tokens */
     const char *const *unknown_keys; /* [n_unknown_keys], of the architecture, which libllama does not know either */
@@ -90,8 +94,9 @@ typedef struct judgeq_model_info {
     char fingerprint[33]; /* 128 bits in hexadecimal: hyper-parameters, tensor types and a sample of every tensor */
 } judgeq_model_info;
 
-/* Maps a GGUF file. Refuses, by name, an architecture, a tensor or a value of a hyper-parameter that it does not
- * compute. Keys that libllama does not know either change nothing. */
+/* Maps a GGUF file, and where it is the first of a model in several (NAME-00001-of-0000N.gguf) the others too. Refuses,
+ * by name, an architecture, a tensor or a value of a hyper-parameter that it does not compute. Keys that libllama does
+ * not know either change nothing. */
 JUDGEQ_API judgeq_status judgeq_model_load(const char *path, judgeq_model **out, judgeq_error *error);
 /* Where a model computes. Beside the CPU, only ggml's own operations are used. */
 typedef struct judgeq_model_params {

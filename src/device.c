@@ -102,31 +102,18 @@ static void choose_places(judgeq_model *model, int32_t n_offload) {
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
 
-enum { LAYER_SLOTS = 18, OUTPUT_SLOTS = 3 };
-
-static void layer_slots(model_layer *layer, struct ggml_tensor **slot[LAYER_SLOTS]) {
-    model_linear *linear[] = {&layer->query, &layer->key, &layer->value, &layer->output,
-                              &layer->gate,  &layer->up,  &layer->down};
-    struct ggml_tensor **vector[] = {&layer->attention_norm, &layer->ffn_norm, &layer->query_norm, &layer->key_norm};
-    for (int i = 0; i < 4; i++) slot[i] = vector[i];
-    for (int i = 0; i < 7; i++) {
-        slot[4 + 2 * i] = &linear[i]->weight;
-        slot[5 + 2 * i] = &linear[i]->bias;
-    }
-}
-
 /* The tensors of a model that go to one device, as places where it points to them. [*n], of room for all */
 static void device_slots(judgeq_model *model, int32_t device, struct ggml_tensor ***slot, size_t *n) {
+    struct ggml_tensor **of_layer[MODEL_LAYER_SLOTS], **output[MODEL_OUTPUT_SLOTS];
     *n = 0;
     for (int32_t l = 0; l < model->info.n_layer; l++) {
-        struct ggml_tensor **of_layer[LAYER_SLOTS];
-        layer_slots(&model->layer[l], of_layer);
-        for (int i = 0; model->place[l] == device && i < LAYER_SLOTS; i++) {
+        model_layer_slots(&model->layer[l], of_layer);
+        for (int i = 0; model->place[l] == device && i < MODEL_LAYER_SLOTS; i++) {
             if (*of_layer[i]) slot[(*n)++] = of_layer[i];
         }
     }
-    struct ggml_tensor **output[OUTPUT_SLOTS] = {&model->output_norm, &model->output, &model->output_bias};
-    for (int i = 0; model->place[model->info.n_layer] == device && i < OUTPUT_SLOTS; i++) {
+    model_output_slots(model, output);
+    for (int i = 0; model->place[model->info.n_layer] == device && i < MODEL_OUTPUT_SLOTS; i++) {
         if (*output[i]) slot[(*n)++] = output[i];
     }
 }
@@ -176,7 +163,8 @@ judgeq_status device_place(judgeq_model *model, const judgeq_model_params *param
     if (status != JUDGEQ_OK) return status;
     model->place = malloc((size_t)n_all * sizeof *model->place);
     model->on_device = calloc((size_t)model->n_device + 1, sizeof *model->on_device);
-    struct ggml_tensor ***slot = malloc(((size_t)n_layer * LAYER_SLOTS + OUTPUT_SLOTS) * sizeof(struct ggml_tensor **));
+    struct ggml_tensor ***slot =
+        malloc(((size_t)n_layer * MODEL_LAYER_SLOTS + MODEL_OUTPUT_SLOTS) * sizeof(struct ggml_tensor **));
     if (!model->place || !model->on_device || !slot) {
         free((void *)slot);
         return error_memory(error, "the places of layers");

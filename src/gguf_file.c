@@ -27,6 +27,8 @@ judgeq_status gguf_open_checked(const char *path, gguf_file *file, judgeq_error 
 }
 
 void gguf_file_close(gguf_file *file) {
+    for (int32_t i = 0; i < file->n_more; i++) gguf_file_close(&file->more[i]);
+    free(file->more);
     if (file->tensors) ggml_free(file->tensors);
     if (file->gguf) gguf_free(file->gguf);
     file_unmap(&file->map);
@@ -34,13 +36,55 @@ void gguf_file_close(gguf_file *file) {
     *file = (gguf_file){0};
 }
 
+const gguf_file *gguf_file_part(const gguf_file *file, int32_t part) {
+    return part == 0 ? file : &file->more[part - 1];
+}
+
+int64_t gguf_file_n_tensors(const gguf_file *file) {
+    int64_t n = 0;
+    for (int32_t i = 0; i <= file->n_more; i++) n += gguf_get_n_tensors(gguf_file_part(file, i)->gguf);
+    return n;
+}
+
 struct ggml_tensor *gguf_file_tensor(const gguf_file *file, const char *name) {
-    return ggml_get_tensor(file->tensors, name);
+    struct ggml_tensor *tensor = NULL;
+    for (int32_t i = 0; !tensor && i <= file->n_more; i++) {
+        tensor = ggml_get_tensor(gguf_file_part(file, i)->tensors, name);
+    }
+    return tensor;
+}
+
+int32_t gguf_file_part_of(const gguf_file *file, const struct ggml_tensor *tensor) {
+    int32_t part = 0;
+    while (part < file->n_more && gguf_find_tensor(gguf_file_part(file, part)->gguf, tensor->name) < 0) part++;
+    return part;
 }
 
 const void *gguf_file_data(const gguf_file *file, const struct ggml_tensor *tensor) {
-    int64_t id = gguf_find_tensor(file->gguf, ggml_get_name(tensor));
-    return file->map.data + gguf_get_data_offset(file->gguf) + gguf_get_tensor_offset(file->gguf, id);
+    const gguf_file *part = gguf_file_part(file, gguf_file_part_of(file, tensor));
+    const int64_t id = gguf_find_tensor(part->gguf, tensor->name);
+    return part->map.data + gguf_get_data_offset(part->gguf) + gguf_get_tensor_offset(part->gguf, id);
+}
+
+/* To the first tensor of the walk's part, or of one behind it. */
+static void walk_to_part(gguf_walk *walk) {
+    for (; walk->part <= walk->file->n_more; walk->part++) {
+        walk->tensor = ggml_get_first_tensor(gguf_file_part(walk->file, walk->part)->tensors);
+        if (walk->tensor) return;
+    }
+}
+
+gguf_walk gguf_walk_tensors(const gguf_file *file) {
+    gguf_walk walk = {.file = file};
+    walk_to_part(&walk);
+    return walk;
+}
+
+void gguf_walk_on(gguf_walk *walk) {
+    walk->tensor = ggml_get_next_tensor(gguf_file_part(walk->file, walk->part)->tensors, walk->tensor);
+    if (walk->tensor) return;
+    walk->part++;
+    walk_to_part(walk);
 }
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */
@@ -62,33 +106,38 @@ static judgeq_status wrong_type(const gguf_file *file, int64_t id, const char *e
                      gguf_type_name(array ? gguf_get_arr_type(file->gguf, id) : type), expected);
 }
 
-/* Any integer, as its two's complement and whether that is to be read as negative. False: not an integer. */
-static bool get_integer(const struct gguf_context *gguf, int64_t id, uint64_t *value, bool *negative) {
+/* Element i of an array, or the value itself (i = 0), as its two's complement and whether that is to be read as
+ * negative. False: not an integer. */
+static bool get_integer(const struct gguf_context *gguf, int64_t id, size_t i, uint64_t *value, bool *negative) {
+    const bool array = gguf_get_kv_type(gguf, id) == GGUF_TYPE_ARRAY;
+    const enum gguf_type type = array ? gguf_get_arr_type(gguf, id) : gguf_get_kv_type(gguf, id);
+    if (type == GGUF_TYPE_STRING || type == GGUF_TYPE_ARRAY) return false;
+    const void *data = array ? gguf_get_arr_data(gguf, id) : gguf_get_val_data(gguf, id);
     int64_t number = 0;
-    switch (gguf_get_kv_type(gguf, id)) {
+    switch (type) {
     case GGUF_TYPE_UINT8:
-        number = gguf_get_val_u8(gguf, id);
+        number = ((const uint8_t *)data)[i];
         break;
     case GGUF_TYPE_INT8:
-        number = gguf_get_val_i8(gguf, id); // NOLINT(bugprone-signed-char-misuse,cert-str34-c): a number, no character
+        number = ((const int8_t *)data)[i]; // NOLINT(bugprone-signed-char-misuse,cert-str34-c): a number, no character
         break;
     case GGUF_TYPE_UINT16:
-        number = gguf_get_val_u16(gguf, id);
+        number = ((const uint16_t *)data)[i];
         break;
     case GGUF_TYPE_INT16:
-        number = gguf_get_val_i16(gguf, id);
+        number = ((const int16_t *)data)[i];
         break;
     case GGUF_TYPE_UINT32:
-        number = gguf_get_val_u32(gguf, id);
+        number = ((const uint32_t *)data)[i];
         break;
     case GGUF_TYPE_INT32:
-        number = gguf_get_val_i32(gguf, id);
+        number = ((const int32_t *)data)[i];
         break;
     case GGUF_TYPE_INT64:
-        number = gguf_get_val_i64(gguf, id);
+        number = ((const int64_t *)data)[i];
         break;
     case GGUF_TYPE_UINT64:
-        *value = gguf_get_val_u64(gguf, id);
+        *value = ((const uint64_t *)data)[i];
         *negative = false;
         return true;
     default:
@@ -99,6 +148,23 @@ static bool get_integer(const struct gguf_context *gguf, int64_t id, uint64_t *v
     return true;
 }
 
+/* Element i (0 for a value that is no array), an integer 0 .. most. */
+static judgeq_status take_integer(const gguf_file *file, int64_t id, size_t i, uint64_t most, uint64_t *out,
+                                  judgeq_error *error) {
+    const char *key = gguf_get_key(file->gguf, id);
+    uint64_t value;
+    bool negative;
+    if (!get_integer(file->gguf, id, i, &value, &negative)) return wrong_type(file, id, "an integer", error);
+    if (negative)
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: key \"%s\" is %" PRId64 "; it must not be negative",
+                         file->path, key, (int64_t)value);
+    if (value > most)
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: key \"%s\" is %" PRIu64 "; at most %" PRIu64 " is possible",
+                         file->path, key, value, most);
+    *out = value;
+    return JUDGEQ_OK;
+}
+
 /* An integer 0 .. most; *found says whether *out was written. */
 static judgeq_status read_integer(const gguf_file *file, const char *key, gguf_need need, uint64_t most, bool *found,
                                   uint64_t *out, judgeq_error *error) {
@@ -106,18 +172,10 @@ static judgeq_status read_integer(const gguf_file *file, const char *key, gguf_n
     judgeq_status status = find_key(file, key, need, &id, error);
     *found = false;
     if (status != JUDGEQ_OK || id < 0) return status;
-    uint64_t value;
-    bool negative;
-    if (!get_integer(file->gguf, id, &value, &negative)) return wrong_type(file, id, "an integer", error);
-    if (negative)
-        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: key \"%s\" is %" PRId64 "; it must not be negative",
-                         file->path, key, (int64_t)value);
-    if (value > most)
-        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: key \"%s\" is %" PRIu64 "; at most %" PRIu64 " is possible",
-                         file->path, key, value, most);
-    *found = true;
-    *out = value;
-    return JUDGEQ_OK;
+    if (gguf_get_kv_type(file->gguf, id) == GGUF_TYPE_ARRAY) return wrong_type(file, id, "an integer", error);
+    status = take_integer(file, id, 0, most, out, error);
+    *found = status == JUDGEQ_OK;
+    return status;
 }
 
 judgeq_status gguf_read_u32(const gguf_file *file, const char *key, gguf_need need, uint32_t *out,
@@ -126,6 +184,30 @@ judgeq_status gguf_read_u32(const gguf_file *file, const char *key, gguf_need ne
     bool found;
     judgeq_status status = read_integer(file, key, need, UINT32_MAX, &found, &value, error);
     if (status == JUDGEQ_OK && found) *out = (uint32_t)value;
+    return status;
+}
+
+judgeq_status gguf_read_u32_of_layers(const gguf_file *file, const char *key, gguf_need need, size_t n, uint32_t *out,
+                                      judgeq_error *error) {
+    int64_t id;
+    judgeq_status status = find_key(file, key, need, &id, error);
+    if (status != JUDGEQ_OK || id < 0) return status;
+    if (gguf_get_kv_type(file->gguf, id) != GGUF_TYPE_ARRAY) return gguf_read_u32(file, key, need, out, error);
+    const size_t n_found = gguf_get_arr_n(file->gguf, id);
+    if (n_found != n)
+        return error_set(error, JUDGEQ_ERROR_FORMAT,
+                         "%s: key \"%s\" has %zu numbers; one for each of %zu layers is needed", file->path, key,
+                         n_found, n);
+    uint64_t first = 0, value = 0;
+    for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
+        status = take_integer(file, id, i, UINT32_MAX, i == 0 ? &first : &value, error);
+        if (status == JUDGEQ_OK && i > 0 && value != first)
+            status = error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
+                               "%s: key \"%s\" is %" PRIu64 " in layer 0 and %" PRIu64
+                               " in layer %zu; judgeq computes layers that are alike",
+                               file->path, key, first, value, i);
+    }
+    if (status == JUDGEQ_OK) *out = (uint32_t)first;
     return status;
 }
 

@@ -181,6 +181,7 @@ static struct ggml_tensor *add_norm(graph *g, const judgeq_model *model, struct 
 
 static struct ggml_tensor *add_linear(graph *g, model_linear linear, struct ggml_tensor *x) {
     struct ggml_tensor *y = ggml_mul_mat(g->context, linear.weight, x);
+    if (linear.scale) y = ggml_mul(g->context, y, linear.scale);
     return linear.bias ? ggml_add(g->context, y, linear.bias) : y;
 }
 
@@ -429,8 +430,7 @@ struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, str
 }
 
 struct ggml_tensor *graph_add_logits(graph *g, const judgeq_model *model, struct ggml_tensor *x) {
-    const model_linear output = {model->output, model->output_bias};
-    return add_linear(g, output, add_norm(g, model, x, model->output_norm));
+    return add_linear(g, model->output, add_norm(g, model, x, model->output_norm));
 }
 
 struct ggml_tensor *graph_add_attention(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,

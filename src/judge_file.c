@@ -14,8 +14,9 @@
 /* ---- load -------------------------------------------------------------------------------------------------------- */
 
 static judgeq_status check_kind(const gguf_file *file, judgeq_error *error) {
-    const char *architecture;
-    judgeq_status status = gguf_read_string(file, "general.architecture", GGUF_REQUIRED, &architecture, error);
+    const char *architecture = ""; /* which a later part of a model in several files lacks */
+    const gguf_need need = gguf_find_key(file->gguf, "split.no") < 0 ? GGUF_REQUIRED : GGUF_OPTIONAL;
+    judgeq_status status = gguf_read_string(file, "general.architecture", need, &architecture, error);
     if (status != JUDGEQ_OK) return status;
     if (strcmp(architecture, JUDGE_ARCHITECTURE) != 0) /* UNSUPPORTED and nothing else: judgeq inspect relies on it */
         return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,

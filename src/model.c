@@ -10,12 +10,16 @@
 
 #include "device.h"
 #include "error.h"
+#include "gguf_split.h"
+#include "model_bind.h"
 #include "model_keys.h"
+#include "model_kind.h"
 #include "quiet.h"
 #include "tokenizer.h"
+#include "visible.h"
 
 /* Shapes beyond these are no language model; the bounds keep every product of two of them inside 64 bits. */
-enum { MOST_LAYERS = 4096, MOST_EMBEDDING = 1 << 20, MOST_HEADS = 1 << 14, MOST_VOCABULARY = 1 << 26 };
+enum { MOST_LAYERS = 4096, MOST_EMBEDDING = 1 << 20, MOST_HEADS = 1 << 14 };
 
 /* Bytes of every tensor that go into the fingerprint: enough to tell two models, or two quantisations, apart. */
 enum { FINGERPRINT_SAMPLE = 4096 };
@@ -23,13 +27,13 @@ enum { FINGERPRINT_SAMPLE = 4096 };
 typedef struct architecture {
     const char *name;
     int rope_mode;
-    bool rope_factors, query_key_norm;
+    model_tensors tensors;
 } architecture;
 
 static const architecture architectures[] = {
-    {"llama", GGML_ROPE_TYPE_NORMAL, true, false},
-    {"qwen2", GGML_ROPE_TYPE_NEOX, false, false},
-    {"qwen3", GGML_ROPE_TYPE_NEOX, false, true},
+    {"llama", GGML_ROPE_TYPE_NORMAL, {.rope_factors = true}},
+    {"qwen2", GGML_ROPE_TYPE_NEOX, {0}},
+    {"qwen3", GGML_ROPE_TYPE_NEOX, {.query_key_norm = true}},
 };
 
 static const architecture *find_architecture(const char *name) {
@@ -52,18 +56,32 @@ static key_name own_key(const judgeq_model *model, const char *suffix) {
     return key;
 }
 
+static judgeq_status check_count(const judgeq_model *model, const char *key, uint32_t value, int32_t most, int32_t *out,
+                                 judgeq_error *error) {
+    if (value < 1 || value > (uint32_t)most) {
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: %s is %" PRIu32 ", expected 1 to %d", model->file.path, key,
+                         value, most);
+    }
+    *out = (int32_t)value;
+    return JUDGEQ_OK;
+}
+
 static judgeq_status read_count(const judgeq_model *model, const char *suffix, gguf_need need, int32_t most,
                                 int32_t *out, judgeq_error *error) {
     const key_name key = own_key(model, suffix);
     uint32_t value = (uint32_t)*out;
     judgeq_status status = gguf_read_u32(&model->file, key.text, need, &value, error);
-    if (status != JUDGEQ_OK) return status;
-    if (value < 1 || value > (uint32_t)most) {
-        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: %s is %" PRIu32 ", expected 1 to %d", model->file.path,
-                         key.text, value, most);
-    }
-    *out = (int32_t)value;
-    return JUDGEQ_OK;
+    return status == JUDGEQ_OK ? check_count(model, key.text, value, most, out, error) : status;
+}
+
+/* One that a file may say for every layer; then all must be alike. */
+static judgeq_status read_count_of_layers(const judgeq_model *model, const char *suffix, gguf_need need, int32_t most,
+                                          int32_t *out, judgeq_error *error) {
+    const key_name key = own_key(model, suffix);
+    uint32_t value = (uint32_t)*out;
+    judgeq_status status =
+        gguf_read_u32_of_layers(&model->file, key.text, need, (size_t)model->info.n_layer, &value, error);
+    return status == JUDGEQ_OK ? check_count(model, key.text, value, most, out, error) : status;
 }
 
 static judgeq_status read_number(const judgeq_model *model, const char *suffix, gguf_need need, float *out,
@@ -85,23 +103,23 @@ static judgeq_status read_shape(judgeq_model *model, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
     const struct {
         const char *suffix;
-        gguf_need need;
+        judgeq_status (*read)(const judgeq_model *, const char *, gguf_need, int32_t, int32_t *, judgeq_error *);
         int32_t most, *out;
     } counts[] = {
-        {"block_count", GGUF_REQUIRED, MOST_LAYERS, &info->n_layer},
-        {"embedding_length", GGUF_REQUIRED, MOST_EMBEDDING, &info->n_embd},
-        {"feed_forward_length", GGUF_REQUIRED, MOST_EMBEDDING, &info->n_ff},
-        {"context_length", GGUF_REQUIRED, INT32_MAX / 2, &info->n_ctx_train},
-        {"attention.head_count", GGUF_REQUIRED, MOST_HEADS, &info->n_head},
+        {"block_count", read_count, MOST_LAYERS, &info->n_layer},
+        {"embedding_length", read_count, MOST_EMBEDDING, &info->n_embd},
+        {"feed_forward_length", read_count_of_layers, MOST_EMBEDDING, &info->n_ff},
+        {"context_length", read_count, INT32_MAX / 2, &info->n_ctx_train},
+        {"attention.head_count", read_count_of_layers, MOST_HEADS, &info->n_head},
     };
     for (size_t i = 0; status == JUDGEQ_OK && i < sizeof counts / sizeof *counts; i++) {
-        status = read_count(model, counts[i].suffix, counts[i].need, counts[i].most, counts[i].out, error);
+        status = counts[i].read(model, counts[i].suffix, GGUF_REQUIRED, counts[i].most, counts[i].out, error);
     }
     if (status != JUDGEQ_OK) return status;
     info->n_head_kv = info->n_head;
     info->head_dim = info->n_embd / info->n_head;
     int32_t value_dim, rope_dim;
-    status = read_count(model, "attention.head_count_kv", GGUF_OPTIONAL, MOST_HEADS, &info->n_head_kv, error);
+    status = read_count_of_layers(model, "attention.head_count_kv", GGUF_OPTIONAL, MOST_HEADS, &info->n_head_kv, error);
     if (status == JUDGEQ_OK) {
         status = read_count(model, "attention.key_length", GGUF_OPTIONAL, MOST_HEADS, &info->head_dim, error);
     }
@@ -128,8 +146,20 @@ static judgeq_status read_shape(judgeq_model *model, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
-/* YaRN (Peng et al., 2023): libllama and ggml_rope_ext share the magnitude scale between them; ggml multiplies by
- * 1 + 0.1 ln(factor) itself, so what is left here is the file's own attention factor. */
+/* YaRN (Peng et al., 2023) scales magnitudes by 1 + 0.1 ln(factor), and not at all where the factor is below 1.
+ * ggml_rope_ext multiplies by that in every case, so libllama hands it the quotient, in floats. */
+static judgeq_status read_yarn(judgeq_model *model, judgeq_error *error) {
+    model_rope *rope = &model->rope;
+    const float factor = 1.0f / rope->scale, scaled = 0.1f * logf(factor) + 1.0f;
+    const float left = (factor <= 1.0f ? 1.0f : scaled) * (1.0f / (1.0f + 0.1f * logf(factor)));
+    rope->ext_factor = 1.0f;
+    rope->scaling = "yarn";
+    rope->attention_factor *= left;
+    if (isfinite(rope->attention_factor)) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: %s of %g: YaRN cannot scale by it", model->file.path,
+                     own_key(model, "rope.scaling.factor").text, (double)factor);
+}
+
 static judgeq_status read_rope(judgeq_model *model, judgeq_error *error) {
     model_rope *rope = &model->rope;
     const char *scaling = "linear";
@@ -162,8 +192,7 @@ static judgeq_status read_rope(judgeq_model *model, judgeq_error *error) {
         rope->scale = 1.0f;
         rope->scaling = "none";
     } else if (strcmp(scaling, "yarn") == 0) {
-        rope->ext_factor = 1.0f;
-        rope->scaling = "yarn";
+        return read_yarn(model, error);
     } else if (strcmp(scaling, "linear") != 0) {
         return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
                          "%s: rope scaling '%s' is not known (known: none, linear, yarn)", model->file.path, scaling);
@@ -171,152 +200,7 @@ static judgeq_status read_rope(judgeq_model *model, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
-/* ---- weights ----------------------------------------------------------------------------------------------------- */
-
-/* Collects the first failure, so that a list of tensors can be bound without a check after each. */
-typedef struct binder {
-    judgeq_model *model;
-    judgeq_error *error;
-    judgeq_status status;
-} binder;
-
-typedef enum tensor_kind { MATRIX, VECTOR } tensor_kind;
-
-static judgeq_status check_tensor(const binder *b, const struct ggml_tensor *tensor, tensor_kind kind, int64_t ne0,
-                                  int64_t ne1) {
-    const char *path = b->model->file.path, *name = tensor->name;
-    if (tensor->ne[0] != ne0 || tensor->ne[1] != ne1 || tensor->ne[2] != 1 || tensor->ne[3] != 1) {
-        return error_set(b->error, JUDGEQ_ERROR_FORMAT,
-                         "%s: tensor %s is [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
-                         "], expected [1, 1, %" PRId64 ", %" PRId64 "]",
-                         path, name, tensor->ne[3], tensor->ne[2], tensor->ne[1], tensor->ne[0], ne1, ne0);
-    }
-    if (kind == VECTOR && tensor->type != GGML_TYPE_F32) {
-        return error_set(b->error, JUDGEQ_ERROR_UNSUPPORTED, "%s: tensor %s is %s, expected f32", path, name,
-                         ggml_type_name(tensor->type));
-    }
-    if (kind == MATRIX && tensor->type != GGML_TYPE_F32 && tensor->type != GGML_TYPE_F16 &&
-        tensor->type != GGML_TYPE_BF16 && !ggml_is_quantized(tensor->type)) {
-        return error_set(b->error, JUDGEQ_ERROR_UNSUPPORTED, "%s: tensor %s is %s, which holds no weights", path, name,
-                         ggml_type_name(tensor->type));
-    }
-    return JUDGEQ_OK;
-}
-
-/* The tensor of that name and shape [ne1, ne0]; NULL with b->status set, or NULL where it is optional and absent. */
-static struct ggml_tensor *bind(binder *b, const char *name, gguf_need need, tensor_kind kind, int64_t ne0,
-                                int64_t ne1) {
-    if (b->status != JUDGEQ_OK) return NULL;
-    struct ggml_tensor *tensor = gguf_file_tensor(&b->model->file, name);
-    if (!tensor) {
-        if (need == GGUF_REQUIRED) {
-            b->status = error_set(b->error, JUDGEQ_ERROR_FORMAT, "%s: tensor %s is missing", b->model->file.path, name);
-        }
-        return NULL;
-    }
-    b->status = check_tensor(b, tensor, kind, ne0, ne1);
-    if (b->status != JUDGEQ_OK) return NULL;
-    ggml_backend_tensor_alloc(b->model->buffer, tensor, (void *)(uintptr_t)gguf_file_data(&b->model->file, tensor));
-    return tensor;
-}
-
-static struct ggml_tensor *bind_vector(binder *b, int32_t layer, const char *part, gguf_need need, int64_t ne0) {
-    char name[GGML_MAX_NAME];
-    snprintf(name, sizeof name, "blk.%d.%s.weight", layer, part);
-    return bind(b, name, need, VECTOR, ne0, 1);
-}
-
-static model_linear bind_linear(binder *b, int32_t layer, const char *part, int64_t in, int64_t out) {
-    char name[GGML_MAX_NAME];
-    model_linear linear;
-    snprintf(name, sizeof name, "blk.%d.%s.weight", layer, part);
-    linear.weight = bind(b, name, GGUF_REQUIRED, MATRIX, in, out);
-    snprintf(name, sizeof name, "blk.%d.%s.bias", layer, part);
-    linear.bias = bind(b, name, GGUF_OPTIONAL, VECTOR, out, 1);
-    return linear;
-}
-
-static void bind_layer(binder *b, int32_t i, bool query_key_norm) {
-    const judgeq_model_info *info = &b->model->info;
-    const int64_t n_query = (int64_t)info->n_head * info->head_dim, n_kv = (int64_t)info->n_head_kv * info->head_dim;
-    b->model->layer[i] = (model_layer){
-        .attention_norm = bind_vector(b, i, "attn_norm", GGUF_REQUIRED, info->n_embd),
-        .ffn_norm = bind_vector(b, i, "ffn_norm", GGUF_REQUIRED, info->n_embd),
-        .query_norm = query_key_norm ? bind_vector(b, i, "attn_q_norm", GGUF_REQUIRED, info->head_dim) : NULL,
-        .key_norm = query_key_norm ? bind_vector(b, i, "attn_k_norm", GGUF_REQUIRED, info->head_dim) : NULL,
-        .query = bind_linear(b, i, "attn_q", info->n_embd, n_query),
-        .key = bind_linear(b, i, "attn_k", info->n_embd, n_kv),
-        .value = bind_linear(b, i, "attn_v", info->n_embd, n_kv),
-        .output = bind_linear(b, i, "attn_output", n_query, info->n_embd),
-        .gate = bind_linear(b, i, "ffn_gate", info->n_embd, info->n_ff),
-        .up = bind_linear(b, i, "ffn_up", info->n_embd, info->n_ff),
-        .down = bind_linear(b, i, "ffn_down", info->n_ff, info->n_embd),
-    };
-}
-
-/* A ggml buffer over the mapping, for the tensors to point into. */
-static judgeq_status map_weights(judgeq_model *model, judgeq_error *error) {
-    ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-    if (!device) return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml has no CPU device");
-    /* the mapping is read only, so a write to a weight, which ggml never does, would not go unseen */
-    void *bytes = (void *)(uintptr_t)model->file.map.data;
-    model->buffer = ggml_backend_dev_buffer_from_host_ptr(device, bytes, model->file.map.size, model->file.map.size);
-    if (!model->buffer) return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml cannot use a mapped file");
-    ggml_backend_buffer_set_usage(model->buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-    return JUDGEQ_OK;
-}
-
-/* Adds up the weights. Every tensor of the file must have been bound: one that we do not know would be left out of the
- * computation. */
-static judgeq_status count_weights(judgeq_model *model, judgeq_error *error) {
-    size_t bytes_of_type[GGML_TYPE_COUNT] = {0};
-    for (struct ggml_tensor *t = ggml_get_first_tensor(model->file.tensors); t;
-         t = ggml_get_next_tensor(model->file.tensors, t)) {
-        if (!t->buffer) {
-            return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
-                             "%s: tensor %s is not a part of the %s architecture that judgeq knows", model->file.path,
-                             t->name, model->info.architecture);
-        }
-        model->info.weight_bytes += ggml_nbytes(t);
-        bytes_of_type[t->type] += ggml_nbytes(t);
-    }
-    const struct ggml_tensor *embedding = model->token_embedding;
-    model->info.decode_bytes = model->info.weight_bytes;
-    if (model->output != embedding) model->info.decode_bytes -= ggml_nbytes(embedding) - embedding->nb[1];
-    int most = 0;
-    for (int type = 1; type < GGML_TYPE_COUNT; type++) most = bytes_of_type[type] > bytes_of_type[most] ? type : most;
-    snprintf(model->weight_type, sizeof model->weight_type, "%s", ggml_type_name((enum ggml_type)most));
-    return JUDGEQ_OK;
-}
-
-static judgeq_status bind_tensors(judgeq_model *model, const architecture *arch, judgeq_error *error) {
-    judgeq_model_info *info = &model->info;
-    binder b = {.model = model, .error = error, .status = JUDGEQ_OK};
-    struct ggml_tensor *embedding = gguf_file_tensor(&model->file, "token_embd.weight");
-    if (embedding && (embedding->ne[1] < 1 || embedding->ne[1] > MOST_VOCABULARY)) {
-        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tensor token_embd.weight has %" PRId64 " rows",
-                         model->file.path, embedding->ne[1]);
-    }
-    info->n_vocab = embedding ? (int32_t)embedding->ne[1] : 0;
-    /* bounds what a hostile block_count makes us allocate */
-    if (info->n_layer > gguf_get_n_tensors(model->file.gguf)) {
-        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: %d blocks, but only %" PRId64 " tensors", model->file.path,
-                         info->n_layer, gguf_get_n_tensors(model->file.gguf));
-    }
-    model->layer = calloc((size_t)info->n_layer, sizeof *model->layer);
-    if (!model->layer) return error_memory(error, "a model's layers");
-    model->token_embedding = bind(&b, "token_embd.weight", GGUF_REQUIRED, MATRIX, info->n_embd, info->n_vocab);
-    model->output_norm = bind(&b, "output_norm.weight", GGUF_REQUIRED, VECTOR, info->n_embd, 1);
-    model->output = bind(&b, "output.weight", GGUF_OPTIONAL, MATRIX, info->n_embd, info->n_vocab);
-    model->output_bias = bind(&b, "output.bias", GGUF_OPTIONAL, VECTOR, info->n_vocab, 1);
-    if (arch->rope_factors) {
-        model->rope.factors = bind(&b, "rope_freqs.weight", GGUF_OPTIONAL, VECTOR, info->head_dim / 2, 1);
-    }
-    if (!model->output) model->output = model->token_embedding;
-    for (int32_t i = 0; i < info->n_layer; i++) bind_layer(&b, i, arch->query_key_norm);
-    return b.status;
-}
-
+/* The parts of a split file are walked in their order, which is that of the one file they were. */
 static void take_fingerprint(judgeq_model *model) {
     XXH3_state_t state;
     XXH3_128bits_reset(&state);
@@ -328,13 +212,12 @@ static void take_fingerprint(judgeq_model *model) {
     XXH3_128bits_update(&state, info->architecture, strlen(info->architecture));
     XXH3_128bits_update(&state, shape, sizeof shape);
     XXH3_128bits_update(&state, numbers, sizeof numbers);
-    for (struct ggml_tensor *t = ggml_get_first_tensor(model->file.tensors); t;
-         t = ggml_get_next_tensor(model->file.tensors, t)) {
-        const int32_t type = (int32_t)t->type;
-        const size_t size = ggml_nbytes(t);
-        XXH3_128bits_update(&state, t->name, strlen(t->name));
+    for (gguf_walk w = gguf_walk_tensors(&model->file); w.tensor; gguf_walk_on(&w)) {
+        const int32_t type = (int32_t)w.tensor->type;
+        const size_t size = ggml_nbytes(w.tensor);
+        XXH3_128bits_update(&state, w.tensor->name, strlen(w.tensor->name));
         XXH3_128bits_update(&state, &type, sizeof type);
-        XXH3_128bits_update(&state, t->data, size < FINGERPRINT_SAMPLE ? size : FINGERPRINT_SAMPLE);
+        XXH3_128bits_update(&state, w.tensor->data, size < FINGERPRINT_SAMPLE ? size : FINGERPRINT_SAMPLE);
     }
     const XXH128_hash_t hash = XXH3_128bits_digest(&state);
     snprintf(model->info.fingerprint, sizeof model->info.fingerprint, "%016" PRIx64 "%016" PRIx64,
@@ -343,32 +226,49 @@ static void take_fingerprint(judgeq_model *model) {
 
 /* ---- public ------------------------------------------------------------------------------------------------------ */
 
-static judgeq_status load(judgeq_model *model, const char *path, judgeq_error *error) {
-    judgeq_status status = gguf_open_checked(path, &model->file, error);
-    if (status == JUDGEQ_OK) {
-        status =
-            gguf_read_string(&model->file, "general.architecture", GGUF_REQUIRED, &model->info.architecture, error);
+/* Of any length, with nothing in it that is no text; the caller's, NULL: no memory. */
+static char *copy_name(const char *name) {
+    char *copy = malloc(VISIBLE_MOST * strlen(name) + VISIBLE_MOST), *out = copy;
+    if (!copy) return NULL;
+    *out = '\0';
+    for (size_t n = strlen(name), taken; n > 0; name += taken, n -= taken) {
+        out += visible_character(name, n, out, &taken);
     }
+    return copy;
+}
+
+static judgeq_status read_architecture(judgeq_model *model, const architecture **out, judgeq_error *error) {
+    judgeq_model_info *info = &model->info;
+    const char *name = "";
+    judgeq_status status = model_kind_check(&model->file, error);
+    if (status == JUDGEQ_OK) {
+        status = gguf_read_string(&model->file, "general.architecture", GGUF_REQUIRED, &info->architecture, error);
+    }
+    if (status == JUDGEQ_OK) status = gguf_read_string(&model->file, "general.name", GGUF_OPTIONAL, &name, error);
     if (status != JUDGEQ_OK) return status;
-    const architecture *arch = find_architecture(model->info.architecture);
+    const architecture *arch = find_architecture(info->architecture);
     if (!arch) {
         return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
                          "%s: architecture '%.64s' is not known (known: llama, which mistral files use too, qwen2, "
                          "qwen3)",
-                         path, model->info.architecture);
+                         model->file.path, info->architecture);
     }
-    model->info.architecture = arch->name;
+    *out = arch;
+    info->architecture = arch->name;
     model->rope.mode = arch->rope_mode;
-    const char *name = "";
-    status = gguf_read_string(&model->file, "general.name", GGUF_OPTIONAL, &name, error);
-    snprintf(model->name, sizeof model->name, "%s", name);
+    info->name = model->name = copy_name(name);
+    return model->name ? JUDGEQ_OK : error_memory(error, "a model's name");
+}
+
+static judgeq_status load(judgeq_model *model, const char *path, judgeq_error *error) {
+    const architecture *arch = NULL;
+    judgeq_status status = gguf_open_split(path, &model->file, error);
+    if (status == JUDGEQ_OK) status = read_architecture(model, &arch, error);
     if (status == JUDGEQ_OK) status = read_shape(model, error);
     if (status == JUDGEQ_OK) status = read_epsilon(model, error);
     if (status == JUDGEQ_OK) status = read_rope(model, error);
     if (status == JUDGEQ_OK) status = model_keys_check(model, error);
-    if (status == JUDGEQ_OK) status = map_weights(model, error);
-    if (status == JUDGEQ_OK) status = bind_tensors(model, arch, error);
-    if (status == JUDGEQ_OK) status = count_weights(model, error);
+    if (status == JUDGEQ_OK) status = model_bind(model, arch->tensors, error);
     if (status != JUDGEQ_OK) return status;
     take_fingerprint(model);
     return tokenizer_load(model, error);
@@ -384,8 +284,8 @@ judgeq_status judgeq_model_load_on(const char *path, const judgeq_model_params *
     quiet_ggml_log();
     judgeq_model *model = calloc(1, sizeof *model);
     if (!model) return error_memory(error, "a model");
-    model->info.name = model->name;
     model->info.weight_type = model->weight_type;
+    model->info.weight_types = model->weight_types;
     judgeq_status status = load(model, path, error);
     if (status == JUDGEQ_OK && params && params->n_offload != 0) status = device_place(model, params, error);
     if (status != JUDGEQ_OK) {
@@ -410,10 +310,10 @@ void judgeq_model_free(judgeq_model *model) {
     tokenizer_free(model);
     model_forget_expanded(model);
     device_forget(model);
-    ggml_backend_buffer_free(model->buffer);
+    model_unbind(model);
     gguf_file_close(&model->file);
-    free(model->layer);
     free((void *)model->unknown_keys);
+    free(model->name);
     free(model);
 }
 
@@ -451,9 +351,8 @@ static bool tensor_finite(const struct ggml_tensor *tensor, float *row) {
 const char *model_find_non_finite(const judgeq_model *model) {
     float *row = malloc((size_t)MOST_EMBEDDING * sizeof *row); /* the longest row that was accepted, and more */
     const char *name = NULL;
-    for (struct ggml_tensor *t = ggml_get_first_tensor(model->file.tensors); row && t && !name;
-         t = ggml_get_next_tensor(model->file.tensors, t)) {
-        if (!tensor_finite(t, row)) name = t->name;
+    for (gguf_walk w = gguf_walk_tensors(&model->file); row && w.tensor && !name; gguf_walk_on(&w)) {
+        if (!tensor_finite(w.tensor, row)) name = w.tensor->name;
     }
     free(row);
     return name;

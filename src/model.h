@@ -18,9 +18,9 @@ typedef struct model_rope {
     const char *scaling;         /* "none", "linear", "yarn", for people */
 } model_rope;
 
-/* A matrix and its bias; the bias is NULL where the model has none. */
+/* weight x * scale + bias; scale [1] and bias are NULL where the model has none. Each weight has a type of its own. */
 typedef struct model_linear {
-    struct ggml_tensor *weight, *bias;
+    struct ggml_tensor *weight, *scale, *bias;
 } model_linear;
 
 typedef struct model_layer {
@@ -50,9 +50,8 @@ struct judgeq_model {
     model_rope rope;
     struct ggml_tensor *token_embedding; /* [n_vocab, n_embd] */
     struct ggml_tensor *output_norm;
-    struct ggml_tensor *output; /* [n_vocab, n_embd]; token_embedding where they are tied */
-    struct ggml_tensor *output_bias;
-    model_layer *layer;       /* [n_layer] */
+    model_linear output;      /* [n_vocab, n_embd]; token_embedding where they are tied */
+    model_layer *layer;       /* [n_layer]: of the same shapes */
     model_expanded *expanded; /* [n_layer], by judgeq_model_expand; or NULL */
 
     ggml_backend_dev_t *device; /* [n_device], beside the CPU */
@@ -60,13 +59,21 @@ struct judgeq_model {
     int32_t n_device;
     int32_t *place; /* [n_layer + 1], the device of each layer and of the output, or MODEL_ON_CPU; NULL: all there */
 
-    gguf_file file;               /* its tensors' data point into the mapping */
-    ggml_backend_buffer_t buffer; /* over the mapping */
+    gguf_file file;                /* its tensors' data point into the mappings */
+    ggml_backend_buffer_t *buffer; /* [1 + file.n_more], over the mappings of its parts */
+    struct ggml_context *slices;   /* the parts of fused matrices as tensors of their own; or NULL */
     struct llama_model *vocabulary;
     struct tokenizer *tokenizer;
     const char **unknown_keys; /* the file's */
-    char name[128], weight_type[32];
+    char *name, weight_type[32], weight_types[512];
 };
+
+enum { MODEL_LAYER_SLOTS = 25, MODEL_OUTPUT_SLOTS = 4 };
+
+/* Every tensor that a layer, or the output, has, as places where the model points to them; NULL in those that it lacks.
+ */
+void model_layer_slots(model_layer *layer, struct ggml_tensor **slot[MODEL_LAYER_SLOTS]);
+void model_output_slots(judgeq_model *model, struct ggml_tensor **slot[MODEL_OUTPUT_SLOTS]);
 
 /* Releases what judgeq_model_expand has made. */
 void model_forget_expanded(judgeq_model *model);

@@ -27,13 +27,30 @@ static judgeq_status check_block(judgeq_session *session, int32_t index, enum gg
     return status;
 }
 
+/* Whether two layers have tensors of the same types: then what a device can do of one it can do of the other. */
+static bool same_types(const judgeq_model *model, int32_t a, int32_t b) {
+    struct ggml_tensor **slot_a[MODEL_LAYER_SLOTS], **slot_b[MODEL_LAYER_SLOTS];
+    model_layer_slots(&model->layer[a], slot_a);
+    model_layer_slots(&model->layer[b], slot_b);
+    for (int i = 0; i < MODEL_LAYER_SLOTS; i++) {
+        if (!*slot_a[i] != !*slot_b[i] || (*slot_a[i] && (*slot_a[i])->type != (*slot_b[i])->type)) return false;
+    }
+    return true;
+}
+
+/* The same device has checked such a layer before. */
+static bool checked_before(const judgeq_model *model, int32_t index) {
+    for (int32_t l = 0; l < index; l++) {
+        if (model->place[l] == model->place[index] && same_types(model, l, index)) return true;
+    }
+    return false;
+}
+
 judgeq_status support_check(judgeq_session *session, judgeq_error *error) {
     const judgeq_model *model = session->model;
     judgeq_status status = JUDGEQ_OK;
-    for (int32_t d = 0; d < model->n_device; d++) {
-        int32_t l = 0;
-        while (l < model->info.n_layer && model->place[l] != d) l++;
-        if (l == model->info.n_layer) continue; /* the output at most */
+    for (int32_t l = 0; model->place && l < model->info.n_layer; l++) {
+        if (model->place[l] == MODEL_ON_CPU || checked_before(model, l)) continue;
         if (status == JUDGEQ_OK) status = check_block(session, l, session_read_type(session), ROWS, error);
         if (status == JUDGEQ_OK) status = check_block(session, l, session->kv_type, 1, error);
     }

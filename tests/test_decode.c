@@ -1,6 +1,7 @@
 /* Decoding together is decoding alone: for every family and quirk, with caches of every shape in one batch. */
 #include "fixture.h"
 #include "judgeq.h"
+#include "model.h"
 #include "tiny_model.h"
 
 #include <setjmp.h>
@@ -151,8 +152,9 @@ static void test_families_and_quirks(void **state) {
 
 static void test_quantised(void **state) {
     (void)state;
-    const char *names[] = {"q4_1", "q8_0", "q4_K"}; /* of the first, ggml multiplies every column alone */
-    for (size_t i = 0; i < 3; i++) {
+    /* of the first, ggml multiplies every column alone */
+    const char *names[] = {"q4_1", "q8_0", "q4_K", "mixed-first", "mixed-within", "fused-quantised"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         tiny_spec spec;
         size_t n_bytes = 0;
         judgeq_error error = {0};
@@ -182,34 +184,56 @@ static float *logits_alone(const judgeq_model *model, const int32_t *prompt, siz
     return copy;
 }
 
-/* A session alone computes the same with an expanded model, short prompts and long ones; bytes by the model's shapes.
- */
-static void test_expanded_model_alone(void **state) {
-    (void)state;
+/* Bytes of the quantised matrices of all layers as 16-bit floats. */
+static size_t expanded_bytes(const judgeq_model *model) {
+    size_t n = 0;
+    for (int32_t l = 0; l < model->info.n_layer; l++) {
+        struct ggml_tensor **slot[MODEL_LAYER_SLOTS];
+        model_layer_slots(&model->layer[l], slot);
+        for (int i = 0; i < MODEL_LAYER_SLOTS; i++) {
+            if (*slot[i] && ggml_is_quantized((*slot[i])->type)) n += 2 * (size_t)ggml_nelements(*slot[i]);
+        }
+    }
+    return n;
+}
+
+static void compare_expanded(const char *name) {
     enum { N = 200 };
     tiny_spec spec;
     judgeq_error error = {0};
     size_t n_bytes = 1;
-    assert_true(tiny_spec_find("q4_1", &spec));
+    assert_true(tiny_spec_find(name, &spec));
     judgeq_model *model = load(&spec), *expanded = load(&spec);
-    const judgeq_model_info *info = judgeq_model_get_info(model);
-    const size_t heads = (size_t)info->n_head * (size_t)info->head_dim, n_ff = (size_t)info->n_ff;
-    const size_t heads_kv = (size_t)info->n_head_kv * (size_t)info->head_dim;
-    const size_t bytes = 2 * (size_t)info->n_layer * (size_t)info->n_embd * (2 * heads + 2 * heads_kv + 3 * n_ff);
+    const size_t bytes = expanded_bytes(model);
     assert_int_equal(judgeq_model_expand(expanded, bytes - 1, 1, &n_bytes, &error), JUDGEQ_OK);
     assert_int_equal(n_bytes, 0);
     assert_int_equal(judgeq_model_expand(expanded, bytes, 1, &n_bytes, &error), JUDGEQ_OK);
     assert_int_equal(n_bytes, bytes);
     int32_t prompt[N];
-    tiny_prompt(3, info->n_vocab, prompt, N);
+    tiny_prompt(3, model->info.n_vocab, prompt, N);
     for (size_t n = 20; n <= N; n += 180) {
         float *a = logits_alone(model, prompt, n), *b = logits_alone(expanded, prompt, n);
-        assert_memory_equal(a, b, (size_t)info->n_vocab * sizeof *a);
+        if (memcmp(a, b, (size_t)model->info.n_vocab * sizeof *a) != 0) fail_msg("%s: expanded, it differs", name);
         free(a);
         free(b);
     }
     judgeq_model_free(model);
     judgeq_model_free(expanded);
+}
+
+/* A session alone computes the same with an expanded model, short prompts and long ones; bytes by the layers' types. */
+static void test_expanded_model_alone(void **state) {
+    (void)state;
+    const char *names[] = {"q4_1",      "mixed-first",     "mixed-last",  "mixed-within",
+                           "mixed-all", "fused-quantised", "nvfp4-scales"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) compare_expanded(names[i]);
+    tiny_spec spec;
+    assert_true(tiny_spec_find("q4_1", &spec));
+    judgeq_model *model = load(&spec);
+    const size_t heads = (size_t)(spec.n_head + spec.n_head_kv) * (size_t)spec.head_dim;
+    assert_int_equal(expanded_bytes(model),
+                     2 * (size_t)spec.n_layer * (size_t)spec.n_embd * (2 * heads + 3 * (size_t)spec.n_ff));
+    judgeq_model_free(model);
 }
 
 /* What is refused leaves every session as it was. */

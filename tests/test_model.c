@@ -173,6 +173,36 @@ static void test_tensors(void **state) {
     tiny_model_free(&model);
 }
 
+/* Tensors of an odd size, one directly after the other. */
+static void test_alignment(void **state) {
+    (void)state;
+    tiny_model model = build("llama");
+    struct gguf_context *gguf = gguf_init_empty();
+    gguf_set_kv(gguf, model.gguf);
+    gguf_set_val_u32(gguf, "general.alignment", 1);
+    for (struct ggml_tensor *t = ggml_get_first_tensor(model.context); t; t = ggml_get_next_tensor(model.context, t)) {
+        gguf_add_tensor(gguf, t);
+    }
+    gguf_free(model.gguf);
+    model.gguf = gguf;
+    int refused = 0;
+    for (int i = 0; i < 4; i++) { /* the data begin where the header ends, at one of four places */
+        char name[8];
+        snprintf(name, sizeof name, "%.*s", i + 1, "abcd");
+        gguf_set_val_str(gguf, "general.name", name);
+        judgeq_error error = {0};
+        judgeq_model *loaded = NULL;
+        assert_int_equal(tiny_model_save(&model, path), 0);
+        const judgeq_status status = judgeq_model_load(path, &loaded, &error);
+        judgeq_model_free(loaded);
+        if (status == JUDGEQ_OK) continue;
+        if (!strstr(error.message, "not aligned to 4 bytes")) fail_msg("%s", error.message);
+        refused++;
+    }
+    tiny_model_free(&model);
+    assert_int_equal(refused, 3);
+}
+
 static void test_norm_type(void **state) {
     (void)state;
     tiny_model model = build("llama");
@@ -313,9 +343,16 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_info),      cmocka_unit_test(test_architecture),       cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_tensors),   cmocka_unit_test(test_norm_type),          cmocka_unit_test(test_vocabulary),
-        cmocka_unit_test(test_truncated), cmocka_unit_test(test_weights_not_finite), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_architecture),
+        cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_norm_type),
+        cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_vocabulary),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_weights_not_finite),
+        cmocka_unit_test(test_text),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -139,8 +139,9 @@ static void compare_spec(tiny_spec spec, const size_t *lengths, size_t n_lengths
             const oracle_options options = {.kv_type = half ? GGML_TYPE_F16 : GGML_TYPE_F32};
             oracle *o = oracle_open(path, (int)lengths[i] + N_GREEDY, &options);
             if (!o) fail_msg("%s", oracle_error());
-            compare(model, o, tokens, lengths[i], half ? JUDGEQ_KV_F16 : JUDGEQ_KV_F32, tolerance(spec.weight_type),
-                    spec.name);
+            const double allowed =
+                spec.types[0].part && lengths[i] > 128 ? DEEP_TOLERANCE : tolerance(spec.weight_type);
+            compare(model, o, tokens, lengths[i], half ? JUDGEQ_KV_F16 : JUDGEQ_KV_F32, allowed, spec.name);
             oracle_close(o);
         }
         free(tokens);
@@ -155,11 +156,14 @@ static void test_families_and_quirks(void **state) {
     for (size_t i = 0; i < tiny_spec_count() && !tiny_spec_is_type(i); i++) compare_spec(tiny_spec_at(i), lengths, 3);
 }
 
+/* Mixes of types also after 200 tokens, where each layer is expanded by its own types: plain weights are exact, and by
+ * default the expansion rounds less than libllama, by as much as a quantised product rounds. */
 static void test_weight_types(void **state) {
     (void)state;
-    const size_t lengths[] = {31};
+    const size_t lengths[] = {31, 200};
     for (size_t i = 0; i < tiny_spec_count(); i++) {
-        if (tiny_spec_is_type(i)) compare_spec(tiny_spec_at(i), lengths, 1);
+        const tiny_spec spec = tiny_spec_at(i);
+        if (tiny_spec_is_type(i)) compare_spec(spec, lengths, spec.types[0].part ? 2 : 1);
     }
 }
 

@@ -149,7 +149,8 @@ static void compare(const judgeq_model *here, const judgeq_model *there, const c
 /* Families, weight types, biases, factors of the rope; layers on both servers, on one and the CPU, and the output. */
 static void test_logits_are_local(void **state) {
     (void)state;
-    static const char *const names[] = {"llama", "qwen3", "llama-bias", "rope-freqs", "tied", "q4_K", "q8_0"};
+    static const char *const names[] = {"llama", "qwen3", "llama-bias",   "rope-freqs",   "tied",
+                                        "q4_K",  "q8_0",  "fused-scales", "mixed-within", "fused-quantised"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         judgeq_model *here = load(names[i], NULL);
         for (int32_t n_offload = -1; n_offload <= 2; n_offload++) {

@@ -90,9 +90,24 @@ static void fill_with_bits(struct ggml_tensor *tensor, uint64_t *state, float de
     for (size_t i = 0; i < size; i += block) set_block_scale(tensor->type, bytes + i, scale);
 }
 
+static enum ggml_type type_of(const builder *b, const char *name) {
+    char whole[GGML_MAX_NAME];
+    if (b->layer < 0) {
+        snprintf(whole, sizeof whole, "%s", name);
+    } else {
+        snprintf(whole, sizeof whole, "blk.%d.%s", b->layer, name);
+    }
+    for (int i = 0; i < TINY_TYPES && b->spec->types[i].part; i++) {
+        if (strstr(whole, b->spec->types[i].part)) return b->spec->types[i].type;
+    }
+    return b->spec->weight_type;
+}
+
 /* Matrix [n_out, n_in] of the spec's weight type; entries have a standard deviation of scale / sqrt(n_in). */
 static void add_matrix(builder *b, const char *name, int64_t n_out, int64_t n_in, float scale) {
-    struct ggml_tensor *tensor = new_tensor(b, name, b->spec->weight_type, n_out, n_in);
+    const enum ggml_type type = type_of(b, name);
+    if (n_in % ggml_blck_size(type) != 0) b->failed = true;
+    struct ggml_tensor *tensor = new_tensor(b, name, type, n_out, n_in);
     if (!tensor) return;
     float *values = malloc((size_t)(n_out * n_in) * sizeof *values);
     if (!values) {
@@ -119,6 +134,26 @@ static void add_vector(builder *b, const char *name, int64_t n, float mean, floa
     for (int64_t i = 0; i < n; i++) values[i] = mean + deviation * random_normal(&state);
 }
 
+/* A number that multiplies a matrix, and one that kernels on a CPU have no use for. */
+static void add_scales(builder *b, const char *name) {
+    char scale[GGML_MAX_NAME], input[GGML_MAX_NAME];
+    if (!b->spec->scales) return;
+    snprintf(scale, sizeof scale, "%s.scale", name);
+    snprintf(input, sizeof input, "%s.input_scale", name);
+    add_vector(b, scale, 1, 1, 0.2f);
+    add_vector(b, input, 1, 100, 1);
+}
+
+/* A matrix of a layer with what goes with it. */
+static void add_linear(builder *b, const char *name, int64_t n_out, int64_t n_in, float scale, bool bias) {
+    char weight[GGML_MAX_NAME], vector[GGML_MAX_NAME];
+    snprintf(weight, sizeof weight, "%s.weight", name);
+    snprintf(vector, sizeof vector, "%s.bias", name);
+    add_matrix(b, weight, n_out, n_in, scale);
+    if (bias) add_vector(b, vector, n_out, 0, 0.5f);
+    add_scales(b, name);
+}
+
 /* Llama 3.1's rope factors: wavelengths longer than the original context are stretched by rope_factor, those shorter
  * than a quarter of it are kept, and the ones between are interpolated (low_freq_factor 1, high_freq_factor 4). */
 static void add_rope_freqs(builder *b) {
@@ -136,6 +171,21 @@ static void add_rope_freqs(builder *b) {
     }
 }
 
+static void add_query_key_value(builder *b, int64_t n_q, int64_t n_kv) {
+    const tiny_spec *spec = b->spec;
+    if (spec->qkv != TINY_QKV_APART) { /* one scale for all three, between theirs */
+        add_linear(b, "attn_qkv", n_q + 2 * n_kv, spec->n_embd, 1.3f, spec->qkv_bias && spec->qkv == TINY_QKV_FUSED);
+        if (spec->qkv != TINY_QKV_FUSED_BIAS_APART) return;
+        add_vector(b, "attn_q.bias", n_q, 0, 0.5f);
+        add_vector(b, "attn_k.bias", n_kv, 0, 0.5f);
+        add_vector(b, "attn_v.bias", n_kv, 0, 0.5f);
+        return;
+    }
+    add_linear(b, "attn_q", n_q, spec->n_embd, 1.6f, spec->qkv_bias);
+    add_linear(b, "attn_k", n_kv, spec->n_embd, 1.6f, spec->qkv_bias);
+    add_linear(b, "attn_v", n_kv, spec->n_embd, 1, spec->qkv_bias);
+}
+
 /* Scales: q and k 1.6, so that the attention's logits have a deviation of about 2.6; the residual stream is kept of
  * the same order by v and the outputs at 1. The embedding's 3 is the logits' deviation where the output is tied. */
 static void add_layer(builder *b) {
@@ -143,23 +193,16 @@ static void add_layer(builder *b) {
     int64_t n_q = (int64_t)spec->n_head * spec->head_dim, n_kv = (int64_t)spec->n_head_kv * spec->head_dim;
     bool qk_norm = strcmp(spec->architecture, "qwen3") == 0;
     add_vector(b, "attn_norm.weight", spec->n_embd, 1, 0.1f);
-    add_matrix(b, "attn_q.weight", n_q, spec->n_embd, 1.6f);
-    add_matrix(b, "attn_k.weight", n_kv, spec->n_embd, 1.6f);
-    add_matrix(b, "attn_v.weight", n_kv, spec->n_embd, 1);
-    if (spec->qkv_bias) {
-        add_vector(b, "attn_q.bias", n_q, 0, 0.5f);
-        add_vector(b, "attn_k.bias", n_kv, 0, 0.5f);
-        add_vector(b, "attn_v.bias", n_kv, 0, 0.5f);
-    }
+    add_query_key_value(b, n_q, n_kv);
     if (qk_norm) {
         add_vector(b, "attn_q_norm.weight", spec->head_dim, 1.6f, 0.2f);
         add_vector(b, "attn_k_norm.weight", spec->head_dim, 1.6f, 0.2f);
     }
-    add_matrix(b, "attn_output.weight", spec->n_embd, n_q, 1);
+    add_linear(b, "attn_output", spec->n_embd, n_q, 1, false);
     add_vector(b, "ffn_norm.weight", spec->n_embd, 1, 0.1f);
-    add_matrix(b, "ffn_gate.weight", spec->n_ff, spec->n_embd, 1);
-    add_matrix(b, "ffn_up.weight", spec->n_ff, spec->n_embd, 1);
-    add_matrix(b, "ffn_down.weight", spec->n_embd, spec->n_ff, 1);
+    add_linear(b, "ffn_gate", spec->n_ff, spec->n_embd, 1, false);
+    add_linear(b, "ffn_up", spec->n_ff, spec->n_embd, 1, false);
+    add_linear(b, "ffn_down", spec->n_embd, spec->n_ff, 1, false);
 }
 
 static void add_tensors(builder *b, int n_vocab) {
@@ -226,7 +269,7 @@ static size_t context_size(const tiny_spec *spec, int n_vocab) {
     size_t n_head_rows = (size_t)(spec->n_head + spec->n_head_kv) * (size_t)spec->head_dim;
     size_t layer = 2 * n_embd * n_head_rows + 3 * n_embd * n_ff + 4 * (n_embd + n_head_rows);
     size_t values = (size_t)spec->n_layer * layer + 2 * (size_t)n_vocab * n_embd + 4 * n_embd;
-    size_t n_tensors = 14 * (size_t)spec->n_layer + 8;
+    size_t n_tensors = 28 * (size_t)spec->n_layer + 8;
     return values * sizeof(float) + n_tensors * (ggml_tensor_overhead() + 64);
 }
 
@@ -246,6 +289,32 @@ int tiny_model_build(const tiny_spec *spec, tiny_model *out) {
 
 int tiny_model_save(const tiny_model *model, const char *path) {
     return gguf_write_to_file(model->gguf, path, false) ? 0 : -1;
+}
+
+/* Part i of n: tensors [first, end) of them all. */
+static bool save_part(const tiny_model *model, const char *prefix, int i, int n, int64_t first, int64_t end) {
+    struct gguf_context *gguf = gguf_init_empty();
+    char path[512];
+    if (i == 0) gguf_set_kv(gguf, model->gguf);
+    gguf_set_val_u16(gguf, "split.no", (uint16_t)i);
+    gguf_set_val_u16(gguf, "split.count", (uint16_t)n);
+    gguf_set_val_i32(gguf, "split.tensors.count", (int32_t)gguf_get_n_tensors(model->gguf));
+    for (int64_t t = first; t < end; t++) {
+        gguf_add_tensor(gguf, ggml_get_tensor(model->context, gguf_get_tensor_name(model->gguf, t)));
+    }
+    snprintf(path, sizeof path, "%s-%05d-of-%05d.gguf", prefix, i + 1, n);
+    const bool saved = gguf_write_to_file(gguf, path, false);
+    gguf_free(gguf);
+    return saved;
+}
+
+int tiny_model_save_parts(const tiny_model *model, const char *prefix, int n_part) {
+    const int64_t n = gguf_get_n_tensors(model->gguf);
+    bool saved = true;
+    for (int i = 0; saved && i < n_part; i++) {
+        saved = save_part(model, prefix, i, n_part, n * i / n_part, n * (i + 1) / n_part);
+    }
+    return saved ? 0 : -1;
 }
 
 void tiny_model_free(tiny_model *model) {

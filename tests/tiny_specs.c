@@ -52,10 +52,48 @@ static const tiny_spec quirks[] = {
     /* length */
     {BASE, .name = "long", .n_ctx = 4096, .rope_freq_base = 100000},
     {BASE, .name = "longest", .n_embd = 32, .n_head = 2, .n_head_kv = 1, .n_ctx = 131072, .rope_freq_base = 5000000},
+    /* how matrices are written */
+    {BASE, .name = "fused", .qkv = TINY_QKV_FUSED},
+    {BASE, .name = "qwen2-fused", .architecture = "qwen2", .qkv = TINY_QKV_FUSED, .qkv_bias = true},
+    {BASE, .name = "qwen3-fused", .architecture = "qwen3", .head_dim = 32, .qkv = TINY_QKV_FUSED},
+    {BASE, .name = "fused-bias-apart", .qkv = TINY_QKV_FUSED_BIAS_APART},
+    {BASE, .name = "scales", .scales = true},
+    {BASE, .name = "fused-scales", .qkv = TINY_QKV_FUSED, .scales = true, .qkv_bias = true},
+    {BASE, .name = "float-layers", .types = {{"blk.0.", GGML_TYPE_F16}, {"attn_v", GGML_TYPE_F16}}},
+    /* YaRN's magnitudes, where they are rounded and where they are not scaled */
+    {BASE, .name = "yarn-odd", .rope_scaling = "yarn", .rope_factor = 37.3f, .rope_original_context = 64,
+     .rope_attention_scale = 0.7f},
+    {BASE, .name = "yarn-short", .rope_scaling = "yarn", .rope_factor = 0.7f, .rope_original_context = 2048},
+};
+
+/* Rows of 256, which every block size divides, and a head_dim of 64 as real models have. */
+#define WIDE BASE, .n_embd = 256, .n_ff = 256, .head_dim = 64
+
+/* As dynamic quantisations mix types: between layers, within one, and for the embeddings. */
+static const tiny_spec mixes[] = {
+    {WIDE, .name = "mixed-first", .weight_type = GGML_TYPE_Q8_0, .types = {{"blk.0.", GGML_TYPE_F32}}},
+    {WIDE, .name = "mixed-last", .weight_type = GGML_TYPE_Q4_K, .types = {{"blk.1.", GGML_TYPE_BF16}}},
+    {WIDE, .name = "mixed-within", .weight_type = GGML_TYPE_Q4_K,
+     .types = {{"attn_q", GGML_TYPE_F16},
+               {"attn_k", GGML_TYPE_Q8_0},
+               {"attn_v", GGML_TYPE_Q6_K},
+               {"ffn_down", GGML_TYPE_Q5_0},
+               {"token_embd", GGML_TYPE_Q8_0},
+               {"output.weight", GGML_TYPE_Q6_K}}},
+    {WIDE, .name = "mixed-all", .weight_type = GGML_TYPE_Q5_1,
+     .types = {{"blk.0.attn", GGML_TYPE_Q4_0},
+               {"blk.0.ffn_down", GGML_TYPE_BF16},
+               {"blk.1.attn_v", GGML_TYPE_F32},
+               {"blk.1.ffn_down", GGML_TYPE_Q6_K},
+               {"token_embd", GGML_TYPE_F16}}},
+    {WIDE, .name = "fused-quantised", .weight_type = GGML_TYPE_Q4_K, .qkv = TINY_QKV_FUSED, .qkv_bias = true,
+     .types = {{"blk.1.attn_qkv", GGML_TYPE_Q8_0}}},
+    {WIDE, .name = "nvfp4-scales", .weight_type = GGML_TYPE_NVFP4, .scales = true,
+     .types = {{"token_embd", GGML_TYPE_F16}, {"output.weight", GGML_TYPE_F16}}},
 };
 #pragma GCC diagnostic pop
 
-enum { N_QUIRKS = sizeof quirks / sizeof quirks[0] };
+enum { N_QUIRKS = sizeof quirks / sizeof quirks[0], N_MIXES = sizeof mixes / sizeof mixes[0] };
 
 /* Types that a file's weights can have: floats and quantised blocks, but not the two that ggml makes only from
  * activations, and no integers. Asked of ggml, so that a newer ggml's new type is tested as well. */
@@ -78,19 +116,23 @@ tiny_spec tiny_spec_base(void) {
     return base;
 }
 
+static size_t count_types(void) {
+    size_t n = 0;
+    while (weight_type_at(n) != GGML_TYPE_COUNT) n++;
+    return n;
+}
+
 size_t tiny_spec_count(void) {
-    size_t n_types = 0;
-    while (weight_type_at(n_types) != GGML_TYPE_COUNT) n_types++;
-    return N_QUIRKS + n_types;
+    return N_QUIRKS + count_types() + N_MIXES;
 }
 
 bool tiny_spec_is_type(size_t index) {
     return index >= N_QUIRKS;
 }
 
-/* Rows of 256, which every block size divides, and a head_dim of 64 as real models have. */
 tiny_spec tiny_spec_at(size_t index) {
     if (!tiny_spec_is_type(index)) return quirks[index];
+    if (index - N_QUIRKS >= count_types()) return mixes[index - N_QUIRKS - count_types()];
     tiny_spec spec = base;
     spec.weight_type = weight_type_at(index - N_QUIRKS);
     spec.name = ggml_type_name(spec.weight_type);

@@ -14,8 +14,16 @@ void block_matrices(const model_layer *layer, struct ggml_tensor *matrix[BLOCK_P
     memcpy(matrix, all, sizeof all);
 }
 
-static struct ggml_tensor *add_bias(struct ggml_context *context, struct ggml_tensor *product, model_linear linear) {
+/* What a linear map gives, from the product with its weight that was kept. */
+static struct ggml_tensor *complete(struct ggml_context *context, struct ggml_tensor *product, model_linear linear) {
+    if (linear.scale) product = ggml_mul(context, product, linear.scale);
     return linear.bias ? ggml_add(context, product, linear.bias) : product;
+}
+
+/* Back through a linear map. */
+static struct ggml_tensor *linear_back(struct ggml_context *context, model_linear linear, struct ggml_tensor *flow) {
+    if (linear.scale) flow = ggml_mul(context, flow, linear.scale);
+    return product_add_back(context, linear.weight, flow);
 }
 
 /* Back through rms_norm(x) * weight. */
@@ -28,14 +36,14 @@ static struct ggml_tensor *norm_back(struct ggml_context *context, const judgeq_
 static struct ggml_tensor *feed_forward_back(struct ggml_context *context, const judgeq_model *model,
                                              const model_layer *layer, const block_kept *kept,
                                              struct ggml_tensor *flow) {
-    struct ggml_tensor *gate = add_bias(context, kept->product[BLOCK_GATE], layer->gate);
-    struct ggml_tensor *up = add_bias(context, kept->product[BLOCK_UP], layer->up);
-    struct ggml_tensor *both = glu_back_add(context, product_add_back(context, layer->down.weight, flow), gate, up);
+    struct ggml_tensor *gate = complete(context, kept->product[BLOCK_GATE], layer->gate);
+    struct ggml_tensor *up = complete(context, kept->product[BLOCK_UP], layer->up);
+    struct ggml_tensor *both = glu_back_add(context, linear_back(context, layer->down, flow), gate, up);
     struct ggml_tensor *by_gate = ggml_view_2d(context, both, both->ne[0], both->ne[1], both->nb[1], 0);
     struct ggml_tensor *by_up = ggml_view_2d(context, both, both->ne[0], both->ne[1], both->nb[1], both->nb[2]);
-    struct ggml_tensor *normed = ggml_add(context, product_add_back(context, layer->gate.weight, by_gate),
-                                          product_add_back(context, layer->up.weight, by_up));
-    struct ggml_tensor *x = ggml_add(context, add_bias(context, kept->product[BLOCK_OUTPUT], layer->output), kept->x);
+    struct ggml_tensor *normed =
+        ggml_add(context, linear_back(context, layer->gate, by_gate), linear_back(context, layer->up, by_up));
+    struct ggml_tensor *x = ggml_add(context, complete(context, kept->product[BLOCK_OUTPUT], layer->output), kept->x);
     return ggml_add(context, flow, norm_back(context, model, layer->ffn_norm, x, normed));
 }
 
@@ -48,10 +56,10 @@ static struct ggml_tensor *heads_back(struct ggml_context *context, const judgeq
                                                rope->n_ctx_original, rope->base, rope->scale, rope->ext_factor,
                                                rope->attention_factor, rope->beta_fast, rope->beta_slow);
     if (norm) {
-        struct ggml_tensor *x = add_bias(context, product, linear);
+        struct ggml_tensor *x = complete(context, product, linear);
         y = norm_back(context, model, norm, ggml_reshape_3d(context, x, y->ne[0], y->ne[1], y->ne[2]), y);
     }
-    return product_add_back(context, linear.weight, ggml_reshape_2d(context, y, y->ne[0] * y->ne[1], y->ne[2]));
+    return linear_back(context, linear, ggml_reshape_2d(context, y, y->ne[0] * y->ne[1], y->ne[2]));
 }
 
 struct ggml_tensor *block_back_add(struct ggml_context *context, const judgeq_model *model, const model_layer *layer,
@@ -63,7 +71,7 @@ struct ggml_tensor *block_back_add(struct ggml_context *context, const judgeq_mo
     struct ggml_tensor *attended = NULL;
     if (flow) {
         flow = feed_forward_back(context, model, layer, kept, flow);
-        attended = product_add_back(context, layer->output.weight, flow);
+        attended = linear_back(context, layer->output, flow);
         attended = ggml_reshape_3d(context, attended, info->head_dim, info->n_head, n_soft);
     }
     struct ggml_tensor *scores = attention_back_scores(context, kept->attention, slope,
@@ -78,7 +86,7 @@ struct ggml_tensor *block_back_add(struct ggml_context *context, const judgeq_mo
     if (flow) {
         struct ggml_tensor *value = attention_back_own(context, kept->attention, attended, info->n_head_kv, n_prompt);
         value = ggml_reshape_2d(context, value, value->ne[0] * value->ne[1], n_soft);
-        normed = ggml_add(context, normed, product_add_back(context, layer->value.weight, value));
+        normed = ggml_add(context, normed, linear_back(context, layer->value, value));
     }
     struct ggml_tensor *gradient = norm_back(context, model, layer->attention_norm, kept->x, normed);
     return flow ? ggml_add(context, flow, gradient) : gradient;
