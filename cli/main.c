@@ -100,6 +100,8 @@ int main(int argc, char **argv) {
     hold_standard_streams();
     interrupt_end();
     signal(SIGPIPE, SIG_IGN); /* a write fails instead, and is reported */
+    signal(SIGXFSZ, SIG_IGN); /* likewise, where a limit on files (ulimit -f) is reached */
+    judgeq_guard_mappings();
     const int status = dispatch(argc, argv);
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
     if (status == 0) say("cannot write to standard output: %s", strerror(errno));

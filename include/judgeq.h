@@ -57,6 +57,15 @@ JUDGEQ_API const char *judgeq_version(void);
 /* Releases memory that a function here handed over to the caller (named where that is so). Accepts NULL. */
 JUDGEQ_API void judgeq_free(void *memory);
 
+/* Model, judge, data and array files are mapped. One that is cut short while it is in use, by a download that starts
+ * again, say, raises SIGBUS where it is read, which ends the process. After this call, a handler for SIGBUS puts zeros
+ * in the place of what is missing, and the call that has read them fails with IO and the file's name; further calls on
+ * what was loaded from it fail too. A SIGBUS from elsewhere goes to the handler that was there before. For the whole
+ * process, by the application if it wants this: a library does not install signal handlers unasked. Another call does
+ * nothing, unless another handler has taken its place. Without it, files that have become shorter are noticed before
+ * each computation, but not within one. */
+JUDGEQ_API void judgeq_guard_mappings(void);
+
 /* ---- log --------------------------------------------------------------------------------------------------------- */
 
 typedef enum judgeq_log_level {

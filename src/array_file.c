@@ -220,7 +220,9 @@ judgeq_status array_file_read(const char *path, const char *tensor, array_file *
         status = read_safetensors(path, tensor, &map, out, error);
     else
         status = refuse(path, &map, error);
+    status = file_check(path, &map, status, error);
     file_unmap(&map);
+    if (status != JUDGEQ_OK) array_file_free(out);
     return status;
 }
 

@@ -1,5 +1,6 @@
 #include "cache.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 
 #include "error.h"
 #include "rotate.h"
+#include "tensors.h"
 
 /* Spare rows when a cache must grow while decoding: a sixteenth, so that moving costs each token 16 rows at most. */
 enum { GROW_LEAST = 32, GROW_SHARE = 16 };
@@ -53,19 +55,15 @@ judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, cache
                            .backend = backend,
                            .meter = meter};
     judgeq_status status = allocate_heads(layer, capacity, error);
-    if (status == JUDGEQ_OK) {
-        layer->context = ggml_init((struct ggml_init_params){.mem_size = 2 * ggml_tensor_overhead(), .no_alloc = true});
-        if (!layer->context) status = error_memory(error, "a KV cache");
-    }
+    if (status == JUDGEQ_OK) status = tensors_new(2, "a KV cache", &layer->context, error);
     if (status == JUDGEQ_OK) {
         const int64_t elements = capacity_sum(layer) * layer->head_dim;
         layer->k = ggml_new_tensor_1d(layer->context, layer->type, elements);
         layer->v = ggml_new_tensor_1d(layer->context, layer->type, elements);
-        layer->buffer = ggml_backend_alloc_ctx_tensors(layer->context, backend);
-        if (!layer->buffer) {
-            status = error_set(error, JUDGEQ_ERROR_MEMORY, "out of memory for %zu bytes of KV cache",
-                               2 * ggml_nbytes(layer->k));
-        }
+        char what[64];
+        snprintf(what, sizeof what, "%zu bytes of KV cache", 2 * ggml_nbytes(layer->k));
+        status = tensors_allocate(layer->context, ggml_backend_get_default_buffer_type(backend), what, &layer->buffer,
+                                  error);
     }
     if (status != JUDGEQ_OK) {
         cache_layer_free(layer);

@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "quiet.h"
+#include "tensors.h"
 
 static bool is_cpu(ggml_backend_dev_t device) {
     const enum ggml_backend_dev_type type = ggml_backend_dev_type(device);
@@ -118,16 +119,16 @@ static void device_slots(judgeq_model *model, int32_t device, struct ggml_tensor
     }
 }
 
+static const char TENSORS[] = "the tensors of a device";
+
 static judgeq_status copy_weights(judgeq_model *model, int32_t device, struct ggml_tensor ***slot, size_t n,
                                   judgeq_error *error) {
     model_device *to = &model->on_device[device];
     size_t bytes = 0, free_bytes, total;
-    to->context = ggml_init((struct ggml_init_params){.mem_size = (n + 1) * ggml_tensor_overhead(), .no_alloc = true});
+    judgeq_status status = tensors_new(n + 1, TENSORS, &to->context, error);
+    if (status != JUDGEQ_OK) return status;
     struct ggml_tensor **copy = calloc(n + 1, sizeof(struct ggml_tensor *));
-    if (!to->context || !copy) {
-        free((void *)copy);
-        return error_memory(error, "the tensors of a device");
-    }
+    if (!copy) return error_memory(error, TENSORS);
     for (size_t i = 0; i < n; i++) {
         copy[i] = ggml_dup_tensor(to->context, *slot[i]);
         ggml_set_name(copy[i], (*slot[i])->name);
@@ -135,9 +136,9 @@ static judgeq_status copy_weights(judgeq_model *model, int32_t device, struct gg
     }
     if (n > 0) {
         ggml_backend_buffer_type_t type = ggml_backend_dev_buffer_type(model->device[device]);
-        to->buffer = ggml_backend_alloc_ctx_tensors_from_buft(to->context, type);
+        status = tensors_allocate(to->context, type, TENSORS, &to->buffer, error);
     }
-    if (n > 0 && !to->buffer) {
+    if (status != JUDGEQ_OK) {
         free((void *)copy);
         ggml_backend_dev_memory(model->device[device], &free_bytes, &total);
         return error_set(error, JUDGEQ_ERROR_MEMORY,

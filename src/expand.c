@@ -5,6 +5,7 @@
 #include "ggml-cpu.h"
 
 #include "error.h"
+#include "tensors.h"
 
 /* The matrices of a layer, in one order. */
 static void matrices(model_layer *layer, struct ggml_tensor **matrix[EXPAND_MATRICES]) {
@@ -36,24 +37,28 @@ enum ggml_type expand_fast_type(void) {
     return ggml_cpu_has_avx512_bf16() ? GGML_TYPE_BF16 : GGML_TYPE_F16;
 }
 
+static const char EXPANDED[] = "one layer's weights as 16-bit floats";
+
 /* Room for any one of the layers [first, end). */
 static judgeq_status init_for(expand *e, const judgeq_model *model, int32_t first, int32_t end, enum ggml_type type,
                               const graph_engine *engine, judgeq_error *error) {
     const struct ggml_tensor *found[EXPAND_MATRICES];
     *e = (expand){0};
     if (!find_quantised(model, first, end, found)) return JUDGEQ_OK;
-    e->context =
-        ggml_init((struct ggml_init_params){.mem_size = EXPAND_MATRICES * ggml_tensor_overhead(), .no_alloc = true});
+    judgeq_status status = tensors_new(EXPAND_MATRICES, EXPANDED, &e->context, error);
+    if (status != JUDGEQ_OK) return status;
     for (int i = 0; i < EXPAND_MATRICES; i++) {
         if (!found[i]) continue;
         e->half[i] = ggml_new_tensor_2d(e->context, type, found[i]->ne[0], found[i]->ne[1]);
         e->n_count = found[i]->ne[1] > e->n_count ? found[i]->ne[1] : e->n_count;
     }
     e->count = malloc((size_t)e->n_count * sizeof *e->count);
-    e->buffer = ggml_backend_alloc_ctx_tensors(e->context, engine->backend);
-    if (!e->count || !e->buffer) {
+    status = e->count ? tensors_allocate(e->context, ggml_backend_get_default_buffer_type(engine->backend), EXPANDED,
+                                         &e->buffer, error)
+                      : error_memory(error, EXPANDED);
+    if (status != JUDGEQ_OK) {
         expand_free(e);
-        return error_memory(error, "one layer's weights as 16-bit floats");
+        return status;
     }
     for (int64_t i = 0; i < e->n_count; i++) e->count[i] = (int32_t)i;
     return JUDGEQ_OK;

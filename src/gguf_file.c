@@ -1,5 +1,6 @@
 #include "gguf_file.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,20 +9,35 @@
 
 #include "error.h"
 #include "gguf_check.h"
+#include "guard.h"
 #include "quiet.h"
+
+/* From the bytes that were checked, not from the path, which may be another file by now. */
+static void open_bytes(void *data) {
+    gguf_file *file = data;
+    file->gguf = gguf_init_from_buffer(file->map.data, file->map.size,
+                                       (struct gguf_init_params){.no_alloc = true, .ctx = &file->tensors});
+}
+
+static judgeq_status open_mapping(const char *path, gguf_file *file, judgeq_error *error) {
+    const judgeq_status status = guard_call(open_bytes, file, "a GGUF file's header", error);
+    if (status != JUDGEQ_OK) {
+        file->tensors = NULL; /* what it points to, if anything, is not whole */
+        return status;
+    }
+    if (file->gguf) return JUDGEQ_OK;
+    if (errno == ENOMEM) return error_memory(error, "a GGUF file's header");
+    return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: ggml cannot read this GGUF file", path);
+}
 
 judgeq_status gguf_open_checked(const char *path, gguf_file *file, judgeq_error *error) {
     quiet_ggml_log();
     *file = (gguf_file){0};
     judgeq_status status = file_map(path, &file->map, error);
     if (status == JUDGEQ_OK) status = gguf_check(path, file->map.data, file->map.size, error);
-    if (status == JUDGEQ_OK) {
-        /* from the bytes that were checked, not from the path, which may be another file by now */
-        struct gguf_init_params params = {.no_alloc = true, .ctx = &file->tensors};
-        file->gguf = gguf_init_from_buffer(file->map.data, file->map.size, params);
-        if (!file->gguf) status = error_set(error, JUDGEQ_ERROR_FORMAT, "%s: ggml cannot read this GGUF file", path);
-    }
+    if (status == JUDGEQ_OK) status = open_mapping(path, file, error);
     if (status == JUDGEQ_OK && !(file->path = strdup(path))) status = error_memory(error, "a path");
+    if (file->map.data) status = file_check(path, &file->map, status, error);
     if (status != JUDGEQ_OK) gguf_file_close(file);
     return status;
 }

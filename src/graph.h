@@ -25,13 +25,15 @@ typedef enum graph_kind { GRAPH_ROWS, GRAPH_TOKEN, GRAPH_BATCH, GRAPH_KINDS } gr
 
 /* Runs graphs, one at a time, in buffers that are reused: on the CPU, or across it and a model's devices. */
 typedef struct graph_engine {
-    ggml_backend_t backend; /* the CPU */
+    const judgeq_model *model; /* whose weights the graphs read */
+    ggml_backend_t backend;    /* the CPU */
     ggml_gallocr_t allocator;
     ggml_backend_t *device;         /* [n_device], as the model's */
     int32_t n_device;               /* 0: all is on the CPU, and there is no scheduler */
     ggml_backend_sched_t scheduler; /* instead of the allocator; moves what passes from one device to another */
     void *memory;                   /* of the current graph's tensors */
     size_t memory_size, n_node;
+    bool broken; /* ggml ran out of memory within them: they can neither be used nor freed */
     graph current;
     uint64_t n_graph; /* graphs started so far: the number of the current one */
     ggml_backend_set_n_threads_t set_threads;
@@ -53,8 +55,9 @@ judgeq_status graph_check_devices(const graph *g, judgeq_error *error);
 /* Gives the tensors their memory: inputs may be set from here on. `result` is what must be
  * computed, besides what the builders have put into the graph themselves; NULL: nothing. */
 judgeq_status graph_allocate(graph_engine *engine, struct ggml_tensor *result, judgeq_error *error);
-/* Runs it. `work`: its size, in a unit of its own for each kind; the number of threads is chosen by the speeds that
- * come out. 0: not typical of its kind, so its speed is not noted. */
+/* Runs it; fails with IO where the model's file has lost a part meanwhile. `work`: its size, in a unit of its own for
+ * each kind; the number of threads is chosen by the speeds that come out. 0: not typical of its kind, so its speed is
+ * not noted. */
 judgeq_status graph_compute(graph_engine *engine, graph_kind kind, double work, judgeq_error *error);
 
 /* An input of the graph, [ne1, ne0]. */

@@ -1,5 +1,6 @@
-/* guard: the calls of libllama that may throw, behind a C face. Its implementation is the only C++ of the library, and
- * the place where every exception stops: nothing above it may see one. */
+/* guard: the calls of ggml and libllama that may throw or abort, behind a C face. Its implementation is the only C++ of
+ * the library, and the place where every exception stops: nothing above it may see one. ggml's aborts become exceptions
+ * on the way, by its abort callback; what an application has set there before gets those that are not ours. */
 #ifndef JUDGEQ_SRC_GUARD_H
 #define JUDGEQ_SRC_GUARD_H
 
@@ -10,6 +11,11 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Runs code of ours that calls ggml or libllama. What they throw, and what ggml would end the process for, becomes
+ * MEMORY where an allocation failed, otherwise BACKEND; "out of memory for WHAT". `call` must own nothing when it calls
+ * them, since it is left there. Objects of ggml's that were being changed can then neither be used nor freed. */
+judgeq_status guard_call(void (*call)(void *data), void *data, const char *what, judgeq_error *error);
 
 /* The vocabulary alone, from a file's keys, which stay the caller's and may be freed afterwards. No device is asked.
  * NULL in *out without an error: libllama refused it, and logged why. */

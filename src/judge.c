@@ -46,6 +46,9 @@ static judgeq_status check_info(const char *label, const judgeq_judge_info *info
                          info->steps);
     if (isinf(info->heldout_loss))
         return error_set(error, JUDGEQ_ERROR_NUMERIC, "%s: the held-out loss is infinite; use NaN for unknown", label);
+    if (info->heldout_loss < -1e-6f) /* both losses are sums of what is not negative, but for rounding */
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: the held-out loss is %g; it must not be negative", label,
+                         (double)info->heldout_loss);
     if (info->heldout_hit_rate < 0 || info->heldout_hit_rate > 1)
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: the held-out hit rate is %g; it must be 0 to 1, or NaN",
                          label, (double)info->heldout_hit_rate);

@@ -9,7 +9,9 @@
 #include "ggml.h"
 #include "gguf.h"
 #include "gguf_file.h"
+#include "guard.h"
 #include "judge.h"
+#include "tensors.h"
 
 /* ---- load -------------------------------------------------------------------------------------------------------- */
 
@@ -118,8 +120,12 @@ judgeq_status judgeq_judge_load(const char *path, const judgeq_model *model, jud
     *out = NULL;
     gguf_file file;
     judgeq_status status = gguf_open_checked(path, &file, error);
-    if (status == JUDGEQ_OK) status = load_from(&file, model, out, error);
+    if (status != JUDGEQ_OK) return status;
+    status = file_check(path, &file.map, load_from(&file, model, out, error), error);
     gguf_file_close(&file);
+    if (status == JUDGEQ_OK) return JUDGEQ_OK;
+    judgeq_judge_free(*out);
+    *out = NULL;
     return status;
 }
 
@@ -143,42 +149,44 @@ static void set_keys(struct gguf_context *gguf, const judgeq_judge_info *info) {
     if (!isnan(info->heldout_hit_rate)) gguf_set_val_f32(gguf, JUDGE_KEY_HELDOUT_HIT_RATE, info->heldout_hit_rate);
 }
 
-static bool add_soft_tokens(struct gguf_context *gguf, const judgeq_judge_info *info) {
-    struct ggml_init_params params = {.mem_size = ggml_tensor_overhead(), .no_alloc = true};
-    struct ggml_context *context = ggml_init(params);
-    if (!context) return false;
+static void add_soft_tokens(struct gguf_context *gguf, struct ggml_context *context, const judgeq_judge_info *info) {
     struct ggml_tensor *tensor = ggml_new_tensor_3d(context, GGML_TYPE_F32, info->n_embd, info->n_soft, info->n_depth);
     ggml_set_name(tensor, JUDGE_TENSOR);
     gguf_add_tensor(gguf, tensor); /* copies the description */
-    ggml_free(context);
-    return true;
 }
 
-/* The whole file, for the caller to free; NULL: no memory. The only tensor lies right behind the header, which ggml
- * pads to the alignment. */
-static unsigned char *make_file(const judgeq_judge *judge, size_t *size) {
-    struct gguf_context *gguf = gguf_init_empty();
-    unsigned char *file = NULL;
-    set_keys(gguf, &judge->info);
-    if (add_soft_tokens(gguf, &judge->info)) {
-        size_t header = gguf_get_meta_size(gguf);
-        const size_t data = judge_size(&judge->info) * sizeof(float);
-        *size = header + GGML_PAD(data, GGUF_DEFAULT_ALIGNMENT);
-        file = calloc(1, *size);
-        if (file) {
-            gguf_get_meta_data(gguf, file);
-            memcpy(file + header, judge->soft, data);
-        }
-    }
-    gguf_free(gguf);
-    return file;
+typedef struct judge_bytes {
+    const judgeq_judge *judge;
+    struct ggml_context *context;
+    struct gguf_context *gguf;
+    unsigned char *bytes; /* the whole file, the caller's; NULL: no memory */
+    size_t size;
+} judge_bytes;
+
+/* The only tensor lies right behind the header, which ggml pads to the alignment. */
+static void fill_bytes(void *data) {
+    judge_bytes *out = data;
+    const judgeq_judge *judge = out->judge;
+    out->gguf = gguf_init_empty();
+    set_keys(out->gguf, &judge->info);
+    add_soft_tokens(out->gguf, out->context, &judge->info);
+    const size_t header = gguf_get_meta_size(out->gguf), size = judge_size(&judge->info) * sizeof(float);
+    out->size = header + GGML_PAD(size, GGUF_DEFAULT_ALIGNMENT);
+    out->bytes = calloc(1, out->size);
+    if (!out->bytes) return;
+    gguf_get_meta_data(out->gguf, out->bytes);
+    memcpy(out->bytes + header, judge->soft, size);
 }
 
 judgeq_status judgeq_judge_save(const judgeq_judge *judge, const char *path, judgeq_error *error) {
-    size_t size;
-    unsigned char *file = make_file(judge, &size);
-    if (!file) return error_memory(error, "a judge file");
-    judgeq_status status = file_write_atomic(path, file, size, error);
-    free(file);
+    static const char what[] = "a judge file";
+    judge_bytes file = {.judge = judge};
+    judgeq_status status = tensors_new(1, what, &file.context, error);
+    if (status == JUDGEQ_OK) status = guard_call(fill_bytes, &file, what, error);
+    if (status == JUDGEQ_OK && !file.bytes) status = error_memory(error, what);
+    if (status == JUDGEQ_OK) status = file_write_atomic(path, file.bytes, file.size, error);
+    if (file.gguf) gguf_free(file.gguf);
+    ggml_free(file.context);
+    free(file.bytes);
     return status;
 }

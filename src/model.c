@@ -288,12 +288,21 @@ judgeq_status judgeq_model_load_on(const char *path, const judgeq_model_params *
     model->info.weight_types = model->weight_types;
     judgeq_status status = load(model, path, error);
     if (status == JUDGEQ_OK && params && params->n_offload != 0) status = device_place(model, params, error);
+    if (model->file.map.data) status = model_check_file(model, status, error);
     if (status != JUDGEQ_OK) {
         judgeq_model_free(model);
         return status;
     }
     *out = model;
     return JUDGEQ_OK;
+}
+
+judgeq_status model_check_file(const judgeq_model *model, judgeq_status status, judgeq_error *error) {
+    for (int32_t i = 0; i <= model->file.n_more; i++) {
+        const gguf_file *part = gguf_file_part(&model->file, i);
+        status = file_check(part->path, &part->map, status, error);
+    }
+    return status;
 }
 
 void model_forget_expanded(judgeq_model *model) {

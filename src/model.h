@@ -78,6 +78,9 @@ void model_output_slots(judgeq_model *model, struct ggml_tensor **slot[MODEL_OUT
 /* Releases what judgeq_model_expand has made. */
 void model_forget_expanded(judgeq_model *model);
 
+/* file_check of the mapped weights: `status`, or IO where the file has lost a part. */
+judgeq_status model_check_file(const judgeq_model *model, judgeq_status status, judgeq_error *error);
+
 /* The first weight that holds NaN or infinity, or NULL. Reads all of them: only worth it once something went wrong. */
 const char *model_find_non_finite(const judgeq_model *model);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "guard.h"
 
 /* A vocabulary beyond this is none; the bound keeps products of two sizes inside 64 bits. */
 enum { MOST_VOCABULARY = 1 << 26 };
@@ -192,20 +193,33 @@ void model_output_slots(judgeq_model *model, struct ggml_tensor **slot[MODEL_OUT
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
+typedef struct mapped_part {
+    const file_mapping *map;
+    ggml_backend_buffer_t buffer; /* over the mapping; NULL where ggml made none */
+} mapped_part;
+
+static void map_part(void *data) {
+    mapped_part *part = data;
+    ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    if (!device) return;
+    /* the mapping is read only, so a write to a weight, which ggml never does, would not go unseen */
+    void *bytes = (void *)(uintptr_t)part->map->data;
+    part->buffer = ggml_backend_dev_buffer_from_host_ptr(device, bytes, part->map->size, part->map->size);
+}
+
 /* A ggml buffer over each part's mapping, for the tensors to point into. */
 static judgeq_status map_weights(judgeq_model *model, judgeq_error *error) {
-    ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-    if (!device) return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml has no CPU device");
     model->buffer = calloc((size_t)model->file.n_more + 1, sizeof(ggml_backend_buffer_t));
     if (!model->buffer) return error_memory(error, "a model");
     for (int32_t i = 0; i <= model->file.n_more; i++) {
-        const file_mapping *map = &gguf_file_part(&model->file, i)->map;
-        /* the mapping is read only, so a write to a weight, which ggml never does, would not go unseen */
-        void *bytes = (void *)(uintptr_t)map->data;
-        model->buffer[i] = ggml_backend_dev_buffer_from_host_ptr(device, bytes, map->size, map->size);
-        if (!model->buffer[i]) return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml cannot use a mapped file");
-        ggml_backend_buffer_set_usage(model->buffer[i], GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-        model->info.file_bytes += map->size;
+        mapped_part part = {.map = &gguf_file_part(&model->file, i)->map};
+        const judgeq_status status = guard_call(map_part, &part, "a model's buffer", error);
+        if (status != JUDGEQ_OK) return status;
+        if (!part.buffer)
+            return error_set(error, JUDGEQ_ERROR_BACKEND, "ggml has no CPU device, or none that uses a mapped file");
+        model->buffer[i] = part.buffer;
+        ggml_backend_buffer_set_usage(part.buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+        model->info.file_bytes += part.map->size;
     }
     return JUDGEQ_OK;
 }

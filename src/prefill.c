@@ -13,6 +13,7 @@
 #include "expand.h"
 #include "product.h"
 #include "product_kernel.h"
+#include "tensors.h"
 
 /* Shorter prompts do not pay for a layer's expansion. */
 enum { EXPAND_LEAST = 128 };
@@ -114,6 +115,8 @@ static judgeq_status embed(prefill *p, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
+static const char HIDDEN[] = "the prompt's hidden states";
+
 static judgeq_status prefill_init(prefill *p, judgeq_session *const *session, size_t n_session, const int32_t *tokens,
                                   judgeq_error *error) {
     judgeq_session *first = session[0];
@@ -133,12 +136,14 @@ static judgeq_status prefill_init(prefill *p, judgeq_session *const *session, si
         if (session[i]->policy.probe.draft) r->scorer[1] = scorer_of(p, &session[i]->draft);
     }
     choose_rows(p);
-    p->context = ggml_init((struct ggml_init_params){.mem_size = ggml_tensor_overhead(), .no_alloc = true});
+    judgeq_status status = tensors_new(1, HIDDEN, &p->context, error);
+    if (status != JUDGEQ_OK) return status;
     p->hidden = ggml_new_tensor_2d(p->context, GGML_TYPE_F32, p->model->info.n_embd, p->n_prompt + p->n_soft);
-    p->buffer = ggml_backend_alloc_ctx_tensors(p->context, p->engine->backend);
-    if (!p->buffer) return error_memory(error, "the prompt's hidden states");
+    status = tensors_allocate(p->context, ggml_backend_get_default_buffer_type(p->engine->backend), HIDDEN, &p->buffer,
+                              error);
+    if (status != JUDGEQ_OK) return status;
     const double start = clock_seconds();
-    judgeq_status status = embed(p, error);
+    status = embed(p, error);
     p->embed_s = clock_seconds() - start;
     if (status != JUDGEQ_OK || first->params.plain_weights || p->n_prompt < EXPAND_LEAST) return status;
     p->expanded = p->model->expanded;

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,6 +87,113 @@ static void test_map_errors(void **state) {
     assert_map_fails(path_in("empty"), JUDGEQ_ERROR_FORMAT, "empty");
     assert_int_equal(mkfifo(path_in("pipe"), 0600), 0); /* must not wait for a writer */
     assert_map_fails(path_in("pipe"), JUDGEQ_ERROR_IO, "device or pipe");
+}
+
+/* A file of three pages, mapped, that loses the last two. */
+static const char *map_and_shrink(file_mapping *map) {
+    static char three[3 * 4096];
+    memset(three, 'x', sizeof three);
+    const char *path = path_in("file");
+    assert_int_equal(fixture_write(path, three, sizeof three), 0);
+    assert_int_equal(file_map(path, map, NULL), JUDGEQ_OK);
+    assert_int_equal(file_check(path, map, JUDGEQ_OK, NULL), JUDGEQ_OK);
+    assert_int_equal(file_check(path, map, JUDGEQ_ERROR_FORMAT, NULL), JUDGEQ_ERROR_FORMAT);
+    assert_int_equal(truncate(path, 4096), 0);
+    return path;
+}
+
+static void test_shrinks(void **state) {
+    (void)state;
+    file_mapping map;
+    judgeq_error error = {0};
+    const char *path = map_and_shrink(&map);
+    assert_int_equal(file_check(path, &map, JUDGEQ_ERROR_FORMAT, &error), JUDGEQ_ERROR_IO);
+    assert_non_null(strstr(error.message, path));
+    assert_non_null(strstr(error.message, "shorter"));
+    file_unmap(&map);
+}
+
+static int n_before; /* signals that the handler before ours got */
+
+static void count_signal(int number) {
+    (void)number;
+    n_before++;
+}
+
+/* Reading what is missing gives zeros, and is remembered when the file has its size again; another mapping at the same
+ * place knows nothing of it. Signals that are not about a mapping reach the handler that was there. */
+static void test_guard(void **state) {
+    (void)state;
+    file_mapping map, other;
+    judgeq_error error = {0};
+    signal(SIGBUS, count_signal);
+    judgeq_guard_mappings();
+    judgeq_guard_mappings();
+    const char *path = map_and_shrink(&map);
+    const volatile unsigned char *data = map.data;
+    assert_int_equal(data[4095], 'x');
+    assert_int_equal(data[2 * 4096], 0);
+    assert_int_equal(data[4096], 0);
+    assert_int_equal(truncate(path, 3 * 4096), 0);
+    assert_int_equal(file_check(path, &map, JUDGEQ_OK, &error), JUDGEQ_ERROR_IO);
+    assert_non_null(strstr(error.message, path));
+    assert_non_null(strstr(error.message, "could not be read"));
+    file_unmap(&map);
+    assert_int_equal(file_map(path, &other, NULL), JUDGEQ_OK);
+    assert_int_equal(file_check(path, &other, JUDGEQ_OK, NULL), JUDGEQ_OK);
+    assert_int_equal(n_before, 0);
+    raise(SIGBUS);
+    assert_int_equal(n_before, 1);
+    file_unmap(&other);
+}
+
+static void test_append(void **state) {
+    (void)state;
+    static char large[8192];
+    const char *path = path_in("lines");
+    const int descriptor = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_true(descriptor >= 0);
+    assert_true(file_append(descriptor, "one\n", 4));
+    struct rlimit limit, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    small = limit;
+    small.rlim_cur = 4096;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const bool fits = file_append(descriptor, large, sizeof large);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_false(fits);
+    assert_true(file_append(descriptor, "two\n", 4));
+    assert_int_equal(close(descriptor), 0);
+    assert_content(path, "one\ntwo\n");
+}
+
+static void assert_no_output(judgeq_status (*check)(const char *, judgeq_error *), const char *path,
+                             const char *reason) {
+    judgeq_error error = {0};
+    assert_int_equal(check(path, &error), JUDGEQ_ERROR_IO);
+    assert_non_null(strstr(error.message, path));
+    assert_non_null(strstr(error.message, reason));
+}
+
+static void test_check_output(void **state) {
+    (void)state;
+    assert_int_equal(fixture_write(path_in("file"), "old", 3), 0);
+    assert_int_equal(file_check_output(path_in("file"), NULL), JUDGEQ_OK);
+    assert_int_equal(file_check_output(path_in("new"), NULL), JUDGEQ_OK);
+    assert_int_equal(file_check_folder(path_in("new"), NULL), JUDGEQ_OK);
+    assert_int_equal(file_check_folder(folder, NULL), JUDGEQ_OK);
+    assert_int_equal(file_check_log("/dev/null", NULL), JUDGEQ_OK);
+    assert_no_output(file_check_output, folder, "is a folder");
+    assert_no_output(file_check_log, folder, "is a folder");
+    assert_no_output(file_check_output, "/dev/full", "not a regular file");
+    assert_no_output(file_check_output, path_in("missing/file"), "No such file");
+    assert_no_output(file_check_output, path_in("file/below"), "Not a directory");
+    assert_no_output(file_check_folder, path_in("file"), "no folder");
+    assert_no_output(file_check_folder, path_in("missing/folder"), "No such file");
+    assert_int_equal(count_entries(), 1);
+    assert_content(path_in("file"), "old");
 }
 
 static void test_write(void **state) {
@@ -180,6 +288,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_map, setup, teardown),
         cmocka_unit_test_setup_teardown(test_map_errors, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_shrinks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_guard, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_append, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_check_output, setup, teardown),
         cmocka_unit_test_setup_teardown(test_write, setup, teardown),
         cmocka_unit_test_setup_teardown(test_write_relative, setup, teardown),
         cmocka_unit_test_setup_teardown(test_write_through_link, setup, teardown),

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -566,6 +568,94 @@ static int tear_down(void **state) {
     return 0;
 }
 
+/* ---- a file that loses a part ------------------------------------------------------------------------------------ */
+
+typedef enum moment {
+    BEFORE_SESSION,
+    BEFORE_PREFILL,
+    WITHIN_PREFILL,
+    BEFORE_DECODING,
+    WITHIN_DECODING,
+    N_MOMENT
+} moment;
+
+typedef struct shrinking {
+    world w;
+    char path[512];
+    moment when;
+} shrinking;
+
+static void reach(shrinking *s, moment now) {
+    if (now == s->when) assert_int_equal(truncate(s->path, 4096), 0);
+}
+
+/* At the second layer. The computation then reads what is missing, or is told before. */
+static bool shrink_within(void *data, int64_t done, int64_t total) {
+    if (done >= total / 2) reach(data, WITHIN_PREFILL);
+    return true;
+}
+
+static judgeq_status compute(shrinking *s, judgeq_error *error) {
+    judgeq_session_params params = judgeq_session_default_params();
+    judgeq_session *session = NULL;
+    params.progress = shrink_within;
+    params.progress_data = s;
+    params.n_threads = 1;
+    reach(s, BEFORE_SESSION);
+    judgeq_status status = judgeq_session_new(s->w.model, &params, &session, error);
+    reach(s, BEFORE_PREFILL);
+    if (status == JUDGEQ_OK) status = judgeq_session_prefill(session, s->w.prompt, N_PROMPT, error);
+    reach(s, BEFORE_DECODING);
+    for (int i = 0; status == JUDGEQ_OK && i < N_DECODE; i++) {
+        if (i == N_DECODE / 2) reach(s, WITHIN_DECODING);
+        status = judgeq_session_decode(session, i, error);
+    }
+    judgeq_session_free(session);
+    return status;
+}
+
+static void test_shrinking_file(void **state) {
+    (void)state;
+    judgeq_guard_mappings();
+    for (moment when = 0; when <= N_MOMENT; when++) {
+        shrinking s = {.when = when};
+        judgeq_error error = {0};
+        world_init(&s.w, "gqa-3");
+        snprintf(s.path, sizeof s.path, "%s/model.gguf", s.w.folder);
+        const judgeq_status status = compute(&s, &error);
+        assert_int_equal(status, when == N_MOMENT ? JUDGEQ_OK : JUDGEQ_ERROR_IO);
+        if (status != JUDGEQ_OK) {
+            assert_non_null(strstr(error.message, s.path));
+            assert_non_null(strstr(error.message, "shorter"));
+            s.when = N_MOMENT;
+            assert_int_equal(compute(&s, NULL), JUDGEQ_ERROR_IO); /* and it stays so */
+        }
+        judgeq_judge_free(s.w.judge);
+        judgeq_model_free(s.w.model);
+        fixture_folder_remove(s.w.folder);
+    }
+}
+
+/* The file has its size again, as a download that was started anew has, but zeros were read. */
+static void test_lost_pages(void **state) {
+    (void)state;
+    shrinking s = {.when = N_MOMENT};
+    judgeq_error error = {0};
+    struct stat old;
+    world_init(&s.w, "gqa-3");
+    snprintf(s.path, sizeof s.path, "%s/model.gguf", s.w.folder);
+    judgeq_guard_mappings();
+    assert_int_equal(stat(s.path, &old), 0);
+    assert_int_equal(truncate(s.path, 4096), 0);
+    assert_int_equal(*(const volatile unsigned char *)(s.w.model->file.map.data + s.w.model->file.map.size - 1), 0);
+    assert_int_equal(truncate(s.path, old.st_size), 0);
+    assert_int_equal(compute(&s, &error), JUDGEQ_ERROR_IO);
+    assert_non_null(strstr(error.message, s.path));
+    judgeq_judge_free(s.w.judge);
+    judgeq_model_free(s.w.model);
+    fixture_folder_remove(s.w.folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_budget_above_prompt_is_full),
@@ -583,8 +673,10 @@ int main(void) {
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_bad_tokens),
     };
+    const struct CMUnitTest files[] = {cmocka_unit_test(test_shrinking_file), cmocka_unit_test(test_lost_pages)};
     const struct CMUnitTest wide[] = {cmocka_unit_test(test_attention_adds_up)};
     int failed = cmocka_run_group_tests_name("llama, GQA 3", tests, set_up_llama, tear_down);
     failed += cmocka_run_group_tests_name("wide", wide, set_up_wide, tear_down);
+    failed += cmocka_run_group_tests_name("files", files, NULL, NULL);
     return failed + cmocka_run_group_tests_name("qwen3", tests, set_up_qwen, tear_down);
 }

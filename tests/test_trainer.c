@@ -346,6 +346,14 @@ static void test_refused_checkpoints(void **state) {
     memset(bytes + size - 32, 0xff, 32);
     assert_int_equal(fixture_write(checkpoint, bytes, size), 0);
     expect_refused(set, params, JUDGEQ_ERROR_NUMERIC, "adamw.square");
+    const float below = -1, above = 1; /* a square; and one of no update */
+    memset(bytes + size - 32, 0, 32);
+    memcpy(bytes + size - 32, &below, sizeof below);
+    assert_int_equal(fixture_write(checkpoint, bytes, size), 0);
+    expect_refused(set, params, JUDGEQ_ERROR_NUMERIC, "adamw.square holds -1");
+    memcpy(bytes + size - 32, &above, sizeof above);
+    assert_int_equal(fixture_write(checkpoint, bytes, size), 0);
+    expect_refused(set, params, JUDGEQ_ERROR_FORMAT, "there was no update");
     free(bytes);
     assert_int_equal(fixture_write(checkpoint, "x", 1), 0);
     expect_refused(set, params, JUDGEQ_ERROR_FORMAT, "");

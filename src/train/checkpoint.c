@@ -9,15 +9,18 @@
 #include "file.h"
 #include "gguf.h"
 #include "gguf_file.h"
+#include "guard.h"
+#include "tensors.h"
 #include "trainer.h"
 
 #define CHECKPOINT_ARCHITECTURE "judgeq-checkpoint"
 
-enum { FORMAT_VERSION = 1, N_ARRAYS = 3, PARAMETERS_SIZE = 400 };
+enum { FORMAT_VERSION = 1, PARAMETERS_SIZE = 400 };
 
 static const char KEY_VERSION[] = "judgeq.format_version", KEY_FINGERPRINT[] = "judgeq.model.fingerprint";
 static const char KEY_DATA[] = "judgeq.train.data_hash", KEY_PARAMETERS[] = "judgeq.train.parameters";
 static const char KEY_STEP[] = "judgeq.train.step", KEY_UPDATES[] = "judgeq.train.updates";
+enum { SOFT, MEAN, SQUARE, N_ARRAYS };
 static const char *const ARRAYS[N_ARRAYS] = {"soft_tokens.weight", "adamw.mean", "adamw.square"};
 
 /* What changes the steps to come. */
@@ -51,47 +54,51 @@ static void set_keys(struct gguf_context *gguf, const judgeq_trainer *trainer) {
     gguf_set_val_u64(gguf, KEY_UPDATES, (uint64_t)trainer->optimiser.step);
 }
 
-static bool add_arrays(struct gguf_context *gguf, const judgeq_trainer *trainer) {
-    struct ggml_context *context =
-        ggml_init((struct ggml_init_params){.mem_size = N_ARRAYS * ggml_tensor_overhead(), .no_alloc = true});
-    if (!context) return false;
+typedef struct checkpoint_bytes {
+    const judgeq_trainer *trainer;
+    struct ggml_context *context;
+    struct gguf_context *gguf;
+    unsigned char *bytes; /* the whole file, the caller's; NULL: no memory */
+    size_t size;
+} checkpoint_bytes;
+
+static void add_arrays(const checkpoint_bytes *out) {
+    const judgeq_trainer *trainer = out->trainer;
     for (int i = 0; i < N_ARRAYS; i++) {
-        struct ggml_tensor *tensor = ggml_new_tensor_3d(context, GGML_TYPE_F32, trainer->model->info.n_embd,
+        struct ggml_tensor *tensor = ggml_new_tensor_3d(out->context, GGML_TYPE_F32, trainer->model->info.n_embd,
                                                         trainer->params.n_soft, trainer_depth(trainer));
         ggml_set_name(tensor, ARRAYS[i]);
-        gguf_add_tensor(gguf, tensor); /* copies the description */
+        gguf_add_tensor(out->gguf, tensor); /* copies the description */
     }
-    ggml_free(context);
-    return true;
 }
 
-/* The whole file, for the caller to free; NULL: no memory. */
-static unsigned char *make_file(const judgeq_trainer *trainer, size_t *size) {
+static void fill_bytes(void *data) {
+    checkpoint_bytes *out = data;
+    const judgeq_trainer *trainer = out->trainer;
     const float *arrays[N_ARRAYS] = {trainer->soft, trainer->optimiser.m, trainer->optimiser.v};
-    struct gguf_context *gguf = gguf_init_empty();
-    unsigned char *file = NULL;
-    set_keys(gguf, trainer);
-    if (add_arrays(gguf, trainer)) {
-        const size_t header = gguf_get_meta_size(gguf), data = trainer->n_value * sizeof *trainer->soft;
-        *size = header + gguf_get_tensor_offset(gguf, N_ARRAYS - 1) + GGML_PAD(data, GGUF_DEFAULT_ALIGNMENT);
-        file = calloc(1, *size);
-        if (file) {
-            gguf_get_meta_data(gguf, file);
-            for (int i = 0; i < N_ARRAYS; i++) {
-                memcpy(file + header + gguf_get_tensor_offset(gguf, i), arrays[i], data);
-            }
-        }
+    out->gguf = gguf_init_empty();
+    set_keys(out->gguf, trainer);
+    add_arrays(out);
+    const size_t header = gguf_get_meta_size(out->gguf), size = trainer->n_value * sizeof *trainer->soft;
+    out->size = header + gguf_get_tensor_offset(out->gguf, N_ARRAYS - 1) + GGML_PAD(size, GGUF_DEFAULT_ALIGNMENT);
+    out->bytes = calloc(1, out->size);
+    if (!out->bytes) return;
+    gguf_get_meta_data(out->gguf, out->bytes);
+    for (int i = 0; i < N_ARRAYS; i++) {
+        memcpy(out->bytes + header + gguf_get_tensor_offset(out->gguf, i), arrays[i], size);
     }
-    gguf_free(gguf);
-    return file;
 }
 
 judgeq_status judgeq_trainer_save(const judgeq_trainer *trainer, const char *path, judgeq_error *error) {
-    size_t size = 0;
-    unsigned char *file = make_file(trainer, &size);
-    if (!file) return error_memory(error, "a checkpoint");
-    const judgeq_status status = file_write_atomic(path, file, size, error);
-    free(file);
+    static const char what[] = "a checkpoint";
+    checkpoint_bytes file = {.trainer = trainer};
+    judgeq_status status = tensors_new(N_ARRAYS, what, &file.context, error);
+    if (status == JUDGEQ_OK) status = guard_call(fill_bytes, &file, what, error);
+    if (status == JUDGEQ_OK && !file.bytes) status = error_memory(error, what);
+    if (status == JUDGEQ_OK) status = file_write_atomic(path, file.bytes, file.size, error);
+    if (file.gguf) gguf_free(file.gguf);
+    ggml_free(file.context);
+    free(file.bytes);
     return status;
 }
 
@@ -131,6 +138,30 @@ static judgeq_status check_run(const gguf_file *file, const judgeq_trainer *trai
     return JUDGEQ_OK;
 }
 
+/* Finite numbers; the mean of squares is none below 0. */
+static judgeq_status check_values(const char *path, int array, const float *value, size_t n, judgeq_error *error) {
+    for (size_t k = 0; k < n; k++) {
+        if (!isfinite(value[k]))
+            return error_set(error, JUDGEQ_ERROR_NUMERIC, "%s: tensor %s holds NaN or infinity", path, ARRAYS[array]);
+        if (array == SQUARE && value[k] < 0)
+            return error_set(error, JUDGEQ_ERROR_NUMERIC, "%s: tensor %s holds %g; a mean of squares is not negative",
+                             path, ARRAYS[array], (double)value[k]);
+    }
+    return JUDGEQ_OK;
+}
+
+/* Before its first update, the optimiser has seen no gradient. */
+static judgeq_status check_moments(const gguf_file *file, const float *const arrays[N_ARRAYS], size_t n,
+                                   int64_t updates, judgeq_error *error) {
+    for (size_t k = 0; k < n; k++) {
+        const bool seen = arrays[MEAN][k] != 0 || arrays[SQUARE][k] != 0;
+        if (!seen || updates > 0) continue;
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tensors %s and %s are not 0, but there was no update",
+                         file->path, ARRAYS[MEAN], ARRAYS[SQUARE]);
+    }
+    return JUDGEQ_OK;
+}
+
 static judgeq_status find_arrays(const gguf_file *file, const judgeq_trainer *trainer, const float *arrays[N_ARRAYS],
                                  judgeq_error *error) {
     for (int i = 0; i < N_ARRAYS; i++) {
@@ -143,10 +174,8 @@ static judgeq_status find_arrays(const gguf_file *file, const judgeq_trainer *tr
                              file->path, ARRAYS[i], trainer_depth(trainer), trainer->params.n_soft,
                              trainer->model->info.n_embd);
         }
-        for (size_t k = 0; k < trainer->n_value; k++) {
-            if (isfinite(data[k])) continue;
-            return error_set(error, JUDGEQ_ERROR_NUMERIC, "%s: tensor %s holds NaN or infinity", file->path, ARRAYS[i]);
-        }
+        const judgeq_status status = check_values(file->path, i, data, trainer->n_value, error);
+        if (status != JUDGEQ_OK) return status;
         arrays[i] = data;
     }
     return JUDGEQ_OK;
@@ -165,8 +194,11 @@ static judgeq_status restore_from(const gguf_file *file, judgeq_trainer *trainer
         status = error_set(error, JUDGEQ_ERROR_FORMAT, "%s: %lld steps and %lld updates of %lld steps", file->path,
                            (long long)step, (long long)updates, (long long)trainer->n_steps);
     }
+    if (status == JUDGEQ_OK) status = check_moments(file, arrays, trainer->n_value, updates, error);
     if (status != JUDGEQ_OK) return status;
     for (int i = 0; i < N_ARRAYS; i++) memcpy(own[i], arrays[i], trainer->n_value * sizeof *own[i]);
+    status = file_check(file->path, &file->map, JUDGEQ_OK, error);
+    if (status != JUDGEQ_OK) return status;
     trainer->step = step;
     trainer->optimiser.step = updates;
     trainer->measures = (judgeq_measures){0};

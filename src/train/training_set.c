@@ -158,6 +158,7 @@ judgeq_status judgeq_training_set_load(const char *path, const judgeq_model *mod
         status = error_set(error, JUDGEQ_ERROR_FORMAT, "%s: holds no example%s%s", path,
                            set->info.n_broken ? "; the first broken line: " : "", set->broken);
     }
+    status = file_check(path, &file, status, error);
     file_unmap(&file);
     if (status == JUDGEQ_OK) {
         *out = set;
