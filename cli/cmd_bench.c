@@ -15,6 +15,7 @@
 #include "interrupt.h"
 #include "progress.h"
 #include "say.h"
+#include "src/file.h"
 
 /* In parts: C promises string literals of 4095 characters only. */
 static const char HELP_CELLS[] =
@@ -163,6 +164,7 @@ static judgeq_status make_tokens(bench *b, judgeq_error *error) {
 static judgeq_status prepare(bench *b, judgeq_error *error) {
     const bench_options *o = &b->options;
     judgeq_status status = parse_arms(b, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < o->n_output; i++) status = file_check_output(o->output[i], error);
     if (status == JUDGEQ_OK) {
         status = find_model(o->model, b->default_model, sizeof b->default_model, &b->model_path, error);
     }

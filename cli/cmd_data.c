@@ -10,6 +10,7 @@
 #include "interrupt.h"
 #include "progress.h"
 #include "say.h"
+#include "src/file.h"
 #include "values.h"
 
 static const char HELP[] =
@@ -132,6 +133,7 @@ static judgeq_status make_set(command *c, const judgeq_model *model, judgeq_erro
     interrupt_catch(); /* before, a signal ends the program: there is nothing to keep */
     if (status == JUDGEQ_OK) status = data_maker_open(&c->maker, error);
     if (status == JUDGEQ_OK) status = make_examples(c, error);
+    if (status == JUDGEQ_OK) status = data_maker_refuse_empty(&c->maker, error);
     if (status == JUDGEQ_OK && !c->options.quiet) data_maker_summarise(&c->maker);
     const judgeq_status closed = data_maker_close(&c->maker, &closing);
     if (status != JUDGEQ_OK || closed == JUDGEQ_OK) return status;
@@ -152,7 +154,8 @@ int cmd_data(int argc, char **argv) {
     char room[4096];
     const char *path = NULL;
     cores_note(c.options.data.n_threads, c.options.quiet);
-    judgeq_status status = find_model(c.options.model, room, sizeof room, &path, &error);
+    judgeq_status status = file_check_output(c.options.data.output, &error);
+    if (status == JUDGEQ_OK) status = find_model(c.options.model, room, sizeof room, &path, &error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(path, &model, &error);
     if (status == JUDGEQ_OK) find_model_notes(model, path, c.options.quiet);
     if (status == JUDGEQ_OK) status = make_set(&c, model, &error);

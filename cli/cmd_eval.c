@@ -17,6 +17,7 @@
 #include "ranks.h"
 #include "records.h"
 #include "say.h"
+#include "src/file.h"
 #include "src/visible.h"
 #include "summary.h"
 #include "trial.h"
@@ -346,6 +347,7 @@ static judgeq_status check(evaluation *e, judgeq_error *error) {
 static judgeq_status prepare(evaluation *e, judgeq_error *error) {
     const eval_options *o = &e->options;
     judgeq_status status = arms_parse(o->policies, o->choices_text, o->budgets, o->kv_type, &e->arms, error);
+    if (status == JUDGEQ_OK && e->ranks.rank == 0) status = file_check_folder(o->output, error);
     if (status == JUDGEQ_OK && o->haystack) status = haystack_source_read(o->haystack, &e->haystack, error);
     if (status == JUDGEQ_OK) status = load_model(e, error);
     if (status == JUDGEQ_OK) status = make_plan(e, error);

@@ -5,6 +5,7 @@
 #include "find_model.h"
 #include "judgeq.h"
 #include "say.h"
+#include "src/file.h"
 #include "values.h"
 
 #include <getopt.h>
@@ -77,7 +78,8 @@ static judgeq_status import(const options *o, judgeq_judge **judge, judgeq_error
     char room[4096];
     const char *path = NULL;
     judgeq_model *model = NULL;
-    judgeq_status status = find_model(o->model, room, sizeof room, &path, error);
+    judgeq_status status = file_check_output(o->output, error);
+    if (status == JUDGEQ_OK) status = find_model(o->model, room, sizeof room, &path, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(path, &model, error);
     if (status == JUDGEQ_OK) status = judgeq_judge_import(o->input, o->tensor, model, judge, error);
     if (status == JUDGEQ_OK && o->origin) status = replace_origin(judge, o->origin, error);
@@ -100,9 +102,10 @@ static int run_import(const options *o) {
 
 static int run_export(const options *o) {
     if (o->model || o->tensor || o->origin) return wrong("export takes no option but -o");
-    judgeq_judge *judge;
+    judgeq_judge *judge = NULL;
     judgeq_error error;
-    judgeq_status status = judgeq_judge_load(o->input, NULL, &judge, &error);
+    judgeq_status status = file_check_output(o->output, &error);
+    if (status == JUDGEQ_OK) status = judgeq_judge_load(o->input, NULL, &judge, &error);
     if (status == JUDGEQ_OK) status = judgeq_judge_export(judge, o->output, &error);
     judgeq_judge_free(judge);
     return exit_with(status, &error);

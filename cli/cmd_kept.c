@@ -9,6 +9,7 @@
 #include "kept_text.h"
 #include "report/page.h"
 #include "say.h"
+#include "src/file.h"
 
 static const char HELP[] =
     "Usage: judgeq inspect --kept [-f FILE] [-p TEXT] [OPTIONS]\n"
@@ -87,11 +88,20 @@ static int show(const kept *k, const kept_options *o) {
     return fail("cannot write to standard output", strerror(errno));
 }
 
+static bool can_write(const char *path) {
+    judgeq_error error = {0};
+    const bool can = file_check_output(path, &error) == JUDGEQ_OK;
+    if (!can) say("%s", error.message);
+    return can;
+}
+
 int cmd_kept(int argc, char **argv) {
     kept_options o;
     int status = kept_options_read(argc, argv, &o);
     if (status == 0 && o.run.help) {
         fputs(HELP, stdout);
+    } else if (status == 0 && o.html && !can_write(o.html)) {
+        status = EXIT_FAILURE;
     } else if (status == 0) {
         kept k;
         status = kept_make(&o, &k);

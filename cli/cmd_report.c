@@ -12,6 +12,7 @@
 #include "report/gallery.h"
 #include "report/page.h"
 #include "say.h"
+#include "src/file.h"
 #include "values.h"
 
 static const char HELP[] =
@@ -144,6 +145,8 @@ static judgeq_status report(const report_options *o, const results *r, judgeq_er
     paths p = {0};
     json_t *pictures = NULL, *data = NULL;
     judgeq_status status = find_paths(o, &p, error);
+    if (status == JUDGEQ_OK) status = file_check_output(p.output, error);
+    if (status == JUDGEQ_OK) status = file_check_folder(p.pictures, error);
     if (status == JUDGEQ_OK) status = draw(r, p.pictures, &pictures, error);
     const size_t n = json_array_size(pictures);
     if (status == JUDGEQ_OK) {

@@ -13,6 +13,7 @@
 #include "progress.h"
 #include "ranks.h"
 #include "say.h"
+#include "src/file.h"
 #include "train_curves.h"
 #include "train_log.h"
 #include "train_online.h"
@@ -258,15 +259,26 @@ static judgeq_status set_paths(training *t, judgeq_error *error) {
     return failed(error, JUDGEQ_ERROR_ARGUMENT, "no such file: there is no run to resume", t->checkpoint);
 }
 
+/* Before hours of work: whether its results can be written. Every file in their folder, in the log's, or the set's. */
+static judgeq_status check_outputs(const training *t, judgeq_error *error) {
+    const train_options *o = &t->options;
+    if (!is_first(t)) return JUDGEQ_OK;
+    judgeq_status status = file_check_output(o->output, error);
+    if (status == JUDGEQ_OK) status = file_check_output(t->checkpoint, error);
+    if (status == JUDGEQ_OK) status = file_check_log(o->log ? o->log : t->log_path, error);
+    if (status == JUDGEQ_OK && o->online) status = file_check_output(o->sources.output, error);
+    return status;
+}
+
 /* The first rank's log says which measurement was the last. When every rank knows, all have looked for a checkpoint,
  * and one may be written. */
 static judgeq_status open_log(training *t, judgeq_error *error) {
     const char *log = t->options.log ? t->options.log : t->log_path;
-    if (is_first(t) && !train_log_open(&t->log, log, t->options.resume, t->first_step)) {
-        return failed(error, JUDGEQ_ERROR_IO, strerror(errno), log);
-    }
+    judgeq_status status = JUDGEQ_OK;
+    if (is_first(t)) status = train_log_open(&t->log, log, t->options.resume, t->first_step, error);
+    if (status != JUDGEQ_OK) return status;
     double measured = is_first(t) ? (double)t->log.measured : 0;
-    const judgeq_status status = t->ranks.n > 1 ? ranks_sum(&t->ranks, &measured, 1, error) : JUDGEQ_OK;
+    status = t->ranks.n > 1 ? ranks_sum(&t->ranks, &measured, 1, error) : JUDGEQ_OK;
     t->measured = (int64_t)measured;
     return status;
 }
@@ -284,6 +296,7 @@ static judgeq_status prepare(training *t, judgeq_error *error) {
     size_t n_bytes = 0;
     judgeq_status status = find_model(o->model, t->default_model, sizeof t->default_model, &model, error);
     if (status == JUDGEQ_OK) status = set_paths(t, error);
+    if (status == JUDGEQ_OK) status = check_outputs(t, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(model, &t->model, error);
     if (status == JUDGEQ_OK) {
         find_model_notes(t->model, model, o->quiet);

@@ -8,6 +8,7 @@
 
 #include "data_loop.h"
 #include "say.h"
+#include "src/file.h"
 #include "unicode.h"
 
 /* ---- the file ---------------------------------------------------------------------------------------------------- */
@@ -22,9 +23,14 @@ static judgeq_status put(data_maker *m, json_t *line, judgeq_error *error) {
     char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
     json_decref(line);
     if (!text) return failed(error, JUDGEQ_ERROR_MEMORY, m->options.output, "no memory for a line");
-    const bool written = fprintf(m->file, "%s\n", text) > 0 && fflush(m->file) == 0;
+    char *whole = NULL;
+    const int n = asprintf(&whole, "%s\n", text);
     free(text);
-    return written ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_IO, m->options.output, strerror(errno));
+    if (n < 0) return failed(error, JUDGEQ_ERROR_MEMORY, m->options.output, "no memory for a line");
+    const bool written = file_append(fileno(m->file), whole, (size_t)n);
+    const int reason = errno;
+    free(whole);
+    return written ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_IO, m->options.output, strerror(reason));
 }
 
 /* Says everything that the examples depend on, so that a run can be resumed and a judge be traced. */
@@ -123,7 +129,10 @@ judgeq_status data_maker_open(data_maker *m, judgeq_error *error) {
                       "is there already: --resume continues it; or remove the file");
     }
     if (!m->file) return failed(error, JUDGEQ_ERROR_IO, o->output, strerror(errno));
-    return o->resume ? read_old_lines(m, error) : put(m, make_header(m), error);
+    if (o->resume) return read_old_lines(m, error);
+    const judgeq_status status = put(m, make_header(m), error);
+    if (status != JUDGEQ_OK) unlink(o->output);
+    return status;
 }
 
 /* ---- prompts ----------------------------------------------------------------------------------------------------- */
@@ -311,6 +320,19 @@ judgeq_status data_maker_next(data_maker *m, judgeq_error *error) {
     const judgeq_status status = m->go_on(m->data) ? take_prompt(m, error) : cancelled(error);
     if (status == JUDGEQ_OK) m->next++;
     return status;
+}
+
+judgeq_status data_maker_refuse_empty(data_maker *m, judgeq_error *error) {
+    if (m->n_examples > 0) return JUDGEQ_OK;
+    const data_sources_params *o = &m->options.sources;
+    unlink(m->options.output); /* a header alone */
+    error->code = JUDGEQ_ERROR_FORMAT;
+    snprintf(error->message, sizeof error->message,
+             "%.200s: not one example was made, and nothing is written: of %zu prompts, %zu were shorter than --min %d "
+             "tokens, %zu longer than --max %d or than the model's context, %zu got no answer, %zu a wrong one",
+             m->options.output, json_array_size(m->sources.prompts), m->n_short, o->min_tokens, m->n_long,
+             o->max_tokens, m->n_silent, m->n_wrong);
+    return error->code;
 }
 
 judgeq_status data_maker_close(data_maker *m, judgeq_error *error) {

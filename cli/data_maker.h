@@ -39,6 +39,8 @@ judgeq_status data_maker_open(data_maker *maker, judgeq_error *error);
 bool data_maker_done(const data_maker *maker);
 /* Takes the next prompt, which may become an example. CANCELLED where go_on says stop. */
 judgeq_status data_maker_next(data_maker *maker, judgeq_error *error);
+/* At the end: fails with FORMAT, says why, and removes the file, where it holds no example. */
+judgeq_status data_maker_refuse_empty(data_maker *maker, judgeq_error *error);
 /* Releases everything. IO where not all was written. Accepts a zeroed maker, and zeroes it. */
 judgeq_status data_maker_close(data_maker *maker, judgeq_error *error);
 /* What became of the prompts, on standard error. */

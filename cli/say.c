@@ -21,7 +21,7 @@ void say(const char *format, ...) {
         visible_write(out, message, (size_t)length, "");
         fputc('\n', out);
     }
-    if (out && fclose(out) == 0)
+    if (out && fclose(out) == 0 && line) /* glibc closes a stream that had no memory left without a complaint */
         fputs(line, stderr);
     else
         fputs("judgeq: no memory for a message\n", stderr);

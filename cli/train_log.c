@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/file.h"
+
 /* ---- lines ------------------------------------------------------------------------------------------------------- */
 
 /* JSON has no NaN. */
@@ -22,8 +24,14 @@ static bool put(train_log *log, json_t *line) {
         errno = ENOMEM;
         return false;
     }
-    const bool written = fprintf(log->file, "%s\n", text) > 0 && fflush(log->file) == 0;
+    char *whole = NULL;
+    const int n = asprintf(&whole, "%s\n", text);
     free(text);
+    if (n < 0) return false;
+    const bool written = file_append(fileno(log->file), whole, (size_t)n);
+    const int reason = errno;
+    free(whole);
+    errno = reason;
     return written;
 }
 
@@ -52,6 +60,12 @@ bool train_log_notice(train_log *log, int64_t step, const char *message) {
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
+static judgeq_status failed(const char *path, judgeq_error *error) {
+    error->code = JUDGEQ_ERROR_IO;
+    snprintf(error->message, sizeof error->message, "%.300s: %s", path, strerror(errno));
+    return error->code;
+}
+
 /* A line of steps up to `step`; notes a measurement. Broken lines (a kill may leave one) are dropped. */
 static bool belongs(train_log *log, const char *line, int64_t step) {
     json_t *object = json_loads(line, 0, NULL);
@@ -74,24 +88,28 @@ static bool copy_lines(train_log *log, FILE *from, FILE *to, int64_t step) {
 }
 
 /* The lines up to `step` in a new file under the same name; the old one stays until the new one is whole. */
-static bool trim(train_log *log, const char *path, int64_t step) {
+static judgeq_status trim(train_log *log, const char *path, int64_t step, judgeq_error *error) {
     FILE *from = fopen(path, "r");
-    if (!from) return errno == ENOENT;
-    char temporary[4096];
-    const int length = snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    FILE *to = length < (int)sizeof temporary ? fopen(temporary, "w") : NULL;
-    bool done = to && copy_lines(log, from, to, step);
-    if (to && fclose(to) != 0) done = false;
-    fclose(from);
-    if (done) done = rename(temporary, path) == 0;
-    return done;
+    if (!from && errno == ENOENT) return JUDGEQ_OK;
+    char *lines = NULL;
+    size_t size = 0;
+    FILE *to = from ? open_memstream(&lines, &size) : NULL;
+    bool copied = to && copy_lines(log, from, to, step);
+    if (to && (fclose(to) != 0 || !lines)) copied = false;
+    const int reason = errno;
+    if (from) fclose(from);
+    errno = reason;
+    const judgeq_status status = copied ? file_write_atomic(path, lines, size, error) : failed(path, error);
+    free(lines);
+    return status;
 }
 
-bool train_log_open(train_log *log, const char *path, bool resume, int64_t step) {
+judgeq_status train_log_open(train_log *log, const char *path, bool resume, int64_t step, judgeq_error *error) {
     *log = (train_log){.path = path, .measured = -1};
-    if (resume && !trim(log, path, step)) return false;
+    const judgeq_status status = resume ? trim(log, path, step, error) : JUDGEQ_OK;
+    if (status != JUDGEQ_OK) return status;
     log->file = fopen(path, resume ? "a" : "w");
-    return log->file != NULL;
+    return log->file ? JUDGEQ_OK : failed(path, error);
 }
 
 bool train_log_close(train_log *log) {

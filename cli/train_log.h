@@ -12,10 +12,10 @@ typedef struct train_log {
     int64_t measured; /* the last step with a measurement; -1: none */
 } train_log;
 
-/* Opens the log anew, or, to resume behind `step`, with the lines up to that step. False, with errno set. */
-bool train_log_open(train_log *log, const char *path, bool resume, int64_t step);
+/* Opens the log anew, or, to resume behind `step`, with the lines up to that step. */
+judgeq_status train_log_open(train_log *log, const char *path, bool resume, int64_t step, judgeq_error *error);
 
-/* Each writes one line, whole. False, with errno set. */
+/* Each writes one line, whole or not at all. False, with errno set. */
 bool train_log_step(train_log *log, const judgeq_training_step *step);
 bool train_log_measures(train_log *log, int64_t step, const judgeq_measures *measures);
 bool train_log_notice(train_log *log, int64_t step, const char *message);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fail.h"
+#include "file.h"
 #include "text.h"
 
 /* What must be the same for lines of two runs to be compared. */
@@ -46,18 +47,6 @@ static judgeq_status check_identity(const char *path, const json_t *old, const j
     return status;
 }
 
-static judgeq_status write_synced(const char *path, const char *bytes, judgeq_error *error) {
-    char *temporary = NULL;
-    if (asprintf(&temporary, "%s.part", path) < 0) return eval_fail_memory(error, "a path");
-    FILE *file = fopen(temporary, "w");
-    bool done = file && fputs(bytes, file) >= 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
-    if (file && fclose(file) != 0) done = false;
-    done = done && rename(temporary, path) == 0;
-    const judgeq_status status = done ? JUDGEQ_OK : eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
-    free(temporary);
-    return status;
-}
-
 /* NULL without an error where the file is not there. */
 static judgeq_status read_run(const char *path, json_t **out, judgeq_error *error) {
     json_error_t reason;
@@ -72,7 +61,7 @@ static judgeq_status read_run(const char *path, json_t **out, judgeq_error *erro
 
 static judgeq_status write_run(const char *path, const json_t *run, judgeq_error *error) {
     char *bytes = json_dumps(run, JSON_INDENT(2));
-    const judgeq_status status = bytes ? write_synced(path, bytes, error) : eval_fail_memory(error, "run.json");
+    const judgeq_status status = bytes ? file_write_atomic(path, bytes, strlen(bytes), error) : eval_fail_memory(error, "run.json");
     free(bytes);
     return status;
 }
@@ -223,7 +212,8 @@ static judgeq_status begin(const char *folder, records *out, char **run_path, ju
 judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq_error *error) {
     char *run_path = NULL;
     judgeq_status status = begin(folder, out, &run_path, error);
-    if (status == JUDGEQ_OK && mkdir(folder, 0777) != 0 && errno != EEXIST) {
+    const bool made = status == JUDGEQ_OK && mkdir(folder, 0777) == 0;
+    if (status == JUDGEQ_OK && !made && errno != EEXIST) {
         status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", folder, strerror(errno));
     }
     out->run = json_incref(run);
@@ -232,6 +222,10 @@ judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq
     if (status == JUDGEQ_OK)
         status = settle_run(run_path, run, out->has_others || json_object_size(out->lines) > 0, error);
     if (status == JUDGEQ_OK) status = records_gather(out, error);
+    if (status != JUDGEQ_OK && made) { /* nothing was in it, and nothing is, unless a rank has left something */
+        if (access(run_path, F_OK) != 0) unlink(out->path);
+        rmdir(folder);
+    }
     free(run_path);
     if (status != JUDGEQ_OK) records_close(out);
     return status;
@@ -290,12 +284,9 @@ judgeq_status records_add(records *r, json_t *line, judgeq_error *error) {
     free(bytes);
     if (n < 0) return eval_fail_memory(error, "a sample's line");
     /* at once, so that a kill leaves a line that is cut off at most */
-    const ssize_t written = write(fileno(r->file), whole, (size_t)n);
+    const bool written = file_append(fileno(r->file), whole, (size_t)n) && fsync(fileno(r->file)) == 0;
     free(whole);
-    if (written != n || fsync(fileno(r->file)) != 0) {
-        return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path,
-                         written >= 0 && written < n ? "the disk is full" : strerror(errno));
-    }
+    if (!written) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
     return json_object_set(r->lines, key, line) == 0 ? JUDGEQ_OK : eval_fail_memory(error, "samples");
 }
 

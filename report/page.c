@@ -31,7 +31,7 @@ judgeq_status page_write(const page *p, const json_t *data, const char *path, ju
     bool whole = fwrite(p->bytes, 1, before, out) == before;
     whole = whole && json_dump_callback(data, put_escaped, out, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0;
     whole = whole && fwrite(p->bytes + after, 1, p->size - after, out) == p->size - after;
-    if (fclose(out) != 0) whole = false;
+    if (fclose(out) != 0 || !text) whole = false;
     const judgeq_status status = whole ? file_write_atomic(path, text, length, error) : error_memory(error, path);
     free(text);
     return status;
