@@ -111,15 +111,10 @@ static json_t *serve(const world *w, const json_t *line) {
     if (!content || json_array_size(json_object_get(line, "runs")) > MOST_RUNS) return error_object("bad line");
     const judgeq_message message = {"user", content};
     judgeq_error error = {0};
-    char *text = NULL;
     int32_t *tokens = NULL;
     size_t n_tokens = 0;
-    judgeq_status status = judgeq_chat_text(w->model, &message, 1, &text, &error);
-    if (status == JUDGEQ_OK)
-        status = judgeq_tokenize(w->model, text, strlen(text), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, &tokens,
-                                 &n_tokens, &error);
+    const judgeq_status status = judgeq_chat_tokens(w->model, &message, 1, NULL, &tokens, &n_tokens, &error);
     json_t *result = status == JUDGEQ_OK ? answer_all(w, line, tokens, n_tokens) : error_object(error.message);
-    judgeq_free(text);
     judgeq_free(tokens);
     return result;
 }

@@ -40,6 +40,7 @@ static const char HELP[] =
     "      --tokens N      most tokens of a response (default: 128)\n"
     "      --temp T        temperature they are sampled at (default: 0, greedy)\n"
     "      --top-p P       sample from the likeliest tokens that make up this share (default: 1)\n"
+    "      --no-think      tell the chat template that the model shall answer without thinking first\n"
     "\n"
     "Running:\n"
     "      --resume        continue an interrupted set; needs the same options and sources\n"
@@ -52,7 +53,7 @@ static const char HELP[] =
     "  judgeq train --data set.jsonl -o judge.gguf\n";
 
 typedef struct options {
-    bool help, quiet;
+    bool help;
     const char *model;
     data_options data;
 } options;
@@ -66,7 +67,7 @@ const command_option data_rows[] = {
     {"threads", 't', INTO(options, data.n_threads), .most = 1024},
     {"seed", 0, INTO(options, data.sources.seed), .most = INT64_MAX},
     {"resume", 0, INTO(options, data.resume)},
-    {"quiet", 0, INTO(options, quiet)},
+    {"quiet", 0, INTO(options, data.quiet)},
     {"help", 'h', INTO(options, help)},
     {0},
 };
@@ -97,7 +98,7 @@ static void show(command *c) {
     const double now = progress_clock();
     double share = (double)m->next / (double)all;
     if (wanted > 0 && wanted < all) share = (double)m->n_examples / (double)wanted;
-    if (c->options.quiet || !c->progress.terminal || now - c->progress.last < 0.1) return;
+    if (c->options.data.quiet || !c->progress.terminal || now - c->progress.last < 0.1) return;
     c->progress.last = now;
     char before[64], after[64], left[32] = "?";
     const double begun = wanted > 0 && wanted < all ? (double)c->started_at / (double)wanted : 0;
@@ -127,14 +128,14 @@ static judgeq_status make_examples(command *c, judgeq_error *error) {
 static judgeq_status make_set(command *c, const judgeq_model *model, judgeq_error *error) {
     c->maker.go_on = go_on;
     c->maker.data = c;
-    progress_begin(&c->progress, 0, c->options.quiet);
+    progress_begin(&c->progress, 0, c->options.data.quiet);
     judgeq_error closing = {0};
     judgeq_status status = data_maker_read(&c->maker, model, &c->options.data, error);
     interrupt_catch(); /* before, a signal ends the program: there is nothing to keep */
     if (status == JUDGEQ_OK) status = data_maker_open(&c->maker, error);
     if (status == JUDGEQ_OK) status = make_examples(c, error);
     if (status == JUDGEQ_OK) status = data_maker_refuse_empty(&c->maker, error);
-    if (status == JUDGEQ_OK && !c->options.quiet) data_maker_summarise(&c->maker);
+    if (status == JUDGEQ_OK && !c->options.data.quiet) data_maker_summarise(&c->maker);
     const judgeq_status closed = data_maker_close(&c->maker, &closing);
     if (status != JUDGEQ_OK || closed == JUDGEQ_OK) return status;
     *error = closing;

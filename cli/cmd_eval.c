@@ -71,6 +71,7 @@ static const char HELP_OPTIONS[] =
     "      --judge FILE   the judge, for policies with soft tokens (default: as in judgeq run)\n"
     "  -n, --tokens N     most tokens of an answer (default: as the task says)\n"
     "      --chat, --raw  always, or never, in the model's chat template (default: where the task allows it)\n"
+    "      --no-think     tell the chat template that the model shall answer without thinking first\n"
     "      --kv-type T    numbers in the KV cache: f16, f32, q8_0 or q4_0 (default: f16)\n"
     "      --expand MIB   most memory for 16-bit float copies of quantised weights, with which many answers are "
     "decoded in\n"
@@ -104,6 +105,8 @@ typedef struct evaluation {
     char default_model[4096];
     const char *model_path;
     judgeq_model *model;
+    reading_style style;
+    judgeq_error no_template; /* why the chat template cannot be used, where none was insisted on; or no message */
     judgeq_judge *judge;
     char *judge_path;
     progress progress;
@@ -129,6 +132,25 @@ static judgeq_status load_model(evaluation *e, judgeq_error *error) {
     if (status == JUDGEQ_OK) status = judgeq_model_load(e->model_path, &e->model, error);
     if (status == JUDGEQ_OK) find_model_notes(e->model, e->model_path, e->options.quiet);
     return status;
+}
+
+/* How samples are read. A model whose chat template cannot be used reads them as they are, which is said. */
+static judgeq_status choose_style(evaluation *e, judgeq_error *error) {
+    const eval_options *o = &e->options;
+    const judgeq_message message = {"user", "x"};
+    char *text = NULL;
+    e->style = (reading_style){.format = o->raw    ? READING_RAW
+                                         : o->chat ? READING_CHAT
+                                                   : READING_AUTO,
+                               .no_think = o->no_think};
+    if (o->raw) return JUDGEQ_OK;
+    const judgeq_status status = judgeq_chat_text(e->model, &message, 1, NULL, &text, error);
+    judgeq_free(text);
+    if (status != JUDGEQ_ERROR_UNSUPPORTED || o->chat) return status;
+    if (!o->quiet) say("prompts are read as they are: %s", error->message);
+    e->no_template = *error;
+    e->style.format = READING_RAW;
+    return JUDGEQ_OK;
 }
 
 /* Longest prompt of LongBench: what is asked for, or what the model's context leaves beside the longest of its answers
@@ -203,15 +225,15 @@ static json_t *lengths_array(const eval_options *o) {
     return array;
 }
 
-static reading_format format_of(const eval_options *o) {
-    return o->raw ? READING_RAW : o->chat ? READING_CHAT : READING_AUTO;
-}
-
 /* What changes answers, besides model, judge, policies and budgets. */
 static json_t *settings_object(const evaluation *e) {
-    static const char *const format[] = {"auto", "chat", "raw"};
     const eval_options *o = &e->options;
-    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:b, s:b, s:b}", "format", format[format_of(o)], "kv_type",
+    const char *reason = e->no_template.message;
+    return json_pack("{s:s, s:s?, s:b, s:s, s:i, s:i, s:o, s:b, s:b, s:b}", "format",
+                     o->raw    ? "raw"
+                     : o->chat ? "chat"
+                               : "auto",
+                     "no_chat_template", *reason ? reason : NULL, "no_think", (int)o->no_think, "kv_type",
                      judgeq_kv_type_name(o->kv_type), "tokens", (int)o->n_tokens, "cut", (int)cut_to(e), "haystack",
                      e->haystack.n_sentence > 0 ? hex(e->haystack.hash) : json_null(), "divergence", (int)o->divergence,
                      "heads", (int)o->heads, "expanded", (int)(e->expanded_bytes > 0));
@@ -328,7 +350,7 @@ static judgeq_status check(evaluation *e, judgeq_error *error) {
     e->setup = (trial_setup){.model = e->model,
                              .judge = e->judge,
                              .arms = &e->arms,
-                             .format = format_of(o),
+                             .style = e->style,
                              .n_tokens = o->n_tokens,
                              .n_threads = o->n_threads,
                              .seed = o->seed,
@@ -350,6 +372,7 @@ static judgeq_status prepare(evaluation *e, judgeq_error *error) {
     if (status == JUDGEQ_OK && e->ranks.rank == 0) status = file_check_folder(o->output, error);
     if (status == JUDGEQ_OK && o->haystack) status = haystack_source_read(o->haystack, &e->haystack, error);
     if (status == JUDGEQ_OK) status = load_model(e, error);
+    if (status == JUDGEQ_OK) status = choose_style(e, error);
     if (status == JUDGEQ_OK) status = make_plan(e, error);
     if (status == JUDGEQ_OK) {
         status = find_judge(e->arms.parsed, e->arms.n_policy, e->model, e->model_path, o->judge, &e->judge,
@@ -367,7 +390,7 @@ static judgeq_status prepare(evaluation *e, judgeq_error *error) {
 
 static int64_t count_tokens(void *data, const sample *s, judgeq_error *error) {
     const evaluation *e = data;
-    return reading_count(e->model, format_of(&e->options), s, error);
+    return reading_count(e->model, &e->style, s, error);
 }
 
 /* A line of a file that turns out to be unfit, because of a budget that is a share of it, costs only itself. */

@@ -153,6 +153,18 @@ static json_t *unknown_keys(const judgeq_model_info *info) {
     return array;
 }
 
+/* Whether the chat template can be used, and if there is one that cannot, why. */
+static bool add_chat(json_t *object, const judgeq_model *model) {
+    const judgeq_message message = {"user", "x"};
+    judgeq_error error = {0};
+    char *text = NULL;
+    const bool renders = judgeq_chat_text(model, &message, 1, NULL, &text, &error) == JUDGEQ_OK;
+    judgeq_free(text);
+    if (json_object_set_new(object, "chat_renders", json_boolean(renders)) != 0) return false;
+    if (renders || !json_is_true(json_object_get(object, "chat_template"))) return true;
+    return json_object_set_new(object, "chat_problem", json_text(error.message)) == 0;
+}
+
 static json_t *model_object(const char *path, const judgeq_model *model) {
     const judgeq_model_info *info = judgeq_model_get_info(model);
     json_int_t kv_bytes = 2 * (json_int_t)info->n_layer * info->n_head_kv * info->head_dim * KV_BYTES;
@@ -169,7 +181,7 @@ static json_t *model_object(const char *path, const judgeq_model *model) {
         "n_tensors", (json_int_t)info->n_tensors, "unknown_keys", unknown_keys(info));
     struct gguf_init_params params = {.no_alloc = true};
     struct gguf_context *gguf = gguf_init_from_file(path, params);
-    bool ok = object && gguf && add_metadata(object, gguf, info->architecture) &&
+    bool ok = object && gguf && add_metadata(object, gguf, info->architecture) && add_chat(object, model) &&
               json_object_set_new(object, "warnings", warnings(model)) == 0;
     if (gguf) gguf_free(gguf);
     if (ok) return object;
@@ -197,6 +209,8 @@ static const struct {
     {"n_ctx_train", "context"},
     {"kv_bytes_per_token", "KV per token (f16)"},
     {"kv_bytes_full", "KV of full context"},
+    {"chat_renders", "template renders"},
+    {"chat_problem", "template problem"},
     {"n_tensors", "tensors"},
     {"n_keys", "metadata keys"},
     {"heldout_loss", "held-out loss"},

@@ -51,7 +51,10 @@ static const char HELP_INPUT[] =
     "      --chat         put the prompt into the model's chat template, as the user's message (default, if the\n"
     "                     model has one)\n"
     "      --system TEXT  a system message before it\n"
-    "      --raw          continue the prompt as it is\n"
+    "      --no-think     tell the template that the model shall answer without thinking first (default: as the\n"
+    "                     template has it)\n"
+    "      --raw          continue the prompt as it is. Only here, control tokens that are written out in it\n"
+    "                     (<|im_start|>) are control tokens; in the template, the prompt is text\n"
     "    Example: judgeq run -f report.txt -p \"Who signed the report?\"\n"
     "    Example: git diff | judgeq run -p \"What was changed?\"\n"
     "\n";

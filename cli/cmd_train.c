@@ -428,6 +428,7 @@ static judgeq_status train(training *t, judgeq_error *error) {
     o->quiet = o->quiet || !is_first(t);
     o->params.n_threads = ranks_threads(&t->ranks, o->params.n_threads, o->quiet);
     o->sources.n_threads = o->params.n_threads;
+    o->sources.quiet = o->quiet;
     judgeq_status status = prepare(t, error);
     if (status != JUDGEQ_OK) return status;
     progress_begin(&t->progress, 0, t->options.quiet);

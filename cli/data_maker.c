@@ -48,6 +48,7 @@ static json_t *make_header(const data_maker *m) {
                                o->sources.max_tokens, "retrieval", o->sources.retrieval, "response_tokens", o->n_tokens,
                                "temperature", (double)o->sampler.temperature, "top_p", (double)o->sampler.top_p);
     free(name);
+    if (header && o->no_think) json_object_set_new(header, "no_think", json_true());
     return header;
 }
 
@@ -146,10 +147,31 @@ static char *join(const judgeq_message *message, size_t n) {
     return text;
 }
 
-/* The prompt's tokens, in the model's chat template if it has one. */
+static judgeq_status tokenize_raw(const data_maker *m, const judgeq_message *message, size_t n_message,
+                                  int32_t **tokens, size_t *n, judgeq_error *error) {
+    char *text = join(message, n_message);
+    if (!text) return failed(error, JUDGEQ_ERROR_MEMORY, "prompt", "no memory");
+    const judgeq_status status = judgeq_tokenize(m->model, text, strlen(text), JUDGEQ_TEXT_BEGIN, tokens, n, error);
+    free(text);
+    return status;
+}
+
+/* Whether prompts are read without a chat template, and a word about it. */
+static judgeq_status choose_raw(data_maker *m, judgeq_error *error) {
+    const judgeq_message message = {"user", "x"};
+    char *text = NULL;
+    const judgeq_status status = judgeq_chat_text(m->model, &message, 1, NULL, &text, error);
+    judgeq_free(text);
+    m->raw = status == JUDGEQ_ERROR_UNSUPPORTED;
+    if (m->raw && !m->options.quiet) say("prompts are read as they are: %s", error->message);
+    return m->raw ? JUDGEQ_OK : status;
+}
+
+/* The prompt's tokens. UNSUPPORTED where the chat template refuses its messages. */
 static judgeq_status tokenize(const data_maker *m, const json_t *prompt, int32_t **tokens, size_t *n,
                               judgeq_error *error) {
     const size_t n_message = json_array_size(prompt);
+    const judgeq_chat_params params = {.think = m->options.no_think ? JUDGEQ_THINK_OFF : JUDGEQ_THINK_DEFAULT};
     judgeq_message *message = calloc(n_message + 1, sizeof *message);
     if (!message) return failed(error, JUDGEQ_ERROR_MEMORY, "prompt", "no memory");
     for (size_t i = 0; i < n_message; i++) {
@@ -157,18 +179,8 @@ static judgeq_status tokenize(const data_maker *m, const json_t *prompt, int32_t
         message[i].role = json_string_value(json_object_get(at, "role"));
         message[i].content = json_string_value(json_object_get(at, "content"));
     }
-    char *chat = NULL, *joined = NULL;
-    judgeq_status status = judgeq_chat_text(m->model, message, n_message, &chat, error);
-    if (status == JUDGEQ_ERROR_UNSUPPORTED) {
-        joined = join(message, n_message);
-        status = joined ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_MEMORY, "prompt", "no memory");
-    }
-    const char *text = joined ? joined : chat;
-    if (status == JUDGEQ_OK)
-        status =
-            judgeq_tokenize(m->model, text, strlen(text), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, tokens, n, error);
-    judgeq_free(chat);
-    free(joined);
+    const judgeq_status status = m->raw ? tokenize_raw(m, message, n_message, tokens, n, error)
+                                        : judgeq_chat_tokens(m->model, message, n_message, &params, tokens, n, error);
     free((void *)message);
     return status;
 }
@@ -287,7 +299,10 @@ static judgeq_status take_prompt(data_maker *m, judgeq_error *error) {
     int32_t *tokens = NULL;
     size_t n = 0;
     judgeq_status status = tokenize(m, json_array_get(m->sources.prompts, m->next), &tokens, &n, error);
-    if (status == JUDGEQ_OK && n < (size_t)o->sources.min_tokens) {
+    if (status == JUDGEQ_ERROR_UNSUPPORTED) {
+        m->n_refused++;
+        status = JUDGEQ_OK;
+    } else if (status == JUDGEQ_OK && n < (size_t)o->sources.min_tokens) {
         m->n_short++;
     } else if (status == JUDGEQ_OK && (n > (size_t)o->sources.max_tokens || n + (size_t)o->n_tokens > most)) {
         m->n_long++;
@@ -307,7 +322,7 @@ judgeq_status data_maker_read(data_maker *m, const judgeq_model *model, const da
     if (!data_sources_read(&m->sources, model, &m->options.sources)) {
         return failed(error, JUDGEQ_ERROR_MEMORY, "sources", "no memory");
     }
-    if (json_array_size(m->sources.prompts) > 0) return JUDGEQ_OK;
+    if (json_array_size(m->sources.prompts) > 0) return choose_raw(m, error);
     return failed(error, JUDGEQ_ERROR_ARGUMENT, options->sources.source[0], "the sources hold no prompt");
 }
 
@@ -349,9 +364,10 @@ void data_maker_summarise(const data_maker *m) {
     const data_sources *sources = &m->sources;
     say("%zu examples in %s; of %zu prompts from %zu files, %zu were shorter than %d tokens, %zu longer than %d or "
         "than the "
-        "model's context, %zu got no answer, %zu a wrong one; %zu files, lines or conversations were left out",
+        "model's context, %zu were refused by the chat template, %zu got no answer, %zu a wrong one; %zu files, lines "
+        "or conversations were left out",
         m->n_examples, m->options.output, json_array_size(sources->prompts), sources->n_files, m->n_short,
-        m->options.sources.min_tokens, m->n_long, m->options.sources.max_tokens, m->n_silent, m->n_wrong,
+        m->options.sources.min_tokens, m->n_long, m->options.sources.max_tokens, m->n_refused, m->n_silent, m->n_wrong,
         sources->n_broken);
     if (sources->n_passed == 0) return;
     say("%zu file%s of the folders %s passed over: not .txt, .md, .markdown, .json or .jsonl (%s%s)", sources->n_passed,

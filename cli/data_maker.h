@@ -22,7 +22,8 @@ typedef struct data_maker {
     FILE *file;
     size_t next;       /* prompt */
     size_t n_examples; /* in the file */
-    size_t n_short, n_long, n_silent, n_wrong;
+    size_t n_short, n_long, n_refused, n_silent, n_wrong;
+    bool raw; /* prompts are read without a chat template */
     /* set by the caller, before data_maker_read */
     bool (*go_on)(void *data); /* asked often */
     /* called for every example, those included that an earlier run left in the file; or NULL */

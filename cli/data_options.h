@@ -9,7 +9,8 @@
 
 typedef struct data_options {
     const char *output; /* the set */
-    bool resume;
+    bool resume, quiet;
+    bool no_think;      /* the model answers without thinking first */
     int32_t n_examples; /* 0: all */
     int32_t n_tokens, n_threads;
     judgeq_kv_type kv_type;

@@ -25,6 +25,7 @@ const command_option eval_rows[] = {
     {"tokens", 'n', INTO(eval_options, n_tokens), .least = 1, .most = 65536},
     {"chat", 0, INTO(eval_options, chat)},
     {"raw", 0, INTO(eval_options, raw)},
+    {"no-think", 0, INTO(eval_options, no_think)},
     {"threads", 't', INTO(eval_options, n_threads), .least = 1, .most = 1024},
     {"kv-type", 0, TAKEN_INTO(eval_options, kv_type, command_take_kv_type), .value = COMMAND_KV_TYPE},
     {"expand", 0, TAKEN_INTO(eval_options, expand_bytes, command_take_mib), .most = 1 << 20},
@@ -53,6 +54,7 @@ static int join_tasks(int argc, char **argv, eval_options *o) {
 
 static int check_together(const eval_options *o) {
     if (o->chat && o->raw) return wrong("--chat and --raw exclude each other");
+    if (o->no_think && o->raw) return wrong("--no-think is for the chat template, and --raw has none");
     if (!*o->tasks) return wrong("which tasks? Name some, or own for all of ours");
     if (!o->output) return wrong("-o DIR is needed: the results go there, and an interrupted run continues from there");
     return 0;

@@ -16,6 +16,7 @@ typedef struct eval_options {
     size_t expand_bytes;
     uint32_t seed;
     bool chat, raw; /* neither: as the task says */
+    bool no_think;
     judgeq_kv_type kv_type;
     bool divergence, heads, prompts, json, quiet;
 } eval_options;

@@ -34,6 +34,7 @@ const command_option options_shared[] = {
     {"system", 0, INTO(options, system)},
     {"chat", 0, INTO(options, chat)},
     {"raw", 0, INTO(options, raw)},
+    {"no-think", 0, INTO(options, no_think)},
     {"threads", 't', INTO(options, n_threads), .least = 1, .most = 1024},
     {"ctx", 0, INTO(options, n_ctx), .least = 1, .most = INT32_MAX},
     {"kv-type", 0, TAKEN_INTO(options, kv_type, command_take_kv_type), .value = COMMAND_KV_TYPE},
@@ -68,6 +69,7 @@ const command_option run_rows[] = {
 int options_check_shared(const options *o, const char *command) {
     if (o->chat && o->raw) return usage_wrong(command, "--chat and --raw exclude each other");
     if (o->system && o->raw) return usage_wrong(command, "--system is a message of --chat, --raw has none");
+    if (o->no_think && o->raw) return usage_wrong(command, "--no-think is for --chat, --raw has no template");
     return 0;
 }
 

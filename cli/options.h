@@ -22,6 +22,7 @@ typedef struct options {
 
     const char *prompt, *file, *system;
     bool chat, raw; /* neither: chat where the model has a template */
+    bool no_think;
 
     int32_t n_tokens; /* of the response, at most */
     judgeq_sampler_params sampler;

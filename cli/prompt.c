@@ -101,28 +101,42 @@ int prompt_read(const options *o, const char *command, char **text) {
 }
 
 /* Of the context that the prompt is for, which need not be the one that the model was trained for. */
-static judgeq_status tokenize(const judgeq_model *model, const options *o, const char *text, int32_t **tokens,
-                              size_t *n_tokens, judgeq_error *error) {
+static judgeq_status tokenize(const judgeq_model *model, const options *o, const char *text, unsigned flags,
+                              int32_t **tokens, size_t *n_tokens, judgeq_error *error) {
     const int32_t n_ctx = o->n_ctx > 0 ? o->n_ctx : judgeq_model_get_info(model)->n_ctx_train;
-    return judgeq_tokenize_for(model, n_ctx, text, strlen(text), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, tokens,
-                               n_tokens, error);
+    return judgeq_tokenize_for(model, n_ctx, text, strlen(text), flags, tokens, n_tokens, error);
+}
+
+/* --no-think is to have an effect, or a word. */
+static judgeq_status check_think(const judgeq_model *model, const options *o, const judgeq_message *messages, size_t n,
+                                 judgeq_error *error) {
+    const judgeq_chat_params params[] = {{.think = JUDGEQ_THINK_ON}, {.think = JUDGEQ_THINK_OFF}};
+    char *text[2] = {NULL, NULL};
+    judgeq_status status = judgeq_chat_text(model, messages, n, &params[0], &text[0], error);
+    if (status == JUDGEQ_OK) status = judgeq_chat_text(model, messages, n, &params[1], &text[1], error);
+    if (status == JUDGEQ_OK && strcmp(text[0], text[1]) == 0 && !o->quiet) {
+        say("--no-think changes nothing: the model's chat template has no switch for thinking");
+    }
+    judgeq_free(text[0]);
+    judgeq_free(text[1]);
+    return status;
 }
 
 judgeq_status prompt_tokenize(const judgeq_model *model, const options *o, const char *text, int32_t **tokens,
                               size_t *n_tokens, judgeq_error *error) {
-    if (o->raw) return tokenize(model, o, text, tokens, n_tokens, error);
+    const unsigned raw = JUDGEQ_TEXT_BEGIN | (o->raw ? JUDGEQ_TEXT_CONTROL : JUDGEQ_TEXT_PLAIN);
     const judgeq_message messages[] = {{"system", o->system}, {"user", text}};
     const size_t skip = o->system ? 0 : 1;
-    char *chat = NULL;
+    const judgeq_chat_params params = {.think = o->no_think ? JUDGEQ_THINK_OFF : JUDGEQ_THINK_DEFAULT,
+                                       .n_ctx = o->n_ctx};
     *tokens = NULL;
     *n_tokens = 0;
-    judgeq_status status = judgeq_chat_text(model, messages + skip, 2 - skip, &chat, error);
-    if (status == JUDGEQ_ERROR_UNSUPPORTED && !o->chat && !o->system) {
-        return tokenize(model, o, text, tokens, n_tokens, error);
-    }
-    if (status == JUDGEQ_OK) status = tokenize(model, o, chat, tokens, n_tokens, error);
-    judgeq_free(chat);
-    return status;
+    if (o->raw) return tokenize(model, o, text, raw, tokens, n_tokens, error);
+    judgeq_status status = judgeq_chat_tokens(model, messages + skip, 2 - skip, &params, tokens, n_tokens, error);
+    if (status == JUDGEQ_OK && o->no_think) status = check_think(model, o, messages + skip, 2 - skip, error);
+    if (status != JUDGEQ_ERROR_UNSUPPORTED || o->chat || o->system) return status;
+    if (!o->quiet) say("the prompt is read as it is: %s", error->message);
+    return tokenize(model, o, text, raw, tokens, n_tokens, error);
 }
 
 judgeq_status prompt_check_length(const judgeq_model *model, const options *o, size_t n_tokens, int32_t n_response,

@@ -9,7 +9,7 @@
  * message: the exit status. */
 int prompt_read(const options *options, const char *command, char **text);
 
-/* In the model's chat template, or as it is. *tokens: judgeq_free. */
+/* In the model's chat template, or as it is; a note says why where that was not asked for. *tokens: judgeq_free. */
 judgeq_status prompt_tokenize(const judgeq_model *model, const options *options, const char *text, int32_t **tokens,
                               size_t *n_tokens, judgeq_error *error);
 

@@ -8,10 +8,11 @@
 #include "unicode.h"
 
 /* Stands for an answer that is not known yet; what follows an answer does not depend on it. */
-static const char ANSWER[] = "x";
+static const char ANSWER[] = "AnswerToCome";
 
 /* ---- text to tokens ---------------------------------------------------------------------------------------------- */
 
+/* Whatever is written in it, a text is text. */
 static judgeq_status tokenize(const judgeq_model *model, const char *bytes, unsigned flags, reading_tokens *out,
                               judgeq_error *error) {
     return judgeq_tokenize(model, bytes, strlen(bytes), flags, &out->token, &out->n_token, error);
@@ -29,8 +30,8 @@ static judgeq_status cut_middle(const judgeq_model *model, const char *words, in
                                 judgeq_error *error) {
     reading_tokens all = {0};
     *out = NULL;
-    judgeq_status status = judgeq_tokenize_for(model, 0, words, strlen(words), JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL,
-                                               &all.token, &all.n_token, error);
+    judgeq_status status =
+        judgeq_tokenize_for(model, 0, words, strlen(words), JUDGEQ_TEXT_PLAIN, &all.token, &all.n_token, error);
     if (status != JUDGEQ_OK) return status;
     size_t n = (size_t)most, half = n / 2;
     text_buffer t = {0};
@@ -47,78 +48,123 @@ static judgeq_status cut_middle(const judgeq_model *model, const char *words, in
     return *out ? JUDGEQ_OK : eval_fail_memory(error, "a prompt");
 }
 
-/* ---- messages to text -------------------------------------------------------------------------------------------- */
+/* ---- in the chat template ---------------------------------------------------------------------------------------- */
 
-/* messages, then the follow-ups before `n_turn` with an answer before each. The caller's: judgeq_free. */
-static judgeq_status chat_text(const judgeq_model *model, const sample *s, size_t n_turn, char **out,
-                               judgeq_error *error) {
-    const size_t n_message = json_array_size(s->messages), n = n_message + 2 * n_turn;
-    judgeq_message *message = calloc(n, sizeof *message);
-    if (!message) return eval_fail_memory(error, "messages");
+typedef struct conversation {
+    judgeq_message *message; /* [n] */
+    size_t n;
+} conversation;
+
+/* The sample's messages, then the follow-ups before `n_turn` with an answer before each; free conversation.message. */
+static judgeq_status converse(const sample *s, size_t n_turn, conversation *out, judgeq_error *error) {
+    const size_t n_message = json_array_size(s->messages);
+    *out = (conversation){calloc(n_message + 2 * n_turn + 1, sizeof *out->message), n_message + 2 * n_turn};
+    if (!out->message) return eval_fail_memory(error, "messages");
     for (size_t i = 0; i < n_message; i++) {
-        message[i].role = i % 2 == 0 ? "user" : "assistant";
-        message[i].content = json_string_value(json_array_get(s->messages, i));
+        out->message[i].role = i % 2 == 0 ? "user" : "assistant";
+        out->message[i].content = json_string_value(json_array_get(s->messages, i));
     }
     for (size_t i = 0; i < n_turn; i++) {
-        message[n_message + 2 * i] = (judgeq_message){"assistant", ANSWER};
-        message[n_message + 2 * i + 1] = (judgeq_message){"user", json_string_value(json_array_get(s->follow_ups, i))};
+        const char *words = json_string_value(json_array_get(s->follow_ups, i));
+        out->message[n_message + 2 * i] = (judgeq_message){"assistant", ANSWER};
+        out->message[n_message + 2 * i + 1] = (judgeq_message){"user", words};
     }
-    const judgeq_status status = judgeq_chat_text(model, message, n, out, error);
-    free(message);
+    return JUDGEQ_OK;
+}
+
+static judgeq_chat_params params_of(const reading_style *style) {
+    return (judgeq_chat_params){.think = style->no_think ? JUDGEQ_THINK_OFF : JUDGEQ_THINK_DEFAULT};
+}
+
+static judgeq_status chat_prompt(const judgeq_model *model, const reading_style *style, const sample *s,
+                                 reading_tokens *out, judgeq_error *error) {
+    conversation c;
+    judgeq_chat_params params = params_of(style);
+    params.answer = s->answer_prefix;
+    judgeq_status status = converse(s, 0, &c, error);
+    if (status == JUDGEQ_OK) {
+        status = judgeq_chat_tokens(model, c.message, c.n, &params, &out->token, &out->n_token, error);
+    }
+    free(c.message);
     return status;
 }
 
-/* The prompt's text; *chat: in the chat template. The caller's: free(). */
-static judgeq_status prompt_text(const judgeq_model *model, reading_format format, const sample *s, bool *chat,
-                                 char **out, judgeq_error *error) {
-    text_buffer t = {0};
-    char *bytes = NULL;
+static judgeq_status chat_text(const judgeq_model *model, const sample *s, size_t n_turn,
+                               const judgeq_chat_params *params, char **out, judgeq_error *error) {
+    conversation c;
     *out = NULL;
-    *chat = format != READING_RAW && (s->chat || format == READING_CHAT);
-    if (*chat) {
-        const judgeq_status status = chat_text(model, s, 0, &bytes, error);
-        *chat = status == JUDGEQ_OK;
-        if (status != JUDGEQ_OK && (status != JUDGEQ_ERROR_UNSUPPORTED || format == READING_CHAT)) return status;
-    }
-    if (bytes) text_print(&t, "%s", bytes);
-    for (size_t i = 0; !bytes && i < json_array_size(s->messages); i++) {
-        text_print(&t, "%s%s", i > 0 ? "\n\n" : "", json_string_value(json_array_get(s->messages, i)));
-    }
-    /* a template ends where an answer begins; without one, a prefix of ours is its sentence's continuation */
-    if (s->answer_prefix) {
-        const bool joined = bytes || s->prefix_follows || *s->answer_prefix == ' ' || *s->answer_prefix == '\n';
-        text_print(&t, "%s%s", joined ? "" : " ", s->answer_prefix);
-    }
-    judgeq_free(bytes);
-    *out = text_take(&t);
-    return *out ? JUDGEQ_OK : eval_fail_memory(error, "a prompt");
+    judgeq_status status = converse(s, n_turn, &c, error);
+    if (status == JUDGEQ_OK) status = judgeq_chat_text(model, c.message, c.n, params, out, error);
+    free(c.message);
+    return status;
 }
 
-/* What stands between answer `turn` and the next. The caller's: free(). */
-static judgeq_status turn_text(const judgeq_model *model, const sample *s, size_t turn, bool chat, char **out,
-                               judgeq_error *error) {
-    text_buffer t = {0};
-    char *before = NULL, *after = NULL;
-    judgeq_status status = JUDGEQ_OK;
-    *out = NULL;
-    if (!chat) {
-        text_print(&t, "\n\n%s\n", json_string_value(json_array_get(s->follow_ups, turn)));
-    } else {
-        status = chat_text(model, s, turn, &before, error);
-        if (status == JUDGEQ_OK) status = chat_text(model, s, turn + 1, &after, error);
-        const size_t n = before ? strlen(before) : 0, m = strlen(ANSWER);
-        if (before && after && (strncmp(after, before, n) != 0 || strncmp(after + n, ANSWER, m) != 0)) {
-            status = eval_fail(error, JUDGEQ_ERROR_UNSUPPORTED,
-                               "task %s: this model's chat template writes earlier turns anew when a later one comes; "
-                               "use --raw",
-                               s->task);
-        }
-        if (status == JUDGEQ_OK && after) text_print(&t, "%s", after + n + m);
+/* Where, in the text with one turn more, the answer to the text without it ends; 0: the texts have not the same
+ * beginning. The opening of an answer may differ from that of an answer given: it may hold an empty thought. */
+static size_t find_answer_end(const char *before, const char *after) {
+    const size_t n = strlen(before);
+    if (strncmp(before, after, n) != 0) return 0;
+    const char *answer = strstr(after + n, ANSWER);
+    return answer ? (size_t)(answer - after) + strlen(ANSWER) : 0;
+}
+
+/* What stands between answer `turn` and the next. */
+static judgeq_status chat_turn(const judgeq_model *model, const reading_style *style, const sample *s, size_t turn,
+                               reading_tokens *out, judgeq_error *error) {
+    judgeq_chat_params params = params_of(style);
+    char *after = NULL;
+    conversation c;
+    judgeq_status status = chat_text(model, s, turn + 1, &params, &after, error);
+    for (int open = 1; status == JUDGEQ_OK && params.skip == 0 && open >= 0; open--) {
+        judgeq_chat_params before_params = params_of(style);
+        char *before = NULL;
+        before_params.closed = !open;
+        status = chat_text(model, s, turn, &before_params, &before, error);
+        if (status == JUDGEQ_OK) params.skip = find_answer_end(before, after);
         judgeq_free(before);
-        judgeq_free(after);
     }
-    if (status == JUDGEQ_OK) *out = text_take(&t);
-    return status == JUDGEQ_OK && !*out ? eval_fail_memory(error, "a turn") : status;
+    judgeq_free(after);
+    if (status == JUDGEQ_OK && params.skip == 0) {
+        return eval_fail(error, JUDGEQ_ERROR_UNSUPPORTED,
+                         "task %s: this model's chat template writes earlier turns anew when a later one comes; "
+                         "use --raw",
+                         s->task);
+    }
+    if (status == JUDGEQ_OK) status = converse(s, turn + 1, &c, error);
+    if (status != JUDGEQ_OK) return status;
+    status = judgeq_chat_tokens(model, c.message, c.n, &params, &out->token, &out->n_token, error);
+    free(c.message);
+    return status;
+}
+
+/* ---- as it is ---------------------------------------------------------------------------------------------------- */
+
+static judgeq_status raw_prompt(const judgeq_model *model, const sample *s, reading_tokens *out, judgeq_error *error) {
+    text_buffer t = {0};
+    for (size_t i = 0; i < json_array_size(s->messages); i++) {
+        text_print(&t, "%s%s", i > 0 ? "\n\n" : "", json_string_value(json_array_get(s->messages, i)));
+    }
+    /* a prefix of the answer is its sentence's continuation */
+    if (s->answer_prefix) {
+        const bool joined = s->prefix_follows || *s->answer_prefix == ' ' || *s->answer_prefix == '\n';
+        text_print(&t, "%s%s", joined ? "" : " ", s->answer_prefix);
+    }
+    char *bytes = text_take(&t);
+    if (!bytes) return eval_fail_memory(error, "a prompt");
+    const judgeq_status status = tokenize(model, bytes, JUDGEQ_TEXT_BEGIN, out, error);
+    free(bytes);
+    return status;
+}
+
+static judgeq_status raw_turn(const judgeq_model *model, const sample *s, size_t turn, reading_tokens *out,
+                              judgeq_error *error) {
+    text_buffer t = {0};
+    text_print(&t, "\n\n%s\n", json_string_value(json_array_get(s->follow_ups, turn)));
+    char *bytes = text_take(&t);
+    if (!bytes) return eval_fail_memory(error, "a turn");
+    const judgeq_status status = tokenize(model, bytes, JUDGEQ_TEXT_PLAIN, out, error);
+    free(bytes);
+    return status;
 }
 
 /* ---- public ------------------------------------------------------------------------------------------------------ */
@@ -138,38 +184,33 @@ static judgeq_status shorten(const judgeq_model *model, const sample *s, sample 
     return status == JUDGEQ_OK && !own->messages ? eval_fail_memory(error, "a prompt") : status;
 }
 
-static judgeq_status make(const judgeq_model *model, reading_format format, const sample *s, bool turns, reading *out,
-                          judgeq_error *error) {
+static judgeq_status make(const judgeq_model *model, const reading_style *style, const sample *s, bool turns,
+                          reading *out, judgeq_error *error) {
+    const bool chat = style->format != READING_RAW && (s->chat || style->format == READING_CHAT);
     sample own;
-    char *bytes = NULL;
-    bool chat = false;
     *out = (reading){0};
     judgeq_status status = shorten(model, s, &own, error);
-    if (status == JUDGEQ_OK) status = prompt_text(model, format, &own, &chat, &bytes, error);
     if (status == JUDGEQ_OK) {
-        status = tokenize(model, bytes, JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL, &out->prompt, error);
+        status =
+            chat ? chat_prompt(model, style, &own, &out->prompt, error) : raw_prompt(model, &own, &out->prompt, error);
     }
-    free(bytes);
     for (size_t i = 0; turns && status == JUDGEQ_OK && i < json_array_size(s->follow_ups); i++) {
-        char *turn = NULL;
-        status = turn_text(model, &own, i, chat, &turn, error);
-        if (status == JUDGEQ_OK) status = tokenize(model, turn, JUDGEQ_TEXT_CONTROL, &out->turn[i], error);
-        if (status == JUDGEQ_OK) out->n_turn++;
-        free(turn);
+        reading_tokens *turn = &out->turn[out->n_turn++];
+        status = chat ? chat_turn(model, style, &own, i, turn, error) : raw_turn(model, &own, i, turn, error);
     }
     json_decref(own.messages);
     if (status != JUDGEQ_OK) reading_free(out);
     return status;
 }
 
-judgeq_status reading_make(const judgeq_model *model, reading_format format, const sample *s, reading *out,
+judgeq_status reading_make(const judgeq_model *model, const reading_style *style, const sample *s, reading *out,
                            judgeq_error *error) {
-    return make(model, format, s, true, out, error);
+    return make(model, style, s, true, out, error);
 }
 
-int64_t reading_count(const judgeq_model *model, reading_format format, const sample *s, judgeq_error *error) {
+int64_t reading_count(const judgeq_model *model, const reading_style *style, const sample *s, judgeq_error *error) {
     reading r;
-    if (make(model, format, s, false, &r, error) != JUDGEQ_OK) return -1;
+    if (make(model, style, s, false, &r, error) != JUDGEQ_OK) return -1;
     const int64_t n = (int64_t)r.prompt.n_token;
     reading_free(&r);
     return n;

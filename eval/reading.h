@@ -5,12 +5,17 @@
 #include "sample.h"
 
 typedef enum reading_format {
-    READING_AUTO, /* in the chat template, where the sample allows it and the model has one */
+    READING_AUTO, /* in the chat template, where the sample allows it */
     READING_CHAT, /* in the chat template, even where the sample should not */
     READING_RAW   /* as it is */
 } reading_format;
 
 enum { READING_TURNS_MOST = 8 };
+
+typedef struct reading_style {
+    reading_format format;
+    bool no_think; /* the template is told that the model answers without thinking first */
+} reading_style;
 
 typedef struct reading_tokens {
     int32_t *token; /* [n_token] */
@@ -23,7 +28,7 @@ typedef struct reading {
     size_t n_turn;
 } reading;
 
-judgeq_status reading_make(const judgeq_model *model, reading_format format, const sample *sample, reading *out,
+judgeq_status reading_make(const judgeq_model *model, const reading_style *style, const sample *sample, reading *out,
                            judgeq_error *error);
 void reading_free(reading *reading);
 
@@ -35,6 +40,6 @@ judgeq_status reading_check(const judgeq_model *model, const reading *reading, i
                             judgeq_error *error);
 
 /* Tokens of the prompt alone; below 0 on failure. */
-int64_t reading_count(const judgeq_model *model, reading_format format, const sample *sample, judgeq_error *error);
+int64_t reading_count(const judgeq_model *model, const reading_style *style, const sample *sample, judgeq_error *error);
 
 #endif

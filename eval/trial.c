@@ -271,7 +271,7 @@ judgeq_status trial_check(const trial_setup *b, int32_t n_prompt, judgeq_error *
 judgeq_status trial_run(const trial_setup *b, const sample *s, json_t **line, judgeq_error *error) {
     trial t = {.setup = b, .sample = s};
     *line = NULL;
-    judgeq_status status = reading_make(b->model, b->format, s, &t.reading, error);
+    judgeq_status status = reading_make(b->model, &b->style, s, &t.reading, error);
     if (status == JUDGEQ_OK) status = reading_check(b->model, &t.reading, trial_answer_tokens(b, s), s->key, error);
     if (status == JUDGEQ_OK) status = open_sessions(&t, error);
     if (status == JUDGEQ_OK) status = answer_all(&t, error);

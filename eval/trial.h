@@ -9,7 +9,7 @@ typedef struct trial_setup {
     const judgeq_model *model;
     const judgeq_judge *judge; /* or NULL */
     const arms *arms;
-    reading_format format;
+    reading_style style;
     int32_t n_tokens; /* of each answer, at most; 0: what the sample says */
     int32_t n_threads;
     uint64_t seed;   /* of the policy random */

@@ -192,10 +192,36 @@ typedef struct judgeq_message {
     const char *content;
 } judgeq_message;
 
-/* The model's own chat template around the messages, with the opening of the assistant's turn at the end.
- * *text is the caller's: judgeq_free. Fails with UNSUPPORTED where the file has no template that libllama knows. */
+/* Whether a model that can think before it answers shall do so. */
+typedef enum judgeq_think {
+    JUDGEQ_THINK_DEFAULT = 0, /* as the template has it */
+    JUDGEQ_THINK_ON,
+    JUDGEQ_THINK_OFF
+} judgeq_think;
+
+/* Zeroed: the model's own template, with the opening of the assistant's turn at the end. */
+typedef struct judgeq_chat_params {
+    const char *template_text; /* Jinja; NULL: the model's own */
+    judgeq_think think;        /* the template's variables enable_thinking and thinking */
+    bool closed;               /* nothing after the last message: no opening of the assistant's turn */
+    const char *answer;        /* text that the assistant's turn begins with, or NULL */
+    int64_t now;               /* what the template's clock shows, in seconds since 1970; 0: the time that it is */
+    int32_t n_ctx;             /* of the context that the tokens are for; 0: the one that the model was trained for */
+    size_t skip;               /* bytes of the text that are not wanted as tokens, from its beginning */
+} judgeq_chat_params;
+
+/* The model's own chat template around the messages, as transformers' apply_chat_template renders it. params NULL:
+ * zeroed ones. *text is the caller's: judgeq_free. Fails with UNSUPPORTED, and says why, where the file has no
+ * template, has one that cannot be rendered, or has one that refuses these messages. */
 JUDGEQ_API judgeq_status judgeq_chat_text(const judgeq_model *model, const judgeq_message *messages, size_t n_messages,
-                                          char **text, judgeq_error *error);
+                                          const judgeq_chat_params *params, char **text, judgeq_error *error);
+
+/* The same as tokens, which is what to give to a session. Messages are text: a control token that is written out in one
+ * (<|im_start|>) stays text, and only what the template itself writes becomes control tokens. The first token is the
+ * one that begins a sequence, once, where the model wants one. *tokens is the caller's: judgeq_free. */
+JUDGEQ_API judgeq_status judgeq_chat_tokens(const judgeq_model *model, const judgeq_message *messages,
+                                            size_t n_messages, const judgeq_chat_params *params, int32_t **tokens,
+                                            size_t *n_tokens, judgeq_error *error);
 
 /* ---- judge: trained soft tokens (Judge Q, section 3) ------------------------------------------------------------- */
 

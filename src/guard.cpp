@@ -3,9 +3,18 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <ctime>
 #include <exception>
 #include <memory>
 #include <new>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "jinja/lexer.h"
+#include "jinja/parser.h"
+#include "jinja/runtime.h"
 
 extern "C" {
 #include "error.h"
@@ -147,4 +156,238 @@ judgeq_status guard_new_samplers(const judgeq_sampler_params *params, struct lla
 judgeq_status guard_apply_samplers(struct llama_sampler *chain, llama_token_data_array *candidates,
                                    judgeq_error *error) {
     return guarded(error, "sampling", [&] { llama_sampler_apply(chain, candidates); });
+}
+
+/* ---- chat templates ---------------------------------------------------------------------------------------------- */
+
+/* Deep nesting and macros that call themselves would overflow the stack, which nothing can catch. */
+enum { NESTED_MOST = 100, EXPRESSION_MOST = 1000, STACK_MOST = 512 << 10, RANGE_MOST = 100000 };
+
+namespace {
+
+/* Where the stack of the rendering at hand begins. */
+thread_local const char *stack_begin = nullptr;
+
+/* The first statement of every macro. */
+struct stack_check : jinja::statement {
+    jinja::value execute_impl(jinja::context &) const override {
+        const char here = 0;
+        if (std::labs(stack_begin - &here) > STACK_MOST) {
+            throw std::runtime_error("macros call each other too deeply");
+        }
+        return jinja::mk_val<jinja::value_undefined>();
+    }
+};
+
+/* How deep the blocks of a template are nested; every elif is a block in the one before it. */
+class block_depth {
+  public:
+    void statement(const std::vector<jinja::token> &tokens, size_t name) {
+        static const std::set<std::string> begins = {"if", "for", "macro", "call", "filter"};
+        const std::string &word = tokens[name].value;
+        if (begins.count(word) || (word == "set" && !assigns(tokens, name))) {
+            within.push_back(1);
+            depth++;
+        } else if (word == "elif" && !within.empty()) {
+            within.back()++;
+            depth++;
+        } else if (word.compare(0, 3, "end") == 0 && word != "endgeneration" && !within.empty()) {
+            depth -= within.back();
+            within.pop_back();
+        }
+    }
+    size_t depth = 0;
+
+  private:
+    static bool assigns(const std::vector<jinja::token> &tokens, size_t at) {
+        while (at < tokens.size() && tokens[at].t != jinja::token::close_statement) {
+            if (tokens[at++].t == jinja::token::equals) return true;
+        }
+        return false;
+    }
+    std::vector<size_t> within;
+};
+
+} // namespace
+
+/* Refuses what would overflow the stack or divide by zero, before the parser and the runtime meet it. */
+static void check_tokens(const std::vector<jinja::token> &tokens) {
+    using kind = jinja::token;
+    block_depth blocks;
+    size_t brackets = 0, length = 0;
+    for (size_t i = 0; i < tokens.size(); i++) {
+        const kind::type type = tokens[i].t;
+        if (type == kind::open_statement || type == kind::open_expression) length = brackets = 0;
+        if (type == kind::open_statement && i + 1 < tokens.size()) blocks.statement(tokens, i + 1);
+        brackets += type == kind::open_paren || type == kind::open_square_bracket || type == kind::open_curly_bracket;
+        if (++length > EXPRESSION_MOST || brackets > EXPRESSION_MOST || blocks.depth > NESTED_MOST) {
+            throw std::runtime_error("it is nested too deeply, or an expression is too long");
+        }
+        if (type == kind::identifier && tokens[i].value == "divisibleby") {
+            throw std::runtime_error("the test \"divisibleby\" is not known");
+        }
+    }
+}
+
+/* The engine loses a text of one character, with the blanks after it, that a template begins with before a block. An
+ * empty expression before it prevents that, and blanks that lstrip_blocks takes away are taken away here. */
+static std::string mend_beginning(const std::string &source) {
+    const size_t first = source.find_first_not_of(" \t\r\n");
+    if (first == std::string::npos || source.size() == first + 1) return "{{''}}" + source;
+    const bool block = source[first] == '{' && (source[first + 1] == '%' || source[first + 1] == '#');
+    if (!block) return "{{''}}" + source;
+    const size_t line = source.find_last_of('\n', first);
+    if (line == std::string::npos) return source.substr(first);
+    return "{{''}}" + source.substr(0, line + 1) + source.substr(first);
+}
+
+struct guard_chat {
+    jinja::program program;
+    std::string source;
+};
+
+static void check_macros(jinja::program &program) {
+    jinja::context context;
+    context.visitor = [&](bool, const jinja::statement *node, std::vector<jinja::visitor_pair> children) {
+        if (const auto *macro = dynamic_cast<const jinja::macro_statement *>(node)) {
+            auto &body = const_cast<jinja::macro_statement *>(macro)->body; /* of a program that is ours */
+            body.insert(body.begin(), std::make_unique<stack_check>());
+        }
+        for (const auto &child : children) {
+            for (const auto *statement : child.second) {
+                if (statement) statement->visit(context);
+            }
+        }
+    };
+    for (const auto &statement : program.body) statement->visit(context);
+}
+
+/* What a person needs of an error of the engine: its last line, or a parser's first, and the place. */
+static std::string shorten(const std::string &thrown) {
+    static const std::string last = "\nError: ", raised = "Jinja Exception: ", place = " at line ";
+    const size_t at = thrown.find(last), where = thrown.find(place);
+    if (at == std::string::npos) return thrown.substr(0, thrown.find('\n'));
+    const std::string text = thrown.substr(at + last.size());
+    if (text.compare(0, raised.size(), raised) == 0) return text.substr(raised.size());
+    if (where == std::string::npos || where > at) return text;
+    return text + " (" + thrown.substr(where + 4, thrown.find(" in source", where) - where - 4) + ")";
+}
+
+/* Runs a call of the template engine. It wraps every exception, those for want of memory too. */
+template <typename Call> static judgeq_status guarded_chat(judgeq_error *error, Call call) {
+    std::string text;
+    try {
+        call();
+        return JUDGEQ_OK;
+    } catch (const std::bad_alloc &) {
+        return error_memory(error, "a chat template");
+    } catch (const std::exception &thrown) {
+        if (std::strstr(thrown.what(), "std::bad_alloc")) return error_memory(error, "a chat template");
+        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED, "%s", shorten(thrown.what()).c_str());
+    } catch (...) {
+        return error_set(error, JUDGEQ_ERROR_BACKEND, "the template engine failed");
+    }
+}
+
+judgeq_status guard_chat_new(const char *source, guard_chat **out, judgeq_error *error) {
+    *out = nullptr;
+    return guarded_chat(error, [&] {
+        auto chat = std::make_unique<guard_chat>();
+        jinja::lexer lexer;
+        const jinja::lexer_result tokens = lexer.tokenize(mend_beginning(source));
+        check_tokens(tokens.tokens);
+        chat->program = jinja::parse_from_tokens(tokens);
+        chat->source = tokens.source;
+        check_macros(chat->program);
+        *out = chat.release();
+    });
+}
+
+void guard_chat_free(guard_chat *chat) {
+    delete chat;
+}
+
+/* range() of a sandbox: a list that fits into memory. */
+static jinja::value range_within(const jinja::func_args &args) {
+    double bound[3] = {0, 0, 1};
+    for (size_t i = 0; i < args.count() && i < 3; i++) bound[i] = args.get_pos(i)->as_float();
+    if (args.count() == 1) std::swap(bound[0], bound[1]);
+    if ((bound[1] - bound[0]) / bound[2] > RANGE_MOST) throw std::runtime_error("range() is too long");
+    return jinja::global_builtins().at("range")(args);
+}
+
+static jinja::value text_value(const char *text, bool input) {
+    auto value = jinja::mk_val<jinja::value_string>(std::string(text));
+    if (input) value->mark_input();
+    return value;
+}
+
+static jinja::value message_value(const judgeq_message *message, bool typed) {
+    auto value = jinja::mk_val<jinja::value_object>();
+    jinja::value content = text_value(message->content, true);
+    if (typed) {
+        auto part = jinja::mk_val<jinja::value_object>();
+        part->insert("type", text_value("text", false));
+        part->insert("text", content);
+        auto parts = jinja::mk_val<jinja::value_array>();
+        parts->push_back(part);
+        content = parts;
+    }
+    value->insert("role", text_value(message->role, false));
+    value->insert("content", content);
+    return value;
+}
+
+/* The variables that transformers' apply_chat_template sets. */
+static void set_variables(jinja::context &context, const guard_chat_input *in) {
+    auto messages = jinja::mk_val<jinja::value_array>();
+    for (size_t i = 0; i < in->n_messages; i++) messages->push_back(message_value(&in->messages[i], in->typed));
+    context.set_val("messages", messages);
+    context.set_val("tools", jinja::mk_val<jinja::value_none>());
+    context.set_val("documents", jinja::mk_val<jinja::value_none>());
+    context.set_val("add_generation_prompt", jinja::mk_val<jinja::value_bool>(in->generation));
+    for (size_t i = 0; i < in->n_variables; i++) {
+        context.set_val(in->variables[i].name, text_value(in->variables[i].text, false));
+    }
+    if (in->think != JUDGEQ_THINK_DEFAULT) {
+        const auto think = jinja::mk_val<jinja::value_bool>(in->think == JUDGEQ_THINK_ON);
+        for (const char *name : {"enable_thinking", "thinking"}) context.set_val(name, think);
+    }
+    context.set_val("range", jinja::mk_val<jinja::value_func>("range", range_within));
+}
+
+static void copy_parts(const std::vector<jinja::string_part> &parts, guard_chat_text *out) {
+    size_t length = 0;
+    for (const auto &part : parts) length += part.val.size();
+    out->text = static_cast<char *>(std::malloc(length + 1));
+    out->input = static_cast<unsigned char *>(std::malloc(length + 1));
+    if (!out->text || !out->input) throw std::bad_alloc();
+    for (const auto &part : parts) {
+        std::memcpy(out->text + out->length, part.val.data(), part.val.size());
+        std::memset(out->input + out->length, part.is_input, part.val.size());
+        out->length += part.val.size();
+    }
+    out->text[length] = '\0';
+}
+
+judgeq_status guard_chat_render(const guard_chat *chat, const guard_chat_input *in, guard_chat_text *out,
+                                judgeq_error *error) {
+    *out = {};
+    const char here = 0;
+    stack_begin = &here;
+    const judgeq_status status = guarded_chat(error, [&] {
+        jinja::context context(chat->source);
+        if (in->now != 0) context.current_time = static_cast<std::time_t>(in->now);
+        set_variables(context, in);
+        const jinja::value_array result = jinja::runtime(context).execute(chat->program);
+        copy_parts(jinja::runtime::gather_string_parts(result)->val_str.parts, out);
+    });
+    if (status != JUDGEQ_OK) guard_chat_text_free(out);
+    return status;
+}
+
+void guard_chat_text_free(guard_chat_text *text) {
+    std::free(text->text);
+    std::free(text->input);
+    *text = {};
 }

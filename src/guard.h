@@ -30,6 +30,41 @@ judgeq_status guard_new_samplers(const judgeq_sampler_params *params, struct lla
 judgeq_status guard_apply_samplers(struct llama_sampler *chain, llama_token_data_array *candidates,
                                    judgeq_error *error);
 
+/* ---- chat templates, by libllama-common's Jinja engine ----------------------------------------------------------- */
+
+/* A template, compiled. */
+typedef struct guard_chat guard_chat;
+
+/* Fails with UNSUPPORTED and the engine's own words where it is no template that the engine knows. */
+judgeq_status guard_chat_new(const char *source, guard_chat **out, judgeq_error *error);
+void guard_chat_free(guard_chat *chat);
+
+typedef struct guard_chat_variable {
+    const char *name, *text;
+} guard_chat_variable;
+
+typedef struct guard_chat_input {
+    const judgeq_message *messages;
+    size_t n_messages;
+    bool typed;      /* contents are lists of parts, [{"type": "text", "text": ...}] */
+    bool generation; /* the opening of the assistant's turn comes last */
+    judgeq_think think;
+    int64_t now; /* what the template's clock shows, in seconds since 1970; 0: the time that it is */
+    const guard_chat_variable *variables; /* bos_token and so on */
+    size_t n_variables;
+} guard_chat_input;
+
+typedef struct guard_chat_text {
+    char *text; /* [length], terminated */
+    size_t length;
+    unsigned char *input; /* [length], 1: the byte comes from a message's content */
+} guard_chat_text;
+
+/* Fails with UNSUPPORTED and the template's own words where it refuses the messages. */
+judgeq_status guard_chat_render(const guard_chat *chat, const guard_chat_input *input, guard_chat_text *out,
+                                judgeq_error *error);
+void guard_chat_text_free(guard_chat_text *text);
+
 #ifdef __cplusplus
 }
 #endif

@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "chat.h"
 #include "device.h"
 #include "error.h"
 #include "gguf_split.h"
@@ -271,7 +272,8 @@ static judgeq_status load(judgeq_model *model, const char *path, judgeq_error *e
     if (status == JUDGEQ_OK) status = model_bind(model, arch->tensors, error);
     if (status != JUDGEQ_OK) return status;
     take_fingerprint(model);
-    return tokenizer_load(model, error);
+    status = tokenizer_load(model, error);
+    return status == JUDGEQ_OK ? chat_load(model, error) : status;
 }
 
 judgeq_status judgeq_model_load(const char *path, judgeq_model **out, judgeq_error *error) {
@@ -316,6 +318,7 @@ void model_forget_expanded(judgeq_model *model) {
 
 void judgeq_model_free(judgeq_model *model) {
     if (!model) return;
+    chat_free(model);
     tokenizer_free(model);
     model_forget_expanded(model);
     device_forget(model);

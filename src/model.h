@@ -64,6 +64,7 @@ struct judgeq_model {
     struct ggml_context *slices;   /* the parts of fused matrices as tensors of their own; or NULL */
     struct llama_model *vocabulary;
     struct tokenizer *tokenizer;
+    struct chat *chat;
     const char **unknown_keys; /* the file's */
     char *name, weight_type[32], weight_types[512];
 };

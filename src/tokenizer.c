@@ -278,37 +278,3 @@ int32_t judgeq_token_text(const judgeq_model *model, int32_t token, char *text, 
 bool judgeq_token_ends(const judgeq_model *model, int32_t token) {
     return !token_missing(model, token) && llama_vocab_is_eog(llama_model_get_vocab(model->vocabulary), token);
 }
-
-judgeq_status judgeq_chat_text(const judgeq_model *model, const judgeq_message *messages, size_t n_messages,
-                               char **text, judgeq_error *error) {
-    *text = NULL;
-    const char *template = llama_model_chat_template(model->vocabulary, NULL);
-    if (!template) {
-        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED, "%s: the file has no chat template; use raw text",
-                         model->file.path);
-    }
-    struct llama_chat_message *chat = calloc(n_messages ? n_messages : 1, sizeof *chat);
-    if (!chat) return error_memory(error, "messages");
-    size_t length = 256;
-    for (size_t i = 0; i < n_messages; i++) {
-        chat[i] = (struct llama_chat_message){messages[i].role, messages[i].content};
-        length += 2 * (strlen(messages[i].role) + strlen(messages[i].content)) + 64;
-    }
-    judgeq_status status = JUDGEQ_OK;
-    char *buffer = length < INT32_MAX ? malloc(length) : NULL;
-    if (!buffer) {
-        status = error_memory(error, "a chat text");
-    } else {
-        int32_t n = llama_chat_apply_template(template, chat, n_messages, true, buffer, (int32_t)length - 1);
-        if (n < 0 || (size_t)n >= length) {
-            status = error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
-                               "%s: libllama does not know the file's chat template; use raw text", model->file.path);
-            free(buffer);
-        } else {
-            buffer[n] = '\0';
-            *text = buffer;
-        }
-    }
-    free(chat);
-    return status;
-}

@@ -1,4 +1,4 @@
-/* tokenizer: text to tokens and back, and the chat template, by libllama. */
+/* tokenizer: text to tokens and back, by libllama. */
 #ifndef JUDGEQ_SRC_TOKENIZER_H
 #define JUDGEQ_SRC_TOKENIZER_H
 

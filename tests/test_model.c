@@ -320,7 +320,7 @@ static void test_text(void **state) {
 
         char *chat = NULL, expected[512];
         const judgeq_message message = {"user", "hello"};
-        assert_int_equal(judgeq_chat_text(model, &message, 1, &chat, &error), JUDGEQ_OK);
+        assert_int_equal(judgeq_chat_text(model, &message, 1, NULL, &chat, &error), JUDGEQ_OK);
         assert_true(oracle_chat(o, "hello", expected, sizeof expected) > 0);
         assert_string_equal(chat, expected);
         judgeq_free(chat);
