@@ -154,11 +154,11 @@ int cmd_data(int argc, char **argv) {
     judgeq_model *model = NULL;
     char room[4096];
     const char *path = NULL;
-    cores_note(c.options.data.n_threads, c.options.quiet);
+    cores_note(c.options.data.n_threads, c.options.data.quiet);
     judgeq_status status = file_check_output(c.options.data.output, &error);
     if (status == JUDGEQ_OK) status = find_model(c.options.model, room, sizeof room, &path, &error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(path, &model, &error);
-    if (status == JUDGEQ_OK) find_model_notes(model, path, c.options.quiet);
+    if (status == JUDGEQ_OK) find_model_notes(model, path, c.options.data.quiet);
     if (status == JUDGEQ_OK) status = make_set(&c, model, &error);
     judgeq_model_free(model);
     return exit_with(status, &error);
