@@ -2,6 +2,7 @@
  *   make_fixture model SPEC FILE [TENSOR]  a model (tiny_model.h has the specs); a NaN in TENSOR, if named
  *   make_fixture pre NAME FILE             a model with that pre-tokenizer; "": with none
  *   make_fixture endless SPEC FILE         a model that never ends a response, greedily
+ *   make_fixture template SPEC FILE TEXT   a model whose chat template is TEXT
  *   make_fixture judge MODEL FILE          a judge of that model, 4 soft tokens */
 #include <math.h>
 #include <stdio.h>
@@ -34,6 +35,17 @@ static int make_pre(const char *pre, const char *path) {
     spec.vocabulary = TINY_VOCABULARY_BPE;
     spec.pre = pre;
     return tiny_model_write(&spec, path) == 0 ? 0 : fail("cannot write the model");
+}
+
+static int make_template(const char *name, const char *path, const char *text) {
+    tiny_spec spec;
+    tiny_model model;
+    if (!tiny_spec_find(name, &spec)) return fail("no such spec");
+    if (tiny_model_build(&spec, &model) != 0) return fail("cannot build the model");
+    gguf_set_val_str(model.gguf, "tokenizer.chat_template", text);
+    const int status = tiny_model_save(&model, path);
+    tiny_model_free(&model);
+    return status == 0 ? 0 : fail("the file cannot be written");
 }
 
 /* The logits of tokens that end a response become 0; the likeliest token's is far above that. */
@@ -98,6 +110,8 @@ int main(int argc, char **argv) {
     }
     if (argc == 4 && strcmp(argv[1], "pre") == 0) return make_pre(argv[2], argv[3]);
     if (argc == 4 && strcmp(argv[1], "endless") == 0) return make_endless(argv[2], argv[3]);
+    if (argc == 5 && strcmp(argv[1], "template") == 0) return make_template(argv[2], argv[3], argv[4]);
     if (argc == 4 && strcmp(argv[1], "judge") == 0) return make_judge(argv[2], argv[3]);
-    return fail("usage: model SPEC FILE [TENSOR], pre NAME FILE, endless SPEC FILE, or judge MODEL FILE");
+    return fail("usage: model SPEC FILE [TENSOR], pre NAME FILE, endless SPEC FILE, template SPEC FILE TEXT, or judge "
+                "MODEL FILE");
 }
