@@ -97,6 +97,7 @@ static const char HELP_ONLINE[] =
     "      --tokens N         most tokens of a response (default: 128)\n"
     "      --temp T           temperature they are sampled at (default: 0, greedy)\n"
     "      --top-p P          sample from the likeliest tokens that make up this share (default: 1)\n"
+    "      --no-think         tell the chat template that the model shall answer without thinking first\n"
     "    Example: judgeq train --online -n 500 -o judge.gguf ~/documents:3 chats.jsonl\n";
 
 static const char HELP_RANKS[] =

@@ -162,7 +162,8 @@ static judgeq_status fill_prompt(const benchmark *b, const json_t *line, sample 
     if (prefix) out->answer_prefix = strdup(prefix);
     if (!ruler && input && *input) out->question = strdup(input);
     if (ruler) out->prefix_follows = true;
-    if (ruler && is_whole_prompt(line)) out->chat = false;
+    out->whole = ruler && is_whole_prompt(line);
+    if (out->whole) out->chat = false;
     if (prompt) out->messages = json_pack("[s]", prompt);
     free(prompt);
     out->follow_ups = json_array();

@@ -12,7 +12,7 @@ enum { TEMPLATE_MOST = 128 }; /* tokens that a chat template adds to a message, 
 
 static int64_t count_tokens(void *data, const sample *s, judgeq_error *error) {
     const trial_setup *setup = data;
-    return reading_count(setup->model, setup->format, s, error);
+    return reading_count(setup->model, &setup->style, s, error);
 }
 
 /* The sample itself: where --length is close to what the model can read, its exact tokens count. */
@@ -23,7 +23,7 @@ static judgeq_status check_exactly(const plan *p, size_t index, const trial_setu
     char name[96];
     snprintf(name, sizeof name, "task %.40s with --length %d", p->item[index].name, p->item[index].length);
     judgeq_status status = plan_sample(p, index, count_tokens, &counted, &s, error);
-    if (status == JUDGEQ_OK) status = reading_make(setup->model, setup->format, &s, &r, error);
+    if (status == JUDGEQ_OK) status = reading_make(setup->model, &setup->style, &s, &r, error);
     if (status == JUDGEQ_OK) status = reading_check(setup->model, &r, trial_answer_tokens(setup, &s), name, error);
     reading_free(&r);
     sample_free(&s);
@@ -37,7 +37,7 @@ static judgeq_status check_own(const plan *p, size_t index, const trial_setup *s
     reading r = {0};
     size_t longest = 0;
     judgeq_status status = task_make_shortest(&request, &s, error);
-    if (status == JUDGEQ_OK) status = reading_make(setup->model, setup->format, &s, &r, error);
+    if (status == JUDGEQ_OK) status = reading_make(setup->model, &setup->style, &s, &r, error);
     if (status == JUDGEQ_OK) status = task_check_shortest(&request, (int64_t)r.prompt.n_token, error);
     if (status == JUDGEQ_OK) longest = (size_t)length + reading_later(&r, trial_answer_tokens(setup, &s));
     reading_free(&r);
@@ -63,7 +63,7 @@ static judgeq_status check_line(const plan *p, size_t index, const trial_setup *
     if (status == JUDGEQ_OK && !surely_fits(setup, &s)) {
         const benchmark *from = &p->benchmarks.benchmark[p->item[index].benchmark];
         char *name = benchmark_place(from, (size_t)p->item[index].index);
-        status = name ? reading_make(setup->model, setup->format, &s, &r, error) : eval_fail_memory(error, "a plan");
+        status = name ? reading_make(setup->model, &setup->style, &s, &r, error) : eval_fail_memory(error, "a plan");
         if (status == JUDGEQ_OK) status = reading_check(setup->model, &r, trial_answer_tokens(setup, &s), name, error);
         free(name);
     }

@@ -12,7 +12,6 @@ static const char ANSWER[] = "AnswerToCome";
 
 /* ---- text to tokens ---------------------------------------------------------------------------------------------- */
 
-/* Whatever is written in it, a text is text. */
 static judgeq_status tokenize(const judgeq_model *model, const char *bytes, unsigned flags, reading_tokens *out,
                               judgeq_error *error) {
     return judgeq_tokenize(model, bytes, strlen(bytes), flags, &out->token, &out->n_token, error);
@@ -151,7 +150,8 @@ static judgeq_status raw_prompt(const judgeq_model *model, const sample *s, read
     }
     char *bytes = text_take(&t);
     if (!bytes) return eval_fail_memory(error, "a prompt");
-    const judgeq_status status = tokenize(model, bytes, JUDGEQ_TEXT_BEGIN, out, error);
+    const unsigned control = s->whole ? JUDGEQ_TEXT_CONTROL : JUDGEQ_TEXT_PLAIN;
+    const judgeq_status status = tokenize(model, bytes, JUDGEQ_TEXT_BEGIN | control, out, error);
     free(bytes);
     return status;
 }

@@ -26,6 +26,7 @@ typedef struct sample {
     bool prefix_follows; /* the prefix comes right after the prompt, as the file has both */
     char *question;      /* what is asked, for readers of the results; NULL: the prompt's end says it */
     bool chat;           /* false: never in a chat template */
+    bool whole;          /* it is a prompt in a template already, whose control tokens are written out in it */
     bool first_line;     /* only the answer's first line counts, without the line ends before it */
     bool last_answer;    /* only the last answer counts; false: all of them, line by line */
     json_t *references;  /* array of texts */

@@ -158,6 +158,12 @@ class Chat(unittest.TestCase):
         self.assertGreater(len(found["off"]), len(found["plain"]))
         for name, n in (("plain", 1), ("off", 1), ("raw", 0)):
             self.assertEqual(found[name].count(END), n)
+        lines = json.dumps({"input": "<|im_start|>" + SENTENCE * 5 + "<|im_end|>", "outputs": ["heron"]})
+        self.execute("eval", "ruler:" + self.write("whole.jsonl", lines + "\n"), "-m", self.model("chatml"), "-o",
+                     self.path("whole"), "-t", "1", "-n", "2", "--policies", "snapkv", "--budgets", "64", "--prompts")
+        with open(self.path("whole/samples.jsonl"), encoding="utf-8") as file:
+            prompt = json.load(file)["prompt"]
+        self.assertEqual((prompt[0], prompt[-1]), (START, END))  # a whole prompt, in a template already
         done = self.execute("eval", task, "-m", self.model("refuses"), "-o", self.path("chat"), "--chat", status=1)
         self.assertIn("only with tools", done.stderr)
 

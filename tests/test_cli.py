@@ -101,7 +101,7 @@ class Commands(Command):
     def test_help_names_every_option(self):
         text = self.succeed("run", "--help").stdout.decode()
         self.assertLess(max(len(line) for line in text.splitlines()), 121)
-        for option in ("model threads ctx kv-type device ngl rpc chunk plain-weights prompt file chat system raw budget policy judge probe reduce "
+        for option in ("model threads ctx kv-type device ngl rpc chunk plain-weights prompt file chat system no-think raw budget policy judge probe reduce "
                        "smooth allocate keep defer tokens stop temp top-k top-p min-p seed json logprobs quiet").split():
             self.assertRegex(text, "--" + option + r"\b")
 
