@@ -7,6 +7,7 @@
 #include <ctime>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <set>
 #include <string>
@@ -273,25 +274,60 @@ static std::string shorten(const std::string &thrown) {
     return text + " (" + thrown.substr(where + 4, thrown.find(" in source", where) - where - 4) + ")";
 }
 
-/* Runs a call of the template engine. It wraps every exception, those for want of memory too. */
-template <typename Call> static judgeq_status guarded_chat(judgeq_error *error, Call call) {
-    std::string text;
+/* Notes that memory ran out. The engine swallows exceptions in places, and would go on with a text that lacks a part.
+ */
+class memory_watch {
+  public:
+    memory_watch() {
+        const std::lock_guard<std::mutex> lock(mutex);
+        ran_out = false;
+        if (watches++ == 0) before = std::set_new_handler(note);
+    }
+    ~memory_watch() {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (--watches == 0) std::set_new_handler(before);
+    }
+    bool seen() const {
+        return ran_out;
+    }
+
+  private:
+    [[noreturn]] static void note() {
+        ran_out = true;
+        throw std::bad_alloc();
+    }
+    static inline std::mutex mutex;
+    static inline int watches = 0; /* of all threads */
+    static inline std::new_handler before = nullptr;
+    static inline thread_local bool ran_out = false;
+};
+
+template <typename Call> static judgeq_status refused(judgeq_error *error, Call call) {
     try {
         call();
         return JUDGEQ_OK;
     } catch (const std::bad_alloc &) {
         return error_memory(error, "a chat template");
     } catch (const std::exception &thrown) {
-        if (std::strstr(thrown.what(), "std::bad_alloc")) return error_memory(error, "a chat template");
         return error_set(error, JUDGEQ_ERROR_UNSUPPORTED, "%s", shorten(thrown.what()).c_str());
-    } catch (...) {
-        return error_set(error, JUDGEQ_ERROR_BACKEND, "the template engine failed");
     }
+}
+
+/* Runs a call of the template engine, which wraps exceptions in its own, those for want of memory too. */
+template <typename Call> static judgeq_status guarded_chat(judgeq_error *error, Call call) {
+    const memory_watch memory;
+    judgeq_status status = JUDGEQ_ERROR_BACKEND;
+    try {
+        status = refused(error, call);
+    } catch (...) { /* while the message was made: for want of memory, or what is no exception of C++'s library */
+        error_write(error, status, "the template engine failed");
+    }
+    return memory.seen() ? error_memory(error, "a chat template") : status;
 }
 
 judgeq_status guard_chat_new(const char *source, guard_chat **out, judgeq_error *error) {
     *out = nullptr;
-    return guarded_chat(error, [&] {
+    const judgeq_status status = guarded_chat(error, [&] {
         auto chat = std::make_unique<guard_chat>();
         jinja::lexer lexer;
         const jinja::lexer_result tokens = lexer.tokenize(mend_beginning(source));
@@ -301,6 +337,10 @@ judgeq_status guard_chat_new(const char *source, guard_chat **out, judgeq_error 
         check_macros(chat->program);
         *out = chat.release();
     });
+    if (status == JUDGEQ_OK) return status;
+    guard_chat_free(*out);
+    *out = nullptr;
+    return status;
 }
 
 void guard_chat_free(guard_chat *chat) {
