@@ -1,6 +1,8 @@
 #include "guard.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -167,13 +169,14 @@ enum { NESTED_MOST = 100, EXPRESSION_MOST = 1000, STACK_MOST = 512 << 10, RANGE_
 namespace {
 
 /* Where the stack of the rendering at hand begins. */
-thread_local const char *stack_begin = nullptr;
+thread_local std::uintptr_t stack_begin = 0;
 
 /* The first statement of every macro. */
 struct stack_check : jinja::statement {
     jinja::value execute_impl(jinja::context &) const override {
         const char here = 0;
-        if (std::labs(stack_begin - &here) > STACK_MOST) {
+        const auto at = reinterpret_cast<std::uintptr_t>(&here);
+        if (std::max(at, stack_begin) - std::min(at, stack_begin) > STACK_MOST) {
             throw std::runtime_error("macros call each other too deeply");
         }
         return jinja::mk_val<jinja::value_undefined>();
@@ -249,7 +252,7 @@ struct guard_chat {
 
 static void check_macros(jinja::program &program) {
     jinja::context context;
-    context.visitor = [&](bool, const jinja::statement *node, std::vector<jinja::visitor_pair> children) {
+    context.visitor = [&](bool, const jinja::statement *node, const std::vector<jinja::visitor_pair> &children) {
         if (const auto *macro = dynamic_cast<const jinja::macro_statement *>(node)) {
             auto &body = const_cast<jinja::macro_statement *>(macro)->body; /* of a program that is ours */
             body.insert(body.begin(), std::make_unique<stack_check>());
@@ -268,7 +271,7 @@ static std::string shorten(const std::string &thrown) {
     static const std::string last = "\nError: ", raised = "Jinja Exception: ", place = " at line ";
     const size_t at = thrown.find(last), where = thrown.find(place);
     if (at == std::string::npos) return thrown.substr(0, thrown.find('\n'));
-    const std::string text = thrown.substr(at + last.size());
+    std::string text = thrown.substr(at + last.size());
     if (text.compare(0, raised.size(), raised) == 0) return text.substr(raised.size());
     if (where == std::string::npos || where > at) return text;
     return text + " (" + thrown.substr(where + 4, thrown.find(" in source", where) - where - 4) + ")";
@@ -414,7 +417,7 @@ judgeq_status guard_chat_render(const guard_chat *chat, const guard_chat_input *
                                 judgeq_error *error) {
     *out = {};
     const char here = 0;
-    stack_begin = &here;
+    stack_begin = reinterpret_cast<std::uintptr_t>(&here);
     const judgeq_status status = guarded_chat(error, [&] {
         jinja::context context(chat->source);
         if (in->now != 0) context.current_time = static_cast<std::time_t>(in->now);
