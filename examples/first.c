@@ -2,21 +2,17 @@
  *     cc first.c $(pkg-config --cflags --libs judgeq) -o first && ./first model.gguf "What is a lighthouse?" */
 #include <judgeq.h>
 #include <stdio.h>
-#include <string.h>
 
 /* The question in the model's chat template, read into the session. */
 static judgeq_status ask(const judgeq_model *model, judgeq_session *session, const char *question,
                          judgeq_error *error) {
     const judgeq_message message = {"user", question};
-    const unsigned flags = JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL; /* what the template has in it */
-    char *text = NULL;
     int32_t *tokens = NULL;
     size_t n_tokens = 0;
-    judgeq_status status = judgeq_chat_text(model, &message, 1, &text, error);
-    if (status == JUDGEQ_OK) status = judgeq_tokenize(model, text, strlen(text), flags, &tokens, &n_tokens, error);
+    judgeq_status status = JUDGEQ_OK;
+    if (status == JUDGEQ_OK) status = judgeq_chat_tokens(model, &message, 1, NULL, &tokens, &n_tokens, error);
     if (status == JUDGEQ_OK) status = judgeq_session_prefill(session, tokens, n_tokens, error);
     judgeq_free(tokens);
-    judgeq_free(text);
     return status;
 }
 
