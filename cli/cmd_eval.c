@@ -142,6 +142,7 @@ static judgeq_status choose_style(evaluation *e, judgeq_error *error) {
     e->style = (reading_style){.format = o->raw    ? READING_RAW
                                          : o->chat ? READING_CHAT
                                                    : READING_AUTO,
+                               .control = o->raw,
                                .no_think = o->no_think};
     if (o->raw) return JUDGEQ_OK;
     const judgeq_status status = judgeq_chat_text(e->model, &message, 1, NULL, &text, error);

@@ -138,7 +138,8 @@ static judgeq_status chat_turn(const judgeq_model *model, const reading_style *s
 
 /* ---- as it is ---------------------------------------------------------------------------------------------------- */
 
-static judgeq_status raw_prompt(const judgeq_model *model, const sample *s, reading_tokens *out, judgeq_error *error) {
+static judgeq_status raw_prompt(const judgeq_model *model, const reading_style *style, const sample *s,
+                                reading_tokens *out, judgeq_error *error) {
     text_buffer t = {0};
     for (size_t i = 0; i < json_array_size(s->messages); i++) {
         text_print(&t, "%s%s", i > 0 ? "\n\n" : "", json_string_value(json_array_get(s->messages, i)));
@@ -150,7 +151,7 @@ static judgeq_status raw_prompt(const judgeq_model *model, const sample *s, read
     }
     char *bytes = text_take(&t);
     if (!bytes) return eval_fail_memory(error, "a prompt");
-    const unsigned control = s->whole ? JUDGEQ_TEXT_CONTROL : JUDGEQ_TEXT_PLAIN;
+    const unsigned control = s->whole || style->control ? JUDGEQ_TEXT_CONTROL : JUDGEQ_TEXT_PLAIN;
     const judgeq_status status = tokenize(model, bytes, JUDGEQ_TEXT_BEGIN | control, out, error);
     free(bytes);
     return status;
@@ -192,7 +193,7 @@ static judgeq_status make(const judgeq_model *model, const reading_style *style,
     judgeq_status status = shorten(model, s, &own, error);
     if (status == JUDGEQ_OK) {
         status =
-            chat ? chat_prompt(model, style, &own, &out->prompt, error) : raw_prompt(model, &own, &out->prompt, error);
+            chat ? chat_prompt(model, style, &own, &out->prompt, error) : raw_prompt(model, style, &own, &out->prompt, error);
     }
     for (size_t i = 0; turns && status == JUDGEQ_OK && i < json_array_size(s->follow_ups); i++) {
         reading_tokens *turn = &out->turn[out->n_turn++];

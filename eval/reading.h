@@ -14,6 +14,7 @@ enum { READING_TURNS_MOST = 8 };
 
 typedef struct reading_style {
     reading_format format;
+    bool control;  /* as it is: control tokens that are written out are control tokens */
     bool no_think; /* the template is told that the model answers without thinking first */
 } reading_style;
 
