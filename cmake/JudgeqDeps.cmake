@@ -57,7 +57,9 @@ if(NOT llama_common_INCLUDE_DIR)
 endif()
 if(NOT TARGET llama-common)
     add_library(llama-common UNKNOWN IMPORTED)
+    # Its file has no run path: a program that links it finds what it needs only by a run path and a link of its own.
     set_target_properties(llama-common PROPERTIES IMPORTED_LOCATION "${llama_common_LIBRARY}"
-                          INTERFACE_INCLUDE_DIRECTORIES "${llama_common_INCLUDE_DIR}" INTERFACE_LINK_LIBRARIES llama)
+                          INTERFACE_INCLUDE_DIRECTORIES "${llama_common_INCLUDE_DIR}" INTERFACE_LINK_LIBRARIES llama
+                          INTERFACE_LINK_OPTIONS "LINKER:--no-as-needed")
 endif()
 set(JUDGEQ_DEPS_FOUND TRUE)

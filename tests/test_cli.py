@@ -513,7 +513,7 @@ class Terminal(Command):
         model = self.fixture("pre", "", "no-pre.gguf")
         warnings = ["missing pre-tokenizer type, using: 'default'", "GENERATION QUALITY WILL BE DEGRADED!",
                     "CONSIDER REGENERATING THE MODEL"]
-        run = ("run", "-m", model, "-t", "1", "-p", "x", "-n", "1")
+        run = ("run", "-m", model, "-t", "1", "--raw", "-p", "x", "-n", "1")
         said = self.succeed(*run).stderr.decode().splitlines()
         self.assertEqual(said[:-1], [f"judgeq: note: {model}: {warning}" for warning in warnings])
         self.assertEqual(self.succeed(*run, "--quiet").stderr, b"")

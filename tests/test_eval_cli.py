@@ -393,7 +393,8 @@ class Eval(unittest.TestCase):
                                     (["--versus", "tova"], 2, "--versus tova"), (["--policies", "judge", "--judge", "none"], 1, "none"),
                                     (["ruler:/no/such"], 1, "/no/such")):
             with self.subTest(more=more):
-                self.assertIn(words, self.run_eval("unwritten", "needle_text", "--policies", "snapkv", *more, status=status).stderr)
+                done = self.run_eval("unwritten", "needle_text", *with_defaults({"--policies": "snapkv"}, more), status=status)
+                self.assertIn(words, done.stderr)
                 self.assertFalse(os.path.exists(self.path("unwritten")))
 
     def test_a_folder_without_samples_takes_any_run(self):
