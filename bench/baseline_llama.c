@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "clock.h"
+#include "base/clock.h"
 
 enum { BATCH = 2048, ROWS = 512 }; /* tokens per call, and per graph: libllama's defaults */
 enum { WARM_UP = 64 };             /* tokens, as in performance.py */

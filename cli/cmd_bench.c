@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "bench_cells.h"
 #include "bench_chart.h"
 #include "bench_options.h"
@@ -15,7 +16,6 @@
 #include "interrupt.h"
 #include "progress.h"
 #include "say.h"
-#include "src/file.h"
 
 /* In parts: C promises string literals of 4095 characters only. */
 static const char HELP_CELLS[] =

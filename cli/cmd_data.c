@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <stdio.h>
 
+#include "base/file.h"
 #include "commands.h"
 #include "cores_note.h"
 #include "data_maker.h"
@@ -10,7 +11,6 @@
 #include "interrupt.h"
 #include "progress.h"
 #include "say.h"
-#include "src/file.h"
 #include "values.h"
 
 static const char HELP[] =

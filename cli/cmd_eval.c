@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/visible.h"
 #include "commands.h"
 #include "eval_options.h"
 #include "exit_status.h"
@@ -17,8 +19,6 @@
 #include "ranks.h"
 #include "records.h"
 #include "say.h"
-#include "src/file.h"
-#include "src/visible.h"
 #include "summary.h"
 #include "trial.h"
 #include "unicode.h"

@@ -1,12 +1,12 @@
 /* judgeq inspect: what is in a model file or a judge file. Everything becomes one JSON object first; without --json it
  * is printed as a line per field. */
+#include "base/visible.h"
 #include "command_line.h"
 #include "commands.h"
 #include "devices.h"
 #include "exit_status.h"
 #include "judgeq.h"
 #include "say.h"
-#include "src/visible.h"
 #include "values.h"
 
 #include <ctype.h>

@@ -3,13 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "commands.h"
 #include "exit_status.h"
 #include "kept.h"
 #include "kept_text.h"
 #include "report/page.h"
 #include "say.h"
-#include "src/file.h"
 
 static const char HELP[] =
     "Usage: judgeq inspect --kept [-f FILE] [-p TEXT] [OPTIONS]\n"

@@ -6,13 +6,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "command_line.h"
 #include "commands.h"
 #include "exit_status.h"
 #include "report/gallery.h"
 #include "report/page.h"
 #include "say.h"
-#include "src/file.h"
 #include "values.h"
 
 static const char HELP[] =

@@ -12,10 +12,10 @@
 #include "find_model.h"
 #include "generate.h"
 #include "interrupt.h"
-#include "options.h"
 #include "progress.h"
 #include "prompt.h"
-#include "report.h"
+#include "run_options.h"
+#include "run_report.h"
 #include "say.h"
 
 /* In parts: C promises string literals of 4095 characters only. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "commands.h"
 #include "exit_status.h"
 #include "find_model.h"
@@ -13,7 +14,6 @@
 #include "progress.h"
 #include "ranks.h"
 #include "say.h"
-#include "src/file.h"
 #include "train_curves.h"
 #include "train_log.h"
 #include "train_online.h"

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "habits.h"
 #include "judgeq.h"
 #include "say.h"
-#include "src/nearest.h"
 #include "values.h"
 
 enum { ROWS_MOST = 64, FIRST_NAME = 256 /* above every letter */ };

@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "data_loop.h"
 #include "say.h"
-#include "src/file.h"
 #include "unicode.h"
 
 /* ---- the file ---------------------------------------------------------------------------------------------------- */

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/visible.h"
 #include "exit_status.h"
 #include "say.h"
-#include "src/visible.h"
 
 static const double MIB = 1 << 20;
 static const char *servers_in_use;

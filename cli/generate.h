@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "options.h"
+#include "run_options.h"
 #include "text_stream.h"
 
 typedef enum generate_reason {

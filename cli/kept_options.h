@@ -2,7 +2,7 @@
 #ifndef JUDGEQ_CLI_KEPT_OPTIONS_H
 #define JUDGEQ_CLI_KEPT_OPTIONS_H
 
-#include "options.h"
+#include "run_options.h"
 
 enum { KEPT_POLICIES_MOST = 16, KEPT_BUDGETS_MOST = 32 };
 

@@ -9,8 +9,8 @@
 #include <unistd.h>
 #include <wchar.h>
 
+#include "base/visible.h"
 #include "progress.h"
-#include "src/visible.h"
 
 /* ---- colours ----------------------------------------------------------------------------------------------------- */
 

@@ -7,13 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/nearest.h"
 #include "commands.h"
 #include "exit_status.h"
 #include "habits.h"
 #include "interrupt.h"
 #include "judgeq.h"
 #include "say.h"
-#include "src/nearest.h"
 
 static const char HELP_BEGINNING[] = "Usage: judgeq COMMAND [OPTIONS]\n"
                                      "\n"

@@ -8,9 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/visible.h"
 #include "interrupt.h"
 #include "say.h"
-#include "src/visible.h"
 
 /* Seconds. A prompt that is read at once needs no bar. */
 static const double QUIET_START = 0.3, BAR_EVERY = 0.1, LINE_EVERY = 2.0;

@@ -2,7 +2,7 @@
 #ifndef JUDGEQ_CLI_PROMPT_H
 #define JUDGEQ_CLI_PROMPT_H
 
-#include "options.h"
+#include "run_options.h"
 
 /* The text of -f's file, or of standard input where it brings one, a blank line, -p's text; or the one that there is.
  * One line end at the end of a file or of standard input is dropped. *text is malloced and terminated. Fails after a

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "src/visible.h"
+#include "base/visible.h"
 
 void say(const char *format, ...) {
     char *message = NULL, *line = NULL;

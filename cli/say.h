@@ -1,5 +1,5 @@
 /* say: what the command tells on standard error. Messages quote names, files and other programs, and nothing of these
- * may steer a terminal: src/visible.h says how it is shown. */
+ * may steer a terminal: src/base/visible.h says how it is shown. */
 #ifndef JUDGEQ_CLI_SAY_H
 #define JUDGEQ_CLI_SAY_H
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/visible.h"
+#include "base/visible.h"
 
 static const char REPLACEMENT[] = "\xEF\xBF\xBD";
 

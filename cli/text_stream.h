@@ -9,7 +9,7 @@
 
 typedef struct text_stream {
     FILE *file;              /* gets the text as it comes, or NULL */
-    bool terminal;           /* it is one, which no character of the text may steer: src/visible.h */
+    bool terminal;           /* it is one, which no character of the text may steer: src/base/visible.h */
     const char *const *stop; /* [n_stop], none of them empty */
     size_t n_stop;
     char *text; /* [length], all text so far; ends before a stop text once `stopped`. The stream's */

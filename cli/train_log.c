@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "src/file.h"
+#include "base/file.h"
 
 /* ---- lines ------------------------------------------------------------------------------------------------------- */
 

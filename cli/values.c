@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "exit_status.h"
 #include "say.h"
-#include "src/nearest.h"
 
 bool value_integer(const char *text, int64_t low, int64_t high, int64_t *out) {
     if (!*text || strspn(text, "0123456789") != strlen(text)) return false;

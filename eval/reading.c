@@ -192,8 +192,8 @@ static judgeq_status make(const judgeq_model *model, const reading_style *style,
     *out = (reading){0};
     judgeq_status status = shorten(model, s, &own, error);
     if (status == JUDGEQ_OK) {
-        status =
-            chat ? chat_prompt(model, style, &own, &out->prompt, error) : raw_prompt(model, style, &own, &out->prompt, error);
+        status = chat ? chat_prompt(model, style, &own, &out->prompt, error)
+                      : raw_prompt(model, style, &own, &out->prompt, error);
     }
     for (size_t i = 0; turns && status == JUDGEQ_OK && i < json_array_size(s->follow_ups); i++) {
         reading_tokens *turn = &out->turn[out->n_turn++];

@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "fail.h"
-#include "file.h"
 #include "text.h"
 
 /* What must be the same for lines of two runs to be compared. */
@@ -61,7 +61,8 @@ static judgeq_status read_run(const char *path, json_t **out, judgeq_error *erro
 
 static judgeq_status write_run(const char *path, const json_t *run, judgeq_error *error) {
     char *bytes = json_dumps(run, JSON_INDENT(2));
-    const judgeq_status status = bytes ? file_write_atomic(path, bytes, strlen(bytes), error) : eval_fail_memory(error, "run.json");
+    const judgeq_status status =
+        bytes ? file_write_atomic(path, bytes, strlen(bytes), error) : eval_fail_memory(error, "run.json");
     free(bytes);
     return status;
 }

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
-#include "file.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/visible.h"
 #include "gnuplot.h"
-#include "visible.h"
 
 /* ---- the style --------------------------------------------------------------------------------------------------- */
 

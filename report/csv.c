@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
-#include "file.h"
+#include "base/error.h"
+#include "base/file.h"
 
 static void begin_field(csv *c) {
     if (c->inside) text_add(&c->text, ",", 1);

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
-#include "file.h"
+#include "base/error.h"
+#include "base/file.h"
 
 enum { NAME_MOST = 60, NARROW = 340, NARROW_PLOT = 300, NARROW_ROW = 19 };
 

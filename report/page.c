@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
-#include "file.h"
+#include "base/error.h"
+#include "base/file.h"
 
 /* json_dump_callback's: JSON has "<" in strings only, where an escape says the same. HTML would read "</script>" and
  * "<!--" as its own. */

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "check.h"
-#include "error.h"
 #include "eval/summary.h"
 
 enum { FULL_LOOK = 7, N_LOOKS = 8 }; /* the full cache has the text's colour; no policy shares it */

@@ -1,6 +1,6 @@
 #include "float_model.h"
 
-#include "gguf_file.h"
+#include "model/gguf_file.h"
 
 #include <stdio.h>
 #include <string.h>

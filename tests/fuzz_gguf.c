@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "gguf_file.h"
 #include "judgeq.h"
+#include "model/gguf_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

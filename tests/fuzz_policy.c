@@ -1,7 +1,7 @@
 /* fuzz_policy: whatever the text, the parser refuses it with a message or gives a policy whose canonical text is read
  * as the same policy, and whose questions can be asked. */
-#include "policy.h"
-#include "select.h"
+#include "policy/policy.h"
+#include "policy/select.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "judgeq.h"
-#include "model.h"
+#include "model/model.h"
 #include "tiny_model.h"
-#include "utf8.h"
 
 enum { N_MODEL = 10, LONGEST = 1 << 13, LONGEST_COMPARED = 2048 };
 

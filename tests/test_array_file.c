@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "array_file.h"
+#include "base/array_file.h"
 #include "fixture.h"
 
 #define DATA JUDGEQ_TEST_DATA "/../data/"

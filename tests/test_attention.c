@@ -6,8 +6,8 @@
 #include "fixture.h"
 #include "float_model.h"
 #include "golden.h"
-#include "score.h"
-#include "state.h"
+#include "policy/score.h"
+#include "session/state.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* Chat templates: their texts are what jinja2 makes of them (tools/chat_golden.py), their tokens are what libllama
  * makes of the texts, and whatever is written in a message stays text. */
-#include "chat.h"
 #include "fixture.h"
+#include "model/chat.h"
 #include "tiny_model.h"
 
 #include <setjmp.h>

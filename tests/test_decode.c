@@ -1,7 +1,7 @@
 /* Decoding together is decoding alone: for every family and quirk, with caches of every shape in one batch. */
 #include "fixture.h"
 #include "judgeq.h"
-#include "model.h"
+#include "model/model.h"
 #include "tiny_model.h"
 
 #include <setjmp.h>

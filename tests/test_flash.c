@@ -10,7 +10,7 @@
 
 #include "ggml-cpu.h"
 
-#include "flash.h"
+#include "cpu/flash.h"
 
 /* n: more than a tile and not a whole number of them; n_key: more keys than queries, or as many. */
 typedef struct shape {

@@ -12,9 +12,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/gguf_check.h"
 #include "fixture.h"
-#include "gguf_check.h"
-#include "gguf_file.h"
+#include "model/gguf_file.h"
 #include "tiny_model.h"
 
 /* ---- a GGUF file, byte by byte ----------------------------------------------------------------------------------- */

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "gguf_file.h"
+#include "model/gguf_file.h"
 
 typedef struct values {
     gguf_file file;

@@ -3,7 +3,7 @@
 #include "fixture.h"
 #include "float_model.h"
 #include "golden.h"
-#include "state.h"
+#include "session/state.h"
 #include "tiny_model.h"
 #include "train/adamw.h"
 #include "train/example.h"

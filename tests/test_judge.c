@@ -15,9 +15,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "array_file.h"
+#include "base/array_file.h"
 #include "fixture.h"
-#include "judge.h"
+#include "model/judge.h"
 #include "tiny_model.h"
 
 #define N_SOFT 3

@@ -1,10 +1,10 @@
 /* Quantised caches: the attention to them against its definition in double precision, what they hold against the rows
  * of an F16 cache, and their logits against libllama's with a cache of the same type. */
-#include "attend.h"
+#include "engine/attend.h"
+#include "engine/graph.h"
 #include "fixture.h"
-#include "graph.h"
 #include "llama_oracle.h"
-#include "state.h"
+#include "session/state.h"
 #include "tiny_model.h"
 
 #include <math.h>

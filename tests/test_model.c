@@ -1,7 +1,7 @@
 /* Models that must be refused, each by a message that names what is wrong, and what loads must say about itself. */
 #include "fixture.h"
 #include "llama_oracle.h"
-#include "model.h"
+#include "model/model.h"
 #include "tiny_model.h"
 
 #include <math.h>

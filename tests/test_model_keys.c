@@ -2,7 +2,7 @@
  * unless its value does nothing. */
 #include "fixture.h"
 #include "judgeq.h"
-#include "model_keys.h"
+#include "model/model_keys.h"
 #include "tiny_model.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* test_policy: the text form of policies, both ways, the messages for bad ones, and the presets against the table in
  * docs/policies. Expected values are written by hand. */
-#include "policy.h"
+#include "policy/policy.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,10 +1,10 @@
 /* Our own matrix products, forward and backward: every weight type and odd sizes, against the definition in
  * F64. */
+#include "cpu/product.h"
+#include "cpu/product_kernel.h"
+#include "cpu/product_pairs.h"
 #include "ggml-alloc.h"
 #include "ggml-backend.h"
-#include "product.h"
-#include "product_kernel.h"
-#include "product_pairs.h"
 #include "train/product_back.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* test_score: reduction, smoothing and the measures, against values worked out by hand and against a slow, direct
  * computation in this file. */
-#include "rank.h"
-#include "score.h"
+#include "policy/rank.h"
+#include "policy/score.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* test_select: which rows stay, against choices worked out by hand and against a slow selection in this file that picks
  * one row at a time; the budgets of layers; the check of a budget. */
-#include "select.h"
+#include "policy/select.h"
 
 #include <math.h>
 #include <setjmp.h>

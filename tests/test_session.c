@@ -1,6 +1,6 @@
 /* What holds for every preset, on tiny models of two families: whatever is scored, rows are only ever dropped. */
 #include "fixture.h"
-#include "state.h"
+#include "session/state.h"
 #include "tiny_model.h"
 
 #include <math.h>

@@ -10,7 +10,7 @@
 
 #include "ggml-cpu.h"
 
-#include "softmax.h"
+#include "cpu/softmax.h"
 
 enum { N_KEY = 96, N_QUERY = 5, N_HEAD = 3, HEAD_DIM = 64, SEEN = 61 };
 

@@ -1,13 +1,13 @@
 /* Texts become the tokens that libllama makes of them, whatever they are: no text ends the process, and what a
  * vocabulary lacks is said. */
+#include "base/stack.h"
+#include "base/utf8.h"
 #include "fixture.h"
-#include "gguf_file.h"
 #include "llama_oracle.h"
-#include "model.h"
-#include "stack.h"
+#include "model/gguf_file.h"
+#include "model/model.h"
+#include "model/tokenizer.h"
 #include "tiny_model.h"
-#include "tokenizer.h"
-#include "utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

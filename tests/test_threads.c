@@ -12,9 +12,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cores.h"
+#include "base/cores.h"
+#include "base/threads.h"
 #include "judgeq.h"
-#include "threads.h"
 
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place) {
     (void)status;

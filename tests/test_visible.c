@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-#include "error.h"
+#include "base/error.h"
+#include "base/visible.h"
 #include "text_stream.h"
-#include "visible.h"
 
 static const struct {
     const char *text, *shown;

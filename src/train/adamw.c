@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "error.h"
+#include "base/error.h"
 
 static const double mean_decay = 0.9, square_decay = 0.999, floor_of_root = 1e-8;
 static const double pi = 3.14159265358979323846;

@@ -3,10 +3,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "every_cpu.h"
-#include "parts.h"
-#include "product_kernel.h"
-#include "rows.h"
+#include "cpu/every_cpu.h"
+#include "cpu/parts.h"
+#include "cpu/product_kernel.h"
+#include "cpu/rows.h"
 
 /* ---- scores ------------------------------------------------------------------------------------------------------ */
 

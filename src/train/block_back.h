@@ -4,8 +4,8 @@
 #ifndef JUDGEQ_SRC_TRAIN_BLOCK_BACK_H
 #define JUDGEQ_SRC_TRAIN_BLOCK_BACK_H
 
-#include "cache.h"
-#include "model.h"
+#include "engine/cache.h"
+#include "model/model.h"
 
 /* The products with a layer's matrices that the backward pass reads. */
 typedef enum block_product { BLOCK_QUERY, BLOCK_KEY, BLOCK_OUTPUT, BLOCK_GATE, BLOCK_UP, BLOCK_PRODUCTS } block_product;

@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
-#include "file.h"
+#include "base/error.h"
+#include "base/file.h"
 #include "gguf.h"
-#include "gguf_file.h"
-#include "guard.h"
-#include "tensors.h"
+#include "model/gguf_file.h"
+#include "model/guard.h"
+#include "model/tensors.h"
 #include "trainer.h"
 
 #define CHECKPOINT_ARCHITECTURE "judgeq-checkpoint"

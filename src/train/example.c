@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
-#include "state.h"
+#include "base/error.h"
+#include "session/state.h"
 
 /* The session's hook: the window is the response, its map's first columns are the prompt. */
 static void take_target(void *data, int32_t layer, const score_map *map) {

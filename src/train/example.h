@@ -3,7 +3,7 @@
 #ifndef JUDGEQ_SRC_TRAIN_EXAMPLE_H
 #define JUDGEQ_SRC_TRAIN_EXAMPLE_H
 
-#include "cache.h"
+#include "engine/cache.h"
 #include "judgeq.h"
 
 typedef struct example {

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "error.h"
+#include "base/error.h"
 
 /* What stands before an example's bytes: all that its shape follows from. */
 typedef struct record {

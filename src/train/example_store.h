@@ -4,8 +4,8 @@
 #ifndef JUDGEQ_SRC_TRAIN_EXAMPLE_STORE_H
 #define JUDGEQ_SRC_TRAIN_EXAMPLE_STORE_H
 
+#include "engine/graph.h"
 #include "example.h"
-#include "graph.h"
 
 typedef struct example_store {
     int file;           /* -1 or 0 (zeroed): there is none, and nothing is kept */

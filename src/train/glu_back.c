@@ -1,7 +1,7 @@
 #include "glu_back.h"
 
-#include "every_cpu.h"
-#include "exp2.h"
+#include "cpu/every_cpu.h"
+#include "cpu/exp2.h"
 
 FOR_EVERY_CPU
 static void slopes(const float *flow, const float *gate, const float *up, int64_t n, float *restrict by_gate,

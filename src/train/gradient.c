@@ -2,9 +2,9 @@
 
 #include <string.h>
 
+#include "base/error.h"
 #include "block_back.h"
-#include "error.h"
-#include "product.h"
+#include "cpu/product.h"
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
 

@@ -11,10 +11,10 @@
 #ifndef JUDGEQ_SRC_TRAIN_GRADIENT_H
 #define JUDGEQ_SRC_TRAIN_GRADIENT_H
 
-#include "cache.h"
-#include "expand.h"
-#include "graph.h"
-#include "model.h"
+#include "engine/cache.h"
+#include "engine/expand.h"
+#include "engine/graph.h"
+#include "model/model.h"
 
 typedef struct gradient {
     const judgeq_model *model;

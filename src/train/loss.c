@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "every_cpu.h"
+#include "cpu/every_cpu.h"
 
 /* Keep the KL divergence finite where a row has no attention at all; the reference's values. */
 static const double sum_floor = 1e-9, log_floor = 1e-7;

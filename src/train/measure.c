@@ -3,9 +3,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "error.h"
-#include "rank.h"
-#include "score.h"
+#include "base/error.h"
+#include "policy/rank.h"
+#include "policy/score.h"
 
 /* Scratch for one KV head. */
 typedef struct head_rows {

@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-#include "parts.h"
-#include "product.h"
-#include "product_kernel.h"
-#include "product_pairs.h"
-#include "rows.h"
+#include "cpu/parts.h"
+#include "cpu/product.h"
+#include "cpu/product_kernel.h"
+#include "cpu/product_pairs.h"
+#include "cpu/rows.h"
 
 /* Blocks that a thread keeps on its stack: rows of the matrix and columns of it, as floats. */
 enum { BLOCK_ROWS = 64, BLOCK_COLUMNS = 512 };

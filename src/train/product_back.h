@@ -1,4 +1,4 @@
-/* product_back: the backward direction of src/product.h, in the same ways. ggml's, ggml_out_prod, dequantises the
+/* product_back: the backward direction of src/cpu/product.h, in the same ways. ggml's, ggml_out_prod, dequantises the
  * matrix once for every row and does not know BF16. */
 #ifndef JUDGEQ_SRC_TRAIN_PRODUCT_BACK_H
 #define JUDGEQ_SRC_TRAIN_PRODUCT_BACK_H

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
+#include "base/error.h"
 #include "loss.h"
 #include "measure.h"
 #include "value_norm.h"

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
-#include "judge.h"
+#include "base/error.h"
+#include "model/judge.h"
 #include "trainer.h"
 
 /* Below n. The bias of the remainder is n / 2^64. */

@@ -1,8 +1,8 @@
 /* Online training: which examples a step takes while the set still grows. The first examples are held out; every other
  * one is learnt from when it comes, and again, drawn by the seed, while it is among the latest. All of it follows from
  * the number of the step, so that a resumed run needs no more than the examples' tokens. */
-#include "error.h"
-#include "state.h"
+#include "base/error.h"
+#include "session/state.h"
 #include "trainer.h"
 
 /* Held-out examples are measured on again and again: more than these say little more. */

@@ -8,8 +8,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "error.h"
-#include "file.h"
+#include "base/error.h"
+#include "base/file.h"
 
 static const char HEADER_KEY[] = "judgeq_data";
 enum { FORMAT_VERSION = 1, FIRST_ROOM = 1024 };

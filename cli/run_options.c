@@ -1,0 +1,121 @@
+#include "run_options.h"
+#include "commands.h"
+#include "values.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define wrong(...) usage_wrong("run", __VA_ARGS__)
+
+/* ---- options ----------------------------------------------------------------------------------------------------- */
+
+static int take_budget(const command_given *given, void *place) {
+    options *o = place;
+    o->budget_given = true;
+    if (value_budget(given->value, &o->budget, &o->budget_fraction)) return 0;
+    return usage_wrong_budget(given->command, given->option, given->value);
+}
+
+static int take_stop(const command_given *given, void *place) {
+    options *o = place;
+    if (!*given->value) return wrong("--stop \"\": expected a text");
+    if (o->n_stop == OPTIONS_STOPS_MOST) return wrong("--stop can be given %d times", OPTIONS_STOPS_MOST);
+    o->stop[o->n_stop++] = given->value;
+    return 0;
+}
+
+const command_option options_shared[] = {
+    {"model", 'm', INTO(options, model), .value = COMMAND_GGUF},
+    {"judge", 0, INTO(options, judge), .value = COMMAND_GGUF},
+    {"prompt", 'p', INTO(options, prompt)},
+    {"file", 'f', INTO(options, file), .value = COMMAND_FILE},
+    {"system", 0, INTO(options, system)},
+    {"chat", 0, INTO(options, chat)},
+    {"raw", 0, INTO(options, raw)},
+    {"no-think", 0, INTO(options, no_think)},
+    {"threads", 't', INTO(options, n_threads), .least = 1, .most = 1024},
+    {"ctx", 0, INTO(options, n_ctx), .least = 1, .most = INT32_MAX},
+    {"kv-type", 0, TAKEN_INTO(options, kv_type, command_take_kv_type), .value = COMMAND_KV_TYPE},
+    {"seed", 0, INTO(options, sampler.seed), .most = UINT32_MAX},
+    ROWS_OF(options, choices, choices_rows),
+    {"json", 0, INTO(options, json)},
+    {"quiet", 0, INTO(options, quiet)},
+    {"help", 'h', INTO(options, help)},
+    {0},
+};
+
+const command_option run_rows[] = {
+    ROWS(options_shared),
+    {"policy", 0, INTO(options, policy), .value = COMMAND_POLICY},
+    {"budget", 0, TAKEN(take_budget)},
+    {"defer", 0, INTO(options, defer)},
+    {"plain-weights", 0, INTO(options, plain_weights)},
+    {"tokens", 'n', INTO(options, n_tokens), .most = INT32_MAX},
+    {"temp", 0, INTO(options, sampler.temperature), .to = 100},
+    {"top-k", 0, INTO(options, sampler.top_k), .most = INT32_MAX},
+    {"top-p", 0, INTO(options, sampler.top_p), .to = 1},
+    {"min-p", 0, INTO(options, sampler.min_p), .to = 1},
+    {"stop", 0, TAKEN(take_stop), .adds_up = true},
+    {"chunk", 0, INTO(options, chunk), .least = 1, .most = INT32_MAX / 2},
+    ROWS_OF(options, devices, devices_rows),
+    {"logprobs", 0, INTO(options, logprobs), .most = OPTIONS_LOGPROBS_MOST},
+    {0},
+};
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
+int options_check_shared(const options *o, const char *command) {
+    if (o->chat && o->raw) return usage_wrong(command, "--chat and --raw exclude each other");
+    if (o->system && o->raw) return usage_wrong(command, "--system is a message of --chat, --raw has none");
+    if (o->no_think && o->raw) return usage_wrong(command, "--no-think is for --chat, --raw has no template");
+    return 0;
+}
+
+static int check_together(const options *o) {
+    if (o->logprobs >= 0 && !o->json) return wrong("--logprobs is a part of the JSON output: add --json");
+    if (!o->defer) return 0;
+    if (o->sampler.temperature > 0) {
+        return wrong("--defer keeps tokens that were decoded greedily: it goes with --temp 0 only");
+    }
+    if (o->logprobs >= 0) {
+        return wrong("--defer keeps tokens whose probabilities are gone: it does not go with --logprobs");
+    }
+    return 0;
+}
+
+/* The policy as given, or judge where the options speak of eviction, with the choices after it. */
+static int write_policy(options *o) {
+    const bool evicts = o->budget_given || choices_given(&o->choices);
+    const char *name = o->policy ? o->policy : evicts ? "judge" : "full";
+    char *more = NULL;
+    int status = choices_text(&o->choices, "run", &more);
+    if (status == 0 && asprintf(&o->policy_text, "%s%s", name, more) < 0) {
+        o->policy_text = NULL;
+        status = wrong("no memory for the policy");
+    }
+    free(more);
+    return status;
+}
+
+int options_read(int argc, char **argv, options *o) {
+    *o = (options){.n_tokens = 256,
+                   .sampler = {.temperature = 0, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .seed = 0},
+                   .kv_type = JUDGEQ_KV_F16,
+                   .devices = {.n_offload = -1},
+                   .logprobs = -1};
+    int status = command_line_read("run", run_rows, argc, argv, o);
+    if (status != 0 || o->help) return status;
+    if (optind < argc) {
+        return wrong("what is \"%s\"? A prompt goes behind -p, a file behind -f, and a text of several words in quotes",
+                     argv[optind]);
+    }
+    status = options_check_shared(o, "run");
+    if (status == 0) status = check_together(o);
+    return status != 0 ? status : write_policy(o);
+}
+
+void options_free(options *o) {
+    free(o->policy_text);
+}

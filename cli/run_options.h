@@ -1,0 +1,48 @@
+/* run_options: the command line of `judgeq run`, read into one struct. */
+#ifndef JUDGEQ_CLI_RUN_OPTIONS_H
+#define JUDGEQ_CLI_RUN_OPTIONS_H
+
+#include "choices.h"
+#include "devices.h"
+#include "judgeq.h"
+
+enum { OPTIONS_STOPS_MOST = 16, OPTIONS_LOGPROBS_MOST = 1000 };
+
+typedef struct options {
+    bool help;
+    const char *model, *judge;
+    const char *policy; /* as given, or NULL */
+    choices choices;
+    char *policy_text; /* policy and the choices, as judgeq_policy_parse reads them. Owned */
+    bool budget_given;
+    int32_t budget;        /* rows; 0: budget_fraction */
+    float budget_fraction; /* of the prompt */
+    bool defer;
+    bool plain_weights;
+
+    const char *prompt, *file, *system;
+    bool chat, raw; /* neither: chat where the model has a template */
+    bool no_think;
+
+    int32_t n_tokens; /* of the response, at most */
+    judgeq_sampler_params sampler;
+    const char *stop[OPTIONS_STOPS_MOST];
+    size_t n_stop;
+
+    devices devices;
+    int32_t n_threads, n_ctx, chunk;
+    judgeq_kv_type kv_type;
+
+    int32_t logprobs; /* alternatives per token; -1: none asked for */
+    bool json, quiet;
+} options;
+
+/* The options that judgeq inspect --kept has as well, for its table, and whether they go together. */
+extern const command_option options_shared[];
+int options_check_shared(const options *o, const char *command);
+
+/* The exit status: 0, or 2 after a message. */
+int options_read(int argc, char **argv, options *out);
+void options_free(options *o);
+
+#endif

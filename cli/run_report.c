@@ -1,0 +1,97 @@
+#include "run_report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "progress.h"
+#include "say.h"
+
+static double per_second(int64_t n, double seconds) {
+    return n > 0 && seconds > 0 ? (double)n / seconds : 0;
+}
+
+/* "12.3 MiB" */
+static const char *megabytes(char *text, size_t size, size_t bytes) {
+    const double mebibytes = (double)bytes / (1 << 20);
+    snprintf(text, size, mebibytes < 10 ? "%.2f MiB" : mebibytes < 1000 ? "%.1f MiB" : "%.0f MiB", mebibytes);
+    return text;
+}
+
+void report_summary(const judgeq_stats *stats, const generation *response) {
+    char n_read[32], n_written[32], full[32], held[32], peak[32];
+    say("read %s tokens at %.0f/s, wrote %s at %.1f/s; KV %s of %s, peak %s%s",
+        progress_count(n_read, sizeof n_read, stats->n_prompt), per_second(stats->n_prompt, stats->prefill_s),
+        progress_count(n_written, sizeof n_written, (int64_t)response->n_token),
+        per_second(stats->n_decoded, stats->decode_s), megabytes(held, sizeof held, stats->kv_bytes_held),
+        megabytes(full, sizeof full, stats->kv_bytes_full), megabytes(peak, sizeof peak, stats->kv_bytes_peak),
+        response->reason == GENERATE_CONTEXT  ? "; ended because the context is full"
+        : response->reason == GENERATE_LENGTH ? "; ended by -n"
+                                              : "");
+}
+
+/* null where there is nothing to divide. */
+static json_t *rate(int64_t n, double seconds) {
+    return n > 0 && seconds > 0 ? json_real((double)n / seconds) : json_null();
+}
+
+/* Text from the command line, which need not be UTF-8. */
+static json_t *any_text(const char *text) {
+    if (!text) return json_null();
+    size_t length = 0;
+    char *valid = text_to_utf8(text, strlen(text), &length);
+    json_t *value = valid ? json_stringn(valid, length) : NULL;
+    free(valid);
+    return value;
+}
+
+static json_t *token_array(const generation *response) {
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < response->n_token; i++) {
+        json_array_append_new(array, json_integer(response->token[i]));
+    }
+    return array;
+}
+
+/* As OpenAI's API names it, which has no name for the last. */
+static const char *finish_reason(generate_reason reason) {
+    return reason == GENERATE_STOP ? "stop" : reason == GENERATE_INTERRUPTED ? "interrupted" : "length";
+}
+
+static json_t *response_object(const judgeq_stats *stats, const generation *response, const text_stream *text) {
+    return json_pack("{s:o, s:o, s:I, s:I, s:s}", "text", json_stringn(text->text ? text->text : "", text->length),
+                     "tokens", token_array(response), "prompt_tokens", (json_int_t)stats->n_prompt, "completion_tokens",
+                     (json_int_t)response->n_token, "finish_reason", finish_reason(response->reason));
+}
+
+static json_t *cache_object(const report_source *source, const judgeq_stats *stats) {
+    return json_pack("{s:o, s:o, s:s, s:o, s:I, s:I, s:I}", "model", any_text(source->model_path), "judge",
+                     any_text(source->judge_path), "policy", judgeq_policy_text(source->policy), "budget",
+                     stats->budget > 0 ? json_integer(stats->budget) : json_null(), "kv_bytes_full",
+                     (json_int_t)stats->kv_bytes_full, "kv_bytes_held", (json_int_t)stats->kv_bytes_held,
+                     "kv_bytes_peak", (json_int_t)stats->kv_bytes_peak);
+}
+
+static json_t *time_object(const report_source *source, const judgeq_stats *stats, const generation *response) {
+    return json_pack("{s:o, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "ttft_s",
+                     response->ttft_s >= 0 ? json_real(response->ttft_s) : json_null(), "prefill_tokens_per_s",
+                     rate(stats->n_prompt, stats->prefill_s), "decode_tokens_per_s",
+                     rate(stats->n_decoded, stats->decode_s), "load_s", source->load_s, "prefill_s", stats->prefill_s,
+                     "embed_s", stats->embed_s, "blocks_s", stats->blocks_s, "score_s", stats->score_s, "compact_s",
+                     stats->compact_s, "lookahead_s", stats->lookahead_s, "decode_s", stats->decode_s);
+}
+
+bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response,
+                 const text_stream *text) {
+    json_t *object = response_object(stats, response, text), *cache = cache_object(source, stats);
+    json_t *times = time_object(source, stats, response);
+    bool done = object && json_object_update(object, cache) == 0 && json_object_update(object, times) == 0;
+    if (done && response->logprobs) {
+        done = json_object_set_new(object, "logprobs", json_pack("{s:O}", "content", response->logprobs)) == 0;
+    }
+    done = done && say_json(object, JSON_REAL_PRECISION(9)) && fflush(stdout) == 0;
+    json_decref(times);
+    json_decref(cache);
+    json_decref(object);
+    return done;
+}

@@ -1,0 +1,21 @@
+/* run_report: what a run says about itself: one line for people, or one JSON object. */
+#ifndef JUDGEQ_CLI_RUN_REPORT_H
+#define JUDGEQ_CLI_RUN_REPORT_H
+
+#include "generate.h"
+
+/* What a run used. */
+typedef struct report_source {
+    const char *model_path, *judge_path; /* judge_path: NULL where no judge was used */
+    const judgeq_policy *policy;
+    double load_s;
+} report_source;
+
+/* On standard error: tokens, speeds, KV memory. */
+void report_summary(const judgeq_stats *stats, const generation *response);
+
+/* On standard output, one line. False, with errno set, where that fails. */
+bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response,
+                 const text_stream *text);
+
+#endif

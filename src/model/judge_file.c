@@ -1,0 +1,192 @@
+/* judge_file: reads and writes judge files (docs/judge-files.md). */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "ggml.h"
+#include "gguf.h"
+#include "gguf_file.h"
+#include "guard.h"
+#include "judge.h"
+#include "tensors.h"
+
+/* ---- load -------------------------------------------------------------------------------------------------------- */
+
+static judgeq_status check_kind(const gguf_file *file, judgeq_error *error) {
+    const char *architecture = ""; /* which a later part of a model in several files lacks */
+    const gguf_need need = gguf_find_key(file->gguf, "split.no") < 0 ? GGUF_REQUIRED : GGUF_OPTIONAL;
+    judgeq_status status = gguf_read_string(file, "general.architecture", need, &architecture, error);
+    if (status != JUDGEQ_OK) return status;
+    if (strcmp(architecture, JUDGE_ARCHITECTURE) != 0) /* UNSUPPORTED and nothing else: judgeq inspect relies on it */
+        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
+                         "%s: not a judge file: its general.architecture is \"%.64s\", a judge's is \"%s\"", file->path,
+                         architecture, JUDGE_ARCHITECTURE);
+    uint32_t version;
+    status = gguf_read_u32(file, JUDGE_KEY_FORMAT_VERSION, GGUF_REQUIRED, &version, error);
+    if (status != JUDGEQ_OK) return status;
+    if (version != JUDGE_FORMAT_VERSION)
+        return error_set(error, JUDGEQ_ERROR_FORMAT,
+                         "%s: judge file of format version %" PRIu32 "; this judgeq reads %d", file->path, version,
+                         JUDGE_FORMAT_VERSION);
+    return JUDGEQ_OK;
+}
+
+/* Its texts are the file's. */
+static judgeq_status read_info(const gguf_file *file, judgeq_judge_info *info, judgeq_error *error) {
+    *info = (judgeq_judge_info){.heldout_loss = NAN, .heldout_hit_rate = NAN};
+    const struct {
+        const char *key;
+        gguf_need need;
+        const char **out;
+    } texts[] = {{JUDGE_KEY_FINGERPRINT, GGUF_REQUIRED, &info->fingerprint},
+                 {JUDGE_KEY_MODEL_NAME, GGUF_OPTIONAL, &info->model_name},
+                 {JUDGE_KEY_ORIGIN, GGUF_OPTIONAL, &info->origin},
+                 {JUDGE_KEY_LOSS, GGUF_OPTIONAL, &info->loss},
+                 {JUDGE_KEY_DATA_HASH, GGUF_OPTIONAL, &info->data_hash}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        judgeq_status status = gguf_read_string(file, texts[i].key, texts[i].need, texts[i].out, error);
+        if (status != JUDGEQ_OK) return status;
+    }
+    judgeq_status status = gguf_read_i64(file, JUDGE_KEY_STEPS, GGUF_OPTIONAL, &info->steps, error);
+    if (status == JUDGEQ_OK)
+        status = gguf_read_f32(file, JUDGE_KEY_HELDOUT_LOSS, GGUF_OPTIONAL, &info->heldout_loss, error);
+    if (status == JUDGEQ_OK)
+        status = gguf_read_f32(file, JUDGE_KEY_HELDOUT_HIT_RATE, GGUF_OPTIONAL, &info->heldout_hit_rate, error);
+    return status;
+}
+
+/* Fills in info's shape. */
+static judgeq_status find_soft_tokens(const gguf_file *file, judgeq_judge_info *info, const float **soft,
+                                      judgeq_error *error) {
+    const struct ggml_tensor *tensor = gguf_file_tensor(file, JUDGE_TENSOR);
+    if (!tensor) return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tensor \"%s\" is missing", file->path, JUDGE_TENSOR);
+    if (tensor->type != GGML_TYPE_F32)
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tensor \"%s\" has type %s; it must be f32", file->path,
+                         JUDGE_TENSOR, ggml_type_name(tensor->type));
+    if (ggml_n_dims(tensor) > 3 || tensor->ne[0] > INT32_MAX || tensor->ne[1] > INT32_MAX || tensor->ne[2] > INT32_MAX)
+        return error_set(error, JUDGEQ_ERROR_FORMAT,
+                         "%s: tensor \"%s\" is [%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
+                         "]; it must be [n_soft, n_embd] or [n_layer, n_soft, n_embd]",
+                         file->path, JUDGE_TENSOR, tensor->ne[3], tensor->ne[2], tensor->ne[1], tensor->ne[0]);
+    *soft = gguf_file_data(file, tensor);
+    if ((uintptr_t)*soft % sizeof(float) != 0) /* only with a general.alignment of 1 or 2 */
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tensor \"%s\" is not aligned to 4 bytes", file->path,
+                         JUDGE_TENSOR);
+    info->n_embd = (int32_t)tensor->ne[0];
+    info->n_soft = (int32_t)tensor->ne[1];
+    info->n_depth = (int32_t)tensor->ne[2];
+    return JUDGEQ_OK;
+}
+
+static judgeq_status check_model(const char *path, const judgeq_judge_info *info, const judgeq_model *model,
+                                 judgeq_error *error) {
+    const judgeq_model_info *wanted = judgeq_model_get_info(model);
+    if (strcmp(info->fingerprint, wanted->fingerprint) != 0)
+        return error_set(error, JUDGEQ_ERROR_MISMATCH,
+                         "%s: this judge belongs to model \"%.64s\" (fingerprint %.32s), not to \"%.64s\" (fingerprint "
+                         "%.32s); load that model, or use a judge made for this one",
+                         path, info->model_name ? info->model_name : "", info->fingerprint, wanted->name,
+                         wanted->fingerprint);
+    if (info->n_embd != wanted->n_embd)
+        return error_set(error, JUDGEQ_ERROR_MISMATCH,
+                         "%s: soft tokens of %d elements for model \"%.64s\", whose embeddings have %d", path,
+                         info->n_embd, wanted->name, wanted->n_embd);
+    if (info->n_depth != 1 && info->n_depth != wanted->n_layer)
+        return error_set(error, JUDGEQ_ERROR_MISMATCH,
+                         "%s: soft tokens for %d layers for model \"%.64s\", which has %d", path, info->n_depth,
+                         wanted->name, wanted->n_layer);
+    return JUDGEQ_OK;
+}
+
+static judgeq_status load_from(const gguf_file *file, const judgeq_model *model, judgeq_judge **out,
+                               judgeq_error *error) {
+    judgeq_judge_info info;
+    const float *soft = NULL;
+    judgeq_status status = check_kind(file, error);
+    if (status == JUDGEQ_OK) status = read_info(file, &info, error);
+    if (status == JUDGEQ_OK) status = find_soft_tokens(file, &info, &soft, error);
+    if (status == JUDGEQ_OK && model) status = check_model(file->path, &info, model, error);
+    if (status != JUDGEQ_OK) return status;
+    status = judge_create(file->path, soft, &info, out, error);
+    if (status != JUDGEQ_ERROR_ARGUMENT) return status;
+    if (error) error->code = JUDGEQ_ERROR_FORMAT; /* what is a wrong argument in memory is a wrong file here */
+    return JUDGEQ_ERROR_FORMAT;
+}
+
+judgeq_status judgeq_judge_load(const char *path, const judgeq_model *model, judgeq_judge **out, judgeq_error *error) {
+    *out = NULL;
+    gguf_file file;
+    judgeq_status status = gguf_open_checked(path, &file, error);
+    if (status != JUDGEQ_OK) return status;
+    status = file_check(path, &file.map, load_from(&file, model, out, error), error);
+    gguf_file_close(&file);
+    if (status == JUDGEQ_OK) return JUDGEQ_OK;
+    judgeq_judge_free(*out);
+    *out = NULL;
+    return status;
+}
+
+/* ---- save -------------------------------------------------------------------------------------------------------- */
+
+static void set_text(struct gguf_context *gguf, const char *key, const char *text) {
+    if (text[0]) gguf_set_val_str(gguf, key, text);
+}
+
+static void set_keys(struct gguf_context *gguf, const judgeq_judge_info *info) {
+    gguf_set_val_str(gguf, "general.architecture", JUDGE_ARCHITECTURE);
+    gguf_set_val_str(gguf, "general.type", "judge");
+    gguf_set_val_u32(gguf, JUDGE_KEY_FORMAT_VERSION, JUDGE_FORMAT_VERSION);
+    gguf_set_val_str(gguf, JUDGE_KEY_FINGERPRINT, info->fingerprint);
+    set_text(gguf, JUDGE_KEY_MODEL_NAME, info->model_name);
+    set_text(gguf, JUDGE_KEY_ORIGIN, info->origin);
+    set_text(gguf, JUDGE_KEY_LOSS, info->loss);
+    set_text(gguf, JUDGE_KEY_DATA_HASH, info->data_hash);
+    if (info->steps > 0) gguf_set_val_u64(gguf, JUDGE_KEY_STEPS, (uint64_t)info->steps);
+    if (!isnan(info->heldout_loss)) gguf_set_val_f32(gguf, JUDGE_KEY_HELDOUT_LOSS, info->heldout_loss);
+    if (!isnan(info->heldout_hit_rate)) gguf_set_val_f32(gguf, JUDGE_KEY_HELDOUT_HIT_RATE, info->heldout_hit_rate);
+}
+
+static void add_soft_tokens(struct gguf_context *gguf, struct ggml_context *context, const judgeq_judge_info *info) {
+    struct ggml_tensor *tensor = ggml_new_tensor_3d(context, GGML_TYPE_F32, info->n_embd, info->n_soft, info->n_depth);
+    ggml_set_name(tensor, JUDGE_TENSOR);
+    gguf_add_tensor(gguf, tensor); /* copies the description */
+}
+
+typedef struct judge_bytes {
+    const judgeq_judge *judge;
+    struct ggml_context *context;
+    struct gguf_context *gguf;
+    unsigned char *bytes; /* the whole file, the caller's; NULL: no memory */
+    size_t size;
+} judge_bytes;
+
+/* The only tensor lies right behind the header, which ggml pads to the alignment. */
+static void fill_bytes(void *data) {
+    judge_bytes *out = data;
+    const judgeq_judge *judge = out->judge;
+    out->gguf = gguf_init_empty();
+    set_keys(out->gguf, &judge->info);
+    add_soft_tokens(out->gguf, out->context, &judge->info);
+    const size_t header = gguf_get_meta_size(out->gguf), size = judge_size(&judge->info) * sizeof(float);
+    out->size = header + GGML_PAD(size, GGUF_DEFAULT_ALIGNMENT);
+    out->bytes = calloc(1, out->size);
+    if (!out->bytes) return;
+    gguf_get_meta_data(out->gguf, out->bytes);
+    memcpy(out->bytes + header, judge->soft, size);
+}
+
+judgeq_status judgeq_judge_save(const judgeq_judge *judge, const char *path, judgeq_error *error) {
+    static const char what[] = "a judge file";
+    judge_bytes file = {.judge = judge};
+    judgeq_status status = tensors_new(1, what, &file.context, error);
+    if (status == JUDGEQ_OK) status = guard_call(fill_bytes, &file, what, error);
+    if (status == JUDGEQ_OK && !file.bytes) status = error_memory(error, what);
+    if (status == JUDGEQ_OK) status = file_write_atomic(path, file.bytes, file.size, error);
+    if (file.gguf) gguf_free(file.gguf);
+    ggml_free(file.context);
+    free(file.bytes);
+    return status;
+}

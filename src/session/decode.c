@@ -1,0 +1,127 @@
+#include "decode.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+
+static judgeq_status reserve(judgeq_session *session, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (int32_t l = 0; status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {
+        status = cache_layer_reserve(&session->layer[l], 1, error);
+    }
+    return status;
+}
+
+/* The graph has written the token's rows; logits [n, n_vocab] has the session's in `row`. */
+static judgeq_status take(judgeq_session *session, const struct ggml_tensor *logits, size_t row, judgeq_error *error) {
+    ggml_backend_tensor_get(logits, session->logits, row * logits->nb[1], logits->nb[1]);
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) {
+        cache_layer_append(&session->layer[l], 1, session->n_position);
+    }
+    session->n_position++;
+    return session_check_logits(session, error);
+}
+
+/* ---- one session, ggml's operations ------------------------------------------------------------------------------ */
+
+judgeq_status decode_plainly(judgeq_session *session, int32_t token, graph_want want, graph_block *blocks,
+                             judgeq_error *error) {
+    const judgeq_model *model = session->model;
+    judgeq_status status = reserve(session, error);
+    if (status != JUDGEQ_OK) return status;
+    graph *g = graph_begin(&session->engine);
+    struct ggml_tensor *id = graph_input(g, GGML_TYPE_I32, 1, 1), *position = graph_input(g, GGML_TYPE_I32, 1, 1);
+    struct ggml_tensor *x = graph_add_embedding(g, model, id);
+    for (int32_t l = 0; l < model->info.n_layer; l++) {
+        const graph_block block = graph_add_block(g, model, &model->layer[l], &session->layer[l], x, position, want);
+        if (blocks) blocks[l] = block;
+        x = block.output;
+    }
+    struct ggml_tensor *logits = graph_add_logits(g, model, x);
+    status = graph_allocate(&session->engine, logits, error);
+    if (status != JUDGEQ_OK) return status;
+    ggml_backend_tensor_set(id, &token, 0, sizeof token);
+    ggml_backend_tensor_set(position, &session->n_position, 0, sizeof session->n_position);
+    status = graph_compute(&session->engine, GRAPH_TOKEN, 1, error);
+    return status == JUDGEQ_OK ? take(session, logits, 0, error) : status;
+}
+
+/* ---- sessions together ------------------------------------------------------------------------------------------- */
+
+void decoder_free(decoder *d) {
+    attend_batch_free(&d->batch);
+    free(d->layer);
+    free(d->query);
+    *d = (decoder){0};
+}
+
+static judgeq_status decoder_init(decoder *d, const judgeq_model *model, judgeq_error *error) {
+    const int32_t n_layer = model->info.n_layer;
+    if (d->layer) return JUDGEQ_OK;
+    d->layer = calloc((size_t)n_layer, sizeof *d->layer);
+    d->query = calloc((size_t)n_layer, sizeof(struct ggml_tensor *));
+    if (!d->layer || !d->query) {
+        decoder_free(d);
+        return error_memory(error, "a decoder");
+    }
+    for (int32_t l = 0; l < n_layer; l++) d->layer[l] = (attend_layer){&d->batch, l};
+    return JUDGEQ_OK;
+}
+
+/* From so many sequences on, expanded weights are faster: below, they are more bytes to read. */
+enum { EXPANDED_SEQUENCES = 8 };
+
+static judgeq_status build(decoder *d, graph_engine *engine, const judgeq_model *model, int64_t n,
+                           judgeq_error *error) {
+    graph *g = graph_begin(engine);
+    d->graph = 0;
+    d->token = graph_input(g, GGML_TYPE_I32, n, 1);
+    d->position = graph_input(g, GGML_TYPE_I32, n, 1);
+    struct ggml_tensor *x = graph_add_embedding(g, model, d->token);
+    const bool expanded = model->expanded && n >= EXPANDED_SEQUENCES;
+    for (int32_t l = 0; l < model->info.n_layer; l++) {
+        const model_layer *weights = expanded ? &model->expanded[l].layer : &model->layer[l];
+        const graph_block block = graph_add_decode_block(g, model, weights, &d->layer[l], x, d->position);
+        d->query[l] = block.query;
+        x = block.output;
+    }
+    d->logits = graph_add_logits(g, model, x);
+    judgeq_status status = graph_allocate(engine, d->logits, error);
+    if (status == JUDGEQ_OK) d->graph = engine->n_graph;
+    return status;
+}
+
+static judgeq_status prepare(judgeq_session *const *session, size_t n, const int32_t *token, judgeq_error *error) {
+    judgeq_session *first = session[0];
+    decoder *d = &first->decoder;
+    const judgeq_model_info *info = &first->model->info;
+    judgeq_status status = decoder_init(d, first->model, error);
+    if (status == JUDGEQ_OK) status = attend_batch_resize(&d->batch, (int64_t)n, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
+        status = reserve(session[i], error);
+        d->batch.layers[i] = session[i]->layer;
+    }
+    if (status == JUDGEQ_OK) {
+        status = attend_batch_prepare(&d->batch, info->n_layer, first->engine.threads.most,
+                                      info->n_head / info->n_head_kv, error);
+    }
+    const bool built = d->graph > 0 && d->graph == first->engine.n_graph && d->token->ne[0] == (int64_t)n;
+    if (status == JUDGEQ_OK && !built) status = build(d, &first->engine, first->model, (int64_t)n, error);
+    if (status != JUDGEQ_OK) return status;
+    ggml_backend_tensor_set(d->token, token, 0, ggml_nbytes(d->token));
+    for (size_t i = 0; i < n; i++) {
+        ggml_backend_tensor_set(d->position, &session[i]->n_position, i * sizeof(int32_t), sizeof(int32_t));
+    }
+    return JUDGEQ_OK;
+}
+
+judgeq_status decode_together(judgeq_session *const *session, size_t n, const int32_t *token, judgeq_error *error) {
+    judgeq_status status = prepare(session, n, token, error);
+    if (status == JUDGEQ_OK) {
+        status = graph_compute(&session[0]->engine, n > 1 ? GRAPH_BATCH : GRAPH_TOKEN, (double)n, error);
+    }
+    for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
+        status = take(session[i], session[0]->decoder.logits, i, error);
+    }
+    return status;
+}

@@ -1,0 +1,412 @@
+/* session: the public face of the engine: checks what it is asked, then lets prefill, lookahead and steps run. */
+#include "decode.h"
+#include "lookahead.h"
+#include "prefill.h"
+#include "state.h"
+#include "support.h"
+#include "watch.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+/* ---- checks ------------------------------------------------------------------------------------------------------ */
+
+static judgeq_status check_judge(const judgeq_session *session, judgeq_error *error) {
+    const bool wanted = session->policy.probe.soft || session->draft.probe.soft;
+    if (!wanted) return JUDGEQ_OK;
+    if (!session->judge) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "policy '%s' scores with soft tokens and needs a judge for this model", session->policy.text);
+    }
+    const judgeq_judge_info *judge = judgeq_judge_get_info(session->judge);
+    const judgeq_model_info *model = &session->model->info;
+    if (judge->n_embd != model->n_embd || strcmp(judge->fingerprint, model->fingerprint) != 0) {
+        return error_set(error, JUDGEQ_ERROR_MISMATCH, "the judge belongs to %s (%s), not to this model (%s)",
+                         *judge->model_name ? judge->model_name : "another model", judge->fingerprint,
+                         model->fingerprint);
+    }
+    const int32_t needed = session_soft_rows(session);
+    if (needed > judge->n_soft) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "policy '%s' wants %d soft tokens, the judge has %d",
+                         session->policy.text, needed, judge->n_soft);
+    }
+    return JUDGEQ_OK;
+}
+
+static const struct {
+    const char *name;
+    enum ggml_type type;
+} kv_types[] = {
+    [JUDGEQ_KV_F16] = {"f16", GGML_TYPE_F16},
+    [JUDGEQ_KV_F32] = {"f32", GGML_TYPE_F32},
+    [JUDGEQ_KV_Q8_0] = {"q8_0", GGML_TYPE_Q8_0},
+    [JUDGEQ_KV_Q4_0] = {"q4_0", GGML_TYPE_Q4_0},
+};
+
+const char *judgeq_kv_type_name(judgeq_kv_type type) {
+    const size_t index = (size_t)type;
+    return index < sizeof kv_types / sizeof *kv_types ? kv_types[index].name : NULL;
+}
+
+static judgeq_status check_kv_type(const judgeq_session *session, judgeq_error *error) {
+    const char *name = judgeq_kv_type_name(session->params.kv_type);
+    if (!name) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "KV type %d is not known (known: f16, f32, q8_0, q4_0)",
+                         (int)session->params.kv_type);
+    }
+    const int32_t head_dim = session->model->info.head_dim;
+    const int64_t block = ggml_blck_size(kv_types[session->params.kv_type].type);
+    if (head_dim % block == 0) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
+                     "KV type %s needs a head_dim that is a multiple of %d, and %s has %d: use f16", name, (int)block,
+                     session->model->file.path, head_dim);
+}
+
+static judgeq_status check_params(const judgeq_session *session, judgeq_error *error) {
+    const judgeq_session_params *params = &session->params;
+    if (params->n_ctx < 0 || params->chunk < 0 || params->n_threads < 0 || params->n_threads > 1024) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "n_ctx %d, chunk %d, n_threads %d: expected 0 or more",
+                         params->n_ctx, params->chunk, params->n_threads);
+    }
+    judgeq_status status = check_kv_type(session, error);
+    if (status != JUDGEQ_OK) return status;
+    if (params->defer && (session->policy.probe.lookahead == 0 || session->policy.probe.among == 0)) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "policy '%s' cannot defer: only a lookahead among candidates (judge-laq) has tokens to keep",
+                         session->policy.text);
+    }
+    if (session->policy.keep_all) return JUDGEQ_OK;
+    const bool share = params->budget_fraction > 0.0f && params->budget_fraction <= 1.0f;
+    if (params->budget == 0 && params->budget_fraction == 0.0f) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "policy '%s' needs a budget: rows to keep per layer and KV head",
+                         session->policy.text);
+    }
+    if (params->budget == 0 && !share) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "a budget of %g %% of the prompt: expected more than 0, up to 100",
+                         100.0 * (double)params->budget_fraction);
+    }
+    if (params->budget < 0) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "budget %d: use a budget of at least 1 row", params->budget);
+    }
+    return JUDGEQ_OK;
+}
+
+/* Rows of the cache are read in multiples of these: enough for wide registers; and libllama's own, whose sums plain
+ * mode repeats. */
+enum { PADDING = 32, PADDING_PLAIN = 256 };
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+judgeq_session_params judgeq_session_default_params(void) {
+    return (judgeq_session_params){.kv_type = JUDGEQ_KV_F16};
+}
+
+static judgeq_status take_policies(judgeq_session *session, judgeq_error *error) {
+    judgeq_policy *policy = NULL;
+    if (session->params.policy) {
+        session->policy = *session->params.policy;
+    } else {
+        judgeq_status status = judgeq_policy_parse("full", &policy, error);
+        if (status != JUDGEQ_OK) return status;
+        session->policy = *policy;
+        judgeq_policy_free(policy);
+    }
+    session->params.policy = NULL;
+    if (!session->policy.probe.draft) return JUDGEQ_OK;
+    judgeq_status status = judgeq_policy_parse(session->policy.probe.draft->name, &policy, error);
+    if (status != JUDGEQ_OK) return status;
+    session->draft = *policy;
+    judgeq_policy_free(policy);
+    return JUDGEQ_OK;
+}
+
+static judgeq_status allocate(judgeq_session *session, judgeq_error *error) {
+    const size_t n_layer = (size_t)session->model->info.n_layer;
+    session->layer = calloc(n_layer, sizeof *session->layer);
+    session->prior = calloc(n_layer, sizeof *session->prior);
+    session->drafted = calloc(n_layer, sizeof *session->drafted);
+    session->layer_budget = calloc(n_layer, sizeof *session->layer_budget);
+    session->logits = calloc((size_t)session->model->info.n_vocab, sizeof *session->logits);
+    if (!session->layer || !session->prior || !session->drafted || !session->layer_budget || !session->logits) {
+        return error_memory(error, "a session");
+    }
+    return graph_engine_init(&session->engine, session->model, session->params.n_threads, error);
+}
+
+judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session_params *params, judgeq_session **out,
+                                 judgeq_error *error) {
+    *out = NULL;
+    judgeq_session *session = calloc(1, sizeof *session);
+    if (!session) return error_memory(error, "a session");
+    session->model = model;
+    session->params = *params;
+    session->judge = params->judge;
+    session->kv_padding = params->plain_weights ? PADDING_PLAIN : PADDING;
+    if (session->params.n_ctx == 0) session->params.n_ctx = model->info.n_ctx_train;
+    judgeq_status status = take_policies(session, error);
+    if (status == JUDGEQ_OK) status = check_params(session, error);
+    if (status == JUDGEQ_OK) status = check_judge(session, error);
+    if (status == JUDGEQ_OK) {
+        session->kv_type = kv_types[params->kv_type].type;
+        status = allocate(session, error);
+    }
+    if (status == JUDGEQ_OK) status = support_check(session, error);
+    if (status != JUDGEQ_OK) {
+        judgeq_session_free(session);
+        return status;
+    }
+    *out = session;
+    return JUDGEQ_OK;
+}
+
+void judgeq_session_free(judgeq_session *session) {
+    if (!session) return;
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) {
+        if (session->layer) cache_layer_free(&session->layer[l]);
+        if (session->prior) score_map_free(&session->prior[l]);
+        if (session->drafted) select_kept_free(&session->drafted[l]);
+    }
+    free(session->layer);
+    free(session->prior);
+    free(session->drafted);
+    free(session->layer_budget);
+    free(session->logits);
+    free(session->deferred);
+    free(session->watched);
+    decoder_free(&session->decoder);
+    graph_engine_free(&session->engine);
+    free(session);
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
+
+static judgeq_status check_token(const judgeq_session *session, int32_t token, judgeq_error *error) {
+    if (token >= 0 && token < session->model->info.n_vocab) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT, "token %d is not in the vocabulary of %d", token,
+                     session->model->info.n_vocab);
+}
+
+static judgeq_status check_prompt(const judgeq_session *session, const int32_t *tokens, size_t n, judgeq_error *error) {
+    if (session->prefilled || session->failed) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "a session reads one prompt; make a new one for the next");
+    }
+    if (n == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the prompt is empty");
+    if (n > (size_t)session->params.n_ctx) {
+        return error_set(error, JUDGEQ_ERROR_LIMIT,
+                         "the prompt has %zu tokens, the context holds %d (the model was trained for %d)", n,
+                         session->params.n_ctx, session->model->info.n_ctx_train);
+    }
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) status = check_token(session, tokens[i], error);
+    return status;
+}
+
+/* A share of the prompt, in rows: one at least. */
+static int32_t share_rows(float share, int32_t n_prompt) {
+    /* a float's 0.1 is a little more than a tenth, and must not cost a row */
+    const int32_t rows = (int32_t)ceil((double)share * n_prompt - 1e-3);
+    return rows > 1 ? rows : 1;
+}
+
+/* The budget in rows, once the prompt's length is known: no more than that. */
+static void set_budgets(judgeq_session *session) {
+    const judgeq_session_params *params = &session->params;
+    if (session->policy.keep_all) return;
+    const int32_t rows = params->budget > 0 ? params->budget : share_rows(params->budget_fraction, session->n_prompt);
+    session->stats.budget = rows < session->n_prompt ? rows : session->n_prompt;
+    select_layer_budgets(&session->policy, session->model->info.n_layer, session->stats.budget, session->n_prompt,
+                         session->layer_budget);
+}
+
+static judgeq_status check_different(judgeq_session *const *sessions, size_t n, judgeq_error *error) {
+    for (size_t i = 1; i < n; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (sessions[i] == sessions[k]) {
+                return error_set(error, JUDGEQ_ERROR_ARGUMENT, "sessions %zu and %zu are the same", k, i);
+            }
+        }
+    }
+    return JUDGEQ_OK;
+}
+
+/* What sessions must have in common to read a prompt together. */
+static judgeq_status check_company(judgeq_session *const *sessions, size_t n, judgeq_error *error) {
+    const judgeq_session *first = sessions[0];
+    for (size_t i = 1; i < n; i++) {
+        if (sessions[i]->model != first->model || sessions[i]->judge != first->judge ||
+            session_read_type(sessions[i]) != session_read_type(first) ||
+            sessions[i]->params.plain_weights != first->params.plain_weights) {
+            return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                             "session %zu has another model or judge than the first, or only one of both has "
+                             "plain_weights or an F32 cache: read its prompt alone",
+                             i);
+        }
+    }
+    return JUDGEQ_OK;
+}
+
+static judgeq_status look_ahead(judgeq_session *const *sessions, size_t n_sessions, judgeq_error *error) {
+    judgeq_session **ahead = malloc(n_sessions * sizeof(judgeq_session *));
+    size_t n = 0;
+    if (!ahead) return error_memory(error, "sessions that look ahead");
+    for (size_t i = 0; i < n_sessions; i++) {
+        if (session_looks_ahead(sessions[i])) ahead[n++] = sessions[i];
+    }
+    const judgeq_status status = n > 0 ? lookahead_run(ahead, n, error) : JUDGEQ_OK;
+    free((void *)ahead);
+    return status;
+}
+
+judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t n_sessions, const int32_t *tokens,
+                                         size_t n_tokens, judgeq_error *error) {
+    if (n_sessions == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "no session to read the prompt");
+    judgeq_status status = check_different(sessions, n_sessions, error);
+    if (status == JUDGEQ_OK) status = check_company(sessions, n_sessions, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < n_sessions; i++) {
+        status = check_prompt(sessions[i], tokens, n_tokens, error);
+    }
+    if (status != JUDGEQ_OK) return status;
+    const double start = clock_seconds();
+    for (size_t i = 0; i < n_sessions; i++) {
+        sessions[i]->n_prompt = (int32_t)n_tokens;
+        set_budgets(sessions[i]);
+    }
+    status = prefill_run(sessions, n_sessions, tokens, error);
+    const double read = clock_seconds();
+    if (status == JUDGEQ_OK) status = look_ahead(sessions, n_sessions, error);
+    const double end = clock_seconds();
+    for (size_t i = 0; i < n_sessions; i++) {
+        judgeq_session *session = sessions[i];
+        session->stats.prefill_s = (session_looks_ahead(session) ? end : read) - start;
+        session->prefilled = status == JUDGEQ_OK;
+        session->failed = !session->prefilled;
+    }
+    return status;
+}
+
+judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
+                                     judgeq_error *error) {
+    return judgeq_session_prefill_all(&session, 1, tokens, n_tokens, error);
+}
+
+static judgeq_status check_decode(const judgeq_session *session, int32_t token, judgeq_error *error) {
+    if (!session->prefilled || session->failed) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "a session decodes after a prompt was read, and not after an error");
+    }
+    judgeq_status status = check_token(session, token, error);
+    if (status != JUDGEQ_OK || session->n_position < session->params.n_ctx) return status;
+    return error_set(error, JUDGEQ_ERROR_LIMIT, "the context of %d tokens is full", session->params.n_ctx);
+}
+
+/* True where a session's token needs a graph of its own: to sum as libllama does, or to tell what it looks at. */
+static bool decodes_alone(const judgeq_session *session) {
+    return session_ggml_only(session) || session->watched;
+}
+
+static judgeq_status decode_alone(judgeq_session *session, int32_t token, judgeq_error *error) {
+    const graph_want want = {.output = true, .attention = session->watched != NULL};
+    graph_block *blocks = calloc((size_t)session->model->info.n_layer, sizeof *blocks);
+    if (!blocks) return error_memory(error, "attention rows");
+    judgeq_status status = decode_plainly(session, token, want, blocks, error);
+    if (status == JUDGEQ_OK && session->watched) status = watch_add(session, blocks, error);
+    free(blocks);
+    return status;
+}
+
+static judgeq_status decode_all(judgeq_session *const *sessions, const int32_t *tokens, size_t n, judgeq_error *error) {
+    judgeq_session **together = malloc(n * sizeof(judgeq_session *));
+    int32_t *token = malloc(n * sizeof *token);
+    judgeq_status status = together && token ? JUDGEQ_OK : error_memory(error, "a batch of sessions");
+    size_t n_together = 0;
+    for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
+        if (decodes_alone(sessions[i])) {
+            status = decode_alone(sessions[i], tokens[i], error);
+        } else {
+            together[n_together] = sessions[i];
+            token[n_together++] = tokens[i];
+        }
+    }
+    if (status == JUDGEQ_OK && n_together > 0) status = decode_together(together, n_together, token, error);
+    free(together);
+    free(token);
+    return status;
+}
+
+judgeq_status judgeq_session_decode_all(judgeq_session *const *sessions, const int32_t *tokens, size_t n_sessions,
+                                        judgeq_error *error) {
+    if (n_sessions == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "no session to decode");
+    judgeq_status status = check_different(sessions, n_sessions, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < n_sessions; i++) {
+        if (sessions[i]->model != sessions[0]->model) {
+            return error_set(error, JUDGEQ_ERROR_ARGUMENT, "session %zu has another model than the first", i);
+        }
+        status = check_decode(sessions[i], tokens[i], error);
+    }
+    if (status != JUDGEQ_OK) return status;
+    const double start = clock_seconds();
+    status = decode_all(sessions, tokens, n_sessions, error);
+    const double seconds = clock_seconds() - start;
+    for (size_t i = 0; i < n_sessions; i++) {
+        sessions[i]->stats.decode_s += seconds;
+        sessions[i]->failed = status != JUDGEQ_OK;
+        sessions[i]->stats.n_decoded += status == JUDGEQ_OK;
+    }
+    return status;
+}
+
+judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error) {
+    return judgeq_session_decode_all(&session, &token, 1, error);
+}
+
+judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, judgeq_error *error) {
+    const int64_t n_decoded = session->n_position - session->n_prompt;
+    if (!session->prefilled || session->failed || n_tokens < 0 || n_tokens > n_decoded) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "cannot rewind to %lld tokens behind the prompt: %lld were decoded", (long long)n_tokens,
+                         (long long)n_decoded);
+    }
+    const int32_t n_position = session->n_prompt + (int32_t)n_tokens;
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) cache_layer_truncate(&session->layer[l], n_position);
+    session->n_position = n_position;
+    return JUDGEQ_OK;
+}
+
+/* ---- what can be asked ------------------------------------------------------------------------------------------- */
+
+const float *judgeq_session_logits(const judgeq_session *session) {
+    return session->logits;
+}
+
+const int32_t *judgeq_session_deferred(const judgeq_session *session, size_t *n_tokens) {
+    *n_tokens = session->n_deferred;
+    return session->deferred;
+}
+
+void judgeq_session_get_stats(const judgeq_session *session, judgeq_stats *stats) {
+    const judgeq_model_info *info = &session->model->info;
+    *stats = session->stats;
+    stats->n_prompt = session->n_prompt;
+    stats->n_position = session->n_position;
+    stats->kv_bytes_full = (size_t)session->n_position * (size_t)info->n_layer * (size_t)info->n_head_kv *
+                           model_row_bytes(session->model, session->kv_type);
+    for (int32_t l = 0; l < info->n_layer; l++) stats->kv_bytes_held += cache_layer_bytes(&session->layer[l]);
+    stats->kv_bytes_peak = session->meter.peak;
+    stats->n_threads = session->engine.threads.most;
+}
+
+const int32_t *judgeq_session_positions(const judgeq_session *session, int32_t layer, int32_t head_kv, size_t *n_rows) {
+    *n_rows = 0;
+    const judgeq_model_info *info = &session->model->info;
+    if (!session->prefilled || layer < 0 || layer >= info->n_layer || head_kv < 0 || head_kv >= info->n_head_kv) {
+        return NULL;
+    }
+    const cache_head *head = &session->layer[layer].head[head_kv];
+    *n_rows = (size_t)head->n_row;
+    return head->position;
+}

@@ -1,0 +1,43 @@
+#include "state.h"
+
+#include <math.h>
+
+#include "base/error.h"
+
+bool session_looks_ahead(const judgeq_session *session) {
+    return session->policy.probe.lookahead > 0 || session->policy.probe.response > 0;
+}
+
+enum ggml_type session_read_type(const judgeq_session *session) {
+    return ggml_is_quantized(session->kv_type) ? GGML_TYPE_F16 : session->kv_type;
+}
+
+bool session_ggml_only(const judgeq_session *session) {
+    return session->params.plain_weights || session->engine.n_device > 0;
+}
+
+int32_t session_soft_rows(const judgeq_session *session) {
+    if (!session->judge) return 0;
+    const policy_probe *probes[] = {&session->policy.probe, &session->draft.probe};
+    int32_t most = 0;
+    for (int i = 0; i < 2; i++) {
+        if (!probes[i]->soft) continue;
+        const int32_t n = probes[i]->n_soft > 0 ? probes[i]->n_soft : judgeq_judge_get_info(session->judge)->n_soft;
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+judgeq_status session_check_logits(const judgeq_session *session, judgeq_error *error) {
+    bool finite = true;
+    for (int32_t i = 0; i < session->model->info.n_vocab; i++) finite = finite && isfinite(session->logits[i]);
+    if (finite) return JUDGEQ_OK;
+    const char *weight = model_find_non_finite(session->model);
+    if (!weight) {
+        return error_set(error, JUDGEQ_ERROR_NUMERIC,
+                         "%s: the logits hold NaN or infinity, though all weights are finite",
+                         session->model->file.path);
+    }
+    return error_set(error, JUDGEQ_ERROR_NUMERIC, "%s: tensor %s holds NaN or infinity: the file is damaged",
+                     session->model->file.path, weight);
+}

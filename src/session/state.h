@@ -1,0 +1,73 @@
+/* state: what a session holds between calls. The parts that work on it: prefill reads the prompt layer by layer, evict
+ * turns scores into kept rows, decode appends tokens, lookahead scores with tokens that are decoded first, session is
+ * the public face. */
+#ifndef JUDGEQ_SRC_STATE_H
+#define JUDGEQ_SRC_STATE_H
+
+#include "engine/cache.h"
+#include "engine/graph.h"
+#include "model/judge.h"
+#include "model/model.h"
+#include "policy/policy.h"
+#include "policy/score.h"
+
+/* For tests and measurements: the attention that scored a layer, before smoothing. The map dies with the call. */
+typedef void (*session_score_hook)(void *data, int32_t layer, const score_map *map);
+
+/* The graph that decodes for this session, and for others with it. */
+typedef struct decoder {
+    attend_batch batch;
+    attend_layer *layer; /* [n_layer] */
+    uint64_t graph;      /* its number, as the engine counts: it is there as long as no other has started; 0: none */
+    struct ggml_tensor *token, *position; /* [sequences] */
+    struct ggml_tensor *logits;           /* [sequences, n_vocab] */
+    struct ggml_tensor **query;           /* [n_layer], each [sequences, n_head, head_dim], rotated */
+} decoder;
+
+struct judgeq_session {
+    const judgeq_model *model;
+    const judgeq_judge *judge;
+    judgeq_policy policy;
+    judgeq_policy draft; /* of a lookahead; only if policy.probe.draft */
+    judgeq_session_params params;
+    graph_engine engine;
+    decoder decoder;
+    enum ggml_type kv_type; /* of the rows held once they are chosen */
+    int32_t kv_padding;     /* cache.h */
+    bool prefilled, failed;
+
+    cache_meter meter;
+    cache_layer *layer;    /* [n_layer], what decoding attends to */
+    score_map *prior;      /* [n_layer], attention of the policy's own prompt-time probes to the rows of `layer`;
+                              only between prefill and lookahead */
+    select_kept *drafted;  /* [n_layer], rows of `layer` that the draft would keep; likewise */
+    int32_t *layer_budget; /* [n_layer] rows per KV head */
+    int32_t n_prompt;
+    int32_t n_position; /* position of the next token: the sequence's length, not the rows held */
+    float *logits;      /* [n_vocab] */
+    int32_t *deferred;  /* [n_deferred] */
+    size_t n_deferred;
+    float
+        *watched; /* [n_layer, n_head, n_prompt], attention of the tokens decoded since judgeq_session_watch; or NULL */
+    int64_t n_watched;
+    judgeq_stats stats;
+    session_score_hook score_hook;
+    void *score_hook_data;
+};
+
+/* True where tokens are decoded before the policy can choose. */
+bool session_looks_ahead(const judgeq_session *session);
+
+/* The type of a layer's rows while it is read and chosen from. */
+enum ggml_type session_read_type(const judgeq_session *session);
+
+/* True where graphs must be of ggml's operations only: for libllama's sums, and on devices beside the CPU. */
+bool session_ggml_only(const judgeq_session *session);
+
+/* Soft rows that prefill appends to the prompt. */
+int32_t session_soft_rows(const judgeq_session *session);
+
+/* Fails with NUMERIC, naming a weight if one is at fault, unless all logits are finite. */
+judgeq_status session_check_logits(const judgeq_session *session, judgeq_error *error);
+
+#endif
