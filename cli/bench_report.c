@@ -135,7 +135,7 @@ json_t *bench_json(const bench_setup *setup, const bench_cells *cells) {
     for (size_t i = 0; i < cells->n_memory; i++) json_array_append_new(memory, memory_object(&cells->memory[i]));
     for (size_t i = 0; i < cells->n_cell; i++) json_array_append_new(array, cell_object(&cells->cell[i]));
     return json_pack("{s:s, s:{s:s, s:s, s:I, s:I}, s:i, s:i, s:o, s:o}", "version", judgeq_version(), "model",
-                     "fingerprint", info->fingerprint, "weight_type", info->weight_type, "weight_bytes",
+                     "fingerprint", info->file_fingerprint, "weight_type", info->weight_type, "weight_bytes",
                      (json_int_t)info->weight_bytes, "decode_bytes", (json_int_t)info->decode_bytes, "repetitions",
                      (int)cells->n_repeat, "decoded", (int)setup->options->n_tokens, "memory", memory, "cells", array);
 }

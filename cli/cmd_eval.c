@@ -247,7 +247,7 @@ static json_t *run_object(const evaluation *e) {
     struct tm utc;
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     return json_pack("{s:s, s:{s:o, s:s, s:o}, s:o, s:o, s:o, s:o, s:O, s:o, s:i, s:I, s:O, s:s}", "version",
-                     judgeq_version(), "model", "name", text(info->name), "fingerprint", info->fingerprint, "path",
+                     judgeq_version(), "model", "name", text(info->name), "fingerprint", info->file_fingerprint, "path",
                      text(e->model_path), "judge", judge_object(e->judge), "policies", policies_array(&e->arms),
                      "budgets", budgets_array(&e->arms), "settings", settings_object(e), "tasks", e->plan.tasks,
                      "lengths", lengths_array(&e->options), "samples", (int)e->options.n_samples, "seed",

@@ -91,12 +91,13 @@ static bool add_norms(json_t *object, const judgeq_judge *judge) {
 static json_t *judge_object(const char *path, const judgeq_judge *judge) {
     const judgeq_judge_info *info = judgeq_judge_get_info(judge);
     json_t *object =
-        json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", "judge", "file",
-                  json_text(path), "file_bytes", file_bytes(path), "n_depth", (int)info->n_depth, "n_soft",
+        json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", "judge",
+                  "file", json_text(path), "file_bytes", file_bytes(path), "n_depth", (int)info->n_depth, "n_soft",
                   (int)info->n_soft, "n_embd", (int)info->n_embd, "model_name", json_text(info->model_name),
-                  "fingerprint", json_text(info->fingerprint), "origin", json_text(info->origin), "loss",
-                  json_text(info->loss), "steps", info->steps > 0 ? json_integer(info->steps) : json_null(),
-                  "data_hash", json_text(info->data_hash), "heldout_loss", json_number((double)info->heldout_loss),
+                  "weight_type", *info->weight_type ? json_text(info->weight_type) : json_null(), "fingerprint",
+                  json_text(info->fingerprint), "origin", json_text(info->origin), "loss", json_text(info->loss),
+                  "steps", info->steps > 0 ? json_integer(info->steps) : json_null(), "data_hash",
+                  json_text(info->data_hash), "heldout_loss", json_number((double)info->heldout_loss),
                   "heldout_hit_rate", json_number((double)info->heldout_hit_rate));
     if (object && add_norms(object, judge)) return object;
     json_decref(object);
@@ -169,16 +170,18 @@ static json_t *model_object(const char *path, const judgeq_model *model) {
     const judgeq_model_info *info = judgeq_model_get_info(model);
     json_int_t kv_bytes = 2 * (json_int_t)info->n_layer * info->n_head_kv * info->head_dim * KV_BYTES;
     json_t *object = json_pack(
-        "{s:s, s:o, s:i, s:I, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:I, s:I, s:I, s:I, "
+        "{s:s, s:o, s:i, s:I, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:I, s:I, s:I, "
+        "s:I, "
         "s:o}",
         "kind", "model", "file", json_text(path), "n_files", (int)info->n_files, "file_bytes",
         (json_int_t)info->file_bytes, "architecture", json_text(info->architecture), "name", json_text(info->name),
-        "fingerprint", json_text(info->fingerprint), "n_layer", (int)info->n_layer, "n_embd", (int)info->n_embd,
-        "n_head", (int)info->n_head, "n_head_kv", (int)info->n_head_kv, "head_dim", (int)info->head_dim, "n_ff",
-        (int)info->n_ff, "n_vocab", (int)info->n_vocab, "n_ctx_train", (int)info->n_ctx_train, "weight_type",
-        json_text(info->weight_type), "weight_types", json_text(info->weight_types), "weight_bytes",
-        (json_int_t)info->weight_bytes, "kv_bytes_per_token", kv_bytes, "kv_bytes_full", kv_bytes * info->n_ctx_train,
-        "n_tensors", (json_int_t)info->n_tensors, "unknown_keys", unknown_keys(info));
+        "fingerprint", json_text(info->fingerprint), "file_fingerprint", json_text(info->file_fingerprint), "n_layer",
+        (int)info->n_layer, "n_embd", (int)info->n_embd, "n_head", (int)info->n_head, "n_head_kv", (int)info->n_head_kv,
+        "head_dim", (int)info->head_dim, "n_ff", (int)info->n_ff, "n_vocab", (int)info->n_vocab, "n_ctx_train",
+        (int)info->n_ctx_train, "weight_type", json_text(info->weight_type), "weight_types",
+        json_text(info->weight_types), "weight_bytes", (json_int_t)info->weight_bytes, "kv_bytes_per_token", kv_bytes,
+        "kv_bytes_full", kv_bytes * info->n_ctx_train, "n_tensors", (json_int_t)info->n_tensors, "unknown_keys",
+        unknown_keys(info));
     struct gguf_init_params params = {.no_alloc = true};
     struct gguf_context *gguf = gguf_init_from_file(path, params);
     bool ok = object && gguf && add_metadata(object, gguf, info->architecture) && add_chat(object, model) &&

@@ -42,11 +42,12 @@ static json_t *make_header(const data_maker *m) {
     if (!name) return NULL;
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_sources_hash(&m->sources));
     const data_options *o = &m->options;
-    json_t *header = json_pack("{s:i, s:s, s:s, s:s, s:I, s:i, s:i, s:f, s:i, s:f, s:f}", "judgeq_data", 1,
-                               "model_fingerprint", model->fingerprint, "model_name", name, "prompts_hash", hash,
-                               "seed", (json_int_t)o->sources.seed, "min_tokens", o->sources.min_tokens, "max_tokens",
-                               o->sources.max_tokens, "retrieval", o->sources.retrieval, "response_tokens", o->n_tokens,
-                               "temperature", (double)o->sampler.temperature, "top_p", (double)o->sampler.top_p);
+    json_t *header =
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:f, s:i, s:f, s:f}", "judgeq_data", 1, "model_fingerprint",
+                  model->fingerprint, "file_fingerprint", model->file_fingerprint, "model_name", name, "prompts_hash",
+                  hash, "seed", (json_int_t)o->sources.seed, "min_tokens", o->sources.min_tokens, "max_tokens",
+                  o->sources.max_tokens, "retrieval", o->sources.retrieval, "response_tokens", o->n_tokens,
+                  "temperature", (double)o->sampler.temperature, "top_p", (double)o->sampler.top_p);
     free(name);
     if (header && o->no_think) json_object_set_new(header, "no_think", json_true());
     return header;
@@ -100,8 +101,9 @@ static judgeq_status read_old_lines(data_maker *m, judgeq_error *error) {
         json_t *object = json_loads(line, 0, NULL), *header = number == 0 ? make_header(m) : NULL;
         const json_t *prompt = json_object_get(object, "prompt_number");
         if (number == 0 && !json_equal(object, header)) {
-            status = failed(error, JUDGEQ_ERROR_MISMATCH, m->options.output,
-                            "was begun with another model, other options or other sources, and cannot be resumed");
+            status = failed(
+                error, JUDGEQ_ERROR_MISMATCH, m->options.output,
+                "was begun with another model or quantisation, other options or other sources, and cannot be resumed");
         } else if (number > 0 && !json_is_integer(prompt)) {
             status =
                 failed(error, JUDGEQ_ERROR_FORMAT, m->options.output, "holds a line that judgeq data did not write");

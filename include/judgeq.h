@@ -100,7 +100,9 @@ typedef struct judgeq_model_info {
     size_t decode_bytes; /* of these, what every decoded token reads: all but the embeddings of other tokens */
     const char *const *unknown_keys; /* [n_unknown_keys], of the architecture, which libllama does not know either */
     size_t n_unknown_keys;
-    char fingerprint[33]; /* 128 bits in hexadecimal: hyper-parameters, tensor types and a sample of every tensor */
+    char fingerprint[33]; /* 128 bits in hexadecimal, the same in every quantisation: hyper-parameters, vocabulary, and
+                             the norms and biases, which no quantisation changes. Judges are bound to it */
+    char file_fingerprint[33]; /* of this quantisation: hyper-parameters, tensor types and a sample of every tensor */
 } judgeq_model_info;
 
 /* Maps a GGUF file, and where it is the first of a model in several (NAME-00001-of-0000N.gguf) the others too. Refuses,
@@ -230,8 +232,10 @@ typedef struct judgeq_judge judgeq_judge;
 typedef struct judgeq_judge_info {
     int32_t n_depth; /* 1: the soft tokens have vectors for the first layer; the model's n_layer: for every layer */
     int32_t n_soft, n_embd;
-    const char *fingerprint; /* of the model it belongs to */
+    const char *fingerprint; /* of the model it belongs to; of a file of format version 1, loaded without a model, the
+                                file_fingerprint */
     const char *model_name;  /* that model's name, for messages; or "" */
+    const char *weight_type; /* of the file that it was trained with: "q4_1"; or "" where unknown */
     const char *origin;      /* how it came to be: "imported from soft-kl.npy", "trained ..." */
     const char *loss;        /* "kl", "mse", or "" where unknown */
     const char *data_hash;   /* of the training set, or "" */
@@ -240,14 +244,16 @@ typedef struct judgeq_judge_info {
     float heldout_hit_rate;  /* 0..1, NaN where unknown */
 } judgeq_judge_info;
 
-/* Loads a judge file (GGUF). `model`: refuse a judge whose fingerprint is not this model's; NULL: do not check. */
+/* Loads a judge file (GGUF). `model`: refuse a judge whose fingerprint is not this model's; NULL: do not check. A file
+ * of format version 1 names one quantisation: with that model, it becomes a judge of all of them. */
 JUDGEQ_API judgeq_status judgeq_judge_load(const char *path, const judgeq_model *model, judgeq_judge **out,
                                            judgeq_error *error);
 /* Copies soft [n_depth, n_soft, n_embd] and info's texts; info's shape and fingerprint are required. */
 JUDGEQ_API judgeq_status judgeq_judge_new(const float *soft, const judgeq_judge_info *info, judgeq_judge **out,
                                           judgeq_error *error);
 /* Reads .npy or .safetensors (by content): one tensor [n_soft, n_embd] or [n_layer, n_soft, n_embd], F32 or F16, and
- * makes it a judge of `model`. `tensor`: its name in a .safetensors file, NULL where the file holds only one. */
+ * makes it a judge of `model`. `tensor`: its name in a .safetensors file, NULL where the file holds only one. A judge
+ * file is loaded for `model`, so that saving it brings it to the newest format. */
 JUDGEQ_API judgeq_status judgeq_judge_import(const char *path, const char *tensor, const judgeq_model *model,
                                              judgeq_judge **out, judgeq_error *error);
 /* Written to a temporary name, synced and renamed: a kill at any moment leaves the old file or the new one. */

@@ -50,6 +50,7 @@ static judgeq_judge_info sample_info(void) {
                                .n_embd = N_EMBD,
                                .fingerprint = FINGERPRINT,
                                .model_name = "a model",
+                               .weight_type = "q4_1",
                                .origin = "trained by test_judge",
                                .loss = "kl",
                                .data_hash = "0badcafe",
@@ -158,6 +159,7 @@ static void test_round_trip(void **state) {
     assert_int_equal(info->n_embd, N_EMBD);
     assert_string_equal(info->fingerprint, FINGERPRINT);
     assert_string_equal(info->model_name, "a model");
+    assert_string_equal(info->weight_type, "q4_1");
     assert_string_equal(info->origin, "trained by test_judge");
     assert_string_equal(info->loss, "kl");
     assert_string_equal(info->data_hash, "0badcafe");
@@ -231,6 +233,7 @@ static void test_unknown_fields(void **state) {
     const judgeq_judge_info *read = judgeq_judge_get_info(judge);
     assert_int_equal(read->n_soft, 1);
     assert_string_equal(read->model_name, "");
+    assert_string_equal(read->weight_type, "");
     assert_string_equal(read->origin, "");
     assert_string_equal(read->loss, "");
     assert_string_equal(read->data_hash, "");
@@ -286,7 +289,7 @@ static void no_architecture(struct gguf_context *gguf) {
     gguf_remove_key(gguf, "general.architecture");
 }
 static void later_version(struct gguf_context *gguf) {
-    gguf_set_val_u32(gguf, "judgeq.format_version", 2);
+    gguf_set_val_u32(gguf, "judgeq.format_version", 3);
 }
 static void no_fingerprint(struct gguf_context *gguf) {
     gguf_remove_key(gguf, "judgeq.model.fingerprint");
@@ -315,7 +318,7 @@ static void test_wrong_files(void **state) {
     assert_load_fails(write_with(odd_alignment), NULL, JUDGEQ_ERROR_FORMAT, "not aligned to 4 bytes");
     assert_load_fails(write_with(other_architecture), NULL, JUDGEQ_ERROR_UNSUPPORTED, "\"llama\"");
     assert_load_fails(write_with(no_architecture), NULL, JUDGEQ_ERROR_FORMAT, "\"general.architecture\" is missing");
-    assert_load_fails(write_with(later_version), NULL, JUDGEQ_ERROR_FORMAT, "version 2; this judgeq reads 1");
+    assert_load_fails(write_with(later_version), NULL, JUDGEQ_ERROR_FORMAT, "version 3; this judgeq reads 1 and 2");
     assert_load_fails(write_with(no_fingerprint), NULL, JUDGEQ_ERROR_FORMAT, "fingerprint\" is missing");
     assert_load_fails(write_with(wrong_fingerprint), NULL, JUDGEQ_ERROR_FORMAT, "32 hexadecimal digits");
     assert_load_fails(write_with(number_as_origin), NULL, JUDGEQ_ERROR_FORMAT, "expected a string");

@@ -326,6 +326,45 @@ static void expect_refused(const judgeq_training_set *set, judgeq_trainer_params
     judgeq_trainer_free(trainer);
 }
 
+/* A set is the model's, in any quantisation; sets of before name the file. What goes on bit for bit is one file's. */
+static void test_other_quantisation(void **state) {
+    (void)state;
+    char path[512], text[200];
+    tiny_spec spec = tiny_spec_base();
+    spec.weight_type = GGML_TYPE_Q8_0;
+    snprintf(path, sizeof path, "%s/q8_0.gguf", folder);
+    assert_int_equal(tiny_model_write(&spec, path), 0);
+    judgeq_model *other = NULL;
+    CHECK(judgeq_model_load(path, &other, error));
+    judgeq_training_set *set = load_set(set_path);
+    const judgeq_trainer_params params = test_params();
+    judgeq_trainer *trainer = open_trainer(set, &params);
+    CHECK(judgeq_trainer_save(trainer, checkpoint, error));
+    judgeq_trainer_free(trainer);
+    judgeq_training_set_free(set);
+
+    CHECK(judgeq_training_set_load(set_path, other, &set, error));
+    CHECK(judgeq_trainer_new(other, set, &params, &trainer, error));
+    judgeq_error refusal = {0};
+    assert_int_equal(judgeq_trainer_restore(trainer, checkpoint, &refusal), JUDGEQ_ERROR_MISMATCH);
+    assert_non_null(strstr(refusal.message, "another model"));
+    judgeq_judge *judge = NULL;
+    CHECK(judgeq_trainer_judge(trainer, "a test", &judge, error));
+    assert_string_equal(judgeq_judge_get_info(judge)->weight_type, "q8_0");
+    judgeq_judge_free(judge);
+    judgeq_trainer_free(trainer);
+    judgeq_training_set_free(set);
+
+    snprintf(path, sizeof path, "%s/before.jsonl", folder);
+    int used = write_header(text, sizeof text, judgeq_model_get_info(model)->file_fingerprint);
+    used += snprintf(text + used, sizeof text - (size_t)used, "{\"prompt\": [1, 2], \"response\": [3, 4]}\n");
+    assert_int_equal(fixture_write(path, text, (size_t)used), 0);
+    CHECK(judgeq_training_set_load(path, model, &set, error));
+    judgeq_training_set_free(set);
+    assert_int_equal(judgeq_training_set_load(path, other, &set, &refusal), JUDGEQ_ERROR_MISMATCH);
+    judgeq_model_free(other);
+}
+
 static void test_refused_checkpoints(void **state) {
     (void)state;
     judgeq_training_set *set = load_set(set_path), *other = NULL;
@@ -522,6 +561,7 @@ int main(void) {
         cmocka_unit_test(test_continues_bit_for_bit),
         cmocka_unit_test(test_same_without_scratch),
         cmocka_unit_test(test_cancelled_step_changes_nothing),
+        cmocka_unit_test(test_other_quantisation),
         cmocka_unit_test(test_refused_checkpoints),
         cmocka_unit_test(test_refused_parameters),
         cmocka_unit_test(test_starts),

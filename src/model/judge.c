@@ -2,16 +2,19 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/array_file.h"
 #include "base/error.h"
+#include "fingerprint.h"
 
 void judgeq_judge_free(judgeq_judge *judge) {
     if (!judge) return;
     free((void *)judge->info.fingerprint);
     free((void *)judge->info.model_name);
+    free((void *)judge->info.weight_type);
     free((void *)judge->info.origin);
     free((void *)judge->info.loss);
     free((void *)judge->info.data_hash);
@@ -85,12 +88,14 @@ judgeq_status judge_create(const char *label, const float *soft, const judgeq_ju
     if (!judge) return error_memory(error, "a judge");
     judge->info = *info;
     judgeq_judge_info *own = &judge->info;
-    own->fingerprint = own->model_name = own->origin = own->loss = own->data_hash = NULL;
+    own->fingerprint = own->model_name = own->weight_type = own->origin = own->loss = own->data_hash = NULL;
+    judge->version = JUDGE_FORMAT_VERSION;
     const size_t bytes = judge_size(info) * sizeof(float);
     judge->soft = malloc(bytes);
     if (!judge->soft || !copy_text(&own->fingerprint, info->fingerprint) ||
-        !copy_text(&own->model_name, info->model_name) || !copy_text(&own->origin, info->origin) ||
-        !copy_text(&own->loss, info->loss) || !copy_text(&own->data_hash, info->data_hash)) {
+        !copy_text(&own->model_name, info->model_name) || !copy_text(&own->weight_type, info->weight_type) ||
+        !copy_text(&own->origin, info->origin) || !copy_text(&own->loss, info->loss) ||
+        !copy_text(&own->data_hash, info->data_hash)) {
         judgeq_judge_free(judge);
         return error_memory(error, "a judge");
     }
@@ -102,6 +107,40 @@ judgeq_status judge_create(const char *label, const float *soft, const judgeq_ju
 judgeq_status judgeq_judge_new(const float *soft, const judgeq_judge_info *info, judgeq_judge **out,
                                judgeq_error *error) {
     return judge_create("judge", soft, info, out, error);
+}
+
+/* ---- whose it is ------------------------------------------------------------------------------------------------- */
+
+static judgeq_status refuse_other(const char *label, const judgeq_judge_info *info, uint32_t version,
+                                  const judgeq_model_info *model, judgeq_error *error) {
+    const bool weights =
+        version == JUDGE_FORMAT_VERSION && fingerprint_same_kind(info->fingerprint, model->fingerprint);
+    const char *own = version == JUDGE_FORMAT_OF_FILE ? model->file_fingerprint : model->fingerprint;
+    const char *hint = "load that model, or use a judge made for this one";
+    if (weights) hint = "both have the same shape and vocabulary, but other weights: use a judge made for this model";
+    if (version == JUDGE_FORMAT_OF_FILE)
+        hint =
+            "of format version 1, it fits one quantisation: judgeq judge import, with -m and the file that it was made "
+            "for, makes it fit all";
+    return error_set(error, JUDGEQ_ERROR_MISMATCH,
+                     "%s: this judge belongs to model \"%.64s\" (fingerprint %.32s), not to \"%.64s\" (fingerprint "
+                     "%.32s); %s",
+                     label, info->model_name ? info->model_name : "", info->fingerprint, model->name, own, hint);
+}
+
+judgeq_status judge_check_model(const char *label, const judgeq_judge_info *info, uint32_t version,
+                                const judgeq_model_info *model, judgeq_error *error) {
+    const char *own = version == JUDGE_FORMAT_OF_FILE ? model->file_fingerprint : model->fingerprint;
+    if (strcmp(info->fingerprint, own) != 0) return refuse_other(label, info, version, model, error);
+    if (info->n_embd != model->n_embd)
+        return error_set(error, JUDGEQ_ERROR_MISMATCH,
+                         "%s: soft tokens of %d elements for model \"%.64s\", whose embeddings have %d", label,
+                         info->n_embd, model->name, model->n_embd);
+    if (info->n_depth != 1 && info->n_depth != model->n_layer)
+        return error_set(error, JUDGEQ_ERROR_MISMATCH,
+                         "%s: soft tokens for %d layers for model \"%.64s\", which has %d", label, info->n_depth,
+                         model->name, model->n_layer);
+    return JUDGEQ_OK;
 }
 
 /* ---- import and export ------------------------------------------------------------------------------------------- */
@@ -144,9 +183,19 @@ static judgeq_status make_imported(const char *path, const array_file *array, co
     return judge_create(path, array->data, &info, out, error);
 }
 
+/* False too where it cannot be read: whoever reads it next says why. */
+static bool is_gguf(const char *path) {
+    char magic[4] = "";
+    FILE *file = fopen(path, "rbe");
+    const size_t n = file ? fread(magic, 1, sizeof magic, file) : 0;
+    if (file) fclose(file);
+    return n == sizeof magic && memcmp(magic, "GGUF", sizeof magic) == 0;
+}
+
 judgeq_status judgeq_judge_import(const char *path, const char *tensor, const judgeq_model *model, judgeq_judge **out,
                                   judgeq_error *error) {
     *out = NULL;
+    if (is_gguf(path)) return judgeq_judge_load(path, model, out, error);
     array_file array;
     judgeq_status status = array_file_read(path, tensor, &array, error);
     if (status == JUDGEQ_OK) status = make_imported(path, &array, judgeq_model_get_info(model), out, error);

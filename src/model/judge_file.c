@@ -15,7 +15,7 @@
 
 /* ---- load -------------------------------------------------------------------------------------------------------- */
 
-static judgeq_status check_kind(const gguf_file *file, judgeq_error *error) {
+static judgeq_status check_kind(const gguf_file *file, uint32_t *version, judgeq_error *error) {
     const char *architecture = ""; /* which a later part of a model in several files lacks */
     const gguf_need need = gguf_find_key(file->gguf, "split.no") < 0 ? GGUF_REQUIRED : GGUF_OPTIONAL;
     judgeq_status status = gguf_read_string(file, "general.architecture", need, &architecture, error);
@@ -24,13 +24,12 @@ static judgeq_status check_kind(const gguf_file *file, judgeq_error *error) {
         return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
                          "%s: not a judge file: its general.architecture is \"%.64s\", a judge's is \"%s\"", file->path,
                          architecture, JUDGE_ARCHITECTURE);
-    uint32_t version;
-    status = gguf_read_u32(file, JUDGE_KEY_FORMAT_VERSION, GGUF_REQUIRED, &version, error);
+    status = gguf_read_u32(file, JUDGE_KEY_FORMAT_VERSION, GGUF_REQUIRED, version, error);
     if (status != JUDGEQ_OK) return status;
-    if (version != JUDGE_FORMAT_VERSION)
+    if (*version < JUDGE_FORMAT_OF_FILE || *version > JUDGE_FORMAT_VERSION)
         return error_set(error, JUDGEQ_ERROR_FORMAT,
-                         "%s: judge file of format version %" PRIu32 "; this judgeq reads %d", file->path, version,
-                         JUDGE_FORMAT_VERSION);
+                         "%s: judge file of format version %" PRIu32 "; this judgeq reads %d and %d", file->path,
+                         *version, JUDGE_FORMAT_OF_FILE, JUDGE_FORMAT_VERSION);
     return JUDGEQ_OK;
 }
 
@@ -43,6 +42,7 @@ static judgeq_status read_info(const gguf_file *file, judgeq_judge_info *info, j
         const char **out;
     } texts[] = {{JUDGE_KEY_FINGERPRINT, GGUF_REQUIRED, &info->fingerprint},
                  {JUDGE_KEY_MODEL_NAME, GGUF_OPTIONAL, &info->model_name},
+                 {JUDGE_KEY_WEIGHT_TYPE, GGUF_OPTIONAL, &info->weight_type},
                  {JUDGE_KEY_ORIGIN, GGUF_OPTIONAL, &info->origin},
                  {JUDGE_KEY_LOSS, GGUF_OPTIONAL, &info->loss},
                  {JUDGE_KEY_DATA_HASH, GGUF_OPTIONAL, &info->data_hash}};
@@ -81,36 +81,28 @@ static judgeq_status find_soft_tokens(const gguf_file *file, judgeq_judge_info *
     return JUDGEQ_OK;
 }
 
-static judgeq_status check_model(const char *path, const judgeq_judge_info *info, const judgeq_model *model,
-                                 judgeq_error *error) {
-    const judgeq_model_info *wanted = judgeq_model_get_info(model);
-    if (strcmp(info->fingerprint, wanted->fingerprint) != 0)
-        return error_set(error, JUDGEQ_ERROR_MISMATCH,
-                         "%s: this judge belongs to model \"%.64s\" (fingerprint %.32s), not to \"%.64s\" (fingerprint "
-                         "%.32s); load that model, or use a judge made for this one",
-                         path, info->model_name ? info->model_name : "", info->fingerprint, wanted->name,
-                         wanted->fingerprint);
-    if (info->n_embd != wanted->n_embd)
-        return error_set(error, JUDGEQ_ERROR_MISMATCH,
-                         "%s: soft tokens of %d elements for model \"%.64s\", whose embeddings have %d", path,
-                         info->n_embd, wanted->name, wanted->n_embd);
-    if (info->n_depth != 1 && info->n_depth != wanted->n_layer)
-        return error_set(error, JUDGEQ_ERROR_MISMATCH,
-                         "%s: soft tokens for %d layers for model \"%.64s\", which has %d", path, info->n_depth,
-                         wanted->name, wanted->n_layer);
-    return JUDGEQ_OK;
+/* A judge of an older file, told by the model that it belongs to, becomes one of every quantisation. */
+static void bind_to(const judgeq_model_info *model, uint32_t *version, judgeq_judge_info *info) {
+    if (*version == JUDGE_FORMAT_VERSION) return;
+    *version = JUDGE_FORMAT_VERSION;
+    info->fingerprint = model->fingerprint;
+    info->weight_type = model->weight_type;
 }
 
 static judgeq_status load_from(const gguf_file *file, const judgeq_model *model, judgeq_judge **out,
                                judgeq_error *error) {
     judgeq_judge_info info;
     const float *soft = NULL;
-    judgeq_status status = check_kind(file, error);
+    uint32_t version = 0;
+    const judgeq_model_info *wanted = model ? judgeq_model_get_info(model) : NULL;
+    judgeq_status status = check_kind(file, &version, error);
     if (status == JUDGEQ_OK) status = read_info(file, &info, error);
     if (status == JUDGEQ_OK) status = find_soft_tokens(file, &info, &soft, error);
-    if (status == JUDGEQ_OK && model) status = check_model(file->path, &info, model, error);
+    if (status == JUDGEQ_OK && wanted) status = judge_check_model(file->path, &info, version, wanted, error);
     if (status != JUDGEQ_OK) return status;
+    if (wanted) bind_to(wanted, &version, &info);
     status = judge_create(file->path, soft, &info, out, error);
+    if (status == JUDGEQ_OK) (*out)->version = version;
     if (status != JUDGEQ_ERROR_ARGUMENT) return status;
     if (error) error->code = JUDGEQ_ERROR_FORMAT; /* what is a wrong argument in memory is a wrong file here */
     return JUDGEQ_ERROR_FORMAT;
@@ -135,12 +127,14 @@ static void set_text(struct gguf_context *gguf, const char *key, const char *tex
     if (text[0]) gguf_set_val_str(gguf, key, text);
 }
 
-static void set_keys(struct gguf_context *gguf, const judgeq_judge_info *info) {
+static void set_keys(struct gguf_context *gguf, const judgeq_judge *judge) {
+    const judgeq_judge_info *info = &judge->info;
     gguf_set_val_str(gguf, "general.architecture", JUDGE_ARCHITECTURE);
     gguf_set_val_str(gguf, "general.type", "judge");
-    gguf_set_val_u32(gguf, JUDGE_KEY_FORMAT_VERSION, JUDGE_FORMAT_VERSION);
+    gguf_set_val_u32(gguf, JUDGE_KEY_FORMAT_VERSION, judge->version);
     gguf_set_val_str(gguf, JUDGE_KEY_FINGERPRINT, info->fingerprint);
     set_text(gguf, JUDGE_KEY_MODEL_NAME, info->model_name);
+    set_text(gguf, JUDGE_KEY_WEIGHT_TYPE, info->weight_type);
     set_text(gguf, JUDGE_KEY_ORIGIN, info->origin);
     set_text(gguf, JUDGE_KEY_LOSS, info->loss);
     set_text(gguf, JUDGE_KEY_DATA_HASH, info->data_hash);
@@ -168,7 +162,7 @@ static void fill_bytes(void *data) {
     judge_bytes *out = data;
     const judgeq_judge *judge = out->judge;
     out->gguf = gguf_init_empty();
-    set_keys(out->gguf, &judge->info);
+    set_keys(out->gguf, judge);
     add_soft_tokens(out->gguf, out->context, &judge->info);
     const size_t header = gguf_get_meta_size(out->gguf), size = judge_size(&judge->info) * sizeof(float);
     out->size = header + GGML_PAD(size, GGUF_DEFAULT_ALIGNMENT);

@@ -5,14 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "base/error.h"
 #include "base/quiet.h"
 #include "base/visible.h"
 #include "chat.h"
 #include "device.h"
+#include "fingerprint.h"
 #include "gguf_split.h"
 #include "model_bind.h"
 #include "model_keys.h"
@@ -21,9 +20,6 @@
 
 /* Shapes beyond these are no language model; the bounds keep every product of two of them inside 64 bits. */
 enum { MOST_LAYERS = 4096, MOST_EMBEDDING = 1 << 20, MOST_HEADS = 1 << 14 };
-
-/* Bytes of every tensor that go into the fingerprint: enough to tell two models, or two quantisations, apart. */
-enum { FINGERPRINT_SAMPLE = 4096 };
 
 typedef struct architecture {
     const char *name;
@@ -201,30 +197,6 @@ static judgeq_status read_rope(judgeq_model *model, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
-/* The parts of a split file are walked in their order, which is that of the one file they were. */
-static void take_fingerprint(judgeq_model *model) {
-    XXH3_state_t state;
-    XXH3_128bits_reset(&state);
-    const judgeq_model_info *info = &model->info;
-    const int32_t shape[] = {info->n_layer,  info->n_embd, info->n_head,     info->n_head_kv,
-                             info->head_dim, info->n_ff,   model->rope.mode, info->n_vocab};
-    const float numbers[] = {model->norm_epsilon, model->rope.base, model->rope.scale, model->rope.ext_factor,
-                             model->rope.attention_factor};
-    XXH3_128bits_update(&state, info->architecture, strlen(info->architecture));
-    XXH3_128bits_update(&state, shape, sizeof shape);
-    XXH3_128bits_update(&state, numbers, sizeof numbers);
-    for (gguf_walk w = gguf_walk_tensors(&model->file); w.tensor; gguf_walk_on(&w)) {
-        const int32_t type = (int32_t)w.tensor->type;
-        const size_t size = ggml_nbytes(w.tensor);
-        XXH3_128bits_update(&state, w.tensor->name, strlen(w.tensor->name));
-        XXH3_128bits_update(&state, &type, sizeof type);
-        XXH3_128bits_update(&state, w.tensor->data, size < FINGERPRINT_SAMPLE ? size : FINGERPRINT_SAMPLE);
-    }
-    const XXH128_hash_t hash = XXH3_128bits_digest(&state);
-    snprintf(model->info.fingerprint, sizeof model->info.fingerprint, "%016" PRIx64 "%016" PRIx64,
-             (uint64_t)hash.high64, (uint64_t)hash.low64);
-}
-
 /* ---- public ------------------------------------------------------------------------------------------------------ */
 
 /* Of any length, with nothing in it that is no text; the caller's, NULL: no memory. */
@@ -271,7 +243,8 @@ static judgeq_status load(judgeq_model *model, const char *path, judgeq_error *e
     if (status == JUDGEQ_OK) status = model_keys_check(model, error);
     if (status == JUDGEQ_OK) status = model_bind(model, arch->tensors, error);
     if (status != JUDGEQ_OK) return status;
-    take_fingerprint(model);
+    fingerprint_model(model, model->info.fingerprint);
+    fingerprint_file(model, model->info.file_fingerprint);
     status = tokenizer_load(model, error);
     return status == JUDGEQ_OK ? chat_load(model, error) : status;
 }

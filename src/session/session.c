@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "model/judge.h"
 
 /* ---- checks ------------------------------------------------------------------------------------------------------ */
 
@@ -23,12 +24,9 @@ static judgeq_status check_judge(const judgeq_session *session, judgeq_error *er
                          "policy '%s' scores with soft tokens and needs a judge for this model", session->policy.text);
     }
     const judgeq_judge_info *judge = judgeq_judge_get_info(session->judge);
-    const judgeq_model_info *model = &session->model->info;
-    if (judge->n_embd != model->n_embd || strcmp(judge->fingerprint, model->fingerprint) != 0) {
-        return error_set(error, JUDGEQ_ERROR_MISMATCH, "the judge belongs to %s (%s), not to this model (%s)",
-                         *judge->model_name ? judge->model_name : "another model", judge->fingerprint,
-                         model->fingerprint);
-    }
+    const judgeq_status status =
+        judge_check_model("session", judge, session->judge->version, &session->model->info, error);
+    if (status != JUDGEQ_OK) return status;
     const int32_t needed = session_soft_rows(session);
     if (needed > judge->n_soft) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "policy '%s' wants %d soft tokens, the judge has %d",

@@ -47,7 +47,7 @@ static void set_keys(struct gguf_context *gguf, const judgeq_trainer *trainer) {
     write_parameters(trainer, parameters);
     gguf_set_val_str(gguf, "general.architecture", CHECKPOINT_ARCHITECTURE);
     gguf_set_val_u32(gguf, KEY_VERSION, FORMAT_VERSION);
-    gguf_set_val_str(gguf, KEY_FINGERPRINT, trainer->model->info.fingerprint);
+    gguf_set_val_str(gguf, KEY_FINGERPRINT, trainer->model->info.file_fingerprint); /* its gradients are its own */
     gguf_set_val_str(gguf, KEY_DATA, trainer->set->info.hash);
     gguf_set_val_str(gguf, KEY_PARAMETERS, parameters);
     gguf_set_val_u64(gguf, KEY_STEP, (uint64_t)trainer->step);
@@ -124,7 +124,7 @@ static judgeq_status check_run(const gguf_file *file, const judgeq_trainer *trai
     write_parameters(trainer, parameters);
     const struct {
         const char *key, *what, *expected;
-    } texts[] = {{KEY_FINGERPRINT, "model", trainer->model->info.fingerprint},
+    } texts[] = {{KEY_FINGERPRINT, "model file", trainer->model->info.file_fingerprint},
                  {KEY_DATA, "training set", trainer->set->info.hash},
                  {KEY_PARAMETERS, "parameters", parameters}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {

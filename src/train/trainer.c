@@ -402,6 +402,7 @@ judgeq_status judgeq_trainer_judge(const judgeq_trainer *trainer, const char *or
         .n_embd = model->n_embd,
         .fingerprint = model->fingerprint,
         .model_name = model->name,
+        .weight_type = model->weight_type,
         .origin = origin,
         .loss = trainer->params.loss == JUDGEQ_LOSS_MSE ? "mse" : "kl",
         .data_hash = trainer->set->info.hash,

@@ -51,9 +51,9 @@ judgeq_status trainer_start_soft(judgeq_trainer *trainer, const judgeq_trainer_p
     const judgeq_model *model = trainer->model;
     if (params->start) {
         const judgeq_judge_info *info = judgeq_judge_get_info(params->start);
-        if (strcmp(info->fingerprint, model->info.fingerprint) != 0 || info->n_embd != model->info.n_embd) {
-            return error_set(error, JUDGEQ_ERROR_MISMATCH, "the judge to start from belongs to another model");
-        }
+        const judgeq_status status =
+            judge_check_model("the judge to start from", info, params->start->version, &model->info, error);
+        if (status != JUDGEQ_OK) return status;
         if (info->n_soft != params->n_soft) {
             return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                              "the judge to start from has %d soft tokens, and %d are to be trained", info->n_soft,

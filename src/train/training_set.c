@@ -92,7 +92,9 @@ static judgeq_status check_header(const judgeq_training_set *set, const judgeq_m
     }
     const char *fingerprint = json_string_value(json_object_get(object, "model_fingerprint"));
     if (!fingerprint) return line_error(error, set, 1, "\"model_fingerprint\" is missing");
-    if (strcmp(fingerprint, model->fingerprint) == 0) return JUDGEQ_OK;
+    /* older sets have the file's */
+    if (strcmp(fingerprint, model->fingerprint) == 0 || strcmp(fingerprint, model->file_fingerprint) == 0)
+        return JUDGEQ_OK;
     const char *name = json_string_value(json_object_get(object, "model_name"));
     return error_set(error, JUDGEQ_ERROR_MISMATCH,
                      "%s: made with model \"%.64s\" (fingerprint %.32s), not with \"%.64s\" (fingerprint %.32s): token "
