@@ -344,8 +344,8 @@ static judgeq_status measure(training *t, judgeq_error *error) {
  */
 static bool measure_due(const training *t) {
     const int64_t step = judgeq_trainer_steps_done(t->trainer), n_steps = judgeq_trainer_steps(t->trainer);
-    const int64_t every =
-        t->options.measure_every > 0 ? t->options.measure_every : n_steps / t->options.params.n_epochs;
+    const int64_t epoch = n_steps / t->options.params.n_epochs; /* 0: fewer steps than epochs */
+    const int64_t every = t->options.measure_every > 0 ? t->options.measure_every : epoch > 0 ? epoch : 1;
     if (step == n_steps || t->dry) return t->measured != step || t->measures.n_examples == 0;
     return step % every == 0 && t->measured != step;
 }

@@ -71,6 +71,9 @@ class Online(unittest.TestCase):
         self.assertEqual(judge["steps"], STEPS)
         self.assertIn("online", judge["origin"])
 
+    def test_fewer_steps_than_epochs(self):
+        self.assertIn(f"wrote {self.path('few.gguf')}", self.succeed(self.path("few.gguf"), n=2))
+
     def test_the_examples_are_a_training_set(self):
         """The prompts that judgeq data takes from the same sources, and judgeq train learns from the file."""
         output, saved = self.path("saved.gguf"), self.path("saved.jsonl")
