@@ -74,7 +74,6 @@ static void cap_threads(bench_options *o) {
 
 int bench_options_read(int argc, char **argv, bench_options *o) {
     *o = (bench_options){.devices = {.n_offload = -1},
-                         .policies = "judge",
                          .budgets = "256",
                          .length = {{512, 2048}, 2},
                          .kv_type = {{JUDGEQ_KV_F16}, 1},

@@ -25,6 +25,10 @@ bool choices_given(const choices *c) {
     return false;
 }
 
+bool choices_have_probe(const choices *c) {
+    return c->value[0] != NULL;
+}
+
 int choices_text(const choices *c, const char *command, char **text) {
     size_t length = 1, used = 0;
     for (int i = 0; i < CHOICES; i++) length += c->value[i] ? strlen(c->value[i]) + 16 : 0;

@@ -13,6 +13,8 @@ typedef struct choices {
 extern const command_option choices_rows[];
 
 bool choices_given(const choices *c);
+/* True where the probe is one of them, which is what may need a judge. */
+bool choices_have_probe(const choices *c);
 
 /* What follows a policy's name or text: ",probe=X,keep=Y", or "" where none is given. *text is malloced. 0, or the exit
  * status after a message. */

@@ -11,6 +11,7 @@
 #include "chance.h"
 #include "commands.h"
 #include "exit_status.h"
+#include "fallback.h"
 #include "find_judge.h"
 #include "find_model.h"
 #include "interrupt.h"
@@ -29,7 +30,8 @@ static const char HELP_CELLS[] =
     "      --lengths N,..    tokens of a prompt; may be longer than what the model was trained for (default: "
     "512,2048)\n"
     "      --policies P,..   names or texts of policies, as judgeq policies lists them; with ; between them where one\n"
-    "                        holds a comma. The full cache is always there (default: judge)\n"
+    "                        holds a comma. The full cache is always there (default: judge; for a\n"
+    "                        model without a judge snapkv with a window of 16)\n"
     "      --budgets N,..    rows to keep per layer and KV head, or shares of the prompt such as 5% (default: 256)\n"
     "      --kv-types T,..   numbers in the KV cache: f16, f32, q8_0 or q4_0 (default: f16)\n"
     "  -t, --threads N,..    threads that compute; 0: chosen while it runs (default: one per core)\n"
@@ -80,9 +82,8 @@ typedef struct bench {
     arms arms;
     char default_model[4096];
     const char *model_path;
-    char *judge_path;
     judgeq_model *model;
-    judgeq_judge *judge;
+    judge_found found;
     int32_t *tokens; /* of the longest prompt */
     bench_cells cells;
     bench_setup setup;
@@ -137,9 +138,9 @@ static void announce(bench *b, int32_t repeat, size_t i) {
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 /* A KV type behind a policy, as judgeq eval takes it, would be a second word on what --kv-types says. */
-static judgeq_status parse_arms(bench *b, judgeq_error *error) {
+static judgeq_status parse_arms(bench *b, const char *policies, judgeq_error *error) {
     const judgeq_kv_type first = (judgeq_kv_type)b->options.kv_type.value[0];
-    judgeq_status status = arms_parse(b->options.policies, "", b->options.budgets, first, &b->arms, error);
+    judgeq_status status = arms_parse(policies, "", b->options.budgets, first, &b->arms, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < b->arms.n_arm; i++) {
         if (b->arms.arm[i].kv_type == first) continue;
         status = failed(error, JUDGEQ_ERROR_ARGUMENT, "KV types are given by --kv-types, and not behind a policy");
@@ -161,9 +162,22 @@ static judgeq_status make_tokens(bench *b, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
+static judgeq_status load_judge(bench *b, judgeq_error *error) {
+    const bench_options *o = &b->options;
+    const judge_search search = {.model = b->model,
+                                 .model_path = b->model_path,
+                                 .named = o->judge,
+                                 .by_default = !o->policies,
+                                 .quiet = o->quiet};
+    const judgeq_status status = find_judge(&search, b->arms.parsed, b->arms.n_policy, &b->found, error);
+    if (status != JUDGEQ_OK || !b->found.fallback) return status;
+    arms_free(&b->arms);
+    return parse_arms(b, FALLBACK_POLICY, error);
+}
+
 static judgeq_status prepare(bench *b, judgeq_error *error) {
     const bench_options *o = &b->options;
-    judgeq_status status = parse_arms(b, error);
+    judgeq_status status = parse_arms(b, o->policies ? o->policies : "judge", error);
     for (size_t i = 0; status == JUDGEQ_OK && i < o->n_output; i++) status = file_check_output(o->output[i], error);
     if (status == JUDGEQ_OK) {
         status = find_model(o->model, b->default_model, sizeof b->default_model, &b->model_path, error);
@@ -174,14 +188,15 @@ static judgeq_status prepare(bench *b, judgeq_error *error) {
         size_t n_bytes;
         status = judgeq_model_expand(b->model, o->expand_bytes, o->n_threads.value[0], &n_bytes, error);
     }
-    if (status == JUDGEQ_OK) {
-        status = find_judge(b->arms.parsed, b->arms.n_policy, b->model, b->model_path, o->judge, &b->judge,
-                            &b->judge_path, error);
-    }
+    if (status == JUDGEQ_OK) status = load_judge(b, error);
     if (status == JUDGEQ_OK) status = make_tokens(b, error);
     if (status == JUDGEQ_OK) status = bench_cells_make(o, &b->arms, &b->cells, error);
-    b->setup = (bench_setup){
-        .model = b->model, .judge = b->judge, .options = o, .tokens = b->tokens, .progress = show, .progress_data = b};
+    b->setup = (bench_setup){.model = b->model,
+                             .judge = b->found.judge,
+                             .options = o,
+                             .tokens = b->tokens,
+                             .progress = show,
+                             .progress_data = b};
     return status;
 }
 
@@ -245,10 +260,9 @@ static judgeq_status run_all(bench *b, judgeq_error *error) {
 static void bench_free(bench *b) {
     bench_cells_free(&b->cells);
     free(b->tokens);
-    judgeq_judge_free(b->judge);
+    judge_found_free(&b->found);
     judgeq_model_free(b->model);
     arms_free(&b->arms);
-    free(b->judge_path);
     free(b);
 }
 

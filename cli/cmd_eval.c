@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "eval_options.h"
 #include "exit_status.h"
+#include "fallback.h"
 #include "find_judge.h"
 #include "find_model.h"
 #include "interrupt.h"
@@ -63,7 +64,9 @@ static const char HELP_OPTIONS[] =
     "What is compared\n"
     "      --policies P,..   names or texts of policies, as judgeq policies lists them; with ; between them where one\n"
     "                     holds a comma. P@T is policy P with a KV cache of type T. The full cache is always there\n"
-    "                     (default: streaming,snapkv,judge,judge-laq)\n"
+    "                     (default: streaming,snapkv,judge,judge-laq; for a model without a judge, snapkv with a "
+    "window\n"
+    "                     of 16 in place of the last two)\n"
     "      --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
     "                     replace a choice of all of them (default: their own); docs/policies has the values\n"
     "      --budgets N,.. rows to keep per layer and KV head, or shares of the prompt (default: 64,128)\n"
@@ -94,6 +97,9 @@ static const char HELP_OPTIONS[] =
     "      --quiet        no progress on standard error\n"
     "  -h, --help         this text\n";
 
+static const char POLICIES[] = "streaming,snapkv,judge,judge-laq";
+static const char POLICIES_WITHOUT_JUDGE[] = "streaming;snapkv;" FALLBACK_POLICY;
+
 typedef struct evaluation {
     eval_options options;
     ranks ranks;
@@ -107,8 +113,8 @@ typedef struct evaluation {
     judgeq_model *model;
     reading_style style;
     judgeq_error no_template; /* why the chat template cannot be used, where none was insisted on; or no message */
-    judgeq_judge *judge;
-    char *judge_path;
+    judge_found found;
+    const char *policies; /* as given, or by default */
     progress progress;
     size_t expanded_bytes;
     bool *mine; /* [plan.n_item]: this rank's part of what is to be done */
@@ -248,7 +254,7 @@ static json_t *run_object(const evaluation *e) {
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     return json_pack("{s:s, s:{s:o, s:s, s:o}, s:o, s:o, s:o, s:o, s:O, s:o, s:i, s:I, s:O, s:s}", "version",
                      judgeq_version(), "model", "name", text(info->name), "fingerprint", info->file_fingerprint, "path",
-                     text(e->model_path), "judge", judge_object(e->judge), "policies", policies_array(&e->arms),
+                     text(e->model_path), "judge", judge_object(e->found.judge), "policies", policies_array(&e->arms),
                      "budgets", budgets_array(&e->arms), "settings", settings_object(e), "tasks", e->plan.tasks,
                      "lengths", lengths_array(&e->options), "samples", (int)e->options.n_samples, "seed",
                      (json_int_t)e->options.seed, "left_out", e->plan.left_out, "started", started);
@@ -318,7 +324,7 @@ static judgeq_status check_versus(const evaluation *e, judgeq_error *error) {
     if (known) return JUDGEQ_OK;
     error->code = JUDGEQ_ERROR_ARGUMENT;
     snprintf(error->message, sizeof error->message, "--versus %.100s: is none of the policies: %.300s, or full", versus,
-             e->options.policies);
+             e->policies);
     return error->code;
 }
 
@@ -349,7 +355,7 @@ static int32_t shortest_length(const evaluation *e) {
 static judgeq_status check(evaluation *e, judgeq_error *error) {
     const eval_options *o = &e->options;
     e->setup = (trial_setup){.model = e->model,
-                             .judge = e->judge,
+                             .judge = e->found.judge,
                              .arms = &e->arms,
                              .style = e->style,
                              .n_tokens = o->n_tokens,
@@ -367,18 +373,34 @@ static judgeq_status check(evaluation *e, judgeq_error *error) {
     return status;
 }
 
+static judgeq_status parse_arms(evaluation *e, const char *policies, judgeq_error *error) {
+    const eval_options *o = &e->options;
+    e->policies = policies;
+    return arms_parse(policies, o->choices_text, o->budgets, o->kv_type, &e->arms, error);
+}
+
+static judgeq_status load_judge(evaluation *e, judgeq_error *error) {
+    const eval_options *o = &e->options;
+    const judge_search search = {.model = e->model,
+                                 .model_path = e->model_path,
+                                 .named = o->judge,
+                                 .by_default = !o->policies && !choices_have_probe(&o->choices),
+                                 .quiet = o->quiet || e->ranks.rank > 0};
+    const judgeq_status status = find_judge(&search, e->arms.parsed, e->arms.n_policy, &e->found, error);
+    if (status != JUDGEQ_OK || !e->found.fallback) return status;
+    arms_free(&e->arms);
+    return parse_arms(e, POLICIES_WITHOUT_JUDGE, error);
+}
+
 static judgeq_status prepare(evaluation *e, judgeq_error *error) {
     const eval_options *o = &e->options;
-    judgeq_status status = arms_parse(o->policies, o->choices_text, o->budgets, o->kv_type, &e->arms, error);
+    judgeq_status status = parse_arms(e, o->policies ? o->policies : POLICIES, error);
     if (status == JUDGEQ_OK && e->ranks.rank == 0) status = file_check_folder(o->output, error);
     if (status == JUDGEQ_OK && o->haystack) status = haystack_source_read(o->haystack, &e->haystack, error);
     if (status == JUDGEQ_OK) status = load_model(e, error);
     if (status == JUDGEQ_OK) status = choose_style(e, error);
     if (status == JUDGEQ_OK) status = make_plan(e, error);
-    if (status == JUDGEQ_OK) {
-        status = find_judge(e->arms.parsed, e->arms.n_policy, e->model, e->model_path, o->judge, &e->judge,
-                            &e->judge_path, error);
-    }
+    if (status == JUDGEQ_OK) status = load_judge(e, error);
     if (status == JUDGEQ_OK) status = check(e, error);
     if (status == JUDGEQ_OK) {
         status = judgeq_model_expand(e->model, o->expand_bytes, o->n_threads, &e->expanded_bytes, error);
@@ -506,10 +528,9 @@ static void evaluation_free(evaluation *e) {
     records_close(&e->records);
     plan_free(&e->plan);
     haystack_source_free(&e->haystack);
-    judgeq_judge_free(e->judge);
+    judge_found_free(&e->found);
     judgeq_model_free(e->model);
     arms_free(&e->arms);
-    free(e->judge_path);
     free(e->mine);
     eval_options_free(&e->options);
     free(e);

@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "cores_note.h"
 #include "exit_status.h"
+#include "fallback.h"
 #include "find_judge.h"
 #include "find_model.h"
 #include "generate.h"
@@ -62,9 +63,12 @@ static const char HELP_EVICTION[] =
     "Eviction\n"
     "      --budget N|P%  rows to keep per layer and KV head, as a number or as a share of the prompt (default: all)\n"
     "      --policy NAME  which rows to keep; judgeq policies lists the names (default: judge with a budget, full\n"
-    "                     without). full keeps all rows, whatever the budget\n"
+    "                     without). full keeps all rows, whatever the budget. A model without a judge has snapkv with "
+    "a\n"
+    "                     window of 16 in place of the default, and a note says how to train one\n"
     "      --judge FILE   the judge, for policies with soft tokens (default: MODEL.judge.gguf beside MODEL.gguf, or a\n"
-    "                     judge for this model among those that come with judgeq)\n"
+    "                     judge for this model among those that come with judgeq). It fits every quantisation of its\n"
+    "                     model\n"
     "      --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
     "                     replace a choice of the policy (default: the policy's own); docs/policies has the values\n"
     "      --defer        keep the tokens that a lookahead among candidates (judge-laq) decoded: they begin the "
@@ -95,10 +99,10 @@ typedef struct run {
     char *text; /* the prompt */
     char default_model[4096];
     const char *model_path;
-    char *found_judge; /* path, where it was searched for */
     judgeq_model *model;
     judgeq_policy *policy;
-    judgeq_judge *judge;
+    judge_found found;
+    char *fallback; /* the policy's text, where it takes the default's place */
     judgeq_session *session;
     int32_t *tokens; /* [n_tokens], the prompt */
     size_t n_tokens;
@@ -109,15 +113,22 @@ typedef struct run {
 } run;
 
 static judgeq_status load_judge(run *r, judgeq_error *error) {
-    if (r->options.judge) return judgeq_judge_load(r->options.judge, r->model, &r->judge, error);
-    return find_judge(&r->policy, 1, r->model, r->model_path, NULL, &r->judge, &r->found_judge, error);
+    const options *o = &r->options;
+    const judge_search search = {.model = r->model,
+                                 .model_path = r->model_path,
+                                 .named = o->judge,
+                                 .by_default = !o->policy && !choices_have_probe(&o->choices),
+                                 .quiet = o->quiet};
+    const judgeq_status status = find_judge(&search, &r->policy, 1, &r->found, error);
+    if (status != JUDGEQ_OK || !r->found.fallback) return status;
+    return fallback_take(o->policy_text, &r->fallback, &r->policy, error);
 }
 
 static judgeq_status make_session(run *r, judgeq_error *error) {
     const options *o = &r->options;
     judgeq_session_params params = judgeq_session_default_params();
     params.policy = r->policy;
-    params.judge = r->judge;
+    params.judge = r->found.judge;
     params.budget = o->budget;
     params.budget_fraction = o->budget_fraction;
     params.n_ctx = o->n_ctx;
@@ -169,11 +180,8 @@ static judgeq_status respond(run *r, judgeq_error *error) {
 static judgeq_status report(const run *r, judgeq_error *error) {
     judgeq_stats stats;
     judgeq_session_get_stats(r->session, &stats);
-    const char *judge = r->options.judge ? r->options.judge : r->found_judge;
-    const report_source source = {.model_path = r->model_path,
-                                  .judge_path = judgeq_policy_soft_tokens(r->policy) != 0 ? judge : NULL,
-                                  .policy = r->policy,
-                                  .load_s = r->load_s};
+    const report_source source = {
+        .model_path = r->model_path, .judge_path = r->found.path, .policy = r->policy, .load_s = r->load_s};
     if (r->options.json && !report_json(&source, &stats, &r->generation, &r->stream)) {
         error->code = JUDGEQ_ERROR_IO;
         snprintf(error->message, sizeof error->message, "cannot write to standard output: %s", strerror(errno));
@@ -188,10 +196,10 @@ static void run_free(run *r) {
     text_stream_free(&r->stream);
     judgeq_free(r->tokens);
     judgeq_session_free(r->session);
-    judgeq_judge_free(r->judge);
+    judge_found_free(&r->found);
     judgeq_policy_free(r->policy);
     judgeq_model_free(r->model);
-    free(r->found_judge);
+    free(r->fallback);
     free(r->text);
     options_free(&r->options);
 }

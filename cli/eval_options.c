@@ -61,8 +61,7 @@ static int check_together(const eval_options *o) {
 }
 
 int eval_options_read(int argc, char **argv, eval_options *o) {
-    *o = (eval_options){.policies = "streaming,snapkv,judge,judge-laq",
-                        .budgets = "64,128",
+    *o = (eval_options){.budgets = "64,128",
                         .length = {{1024}, 1},
                         .n_samples = 8,
                         .n_depths = 11,

@@ -5,7 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "fallback.h"
+#include "say.h"
 
 /* What the build says: the judges folder of the source tree, and the installed one as seen from the program's own
  * folder, so that an installed tree can be moved. */
@@ -13,46 +17,72 @@
 #error "CMake defines JUDGEQ_SOURCE_JUDGES and JUDGEQ_JUDGES_FROM_PROGRAM"
 #endif
 
-static bool try_path(const judgeq_model *model, const char *candidate, judgeq_judge **out, char **path) {
-    if (judgeq_judge_load(candidate, model, out, NULL) != JUDGEQ_OK) return false;
-    *path = strdup(candidate);
-    if (*path) return true;
-    judgeq_judge_free(*out);
-    *out = NULL;
-    return false;
+static judgeq_status no_memory(judgeq_error *error) {
+    error->code = JUDGEQ_ERROR_MEMORY;
+    snprintf(error->message, sizeof error->message, "no memory for a judge's path");
+    return JUDGEQ_ERROR_MEMORY;
 }
 
-static bool try_beside(const judgeq_model *model, const char *model_path, judgeq_judge **out, char **path) {
+static judgeq_status load(const judge_search *search, const char *path, judge_found *found, judgeq_error *error) {
+    const judgeq_status status = judgeq_judge_load(path, search->model, &found->judge, error);
+    if (status != JUDGEQ_OK) return status;
+    found->path = strdup(path);
+    return found->path ? JUDGEQ_OK : no_memory(error);
+}
+
+/* ---- beside the model -------------------------------------------------------------------------------------------- */
+
+/* MODEL.judge.gguf of MODEL.gguf. False where it is too long for a path. */
+static bool path_beside(const char *model_path, char path[PATH_MAX]) {
     static const char ending[] = ".gguf";
     const size_t length = strlen(model_path), n = strlen(ending);
     const bool ends = length > n && strcmp(model_path + length - n, ending) == 0;
-    char candidate[PATH_MAX];
-    const int stem = (int)(ends ? length - n : length);
-    const int written = snprintf(candidate, sizeof candidate, "%.*s.judge.gguf", stem, model_path);
-    if (written < 0 || (size_t)written >= sizeof candidate || access(candidate, R_OK) != 0) return false;
-    return try_path(model, candidate, out, path);
+    const int written = snprintf(path, PATH_MAX, "%.*s.judge.gguf", (int)(ends ? length - n : length), model_path);
+    return written > 0 && written < PATH_MAX;
 }
+
+/* Somebody put it there: one that cannot be used is an error. */
+static judgeq_status try_beside(const judge_search *search, judge_found *found, judgeq_error *error) {
+    char path[PATH_MAX];
+    struct stat entry;
+    if (!path_beside(search->model_path, path) || lstat(path, &entry) != 0) return JUDGEQ_OK;
+    judgeq_error reason = {0};
+    const judgeq_status status = load(search, path, found, &reason);
+    if (status == JUDGEQ_OK) return JUDGEQ_OK;
+    error->code = status;
+    snprintf(error->message, sizeof error->message,
+             "%.400s; it is beside the model: move it away, or name a judge with --judge FILE", reason.message);
+    return status;
+}
+
+/* ---- in the judges folders --------------------------------------------------------------------------------------- */
 
 static int is_judge_name(const struct dirent *entry) {
     const char *ending = strrchr(entry->d_name, '.');
     return entry->d_name[0] != '.' && ending && strcmp(ending, ".gguf") == 0;
 }
 
-/* Every .gguf file, in the order of their names; those of other models are passed over. */
-static bool try_folder(const judgeq_model *model, const char *folder, judgeq_judge **out, char **path) {
+/* Those of other models, and files of other kinds, are passed over; damaged ones too, with a note. */
+static void try_one(const judge_search *search, const char *path, judge_found *found) {
+    judgeq_error reason = {0};
+    const judgeq_status status = load(search, path, found, &reason);
+    const bool other = status == JUDGEQ_ERROR_MISMATCH || status == JUDGEQ_ERROR_UNSUPPORTED;
+    if (status != JUDGEQ_OK && !other && !search->quiet) say("note: passed over: %s", reason.message);
+}
+
+/* Every .gguf file, in the order of their names. */
+static void try_folder(const judge_search *search, const char *folder, judge_found *found) {
     struct dirent **entry = NULL;
     const int n = scandir(folder, &entry, is_judge_name, alphasort);
-    bool loaded = false;
     for (int i = 0; i < n; i++) {
-        char *candidate = NULL;
-        if (!loaded && asprintf(&candidate, "%s/%s", folder, entry[i]->d_name) >= 0) {
-            loaded = try_path(model, candidate, out, path);
-            free(candidate);
+        char *path = NULL;
+        if (!found->judge && asprintf(&path, "%s/%s", folder, entry[i]->d_name) >= 0) {
+            try_one(search, path, found);
+            free(path);
         }
         free(entry[i]);
     }
     free((void *)entry);
-    return loaded;
 }
 
 /* The installed judges folder; false where it cannot be told. */
@@ -68,28 +98,66 @@ static bool installed_folder(char *folder, size_t size) {
     return written > 0 && (size_t)written < size;
 }
 
-static judgeq_status look(const judgeq_model *model, const char *model_path, judgeq_judge **out, char **path,
-                          judgeq_error *error) {
-    static const char source[] = JUDGEQ_SOURCE_JUDGES; /* "" in a package */
+/* ---- the search -------------------------------------------------------------------------------------------------- */
+
+static judgeq_status look(const judge_search *search, judge_found *found, judgeq_error *error) {
     char installed[PATH_MAX];
-    if (try_beside(model, model_path, out, path)) return JUDGEQ_OK;
-    if (installed_folder(installed, sizeof installed) && try_folder(model, installed, out, path)) return JUDGEQ_OK;
-    if (*source && try_folder(model, source, out, path)) return JUDGEQ_OK;
-    const char *name = judgeq_model_get_info(model)->name;
+    const judgeq_status status = try_beside(search, found, error);
+    if (status != JUDGEQ_OK || found->judge) return status;
+    if (installed_folder(installed, sizeof installed)) try_folder(search, installed, found);
+    if (!found->judge) try_folder(search, JUDGEQ_SOURCE_JUDGES, found);
+    return JUDGEQ_OK;
+}
+
+static judgeq_status refuse(const judgeq_model_info *model, judgeq_error *error) {
     error->code = JUDGEQ_ERROR_IO;
     snprintf(error->message, sizeof error->message,
              "the policy needs a judge for %.100s (fingerprint %s), and there is none beside the model or among the "
              "judges that come with judgeq; name one with --judge FILE, or use another policy: --policy snapkv",
-             *name ? name : "this model", judgeq_model_get_info(model)->fingerprint);
+             *model->name ? model->name : "this model", model->fingerprint);
     return JUDGEQ_ERROR_IO;
 }
 
-judgeq_status find_judge(judgeq_policy *const *policy, size_t n, const judgeq_model *model, const char *model_path,
-                         const char *named, judgeq_judge **out, char **path, judgeq_error *error) {
+static judgeq_status fall_back(const judge_search *search, judge_found *found, judgeq_error *error) {
+    char beside[PATH_MAX];
+    if (!search->by_default) return refuse(judgeq_model_get_info(search->model), error);
+    found->fallback = true;
+    if (!search->quiet && path_beside(search->model_path, beside)) {
+        fallback_note(search->model, search->model_path, beside);
+    }
+    return JUDGEQ_OK;
+}
+
+static void note_weights(const judge_search *search, const judge_found *found) {
+    const char *trained = judgeq_judge_get_info(found->judge)->weight_type;
+    const char *here = judgeq_model_get_info(search->model)->weight_type;
+    if (search->quiet || !*trained || strcmp(trained, here) == 0) return;
+    say("note: %s: trained with the %s weights of this model, which has %s here", found->path, trained, here);
+}
+
+judgeq_status find_judge(const judge_search *search, judgeq_policy *const *policy, size_t n, judge_found *found,
+                         judgeq_error *error) {
     bool wanted = false;
-    *out = NULL;
-    *path = NULL;
+    *found = (judge_found){0};
     for (size_t i = 0; i < n; i++) wanted = wanted || judgeq_policy_soft_tokens(policy[i]) != 0;
-    if (!wanted) return JUDGEQ_OK;
-    return named ? judgeq_judge_load(named, model, out, error) : look(model, model_path, out, path, error);
+    judgeq_status status = JUDGEQ_OK;
+    if (search->named) {
+        status = load(search, search->named, found, error);
+    } else if (wanted) {
+        status = look(search, found, error);
+    }
+    if (status != JUDGEQ_OK) return status;
+    if (wanted && !found->judge) return fall_back(search, found, error);
+    if (wanted) {
+        note_weights(search, found);
+    } else {
+        judge_found_free(found);
+    }
+    return JUDGEQ_OK;
+}
+
+void judge_found_free(judge_found *found) {
+    judgeq_judge_free(found->judge);
+    free(found->path);
+    *found = (judge_found){0};
 }

@@ -1,4 +1,4 @@
-/* find_judge: the judge of a model, where the command line names none. */
+/* find_judge: the judge of a model, where the command line names none, and what is done where there is none. */
 #ifndef JUDGEQ_CLI_FIND_JUDGE_H
 #define JUDGEQ_CLI_FIND_JUDGE_H
 
@@ -6,11 +6,26 @@
 
 #include "judgeq.h"
 
-/* The judge that some of policy[n] need. It is the file `named`, or where that is NULL, one of this model:
- * MODEL.judge.gguf beside MODEL.gguf, then every .gguf file in the installed judges folder and in the source tree's;
- * *path (malloced) says which, and is NULL otherwise. *out is NULL where no policy needs a judge. Fails where one does
- * and there is none. */
-judgeq_status find_judge(judgeq_policy *const *policy, size_t n, const judgeq_model *model, const char *model_path,
-                         const char *named, judgeq_judge **out, char **path, judgeq_error *error);
+typedef struct judge_search {
+    const judgeq_model *model;
+    const char *model_path;
+    const char *named; /* --judge, or NULL: the model's own is searched for */
+    bool by_default;   /* nobody named the policies: without a judge, a fallback will do */
+    bool quiet;
+} judge_search;
+
+typedef struct judge_found {
+    judgeq_judge *judge; /* NULL where no policy needs one */
+    char *path;          /* of the judge; malloced, or NULL */
+    bool fallback;       /* there is none, and the caller's policies must give way to FALLBACK_POLICY */
+} judge_found;
+
+/* The judge that some of policy[n] need. Where it is not named: MODEL.judge.gguf beside MODEL.gguf, which must then be
+ * this model's, or else the first of this model in the installed judges folder and in the source tree's. One that is
+ * named must be this model's, needed or not. Fails where one is needed and there is none, except by default. Notes go
+ * to standard error. *found is to be freed in any case. */
+judgeq_status find_judge(const judge_search *search, judgeq_policy *const *policy, size_t n, judge_found *found,
+                         judgeq_error *error);
+void judge_found_free(judge_found *found);
 
 #endif

@@ -6,7 +6,7 @@
 
 #include "cores_note.h"
 #include "exit_status.h"
-#include "find_judge.h"
+#include "fallback.h"
 #include "find_model.h"
 #include "interrupt.h"
 #include "progress.h"
@@ -58,7 +58,7 @@ static judgeq_status make_cut(kept *k, const kept_options *o, const judgeq_polic
                               const kept_budget *budget, judgeq_error *error) {
     judgeq_session_params params = judgeq_session_default_params();
     params.policy = policy;
-    params.judge = k->judge;
+    params.judge = k->found.judge;
     params.budget = budget->rows;
     params.budget_fraction = budget->fraction;
     params.n_ctx = o->run.n_ctx;
@@ -83,7 +83,7 @@ static judgeq_status make_cuts(kept *k, const kept_options *o, judgeq_policy *co
     judgeq_status status = k->cut ? JUDGEQ_OK : no_memory(error, "the sessions");
     for (size_t i = 0; i < o->n_policy; i++) {
         for (size_t b = 0; status == JUDGEQ_OK && b < n_budget; b++) {
-            k->cut[k->n_cut].policy = o->policy[i];
+            k->cut[k->n_cut].policy = k->fallback ? k->fallback : o->policy[i];
             status = make_cut(k, o, policy[i], bar, &budget[b], error);
         }
     }
@@ -107,11 +107,15 @@ static judgeq_status prefill(kept *k, judgeq_error *error) {
     return status;
 }
 
-static judgeq_status load_judge(kept *k, const kept_options *o, judgeq_policy *const *policy, judgeq_error *error) {
-    const judgeq_status status =
-        find_judge(policy, o->n_policy, k->model, k->model_path, o->run.judge, &k->judge, &k->found_judge, error);
-    if (k->judge) k->judge_path = k->found_judge ? k->found_judge : o->run.judge;
-    return status;
+static judgeq_status load_judge(kept *k, const kept_options *o, judgeq_policy **policy, judgeq_error *error) {
+    const judge_search search = {.model = k->model,
+                                 .model_path = k->model_path,
+                                 .named = o->run.judge,
+                                 .by_default = o->by_default && !choices_have_probe(&o->run.choices),
+                                 .quiet = o->run.quiet};
+    const judgeq_status status = find_judge(&search, policy, o->n_policy, &k->found, error);
+    if (status != JUDGEQ_OK || !k->found.fallback) return status;
+    return fallback_take(o->policy[0], &k->fallback, &policy[0], error);
 }
 
 static judgeq_status check_view(const kept *k, const kept_options *o, judgeq_error *error) {
@@ -124,7 +128,7 @@ static judgeq_status check_view(const kept *k, const kept_options *o, judgeq_err
     return JUDGEQ_ERROR_ARGUMENT;
 }
 
-static judgeq_status make(kept *k, const kept_options *o, judgeq_policy *const *policy, judgeq_error *error) {
+static judgeq_status make(kept *k, const kept_options *o, judgeq_policy **policy, judgeq_error *error) {
     judgeq_status status = find_model(o->run.model, k->default_model, sizeof k->default_model, &k->model_path, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(k->model_path, &k->model, error);
     if (status == JUDGEQ_OK) find_model_notes(k->model, k->model_path, o->run.quiet);
@@ -169,8 +173,8 @@ void kept_free(kept *k) {
     text_stream_free(&k->text);
     judgeq_free(k->token);
     free(k->prompt);
-    judgeq_judge_free(k->judge);
-    free(k->found_judge);
+    judge_found_free(&k->found);
+    free(k->fallback);
     judgeq_model_free(k->model);
 }
 
@@ -256,7 +260,7 @@ json_t *kept_json(const kept *k) {
     json_t *cuts = json_array();
     for (size_t i = 0; i < k->n_cut; i++) json_array_append_new(cuts, cut_json(k, &k->cut[i]));
     return json_pack("{s:o, s:o, s:o, s:i, s:i, s:I, s:I, s:o, s:o}", "model", text_json(k->model_path), "model_name",
-                     text_json(info->name), "judge", text_json(k->judge_path), "n_layer", (int)info->n_layer,
+                     text_json(info->name), "judge", text_json(k->found.path), "n_layer", (int)info->n_layer,
                      "n_head_kv", (int)info->n_head_kv, "prompt_tokens", (json_int_t)k->n_token, "kv_bytes_full",
                      (json_int_t)stats.kv_bytes_full, "tokens", tokens_json(k), "cuts", cuts);
 }

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "find_judge.h"
 #include "kept_options.h"
 #include "text_stream.h"
 
@@ -19,10 +20,9 @@ typedef struct kept_cut {
 typedef struct kept {
     char default_model[4096];
     const char *model_path;
-    const char *judge_path; /* NULL where no policy asks for a judge */
-    char *found_judge;      /* the same, where it was searched for */
+    judge_found found; /* no judge where no policy asks for one */
+    char *fallback;    /* the policy, where it takes the default's place */
     judgeq_model *model;
-    judgeq_judge *judge;
     char *prompt;
     int32_t *token; /* [n_token] */
     size_t n_token;

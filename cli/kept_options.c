@@ -65,7 +65,8 @@ int kept_options_read(int argc, char **argv, kept_options *o) {
     if (status != 0 || o->run.help) return status;
     if (optind < argc)
         return wrong("what is \"%s\"? With --kept, a model goes behind -m, a text behind -f", argv[optind]);
-    if (o->n_policy == 0) o->given[o->n_policy++] = "judge";
+    o->by_default = o->n_policy == 0;
+    if (o->by_default) o->given[o->n_policy++] = "judge";
     const int together = options_check_shared(&o->run, "inspect");
     return together != 0 ? together : write_policies(o);
 }

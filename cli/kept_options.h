@@ -18,6 +18,7 @@ typedef struct kept_options {
     const char *given[KEPT_POLICIES_MOST]; /* after --policy */
     char *policy[KEPT_POLICIES_MOST];      /* with the choices after it. Owned */
     size_t n_policy;
+    bool by_default; /* none was given: there is one */
     kept_budget budget[KEPT_BUDGETS_MOST];
     size_t n_budget;     /* 0: none given */
     int32_t layer, head; /* the one to show, or -1: all of them */

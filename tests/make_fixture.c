@@ -88,6 +88,7 @@ static int make_judge(const char *model_path, const char *path) {
                                      .n_embd = info->n_embd,
                                      .fingerprint = info->fingerprint,
                                      .model_name = info->name,
+                                     .weight_type = info->weight_type,
                                      .origin = "a test",
                                      .loss = "",
                                      .data_hash = "",

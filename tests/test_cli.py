@@ -226,7 +226,6 @@ class BadInput(Command):
         self.refuse_run(1, re.escape(self.bpe), *run, "--judge", self.bpe)
         self.refuse_run(1, "needs a judge.*--judge FILE", *run)
         self.refuse_run(2, "wants 5 soft tokens, the judge has 4", *run, "--judge", self.judge, "--probe", "soft:5")
-        self.refuse_run(1, "needs a judge", "--budget", "32", "-p", LONG)  # judge is the policy of a budget
 
     def test_no_default_model(self):
         self.refuse(1, "tools/deps.sh.*-m FILE", "run", "-p", "x", env={"XDG_CACHE_HOME": self.folder})
@@ -498,7 +497,7 @@ class Eviction(Command):
         self.assertEqual(answer["judge"], beside)
         self.assertIn("probe=soft", answer["policy"])
         shutil.copy(self.fixture("judge", self.spm, "other.gguf"), beside)
-        self.refuse_run(1, "needs a judge", "--budget", "48", "-p", LONG, model=model)
+        self.refuse_run(1, "beside.judge.gguf: .*belongs to", "--budget", "48", "-p", LONG, model=model)
 
 
 class Terminal(Command):
