@@ -41,7 +41,7 @@ static const char HELP_CELLS[] =
     "Model\n"
     "  -m, --model FILE      GGUF model (default: the model that tools/deps.sh fetched)\n"
     "      --judge FILE      the judge, for policies with soft tokens (default: as in judgeq run)\n"
-    "      --device NAME,.., --ngl N, --rpc HOST:PORT,..\n"
+    "      --device NAME,.., --ngl N, --rpc HOST:PORT,.., --rpc-timeout S\n"
     "                        where layers lie, as in judgeq run (default: the CPU)\n"
     "      --chunk N         prompt rows that are computed at once (default: chosen by the prompt's length)\n"
     "      --plain-weights   libllama's arithmetic (default: 16-bit copies of a layer's weights for long prompts)\n"

@@ -22,7 +22,7 @@
 
 static const char HELP[] =
     "Usage: judgeq inspect [FILE] [--json]\n"
-    "       judgeq inspect --devices [--rpc HOST:PORT,..] [--json]\n"
+    "       judgeq inspect --devices [--rpc HOST:PORT,..] [--rpc-timeout S] [--json]\n"
     "       judgeq inspect --kept [-f FILE] [-p TEXT] [OPTIONS]\n"
     "\n"
     "Says what is in a model (GGUF) or a judge file (docs/judge-files.md); the content decides which it is.\n"
@@ -33,6 +33,8 @@ static const char HELP[] =
     "  --devices   list the devices that ggml can compute on here\n"
     "  --rpc HOST:PORT,..\n"
     "              and those that judgeq rpc-server lends on other machines\n"
+    "  --rpc-timeout S\n"
+    "              seconds to wait for an answer of theirs (default: 10)\n"
     "  --kept      show which tokens of a text a policy keeps; judgeq inspect --kept --help tells how\n"
     "  -h, --help  this text\n"
     "\n"
@@ -312,11 +314,13 @@ typedef struct inspect_options {
     devices devices;
 } inspect_options;
 
-const command_option inspect_rows[] = {{"json", 0, INTO(inspect_options, json)},
-                                       {"devices", 0, INTO(inspect_options, list)},
-                                       {"rpc", 0, INTO(inspect_options, devices.servers)},
-                                       {"help", 'h', INTO(inspect_options, help)},
-                                       {0}};
+const command_option inspect_rows[] = {
+    {"json", 0, INTO(inspect_options, json)},
+    {"devices", 0, INTO(inspect_options, list)},
+    {"rpc", 0, INTO(inspect_options, devices.servers)},
+    {"rpc-timeout", 0, INTO(inspect_options, devices.seconds), .least = 1, .most = JUDGEQ_RPC_SECONDS_MOST},
+    {"help", 'h', INTO(inspect_options, help)},
+    {0}};
 
 int cmd_inspect(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {

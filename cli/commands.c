@@ -5,6 +5,7 @@ static const command_option INSPECT_ROWS[] = {
     ROWS(kept_rows),
     {"devices", 0, .kind = COMMAND_FLAG},
     {"rpc", 0, .kind = COMMAND_TEXT},
+    {"rpc-timeout", 0, .kind = COMMAND_INT32},
     {0},
 };
 

@@ -13,19 +13,21 @@
 static const double MIB = 1 << 20;
 static const char *servers_in_use;
 
-const command_option devices_rows[] = {{"device", 0, INTO(devices, names)},
-                                       /* -ngl is how llama.cpp writes it */
-                                       {"ngl", 0, INTO(devices, n_offload), .most = INT32_MAX, .also = "-ngl"},
-                                       {"rpc", 0, INTO(devices, servers)},
-                                       {0}};
+const command_option devices_rows[] = {
+    {"device", 0, INTO(devices, names)},
+    /* -ngl is how llama.cpp writes it */
+    {"ngl", 0, INTO(devices, n_offload), .most = INT32_MAX, .also = "-ngl"},
+    {"rpc", 0, INTO(devices, servers)},
+    {"rpc-timeout", 0, INTO(devices, seconds), .least = 1, .most = JUDGEQ_RPC_SECONDS_MOST},
+    {0}};
 
 /* In whatever thread ggml found it out; nothing can be freed, because that would ask the server again. */
 static void end_with_message(const char *message) {
     const char *reason = strrchr(message, ':'); /* "FILE:LINE: MESSAGE" */
+    const char *lost = judgeq_rpc_failure();
     char text[1024], line[1024];
-    snprintf(text, sizeof text,
-             "one of the servers %s is gone, or what answers there is not judgeq rpc-server of the same ggml (%s)",
-             servers_in_use, reason && reason[1] ? reason + 2 : message);
+    snprintf(text, sizeof text, "%s%s (%s)", lost ? "" : "ggml cannot go on with the servers ",
+             lost ? lost : servers_in_use, reason && reason[1] ? reason + 2 : message);
     visible_copy(text, line, sizeof line);
     dprintf(STDERR_FILENO, "\njudgeq: %s\n", line);
     _exit(1);
@@ -35,7 +37,7 @@ judgeq_status devices_connect(const devices *d, judgeq_error *error) {
     if (!d->servers) return JUDGEQ_OK;
     servers_in_use = d->servers;
     ggml_set_abort_callback(end_with_message);
-    return judgeq_rpc_connect(d->servers, error);
+    return judgeq_rpc_connect(d->servers, d->seconds, error);
 }
 
 judgeq_status devices_load_model(const devices *d, const char *path, judgeq_model **out, judgeq_error *error) {

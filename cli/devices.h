@@ -8,6 +8,7 @@
 typedef struct devices {
     const char *names;   /* --device, or NULL */
     const char *servers; /* --rpc, or NULL */
+    int32_t seconds;     /* --rpc-timeout, or 0 */
     int32_t n_offload;   /* --ngl; -1: not given */
 } devices;
 

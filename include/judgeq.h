@@ -152,13 +152,27 @@ typedef struct judgeq_device_info {
 JUDGEQ_API bool judgeq_device_at(size_t index, judgeq_device_info *out);
 
 /* Makes the devices of RPC servers known to this process: "host:port", with "," between them, IPv4. Fails with IO where
- * nobody answers. What is sent is neither encrypted nor checked: for networks that are trusted. */
-JUDGEQ_API judgeq_status judgeq_rpc_connect(const char *servers, judgeq_error *error);
+ * nobody answers. What is sent is neither encrypted nor checked: for networks that are trusted. seconds: how long a
+ * server may leave a question unanswered; 0: 10 at first, and 120 later, when it computes. */
+enum { JUDGEQ_RPC_SECONDS_MOST = 86400 };
+JUDGEQ_API judgeq_status judgeq_rpc_connect(const char *servers, int32_t seconds, judgeq_error *error);
 
-/* Lends a device (NULL: the first GPU, or the CPU) to other machines; n_threads 0: one per core. Returns only if it
- * fails. ggml prints what it does to standard output. */
-JUDGEQ_API judgeq_status judgeq_rpc_serve(const char *host, int32_t port, const char *device, int32_t n_threads,
-                                          judgeq_error *error);
+/* Why ggml lost a server, with its name; NULL: it lost none. ggml then aborts: for ggml_set_abort_callback. */
+JUDGEQ_API const char *judgeq_rpc_failure(void);
+
+typedef struct judgeq_rpc_params {
+    const char *host;   /* the IPv4 address or name to listen on */
+    int32_t port;       /* 1 to 65535 */
+    const char *device; /* NULL: the first GPU, or the CPU */
+    int32_t n_threads;  /* 0: one per core */
+    /* One client is served at a time. One that has sent nothing for so long loses its connection where another waits;
+     * 0: 60. */
+    int32_t idle_seconds;
+} judgeq_rpc_params;
+
+/* Lends a device to other machines. Returns only if it fails. Who comes and goes is logged (judgeq_set_log); ggml
+ * prints to standard output too. */
+JUDGEQ_API judgeq_status judgeq_rpc_serve(const judgeq_rpc_params *params, judgeq_error *error);
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */
 

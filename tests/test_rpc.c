@@ -45,7 +45,7 @@ static void start_server(int i) {
     if (server[i] != 0) return;
     judgeq_error error = {0};
     if (!freopen("/dev/null", "w", stdout)) _exit(1);
-    judgeq_rpc_serve("127.0.0.1", port[i], "CPU", 1, &error);
+    judgeq_rpc_serve(&(judgeq_rpc_params){"127.0.0.1", port[i], "CPU", 1, 0}, &error);
     _exit(error.code == JUDGEQ_ERROR_UNSUPPORTED ? SKIPPED : 1);
 }
 
@@ -259,13 +259,17 @@ static void test_refusals(void **state) {
         if (!strstr(error.message, wrong[i].said)) fail_msg("%s", error.message);
     }
     snprintf(text, sizeof text, "127.0.0.1:%d", free_port());
-    assert_int_equal(judgeq_rpc_connect(text, &error), JUDGEQ_ERROR_IO);
+    assert_int_equal(judgeq_rpc_connect(text, 0, &error), JUDGEQ_ERROR_IO);
     assert_non_null(strstr(error.message, "Connection refused"));
-    assert_int_equal(judgeq_rpc_connect("127.0.0.1", &error), JUDGEQ_ERROR_ARGUMENT);
-    assert_int_equal(judgeq_rpc_connect("127.0.0.1:0", &error), JUDGEQ_ERROR_ARGUMENT);
-    assert_int_equal(judgeq_rpc_connect("", &error), JUDGEQ_ERROR_ARGUMENT);
-    assert_int_equal(judgeq_rpc_serve("127.0.0.1", 0, NULL, 1, &error), JUDGEQ_ERROR_ARGUMENT);
-    assert_int_equal(judgeq_rpc_serve("127.0.0.1", port[0], "CUDA7", 1, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_rpc_connect("127.0.0.1", 0, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_rpc_connect("127.0.0.1:0", 0, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_rpc_connect("", 0, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_rpc_connect("127.0.0.1:1", -1, &error), JUDGEQ_ERROR_ARGUMENT);
+    static const judgeq_rpc_params unfit[] = {
+        {"127.0.0.1", 0, NULL, 1, 0}, {"127.0.0.1", 1, "CUDA7", 1, 0}, {"127.0.0.1", 1, "CPU", 1, -1}};
+    for (size_t i = 0; i < sizeof unfit / sizeof *unfit; i++) {
+        assert_int_equal(judgeq_rpc_serve(&unfit[i], &error), JUDGEQ_ERROR_ARGUMENT);
+    }
 }
 
 /* An operation that the CPU lacks, on a scheduler of two CPUs: named, with its types and the device. RPC's own answer
@@ -321,7 +325,7 @@ int main(void) {
     int status = 0;
     for (int i = 0; i < N_SERVER && status == 0; i++) status = wait_for_server(i);
     snprintf(servers, sizeof servers, "127.0.0.1:%d,127.0.0.1:%d", port[0], port[1]);
-    if (status == 0 && judgeq_rpc_connect(servers, &error) != JUDGEQ_OK) {
+    if (status == 0 && judgeq_rpc_connect(servers, 0, &error) != JUDGEQ_OK) {
         fprintf(stderr, "%s\n", error.message);
         status = 1;
     }

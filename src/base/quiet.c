@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,6 +86,17 @@ static void take_over(void) {
 void quiet_ggml_log(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, take_over);
+}
+
+void quiet_inform(const char *format, ...) {
+    char line[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    quiet_ggml_log();
+    take(GGML_LOG_LEVEL_INFO, line, NULL);
+    take(GGML_LOG_LEVEL_CONT, "\n", NULL);
 }
 
 void quiet_keep(quiet_record *record) {

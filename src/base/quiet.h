@@ -17,6 +17,9 @@ typedef struct quiet_record {
     size_t n_warning, n_more;                    /* n_more: warnings that found no place */
 } quiet_record;
 
+/* A line of the library's own in that log. */
+__attribute__((format(printf, 1, 2))) void quiet_inform(const char *format, ...);
+
 /* From now on, what the calling thread logs as a warning or an error is kept in *record as well; NULL: no more. */
 void quiet_keep(quiet_record *record);
 

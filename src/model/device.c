@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/quiet.h"
+#include "rpc.h"
 #include "tensors.h"
 
 static bool is_cpu(ggml_backend_dev_t device) {
@@ -23,7 +24,7 @@ bool judgeq_device_at(size_t index, judgeq_device_info *out) {
     if (index >= ggml_backend_dev_count()) return false;
     ggml_backend_dev_t device = ggml_backend_dev_get(index);
     *out = (judgeq_device_info){.name = ggml_backend_dev_name(device),
-                                .description = ggml_backend_dev_description(device),
+                                .description = rpc_server_name(ggml_backend_dev_description(device)),
                                 .cpu = is_cpu(device)};
     ggml_backend_dev_memory(device, &out->free_bytes, &out->total_bytes);
     return true;
