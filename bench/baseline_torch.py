@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """PyTorch on the same model, for bench/performance.py: reads a prompt, optionally evicts as kvpress's SnapKV does, decodes,
-prints one line of JSON. Hugging Face's Llama with scaled_dot_product_attention, and MKL or oneDNN behind it.
+prints one line of JSON. Hugging Face's Llama with scaled_dot_product_attention, on MKL or oneDNN.
 
     python3 -m venv build/torch && build/torch/bin/pip install torch transformers gguf kvpress
     build/torch/bin/python bench/baseline_torch.py MODEL.gguf --prompt 4000 --decode 64 --threads 2 --dtype bf16 --budget 512

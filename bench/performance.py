@@ -248,7 +248,7 @@ def speed_rows(records):
 # ---- scale -----------------------------------------------------------------------------------------------------------
 
 def formula(n_prompt, n_soft, row_bytes, n_layer, budget):
-    """DESIGN section 3: one layer's rows with the soft ones behind them, and what is kept of the others. Padded to 32."""
+    """The formula: one layer's rows with the soft ones after them, and what is kept of the others. Padded to 32."""
     def padded(n):
         return (n + 31) // 32 * 32
     kept = padded(min(budget, n_prompt) + 1)

@@ -43,7 +43,7 @@ static void *triad(void *data) {
     return NULL;
 }
 
-/* Every thread writes its part, so that the memory lies where the thread runs. */
+/* Every thread writes its part, so that the memory is near the core that the thread runs on. */
 static void *fill(void *data) {
     const part *p = data;
     for (size_t i = 0; i < p->n; i++) {

@@ -137,7 +137,7 @@ static void announce(bench *b, int32_t repeat, size_t i) {
 
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
-/* A KV type behind a policy, as judgeq eval takes it, would be a second word on what --kv-types says. */
+/* A KV type after a policy, as judgeq eval takes it, would be a second word on what --kv-types says. */
 static judgeq_status parse_arms(bench *b, const char *policies, judgeq_error *error) {
     const judgeq_kv_type first = (judgeq_kv_type)b->options.kv_type.value[0];
     judgeq_status status = arms_parse(policies, "", b->options.budgets, first, &b->arms, error);

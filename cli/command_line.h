@@ -52,8 +52,8 @@ typedef enum command_value {
 } command_value;
 
 struct command_option {
-    const char *name; /* behind --; NULL ends a table */
-    char letter;      /* behind -; 0: none */
+    const char *name; /* after --; NULL ends a table */
+    char letter;      /* after -; 0: none */
     command_kind kind;
     size_t at;           /* of the place, in the struct */
     int64_t least, most; /* of a whole number */

@@ -447,7 +447,7 @@ static size_t next_end(const char *passage, size_t length, size_t from) {
     return length;
 }
 
-/* The same where sentences end soon; in texts without full stops, behind a word or a character. */
+/* The same where sentences end soon; in texts without full stops, after a word or a character. */
 static size_t sentence_end(const char *passage, size_t length, size_t from) {
     const size_t end = next_end(passage, length, from);
     if (end - from <= SENTENCE_MOST) return end;

@@ -10,7 +10,7 @@
 #include "chance.h"
 
 /* passage[0..length) with one to eight facts between its sentences, and a question about one of them, or about several
- * at once, before or behind it. Kinds, values, places and question follow from *random, which goes on. What a right
+ * at once, before or after it. Kinds, values, places and question follow from *random, which goes on. What a right
  * answer names is appended to `answers`, an array. NULL where memory ran out; the caller frees it. */
 char *data_facts_hide(chance *random, const char *passage, size_t length, json_t *answers);
 

@@ -1,5 +1,5 @@
-/* data_loop: where a response begins to repeat itself. Small models fall into loops, and a loop looks at itself, not at
- * the prompt. */
+/* data_loop: where a response begins to repeat itself. Small models fall into loops, and a loop attends to itself, not
+ * to the prompt. */
 #ifndef JUDGEQ_CLI_DATA_LOOP_H
 #define JUDGEQ_CLI_DATA_LOOP_H
 

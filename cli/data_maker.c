@@ -89,7 +89,7 @@ static judgeq_status hand_over(const data_maker *m, const json_t *prompt, const 
     return status;
 }
 
-/* Goes behind the last whole line; a torn one, which a kill leaves, is cut off. */
+/* Goes to the end of the last whole line. An incomplete one, which a kill leaves, is cut off. */
 static judgeq_status read_old_lines(data_maker *m, judgeq_error *error) {
     char *line = NULL;
     size_t room = 0;
@@ -140,7 +140,7 @@ judgeq_status data_maker_open(data_maker *m, judgeq_error *error) {
 
 /* ---- prompts ----------------------------------------------------------------------------------------------------- */
 
-/* The user's and other messages one behind the other, for models without a chat template. */
+/* The user's and other messages one after the other, for models without a chat template. */
 static char *join(const judgeq_message *message, size_t n) {
     size_t length = 1;
     for (size_t i = 0; i < n; i++) length += strlen(message[i].content) + 2;

@@ -62,7 +62,7 @@ static double bytes_per_token(const data_sources *s, const char *text, size_t si
     return (double)sample / (double)n;
 }
 
-/* Where a passage that should end at `end` does: behind a line, a sentence of a script without spaces, a word, or at
+/* Where a passage that should end at `end` does: after a line, a sentence of a script without spaces, a word, or at
  * least a whole character. */
 static size_t passage_end(const char *text, size_t size, size_t end) {
     if (end >= size) return size;

@@ -31,14 +31,15 @@ typedef struct data_sources {
     char passed[256];         /* the first names of them, DATA_PASSED_NAMED at most */
 } data_sources;
 
-/* Every beginning of the prompts holds the sources by their weights, a source without one counting 1; where none has
- * one, by how many prompts they have. The order is the seed's. Keeps params. False where memory ran out;
- * data_sources_free in any case. */
+/* Reads all prompts. Any prefix of the list mixes the sources in proportion to their weights; a source without a weight
+ * counts 1. Where no source has a weight, they are mixed in proportion to their numbers of prompts. The seed decides
+ * the order. `params` must outlive `sources`. Returns false where memory ran out; call data_sources_free in any case.
+ */
 bool data_sources_read(data_sources *sources, const judgeq_model *model, const data_sources_params *params);
 void data_sources_free(data_sources *sources);
 
-/* False where a fact was asked for, and the response names none that would be right: what the model looked at then is
- * not what it should have looked at. */
+/* False where a fact was asked for, and the response names none that would be right: then the model did not attend to
+ * the rows that a judge should learn to keep. */
 bool data_sources_answered(const json_t *prompt, const char *response);
 
 /* 64 bits that change with any prompt. */

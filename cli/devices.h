@@ -1,4 +1,4 @@
-/* devices: the options --device, --ngl and --rpc: where a model's layers lie. */
+/* devices: the options --device, --ngl and --rpc: which devices hold a model's layers. */
 #ifndef JUDGEQ_CLI_DEVICES_H
 #define JUDGEQ_CLI_DEVICES_H
 

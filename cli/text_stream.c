@@ -73,7 +73,7 @@ static bool take_byte(text_stream *stream, unsigned char byte) {
 
 /* ---- stop texts -------------------------------------------------------------------------------------------------- */
 
-/* Cuts the text before the first stop text that ends behind `from`. */
+/* Cuts the text before the first stop text that ends after `from`. */
 static void find_stop(text_stream *stream, size_t from) {
     size_t first = stream->length;
     for (size_t i = 0; i < stream->n_stop; i++) {

@@ -12,7 +12,7 @@ typedef struct train_log {
     int64_t measured; /* the last step with a measurement; -1: none */
 } train_log;
 
-/* Opens the log anew, or, to resume behind `step`, with the lines up to that step. */
+/* Opens an empty log, or, to resume after `step`, keeps the lines up to that step. */
 judgeq_status train_log_open(train_log *log, const char *path, bool resume, int64_t step, judgeq_error *error);
 
 /* Each writes one line, whole or not at all. False, with errno set. */

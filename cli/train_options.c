@@ -23,7 +23,7 @@ static int take_init(const command_given *given, void *place) {
     return wrong("--init \"%s\": expected vocabulary, text:TEXT or judge:FILE", value);
 }
 
-/* Rows, 0 behind the last. */
+/* Rows, 0 after the last. */
 static int take_budgets(const command_given *given, void *place) {
     command_list list;
     const int status = command_take_list(given, &list);

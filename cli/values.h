@@ -1,4 +1,4 @@
-/* values: what stands behind an option, read strictly, and the message and exit status of wrong usage. */
+/* values: what follows an option, read strictly, and the message and exit status of wrong usage. */
 #ifndef JUDGEQ_CLI_VALUES_H
 #define JUDGEQ_CLI_VALUES_H
 

@@ -26,9 +26,12 @@ typedef struct arms {
     size_t n_arm;
 } arms;
 
-/* choices: what follows each of them, as ",keep=none", or "". policies: names or texts, with ";" between them, or with
- * "," where none of them holds a "="; behind one, "@TYPE" is the type of its KV cache, in place of kv_type, the first
- * arm's. budgets: rows or shares of the prompt such as 5%, with "," between them. Fails with ARGUMENT. */
+/* Reads the options of judgeq eval; arms_free releases *out. Fails with ARGUMENT.
+ *
+ * - policies: names or texts of policies, separated by ";", or by "," if none of them has a "=". A policy may end in
+ *   "@TYPE", the type of its KV cache. The others, and the first arm, have kv_type.
+ * - choices: appended to every policy, such as ",keep=none"; or "".
+ * - budgets: rows, or shares of the prompt such as 5%, separated by ",". */
 judgeq_status arms_parse(const char *policies, const char *choices, const char *budgets, judgeq_kv_type kv_type,
                          arms *out, judgeq_error *error);
 void arms_free(arms *arms);

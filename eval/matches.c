@@ -11,7 +11,7 @@
 
 /* ---- numbers ----------------------------------------------------------------------------------------------------- */
 
-/* The first run of digits at or behind `from`; its end in *end. NULL: there is none. */
+/* The first run of digits at or after `from`; its end in *end. NULL: there is none. */
 static const char *next_number(const char *from, const char **end) {
     const char *start = NULL;
     ucs4_t point;

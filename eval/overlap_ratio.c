@@ -67,7 +67,7 @@ static block longest_match(matcher *m, size_t a0, size_t a1, size_t b0, size_t b
     return best;
 }
 
-/* Characters in matching blocks of a[a0..a1) and b[b0..b1): the longest one's, and those before and behind it. The
+/* Characters in matching blocks of a[a0..a1) and b[b0..b1): the longest one's, and those before and after it. The
  * stack is as deep as blocks nest: at most the shorter text's length. */
 static size_t matching(matcher *m, size_t a0, size_t a1, size_t b0, size_t b1) { // NOLINT(misc-no-recursion)
     if (a0 >= a1 || b0 >= b1) return 0;

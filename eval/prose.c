@@ -75,7 +75,7 @@ static const char *const TEMPLATES[] = {
 };
 enum { N_TEMPLATES = sizeof TEMPLATES / sizeof TEMPLATES[0] };
 
-/* The word for "{name}" at `slot`; *end is behind it. */
+/* The word for "{name}" at `slot`; *end is after it. */
 static const char *word_of(chance *d, const char *slot, const char **end) {
     const char *close = strchr(slot, '}');
     *end = close + 1;

@@ -6,7 +6,7 @@
 
 #include "text.h"
 
-/* The character behind "\x", "\u" or "\U": `digits` hexadecimal digits. False where they are not there. */
+/* The character after "\x", "\u" or "\U": `digits` hexadecimal digits. False where they are not there. */
 static bool add_code(text_buffer *out, const char *digits, int n) {
     char number[9] = "", *end;
     uint8_t bytes[6];
@@ -18,7 +18,7 @@ static bool add_code(text_buffer *out, const char *digits, int n) {
     return length > 0;
 }
 
-/* One escape, `at` behind its backslash; what is behind it, or NULL. */
+/* Reads one escape, from after its backslash. Returns the end of it, or NULL. */
 static const char *take_escape(text_buffer *out, const char *at) {
     static const char names[] = "nrt\\'\"", values[] = "\n\r\t\\'\"";
     const char *known = *at ? strchr(names, *at) : NULL;
@@ -30,7 +30,7 @@ static const char *take_escape(text_buffer *out, const char *at) {
     return digits > 0 && add_code(out, at + 1, digits) ? at + 1 + digits : NULL;
 }
 
-/* A quoted string at `at`, added to the list; what is behind it, or NULL. */
+/* Adds the quoted string at `at` to the list. Returns the end of it, or NULL. */
 static const char *take_string(const char *at, json_t *list) {
     const char quote = *at++;
     text_buffer out = {0};

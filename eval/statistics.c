@@ -7,7 +7,7 @@
 
 enum { RESAMPLES = 2000, FLIPS = 10000 };
 
-/* Where stratum s ends that begins at `first`. */
+/* The end of the stratum that begins at sample `first`. */
 static size_t stratum_end(const statistics_series *x, size_t first) {
     size_t end = first;
     while (end < x->n && x->stratum[end] == x->stratum[first]) end++;

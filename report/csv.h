@@ -7,7 +7,7 @@
 
 typedef struct csv {
     text_buffer text;
-    bool inside; /* a row, behind its first field */
+    bool inside; /* a row, after its first field */
 } csv;
 
 /* The next field of the row. A text with a comma, a quote or a line break in it is quoted; NULL and NaN are empty. */

@@ -32,7 +32,7 @@ static void fill(float *x, size_t n, uint32_t state) {
     }
 }
 
-/* Rows of a causal softmax: nothing behind a soft row's own key. */
+/* Rows of a causal softmax: nothing after a soft row's own key. */
 static void fill_attention(values *v) {
     fill(&v->attention[0][0][0], sizeof v->attention / sizeof(float), 1);
     for (int h = 0; h < HEADS; h++) {

@@ -502,7 +502,7 @@ class Eval(unittest.TestCase):
         self.assertIn("dataset2prompt.json", self.run_eval("alone", f"longbench:{alone}", status=1).stderr)
 
     def test_kv_types(self):
-        """A type behind the policy: a full cache of it has no budget, and the first one stays what all are compared with."""
+        """A type after the policy: a full cache of it has no budget, and the first one stays what all are compared with."""
         model = self.path("kv.gguf")
         subprocess.run([MAKE_FIXTURE, "model", "mistral", model], check=True)
         path = self.write_lines("kv.jsonl", {"input": "The iron heron is on the ring. " * 12, "outputs": ["x"]})

@@ -57,7 +57,7 @@ static void check(shape s, int n_thread) {
     struct ggml_tensor *query = ggml_new_tensor_3d(context, GGML_TYPE_F32, s.head_dim, s.n, s.n_head);
     struct ggml_tensor *keys = ggml_new_tensor_3d(context, s.type, s.head_dim, s.n_key, s.n_head_kv);
     struct ggml_tensor *values = ggml_new_tensor_3d(context, s.type, s.n_key, s.head_dim, s.n_head_kv);
-    /* as the graph has it: the heads of a row one behind the other */
+    /* as the graph has it: the heads of a row one after the other */
     struct ggml_tensor *rows = ggml_new_tensor_3d(context, GGML_TYPE_F32, s.head_dim, s.n_head, s.n);
     struct ggml_tensor *out = ggml_permute(context, rows, 0, 2, 1, 3);
     struct ggml_cgraph *graph = ggml_new_graph(context);

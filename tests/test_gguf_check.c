@@ -77,7 +77,7 @@ static void put_padding(bytes *b) {
 }
 
 static judgeq_status check(const bytes *b, judgeq_error *error) {
-    /* exactly as many bytes as there are, so that valgrind and AddressSanitizer see a read behind them */
+    /* exactly as many bytes as there are, so that valgrind and AddressSanitizer see a read past them */
     unsigned char *copy = malloc(b->n + 1);
     assert_non_null(copy);
     memmove(copy, b->data, b->n);

@@ -331,7 +331,7 @@ static void test_golden_file_weights(void **state) {
 
 enum { STEPS = 10, TAUGHT = 3, TAUGHT_SOFT = 8, TAUGHT_FIRST = 100 };
 
-/* Example e of tools/golden_train.py; a last token behind its response, which is never read. */
+/* Example e of tools/golden_train.py; a last token after its response, which is never read. */
 static bench open_taught(const char *path, int e) {
     int32_t tokens[64];
     const int n_prompt = 30 + 5 * e, n_response = 6;

@@ -306,7 +306,7 @@ static void negative_steps(struct gguf_context *gguf) {
 static void large_hit_rate(struct gguf_context *gguf) {
     gguf_set_val_f32(gguf, "judgeq.heldout.hit_rate", 1.5f);
 }
-/* ggml writes the key but pads to 32 all the same, so that a reader finds the data right behind the odd header. */
+/* ggml writes the key but pads to 32 all the same, so that a reader finds the data right after the odd header. */
 static void odd_alignment(struct gguf_context *gguf) {
     gguf_set_val_u32(gguf, "general.alignment", 1);
     gguf_set_val_str(gguf, "judgeq.origin", "12");

@@ -367,7 +367,7 @@ static void test_bytes(void **state) {
 }
 
 /* libllama rounds every row as it reads it; ours are rounded when the prompt has been read. So the first token, which
- * sees its own row, differs, and in deeper layers what it left behind. A single layer reads nothing but embeddings:
+ * sees its own row, differs, and in deeper layers what follows from it. A single layer reads nothing but embeddings:
  * from the second token on only the order of sums differs, and the first row, which was an F16 in between. Differences
  * in standard deviations. */
 static double compare_with_libllama(const judgeq_model *model, const char *path, int type, size_t first) {

@@ -104,7 +104,7 @@ class Online(unittest.TestCase):
 
     def interrupt_until_done(self, output, number):
         def done(code):
-            return code == 0 or os.path.exists(output)  # killed behind the last step, while it drew curves
+            return code == 0 or os.path.exists(output)  # killed after the last step, while it drew curves
         return interruptions.interrupt_until_done(self, lambda *more: self.arguments(output, *more, self.talks), output,
                                                   number, 0.007, STEPS, done)
 

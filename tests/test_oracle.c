@@ -2,7 +2,7 @@
  * type.
  *
  * Plain mode sums in libllama's order: the prompt in chunks of 512 rows, keys and values padded to a multiple of 256
- * rows and masked, the last layer cut down behind its attention. Both sides run ggml's plain kernels on one thread. So
+ * rows and masked, the last layer cut down after its attention. Both sides run ggml's plain kernels on one thread. So
  * nothing may differ, and the greedy tokens are the same for ever.
  *
  * By default, sums run in another order, and a prompt of 128 tokens or more is read with expanded weights, so that our

@@ -269,7 +269,7 @@ static void rank_take_takes_what_sorting_would(void **state) {
         int64_t expected = count < there ? count : there;
         assert_int_equal(rank_take(left, N, count), expected);
         uint64_t worst_taken = expected ? sorted[expected - 1] : UINT64_MAX;
-        bool equal_left = false; /* of equal keys, none is taken behind one that was left */
+        bool equal_left = false; /* of equal keys, none is taken after one that was left */
         for (int i = 0; i < N; i++) {
             bool took = key[i] && !left[i];
             taken += took;

@@ -194,7 +194,7 @@ static void test_rows_within_budget(void **state) {
     }
 }
 
-/* Soft rows and pseudo tokens leave nothing behind, and what is decoded goes to the sequence's end, not to the cache's.
+/* Soft rows and pseudo tokens leave no rows, and what is decoded goes to the sequence's end, not to the cache's.
  */
 static void test_positions(void **state) {
     const world *w = *state;

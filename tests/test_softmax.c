@@ -53,7 +53,7 @@ static void test_nan_stays(void **state) {
     for (int i = 0; i < 20; i++) assert_true(isnan(row[i]));
 }
 
-/* Row i of every head sees SEEN + i keys, whatever lies behind them, and with any number of threads. */
+/* Row i of every head sees SEEN + i keys, whatever follows them, and with any number of threads. */
 static void test_causal(void **state) {
     (void)state;
     for (int n_thread = 1; n_thread <= 4; n_thread++) {

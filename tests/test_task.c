@@ -40,7 +40,7 @@ static sample make(const task *t, int32_t length, uint64_t seed, int32_t index, 
     return s;
 }
 
-/* All messages, one behind the other. */
+/* All messages, one after the other. */
 static char *all_text(const sample *s) {
     text_buffer t = {0};
     size_t i;

@@ -26,7 +26,7 @@ static example *make_example(ggml_backend_t backend, enum ggml_type type) {
         cache_layer_append(&e->layer[l], ROWS, 0);
         for (int i = 0; i < HEADS_KV * WIDTH * ROOM; i++) {
             const int head = i / (WIDTH * ROOM), d = i / ROOM % WIDTH, row = i % ROOM;
-            const float value = value_of(l, head, row, d); /* behind the rows held too */
+            const float value = value_of(l, head, row, d); /* after the rows held too */
             if (type == GGML_TYPE_F32) {
                 ((float *)e->layer[l].v->data)[i] = value;
             } else {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """judgeq beside kvpress (PyPI, on PyTorch): the same prompts, policies and budgets, in turn, one thread each.
 
-kvpress runs the same GGUF file's weights in F32. It reads the tokens that `judgeq eval --prompts` notes, evicts behind
+kvpress runs the same GGUF file's weights in F32. It reads the tokens that `judgeq eval --prompts` notes, evicts after
 the whole prompt, and decodes greedily as its own pipeline does; a press has its ratio set such that it keeps `budget`
 rows. judgeq reads a prompt once for all policies, kvpress once for each.
 

@@ -5,7 +5,7 @@
 #include "array_file.h"
 #include "ggml.h"
 
-/* What lies in a file: type F32, F16 or BF16. */
+/* The array in a file: type F32, F16 or BF16. */
 typedef struct array_source {
     enum ggml_type type;
     int n_dim;

@@ -84,9 +84,9 @@ static void pass_on(int number, siginfo_t *info, void *context) {
     }
 }
 
-/* Zeros in the place of what is missing, so that the thread can go on to where the mapping is checked. The pages behind
- * are replaced too: a file that grows again is not the file that was opened. Async-signal-safe: atomics and one system
- * call. */
+/* Zeros in the place of what is missing, so that the thread can go on to where the mapping is checked. The pages after
+ * it are replaced too: a file that grows again is not the file that was opened. Async-signal-safe: atomics and one
+ * system call. */
 static void replace_pages(int number, siginfo_t *info, void *context) {
     const int reason = errno;
     const uintptr_t address = (uintptr_t)info->si_addr, page = address - address % (uintptr_t)page_size;

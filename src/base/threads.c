@@ -13,13 +13,14 @@ threads_chooser threads_init(int32_t n_threads) {
     return (threads_chooser){.most = fixed ? n_threads : cores, .fixed = fixed};
 }
 
-/* All threads as long as nothing speaks against them. */
+/* The index of the faster way: 1 (all threads) unless one thread was measured to be faster. */
 static int faster(const threads_seen *seen) {
     return seen->speed[1] >= seen->speed[0];
 }
 
-/* Whether more threads brought what idle cores bring. Less says that some are taken, and then smaller graphs, which
- * wait for each other more often, are better off with one. */
+/* Whether all threads were so much faster than one that the cores must have been idle. If they were not, another
+ * program uses some of the cores. Then one thread is faster for small graphs, whose threads wait for each other more
+ * often. */
 static int cores_idle(const threads_seen *seen) {
     return seen->speed[1] >= 1.4 * seen->speed[0];
 }

@@ -14,20 +14,21 @@ typedef struct threads_chooser {
     bool fixed;   /* the caller asked: no choice */
 } threads_chooser;
 
-/* What was seen with one kind of work; [0] with one thread, [1] with all. */
+/* The speeds measured with one kind of work; [0] with one thread, [1] with all. */
 typedef struct threads_seen {
     double speed[2]; /* units of work per second, recent runs weigh most; 0: not tried yet */
     double spent;    /* seconds in the faster way since the other was tried */
     double trial;    /* seconds that the other took then */
 } threads_seen;
 
-/* n_threads as the caller gave it; 0, or more than there are cores: choose among these. */
+/* n_threads: the caller's wish, which is kept. 0, or more than there are cores: choose between one and all cores. */
 threads_chooser threads_init(int32_t n_threads);
 
-/* Threads for the next run of this kind of work. hint: a kind that was seen before, to start as it would; or NULL. */
+/* Threads for the next run of this kind of work. hint: another kind that has run before, whose speeds decide the first
+ * run of this one; or NULL. */
 int32_t threads_choose(const threads_chooser *chooser, const threads_seen *seen, const threads_seen *hint);
 
-/* Takes note of a run: `work` units in `seconds` with n_threads. 0 units: of none. */
+/* Notes the speed of a run: `work` units in `seconds` with n_threads. 0 units: the run is not noted. */
 void threads_note(const threads_chooser *chooser, threads_seen *seen, int32_t n_threads, double work, double seconds);
 
 #endif

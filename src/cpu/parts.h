@@ -12,8 +12,8 @@ static inline int64_t parts(int64_t n, int64_t size) {
     return (n + size - 1) / size;
 }
 
-/* How many parts, from `n` to `most`, let all threads work on equally many of them, if any number does; there are
- * `times` as many in all. */
+/* The smallest number of parts, from `n` to `most`, that gives every thread the same number of them; `most` where none
+ * does. There are `times` as many in all. */
 static inline int64_t part_count(int64_t n, int64_t most, int64_t times, int n_thread) {
     while (n * times % n_thread != 0 && n < most) n++;
     return n;

@@ -31,8 +31,8 @@ void product_share(struct ggml_tensor *result, int64_t most, int64_t unit, produ
     }
 }
 
-/* A part of the result: rows [t, t + n_t) of x against rows [r, r + n_r) of the matrix. The sums lie transposed, so
- * that the lanes of a vector are rows of x, whatever their number. */
+/* A part of the result: rows [t, t + n_t) of x against rows [r, r + n_r) of the matrix. The sums are stored transposed,
+ * so that the lanes of a vector are rows of x, whatever their number. */
 static void forward_part(struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t r, int64_t n_r) {
     const product_kernel *kernel = product_kernel_best();
     const struct ggml_tensor *matrix = result->src[0], *x = result->src[1];

@@ -11,18 +11,18 @@
 
 #include "ggml.h"
 
-/* When a graph's nodes are complete, and before it is allocated: makes every ggml_mul_mat whose matrix lies in a buffer
+/* When a graph's nodes are complete, and before it is allocated: makes every ggml_mul_mat whose matrix is in a buffer
  * of its own (everything else in a graph has no memory yet) such an operation. only_pairs: those of paired matrices
  * alone. CPU only. */
 void product_replace(struct ggml_context *context, struct ggml_cgraph *nodes, bool only_pairs);
 
-/* Whether a matrix is multiplied as it lies there: two of a row's elements are one pair. */
+/* Whether a matrix is multiplied as it is stored: two elements of a row are one pair. */
 bool product_is_paired(const struct ggml_tensor *matrix);
 
 /* Computes a part of a result: rows [t, t + n_t) and columns [c, c + n_c) of a slice of it. */
 typedef void product_part(struct ggml_tensor *result, int64_t slice, int64_t t, int64_t n_t, int64_t c, int64_t n_c);
-/* A thread's share of a result: parts of KERNEL_COLUMNS rows and of at most `most` columns, a multiple of `unit`, such
- * that all threads get equally many if any number of parts does. */
+/* A thread's share of a result: parts of KERNEL_COLUMNS rows and of at most `most` columns, a multiple of `unit`,
+ * chosen so that every thread gets the same number of parts, where that is possible. */
 void product_share(struct ggml_tensor *result, int64_t most, int64_t unit, product_part *part, int thread,
                    int n_thread);
 

@@ -9,7 +9,7 @@
 enum { KERNEL_COLUMNS = 32 };
 
 typedef struct product_kernel {
-    /* out [m, 32] += a [m, n] * b [n, 32]; rows lie out_row, a_row and b_row floats apart. */
+    /* out [m, 32] += a [m, n] * b [n, 32]; rows are out_row, a_row and b_row floats apart. */
     void (*multiply)(float *out, int64_t out_row, const float *a, int64_t a_row, const float *b, int64_t b_row,
                      int64_t m, int64_t n);
     /* out [n, m] = the transpose of in [m, n] */
@@ -20,7 +20,7 @@ typedef struct product_kernel {
 } product_kernel;
 
 const product_kernel *product_kernel_best(void);
-/* Those that this processor can run, the plainest first; NULL behind the last. */
+/* Those that this processor can run, the plainest first; NULL after the last. */
 const product_kernel *product_kernel_at(int index);
 
 #endif

@@ -57,7 +57,7 @@ static inline void NAME(transpose_square)(float *restrict out, int64_t out_row, 
     }
 }
 #else
-/* A square of LANES by LANES: swaps halves of rows that lie LANES / 2 apart, then quarters, and so on. */
+/* A square of LANES by LANES: swaps halves of rows that are LANES / 2 apart, then quarters, and so on. */
 static inline void NAME(transpose_square)(float *restrict out, int64_t out_row, const float *restrict in,
                                           int64_t in_row) {
     NAME(lanes) row[LANES];

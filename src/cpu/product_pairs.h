@@ -15,7 +15,7 @@ typedef uint32_t bf16_pair;
 /* False where the processor has no such products; nothing else here may be called then. */
 bool product_pairs_available(void);
 
-/* out [m, 32] += a [m, n] * b [n, 32], a product of pairs being the sum of two products; rows lie out_row, a_row and
+/* out [m, 32] += a [m, n] * b [n, 32], a product of pairs being the sum of two products; rows are out_row, a_row and
  * b_row elements apart. */
 void product_pairs_multiply(float *out, int64_t out_row, const bf16_pair *a, int64_t a_row, const bf16_pair *b,
                             int64_t b_row, int64_t m, int64_t n);

@@ -1,6 +1,6 @@
-/* rotate: the Walsh-Hadamard transform of a head's rows. It turns queries, keys and values alike, so that attention
- * stays what it is, and spreads a large number over all of a row, so that a block of quantised numbers loses less to it
- * (QuaRot, arXiv 2404.00456, section 4; libllama does the same). */
+/* rotate: turns a head's rows by a Hadamard matrix (a Walsh-Hadamard transform; not the rotation of RoPE). It turns
+ * queries, keys and values alike, so that attention stays what it is, and spreads a large number over all of a row, so
+ * that a block of quantised numbers loses less to it (QuaRot, arXiv 2404.00456, section 4; libllama does the same). */
 #ifndef JUDGEQ_SRC_ROTATE_H
 #define JUDGEQ_SRC_ROTATE_H
 
@@ -9,7 +9,7 @@
 
 #include "ggml.h"
 
-/* Whether keys and values of this type are rotated before they are rounded: quantised ones of a head_dim that is a
+/* Whether keys and values of this type are turned before they are rounded: quantised ones of a head_dim that is a
  * multiple of 64, as in libllama. */
 bool rotate_applies(enum ggml_type type, int32_t head_dim);
 
@@ -17,8 +17,8 @@ bool rotate_applies(enum ggml_type type, int32_t head_dim);
  * that divides head_dim. */
 void rotate_row(float *x, int32_t head_dim);
 
-/* The rows of x [n, n_head, head_dim], F32 of any strides, so rotated, as a new tensor. For CPUs: a scheduler brings
- * what lies elsewhere. */
+/* The rows of x [n, n_head, head_dim], F32 of any strides, turned in this way, as a new tensor. For CPUs: a scheduler
+ * copies what another device holds. */
 struct ggml_tensor *rotate_add(struct ggml_context *context, struct ggml_tensor *x);
 
 #endif

@@ -1,4 +1,4 @@
-/* rows: where the rows of a tensor's slices lie, for operations of our own, and what stands in them, as floats. */
+/* rows: the rows of a tensor's slices, for operations of our own: their addresses, and their numbers as floats. */
 #ifndef JUDGEQ_SRC_ROWS_H
 #define JUDGEQ_SRC_ROWS_H
 

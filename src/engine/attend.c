@@ -64,7 +64,7 @@ static void add_rows(const float *row, int64_t n, const float *weight, int64_t h
 
 /* ---- one KV head ------------------------------------------------------------------------------------------------- */
 
-/* Where a KV head's rows lie. */
+/* The addresses and strides of a KV head's rows. */
 typedef struct segment {
     enum ggml_type type;
     const struct ggml_type_traits_cpu *traits;
@@ -73,7 +73,7 @@ typedef struct segment {
     size_t size, line_size;  /* transposed values: bytes of a number, and from one line to the next */
     int64_t n_row, n_padded; /* with the new one */
     int32_t head_dim;
-    bool quantised; /* values lie as rows */
+    bool quantised; /* values are stored as rows */
     bool rotated;
 } segment;
 
@@ -128,8 +128,7 @@ static size_t scratch_bytes(int64_t group, int64_t n_padded, int64_t head_dim) {
     return (size_t)(group * n_padded + other) * sizeof(float);
 }
 
-/* score [group, n_padded] = softmax(scale * query [group, head_dim] . K^T), and 0 where only padding lies. room
- * [head_dim] */
+/* score [group, n_padded] = softmax(scale * query [group, head_dim] . K^T), and 0 in the padding. room [head_dim] */
 static void find_scores(const segment *s, const float *query, int64_t group, float scale, float *score, char *rounded,
                         float *room) {
     const ggml_vec_dot_t dot = s->traits->vec_dot;
@@ -151,7 +150,7 @@ static void find_scores(const segment *s, const float *query, int64_t group, flo
     }
 }
 
-/* out [group, head_dim] = score . V, where V lies transposed. */
+/* out [group, head_dim] = score . V, where V is stored transposed. */
 static void mix_lines(const segment *s, const float *score, int64_t group, float *out, char *rounded) {
     const ggml_vec_dot_t dot = s->traits->vec_dot;
     const ggml_from_float_t from_float = ggml_get_type_traits_cpu(s->traits->vec_dot_type)->from_float;
@@ -167,7 +166,7 @@ static void mix_lines(const segment *s, const float *score, int64_t group, float
     }
 }
 
-/* The same where V lies as quantised rows. value [ROWS, head_dim] */
+/* The same where V is stored as quantised rows. value [ROWS, head_dim] */
 static void mix_rows(const segment *s, const float *score, int64_t group, float *out, float *value) {
     memset(out, 0, (size_t)(group * s->head_dim) * sizeof *out);
     for (int64_t r = 0; r < s->n_row; r += ROWS) {

@@ -130,7 +130,7 @@ void cache_layer_truncate(cache_layer *layer, int32_t n_position) {
     }
 }
 
-/* Where one head's rows lie in host images of a layer. */
+/* One head's rows in host copies of a layer. */
 typedef struct head_image {
     char *k, *v;
     size_t row, line; /* bytes of a row, and from one line of transposed values to the next */

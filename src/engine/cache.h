@@ -1,14 +1,15 @@
 /* cache: the key and value rows that one layer holds, per KV head, and their original positions.
  *
- * Every KV head owns a segment of its own size, so heads may hold different numbers of rows (ragged budgets). Keys lie
- * as rows, K[head] = [capacity, head_dim]. Values that are floats lie transposed, V[head] = [head_dim, capacity],
- * because graphs then multiply contiguous rows (2 x faster than transposing or flash attention on CPU). Quantised ones
- * lie as rows, like keys: a block of 32 numbers has one scale, so it must not run across rows that come one by one.
- * They are rotated before they are rounded, where the head_dim allows it. Neighbouring heads of equal size form a
- * *run*, which a graph handles as one tensor: a uniform cache is one run, a ragged one has up to n_head_kv.
+ * Every KV head owns a segment of its own size, so heads may hold different numbers of rows (ragged budgets). Keys are
+ * stored as rows, K[head] = [capacity, head_dim]. Values that are floats are stored transposed, V[head] = [head_dim,
+ * capacity], because graphs then multiply contiguous rows (2 x faster than transposing or flash attention on CPU).
+ * Quantised values are stored as rows, like keys: 32 numbers share one scale, so they must belong to one row, because
+ * rows come one by one. Where the head_dim allows it, quantised rows are turned by a Hadamard matrix before they are
+ * rounded (rotate.h). Neighbouring heads of equal size form a *run*, which a graph handles as one tensor: a uniform
+ * cache is one run, a ragged one has up to n_head_kv.
  *
- * Rows are allocated in multiples of `padding`, and graphs read such multiples: what lies behind the rows held is
- * finite (zero, or a row that was forgotten), and is masked. */
+ * Rows are allocated in multiples of `padding`, and graphs read such multiples: the memory after the rows held is
+ * finite (zero, or a row that was removed), and is masked. */
 #ifndef JUDGEQ_SRC_CACHE_H
 #define JUDGEQ_SRC_CACHE_H
 
@@ -73,21 +74,22 @@ int64_t cache_padded(const cache_layer *layer, int64_t n);
 /* Notes that the graph just computed has written n rows at the end of every head, at positions first, first + 1, ... */
 void cache_layer_append(cache_layer *layer, int64_t n, int32_t first_position);
 
-/* Forgets all rows at positions >= n_position. */
+/* Removes all rows at positions >= n_position. */
 void cache_layer_truncate(cache_layer *layer, int32_t n_position);
 
-/* out = the rows of `from` that `kept` names (NULL: all) as `type`, with room for `spare` more rows in each head:
- * from's own, and then the bytes of K and V are copied as they are, or a quantised one. `meter` counts the new bytes.
- */
+/* out = the rows of `from` that `kept` names (NULL: all) as `type`, with room for `spare` more rows in each head.
+ * `type` is from's own, and the bytes of K and V are copied unchanged, or a quantised one. `meter` counts the new
+ * bytes. */
 judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kept, enum ggml_type type, int64_t spare,
                                  cache_meter *meter, cache_layer *out, judgeq_error *error);
 
 /* The run that starts at head `first_head`. */
 cache_run cache_layer_run(const cache_layer *layer, int32_t first_head);
 
-/* Values lie as rows. */
+/* True where values are stored as rows. */
 bool cache_quantised(const cache_layer *layer);
-/* Keys and values are rotated (rotate.h): what looks at them must be too, and what comes of the values back again. */
+/* True where keys and values are stored turned by a Hadamard matrix (rotate.h). Queries that attend to them must be
+ * turned as well, and the output of their attention turned back. */
 bool cache_rotated(const cache_layer *layer);
 
 /* Views of a run for a graph in `context`, rows [first, first + n) of it:

@@ -194,9 +194,9 @@ static bool is_own(const struct ggml_tensor *tensor) {
     return tensor->op == GGML_OP_MAP_CUSTOM1 || tensor->op == GGML_OP_MAP_CUSTOM2 || tensor->op == GGML_OP_CUSTOM;
 }
 
-/* Puts the tensors that came after `last` on a device, and operations of ours on the CPU; views stay with what they
- * look at. Left to itself, the scheduler guesses from neighbours, and guesses differently for the rows that several
- * nodes write parts of. */
+/* Puts the tensors that came after `last` on a device, and operations of ours on the CPU; a view stays with the tensor
+ * that it is a view of. Left to itself, the scheduler guesses from neighbours, and guesses differently for the rows
+ * that several nodes write parts of. */
 static void place_after(graph *g, struct ggml_tensor *last, ggml_backend_t device) {
     if (!g->scheduler) return;
     struct ggml_tensor *next = last ? ggml_get_next_tensor(g->context, last) : ggml_get_first_tensor(g->context);
@@ -252,7 +252,7 @@ static struct ggml_tensor *add_rope(graph *g, const judgeq_model *model, struct 
                          rope->beta_slow);
 }
 
-/* x [n, n_head_kv, head_dim] behind the rows of `to` that the cache holds: head by head, because ggml quantises into
+/* Stores x [n, n_head_kv, head_dim] after the rows that the cache holds: head by head, because ggml quantises into
  * contiguous rows only. */
 static void add_store_quantised(graph *g, const cache_layer *cache, bool values, struct ggml_tensor *x) {
     for (int32_t h = 0; h < cache->n_head_kv; h++) {
@@ -264,12 +264,12 @@ static void add_store_quantised(graph *g, const cache_layer *cache, bool values,
     }
 }
 
-/* x as the cache's rows are. */
+/* x turned by the Hadamard matrix, where the cache's rows are. */
 static struct ggml_tensor *add_turn(graph *g, const cache_layer *cache, struct ggml_tensor *x) {
     return cache_rotated(cache) ? rotate_add(g->context, x) : x;
 }
 
-/* Writes keys and values [n, n_head_kv, head_dim] behind the rows that the cache holds. */
+/* Stores keys and values [n, n_head_kv, head_dim] after the rows that the cache holds. */
 static void add_store(graph *g, const cache_layer *cache, struct ggml_tensor *key, struct ggml_tensor *value) {
     struct ggml_context *context = g->context;
     const int64_t n = key->ne[2];
@@ -292,7 +292,7 @@ static void add_store(graph *g, const cache_layer *cache, struct ggml_tensor *ke
     }
 }
 
-/* x [heads, n, n_key]: -infinity where row i looks at key seen + i * step or one behind it; step: 0 or 1. */
+/* x [heads, n, n_key]: row i becomes -infinity at key seen + i * step and at all later keys; step: 0 or 1. */
 static struct ggml_tensor *add_mask(graph *g, struct ggml_tensor *x, int64_t seen, int step) {
     struct ggml_context *context = g->context;
     if (seen >= x->ne[0]) return x;
@@ -334,8 +334,8 @@ static struct ggml_tensor *add_values(graph *g, const cache_layer *cache, cache_
     return ggml_cont(g->context, ggml_transpose(g->context, values));
 }
 
-/* What queries [first, end) take from the values of all heads, into `out` [n, n_head, head_dim]. `past`: rows that the
- * first of all queries may look at, beside those held. The attention of the last run of heads. */
+/* Writes the attention output of queries [first, end), over all heads, into `out` [n, n_head, head_dim]. `past`: rows
+ * that the first of all queries may attend to, beside those held. Returns the attention of the last run of heads. */
 static struct ggml_tensor *attend_rows(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t past,
                                        bool own_softmax, struct ggml_tensor *query, int64_t first, int64_t end,
                                        struct ggml_tensor *out) {
@@ -360,7 +360,7 @@ static void give_attention(graph_block *block, struct ggml_tensor *attention, in
     block->first_attention = first;
 }
 
-/* What all queries take from the values, part by part; the rows that shall be looked at attend in one piece. */
+/* The attention output of all queries, part by part. Rows whose attention is returned attend in one part. */
 static void attend_in_parts(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t past,
                             struct ggml_tensor *query, graph_want want, struct ggml_tensor *out, graph_block *block) {
     const int64_t n = query->ne[2], probe = want.attention ? want.first_attention - want.first_query : n;
@@ -372,8 +372,8 @@ static void attend_in_parts(graph *g, const judgeq_model *model, const cache_lay
     }
 }
 
-/* The same by flash.h. What shall be looked at is computed beside it, so that the output does not depend on who looks.
- */
+/* The same by flash.h. Attention that is returned is computed separately, so that the output does not depend on whether
+ * it is asked for. */
 static void attend_flash(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t past,
                          struct ggml_tensor *query, graph_want want, struct ggml_tensor *out, graph_block *block) {
     const int64_t n = query->ne[2], probe = want.first_attention - want.first_query;
@@ -394,8 +394,8 @@ static void attend_flash(graph *g, const judgeq_model *model, const cache_layer 
     give_attention(block, attention, want.first_attention);
 }
 
-/* Attention of query [n, n_head, head_dim] to the rows held and n_new rows behind them, of which the last n are the
- * queries' own; as [n, n_head * head_dim]. */
+/* Attention of query [n, n_head, head_dim] to the rows held and the n_new rows after them, of which the last n are the
+ * queries' own. Returns [n, n_head * head_dim]. */
 static struct ggml_tensor *add_attend(graph *g, const judgeq_model *model, const cache_layer *cache, int64_t n_new,
                                       struct ggml_tensor *query, graph_want want, graph_block *block) {
     const int64_t n = query->ne[2], past = n_new - n + 1;

@@ -1,5 +1,6 @@
-/* graph: transformer blocks as ggml graphs over a KV cache, and the engine that runs them. One builder serves prefill,
- * soft rows, decode and pseudo tokens: they differ in how many rows come in, and in what is wanted back. */
+/* graph: transformer blocks as ggml graphs over a KV cache, and the engine that runs them. The same function builds the
+ * block for prefill, soft rows, decoding and pseudo tokens: they differ in the number of new rows, and in the results
+ * that they need (graph_want). */
 #ifndef JUDGEQ_SRC_GRAPH_H
 #define JUDGEQ_SRC_GRAPH_H
 
@@ -17,7 +18,7 @@ typedef struct graph {
     struct ggml_cgraph *nodes;
     ggml_backend_sched_t scheduler; /* the engine's */
     ggml_backend_t cpu;             /* the engine's */
-    struct ggml_tensor *newest;     /* of the tensors looked through so far */
+    struct ggml_tensor *newest;     /* the last tensor that has been placed on a device */
 } graph;
 
 /* What a graph's speed depends on: how many rows pass, and how often threads wait for each other. */
@@ -33,7 +34,7 @@ typedef struct graph_engine {
     ggml_backend_sched_t scheduler; /* instead of the allocator; moves what passes from one device to another */
     void *memory;                   /* of the current graph's tensors */
     size_t memory_size, n_node;
-    bool broken; /* ggml ran out of memory within them: they can neither be used nor freed */
+    bool broken; /* ggml ran out of memory within allocator or scheduler: neither can be used or freed */
     graph current;
     uint64_t n_graph; /* graphs started so far: the number of the current one */
     ggml_backend_set_n_threads_t set_threads;
@@ -45,7 +46,7 @@ typedef struct graph_engine {
 judgeq_status graph_engine_init(graph_engine *engine, const judgeq_model *model, int32_t n_threads,
                                 judgeq_error *error);
 void graph_engine_free(graph_engine *engine);
-/* Where a layer's weights and rows lie. */
+/* The backend that holds a layer's weights and rows. */
 ggml_backend_t graph_engine_of_layer(const graph_engine *engine, const judgeq_model *model, int32_t index);
 
 /* Starts a graph, the engine's; its tensors live until the next one starts, and until then it can be run again. */
@@ -65,17 +66,17 @@ struct ggml_tensor *graph_input(graph *g, enum ggml_type type, int64_t ne0, int6
 
 enum { GRAPH_PARTS = 16 };
 
-/* What a block shall give back beside the rows that it writes into the cache. Queries cover the rows from `first_query`
- * on, the others only leave their key and value; the output covers those from `first_output` on, the attention at least
- * those from `first_attention` on, neither before first_query. */
+/* What a block returns beside the rows that it writes into the cache. Rows before `first_query` only store their key
+ * and value. Rows from `first_query` on attend. The output has the rows from `first_output` on, the attention at least
+ * those from `first_attention` on; both are first_query or later. */
 typedef struct graph_want {
     int64_t first_query, first_output, first_attention;
-    int64_t rows_at_once; /* queries that attend in one product, so that they skip most of the keys behind them, for
-                             uniform caches and at most GRAPH_PARTS products; 0: all */
+    int64_t rows_at_once; /* queries that attend in one product, so that most of the keys after them are skipped;
+                             for uniform caches, and at most GRAPH_PARTS products; 0: all */
     bool output, attention, query;
     /* faster than ggml's operations; their sums run in another order */
     bool own_softmax; /* softmax.h */
-    bool flash;       /* flash.h, where it can: then the attention that shall be looked at is computed a second time */
+    bool flash;       /* flash.h, where it can: then the attention that is returned is computed a second time */
 } graph_want;
 
 typedef struct graph_block {
@@ -83,7 +84,7 @@ typedef struct graph_block {
     struct ggml_tensor *attention; /* [n_head, n - first_attention, rows held + n and padding], after softmax; uniform
                                       caches only */
     int64_t first_attention;       /* the row that it starts with */
-    struct ggml_tensor *query;     /* [n - first_query, n_head, head_dim], rotated */
+    struct ggml_tensor *query;     /* [n - first_query, n_head, head_dim], rotated (RoPE) */
 } graph_block;
 
 /* The transformer block of a layer over rows x [n, n_embd] at `position` [n], on the cache's device: appends their keys

@@ -83,7 +83,8 @@ static judgeq_status choose_devices(judgeq_model *model, const char *names, judg
         "there is no device but the CPU to compute on: build ggml for one (docs/gpu.md), or name a server");
 }
 
-/* Layers [0, n_offload), and the output behind the last, in proportion to what the devices have free. */
+/* Places layers [0, n_offload), and the output if that is more than all layers, in proportion to the devices' free
+ * memory. */
 static void choose_places(judgeq_model *model, int32_t n_offload) {
     double free_bytes = 0, before = 0;
     size_t *each = calloc((size_t)model->n_device, sizeof *each), total;

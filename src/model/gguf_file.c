@@ -82,7 +82,7 @@ const void *gguf_file_data(const gguf_file *file, const struct ggml_tensor *tens
     return part->map.data + gguf_get_data_offset(part->gguf) + gguf_get_tensor_offset(part->gguf, id);
 }
 
-/* To the first tensor of the walk's part, or of one behind it. */
+/* Goes to the first tensor of the current part, or, if that has none, of the next one that has. */
 static void walk_to_part(gguf_walk *walk) {
     for (; walk->part <= walk->file->n_more; walk->part++) {
         walk->tensor = ggml_get_first_tensor(gguf_file_part(walk->file, walk->part)->tensors);

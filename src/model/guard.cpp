@@ -89,8 +89,8 @@ template <typename Call> static judgeq_status guarded(judgeq_error *error, const
     }
 }
 
-/* ggml takes some small blocks without a look at whether it got them. Where there is room for this one, which is given
- * back at once, there is for those. */
+/* ggml does not check whether it gets some small blocks. Where this larger block can be had, which is freed at once,
+ * they can, too. */
 static bool room_for_small_blocks() {
     enum { ROOM = 64 << 10 };
     void *volatile room = malloc(ROOM); /* volatile: or the compiler leaves it out */

@@ -1,4 +1,4 @@
-/* guard: the calls of ggml and libllama that may throw or abort, behind a C face. Its implementation is the only C++ of
+/* guard: the calls of ggml and libllama that may throw or abort, as C functions. Its implementation is the only C++ of
  * the library, and the place where every exception stops: nothing above it may see one. ggml's aborts become exceptions
  * on the way, by its abort callback; what an application has set there before gets those that are not ours. */
 #ifndef JUDGEQ_SRC_GUARD_H

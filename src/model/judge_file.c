@@ -157,7 +157,7 @@ typedef struct judge_bytes {
     size_t size;
 } judge_bytes;
 
-/* The only tensor lies right behind the header, which ggml pads to the alignment. */
+/* The only tensor follows the header, which ggml pads to the alignment. */
 static void fill_bytes(void *data) {
     judge_bytes *out = data;
     const judgeq_judge *judge = out->judge;

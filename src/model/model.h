@@ -36,7 +36,7 @@ typedef struct model_expanded {
     ggml_backend_buffer_t buffer;
 } model_expanded;
 
-/* Weights that lie on a device. */
+/* Weights that a device holds. */
 typedef struct model_device {
     struct ggml_context *context;
     ggml_backend_buffer_t buffer;

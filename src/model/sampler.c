@@ -1,4 +1,4 @@
-/* sampler: draws the next token; libllama's samplers behind it. */
+/* sampler: draws the next token, by libllama's samplers. */
 #include <math.h>
 #include <stdlib.h>
 

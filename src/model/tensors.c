@@ -37,7 +37,7 @@ static size_t bytes_of(const allocation *a) {
     return bytes;
 }
 
-/* One buffer, by our own hand: ggml_backend_alloc_ctx_tensors does not look at whether its list of buffers could grow.
+/* One buffer, by our own hand: ggml_backend_alloc_ctx_tensors does not check whether its list of buffers could grow.
  * It is left for devices whose buffers have a largest size. */
 static void allocate(void *data) {
     allocation *a = data;

@@ -1,6 +1,6 @@
-/* policy: the algebra of eviction as a value: five choices, their text form, and the presets. No tensors here.
- * policy.c has the presets, the printer and the questions asked of a policy; policy_parse.c, over it, reads the text
- * form, and answers what a draft's text must be read for. */
+/* policy: an eviction policy as a value: five choices, their text form, and the presets. No tensors here. policy.c has
+ * the presets, writes the text form, and answers questions about a policy. policy_parse.c reads the text form; it also
+ * says how many soft tokens a policy needs, since for that it has to read the text of the draft preset. */
 #ifndef JUDGEQ_SRC_POLICY_H
 #define JUDGEQ_SRC_POLICY_H
 
@@ -13,7 +13,7 @@ typedef struct policy_probe {
     bool soft;                  /* the judge's soft tokens */
     int32_t n_soft;             /* how many of them; 0: as many as the judge has */
     int32_t response;           /* response tokens decoded from the full cache, at most (the oracle) */
-    int32_t lookahead;          /* pseudo tokens decoded from the cache that `draft` makes (LAQ) */
+    int32_t lookahead;          /* pseudo tokens decoded from the rows that `draft` keeps (LAQ) */
     int32_t among;              /* 0: their queries score the full cache; M: only draft's own M x budget candidates */
     const judgeq_preset *draft; /* NULL without lookahead; never a preset that itself looks ahead */
 } policy_probe;
@@ -24,7 +24,7 @@ typedef enum policy_pool { POLICY_POOL_NONE, POLICY_POOL_MAX, POLICY_POOL_AVG } 
 
 typedef enum policy_allocate { POLICY_UNIFORM, POLICY_PYRAMID, POLICY_ADA } policy_allocate;
 
-/* Widest smoothing, in positions. */
+/* Widest smoothing, in positions. The code says `pool` for it, as PyTorch does. */
 enum { POLICY_POOL_WIDTH_MAX = 63 };
 
 /* pyramid_ratio and ada_floor are read with this many parts in one, so that integers can compute with them exactly. */
@@ -42,8 +42,8 @@ struct judgeq_policy {
     float pyramid_ratio; /* beta: the last layer's share is 1/beta of the mean layer's, 1..100 (PyramidKV, section 3) */
     float ada_floor;     /* share of the budget that every KV head has for certain, 0..1 (Ada-KV, section 3) */
     int32_t keep_sink;   /* first rows always kept, inside the budget */
-    int32_t
-        keep_recent; /* last rows always kept, inside the budget: rows, or per cent of the budget if the next is set */
+    int32_t keep_recent; /* last rows always kept, inside the budget: a number, or per cent of the budget if the next is
+                            set */
     bool keep_recent_percent;
     char text[256]; /* canonical form */
 };

@@ -38,7 +38,7 @@ static bool slice_starts(slice text, const char *word) {
     return text.length >= strlen(word) && memcmp(text.at, word, strlen(word)) == 0;
 }
 
-/* The part of *rest before `separator`, or all of it; *rest goes on behind the separator. True if there was one. */
+/* The part of *rest before `separator`, or all of it; *rest goes on after the separator. True if there was one. */
 static bool slice_cut(slice *rest, char separator, slice *part) {
     const char *found = rest->length ? memchr(rest->at, separator, rest->length) : NULL;
     size_t length = found ? (size_t)(found - rest->at) : rest->length;
@@ -60,7 +60,7 @@ static bool read_count(slice text, int32_t low, int32_t high, int32_t *out) {
     return value >= low;
 }
 
-/* "20", "0.2": digits with at most four behind a point, low..high. Not strtof, which depends on the locale. */
+/* "20", "0.2": digits with at most four after a point, low..high. Not strtof, which depends on the locale. */
 static bool read_fraction(slice text, int32_t low, int32_t high, float *out) {
     slice whole;
     bool pointed = slice_cut(&text, '.', &whole);

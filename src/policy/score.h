@@ -21,7 +21,7 @@ void score_map_free(score_map *map);
 
 /* Adds the attention of n_query probe rows, probabilities (>= 0) in [n_head, n_query, stride_query] floats with
  * stride_head floats from one head to the next. Their first n_row columns are the map's rows first_row, first_row + 1,
- * ...; columns behind those (a probe's own rows, say) are not read. */
+ * ...; columns after those (a probe's own rows, say) are not read. */
 void score_map_add(score_map *map, const float *attention, int32_t n_query, int64_t stride_query, int64_t stride_head,
                    int64_t first_row, int64_t n_row);
 
@@ -32,7 +32,7 @@ void score_map_counts(score_map *map, int64_t n);
  * head. Query head h belongs to KV head h / (n_head / n_head_kv). */
 void score_heads(const score_map *map, policy_reduce reduce_heads, float *out);
 
-/* Pools in[n] along positions into out[n] (which may be `in`): stride 1, window i - width/2 ... i + width/2.
+/* Smooths in[n] along positions into out[n] (which may be `in`): stride 1, window i - width/2 ... i + width/2.
  * At the ends, max takes what is inside; avg divides by `width` all the same, as if zeros stood outside, which is what
  * PyTorch's avg_pool1d does by default and SnapKV's code with it. width: odd, 1..POLICY_POOL_WIDTH_MAX. */
 void score_smooth(policy_pool pool, int32_t width, const float *in, int64_t n, float *out);

@@ -10,7 +10,7 @@
 
 /* ---- one layer's rows -------------------------------------------------------------------------------------------- */
 
-/* All heads' rows behind one another, as rank keys; a key of 0 is a row that stays. */
+/* The rows of all heads, one head after the other, as rank keys; a key of 0 is a row that stays. */
 typedef struct layer_rows {
     int64_t n_row;
     int64_t *begin; /* [n_head_kv + 1]: where a head's rows begin */

@@ -6,7 +6,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-/* Rows of room behind the kept ones, at least: padding adds to them, so that few first tokens move anything. */
+/* Room for at least so many rows after the kept ones. Padding adds more, so decoding the first tokens seldom has to
+ * move the rows. */
 enum { SPARE_ROWS = 1 };
 
 int64_t evict_prompt_rows(const judgeq_session *session, const cache_layer *cache, int32_t head) {
@@ -16,7 +17,7 @@ int64_t evict_prompt_rows(const judgeq_session *session, const cache_layer *cach
     return n;
 }
 
-/* Scores of one KV head's rows: put at their positions (evicted ones count as 0), pooled there, and read back. */
+/* Smooths the scores of one KV head's rows along their positions in the prompt, where evicted rows count as 0. */
 static void smooth_head(const judgeq_policy *policy, const int32_t *position, int64_t n_row, int32_t n_position,
                         float *score, float *line, float *pooled) {
     memset(line, 0, (size_t)n_position * sizeof *line);

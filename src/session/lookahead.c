@@ -1,8 +1,12 @@
-/* lookahead: policies that decode tokens first, and score the prompt with what those tokens look at.
- *   lookahead  pseudo tokens, decoded from the cache that a draft policy makes; their queries score every row held,
- * which is the full cache (LAQ, section 3) or the draft's own candidates (judge-laq). response   the answer itself,
- * decoded from the full cache; its attention scores the prompt (the oracle). Both run after prefill, over
- * session->layer; prefill has left the attention of the policy's other probes in `prior`. */
+/* lookahead: policies that decode tokens first, and score the prompt by the attention of those tokens. Two probes do
+ * so:
+ *
+ * - lookahead: pseudo tokens, decoded from the rows that a first policy keeps (the code calls it the draft). Their
+ *   queries score every row held: the full cache (LAQ, section 3), or only the first policy's candidates (judge-laq).
+ * - response: the answer itself, decoded from the full cache. Its attention scores the prompt (the oracle).
+ *
+ * Both run after prefill, on session->layer. Prefill has stored the attention of the policy's other probes in `prior`.
+ */
 #include "lookahead.h"
 
 #include <stdlib.h>
@@ -26,7 +30,7 @@ typedef struct lookahead {
     float *logits;             /* [n_vocab], of the prompt */
     cache_layer *full;         /* [n_layer], what session->layer was, while a draft's cache stands there; or NULL */
     float *query;              /* [n_layer, n_most, n_head, head_dim], rotated; NULL for a response */
-    float *attention;          /* of one layer */
+    float *attention;          /* [attention_capacity], of one layer */
     size_t attention_capacity; /* floats */
 } lookahead;
 
@@ -65,14 +69,14 @@ static judgeq_status check_cancelled(const judgeq_session *session, judgeq_error
     return error_set(error, JUDGEQ_ERROR_CANCELLED, "cancelled while decoding ahead");
 }
 
-/* The token that was decoded counts; greedily, the next one follows from the logits. */
+/* Notes the token that was decoded, and takes the next one, greedily, from the logits. */
 static void next_token(lookahead *look) {
     look->session->deferred[look->n_step++] = look->token;
     look->token = best_token(look->session->logits, look->session->model->info.n_vocab);
     if (look->n_step == look->n_most || judgeq_token_ends(look->session->model, look->token)) look->token = -1;
 }
 
-/* What a response's token has looked at is added up at once. */
+/* Adds the attention of the response's token that was just decoded to the maps of all layers. */
 static judgeq_status take_attention(lookahead *look, const graph_block *block, judgeq_error *error) {
     judgeq_session *session = look->session;
     judgeq_status status = JUDGEQ_OK;
@@ -104,7 +108,7 @@ static judgeq_status decode_response(lookahead *look, judgeq_error *error) {
     return status;
 }
 
-/* The response and what it looks at do not depend on the budget. */
+/* The response and its attention do not depend on the budget. */
 static void copy_response(lookahead *look, const lookahead *from) {
     judgeq_session *session = look->session;
     for (int32_t l = 0; l < session->model->info.n_layer; l++) {
@@ -137,7 +141,7 @@ static judgeq_status decode_responses(lookahead *look, size_t n, judgeq_error *e
     return status;
 }
 
-/* A token's queries, which stand behind those of `index` others in the tensors query[n_layer]. */
+/* Copies a token's queries, which are row `index` of the tensors query[n_layer]. */
 static void take_queries(lookahead *look, struct ggml_tensor *const *query, size_t index) {
     const size_t bytes = query_size(look) * sizeof *look->query;
     for (int32_t l = 0; l < look->session->model->info.n_layer; l++) {
@@ -146,7 +150,7 @@ static void take_queries(lookahead *look, struct ggml_tensor *const *query, size
     }
 }
 
-/* As libllama sums. */
+/* Decodes one token with libllama's order of sums. */
 static judgeq_status step_plainly(lookahead *look, judgeq_error *error) {
     const graph_want want = {.output = true, .query = true};
     const size_t n_layer = (size_t)look->session->model->info.n_layer;
@@ -161,7 +165,7 @@ static judgeq_status step_plainly(lookahead *look, judgeq_error *error) {
     return status;
 }
 
-/* Those that go on, and what decode_together takes. */
+/* The lookaheads that have not ended, and their sessions and tokens for decode_together. */
 typedef struct company {
     lookahead **look;         /* [n] */
     judgeq_session **session; /* [n] */
@@ -287,7 +291,7 @@ static judgeq_status score_layer(lookahead *look, int32_t index, judgeq_error *e
     return status;
 }
 
-/* Adds the rows behind the prompt's (deferred tokens) to a choice among the prompt's rows. */
+/* Adds the rows after the prompt's (deferred tokens) to a choice among the prompt's rows. */
 static judgeq_status keep_decoded(const judgeq_session *session, const cache_layer *layer, select_kept *kept,
                                   judgeq_error *error) {
     for (int32_t h = 0; h < layer->n_head_kv; h++) {

@@ -18,12 +18,12 @@
 /* Shorter prompts do not pay for a layer's expansion. */
 enum { EXPAND_LEAST = 128 };
 
-/* Rows of the prompt per graph, and of those that attend at once: as many as keep their attention [n_head, rows, n_key]
- * within these bytes: of a graph, and of what a CPU's cache holds. */
+/* A graph reads at most CHUNK_MOST rows of the prompt; of these, at most ROWS_MOST attend at once. Both are fewer, but
+ * at least ROWS_LEAST, where their attention [n_head, rows, n_key] would exceed GRAPH_BYTES, so that a graph stays
+ * small, or CACHE_BYTES, so that it stays in the CPU's cache. */
 enum { CHUNK_MOST = 512, ROWS_MOST = 128, ROWS_LEAST = 16, GRAPH_BYTES = 96 << 20, CACHE_BYTES = 8 << 20 };
 
-/* A policy's probes that are rows of the prompt or soft rows behind it, and what they have seen of the current layer.
- */
+/* A policy's probes that are rows of the prompt, or soft rows after it, and their attention in the current layer. */
 typedef struct scorer {
     const judgeq_policy *policy;
     int32_t first[2], end[2]; /* rows [first, end): prompt rows, soft rows */
@@ -31,7 +31,7 @@ typedef struct scorer {
     score_map map;
 } scorer;
 
-/* A session that reads the prompt: what its policy, and the draft of its lookahead, look through. */
+/* A session that reads the prompt. scorer[0] scores for its policy, scorer[1] for the draft policy of its lookahead. */
 typedef struct reader {
     judgeq_session *session;
     scorer scorer[2];
@@ -51,7 +51,7 @@ typedef struct prefill {
     ggml_backend_buffer_t buffer;
     const model_expanded *expanded; /* [n_layer], the model's; or NULL */
     expand expand;
-    model_layer layer; /* that is being read, as one of these gives it */
+    model_layer layer; /* the layer that is being read, with weights from one of these */
     cache_meter meter; /* of the layer that is being read; the sessions' own meters count it too */
     double embed_s, blocks_s;
 } prefill;
@@ -92,7 +92,7 @@ static void choose_rows(prefill *p) {
     if (p->rows_at_once < least) p->rows_at_once = least;
 }
 
-/* Embeds the tokens into `hidden` and puts the soft tokens behind them. */
+/* Writes the embeddings of the tokens into `hidden`, and the soft tokens after them. */
 static judgeq_status embed(prefill *p, judgeq_error *error) {
     const int32_t n_embd = p->model->info.n_embd;
     for (int32_t start = 0; start < p->n_prompt; start += CHUNK_MOST) {
@@ -161,8 +161,8 @@ static void prefill_free(prefill *p) {
 
 /* ---- one layer --------------------------------------------------------------------------------------------------- */
 
-/* The rows [*first, *end) of the chunk [start, end) that a scorer looks through. Prompt and soft rows never share one.
- */
+/* The rows [*first, *end) of the chunk [start, stop) that are probes of a scorer. No chunk has both prompt rows and
+ * soft rows. */
 static bool scorer_overlap(const scorer *s, int32_t start, int32_t stop, int32_t *first, int32_t *end) {
     for (int i = 0; s->active && i < 2; i++) {
         *first = s->first[i] > start ? s->first[i] : start;
@@ -181,7 +181,7 @@ static void scorer_take(scorer *s, const struct ggml_tensor *attention, const fl
     score_map_counts(&s->map, end - first);
 }
 
-/* What the block over the chunk [start, stop) saw, where it scores. */
+/* Adds the attention that the chunk [start, stop) returned to the maps of all scorers whose probes it has. */
 static judgeq_status take_scores(prefill *p, const graph_block *block, int32_t start, int32_t stop,
                                  judgeq_error *error) {
     const struct ggml_tensor *attention = block->attention;
@@ -206,10 +206,10 @@ static judgeq_status take_scores(prefill *p, const graph_block *block, int32_t s
     return JUDGEQ_OK;
 }
 
-/* What a chunk must give: everything in inner layers; in the last one only what scores, and the prompt's last row. Soft
- * rows are few, and all of their attention is looked at: nothing of it is computed twice.
- * ggml sums one row in another order than many, and libllama cuts the last layer down behind its attention: plain mode
- * does so too. */
+/* Which outputs a chunk must return: all of them in inner layers; in the last layer only the attention of probe rows,
+ * and the prompt's last row. Soft rows never use flash.h: all of their attention is needed as a matrix, and would
+ * otherwise be computed twice. In plain mode, all rows of the last chunk attend in the last
+ * layer unless probes need fewer: libllama does so, and ggml sums one row in another order than many. */
 static graph_want chunk_want(const prefill *p, bool last_layer, int32_t start, int32_t stop) {
     const bool own = !session_ggml_only(p->reader[0].session), soft = start >= p->n_prompt;
     graph_want want = {
@@ -299,7 +299,7 @@ static judgeq_status deepen_soft_rows(prefill *p, int32_t index, judgeq_error *e
     return JUDGEQ_OK;
 }
 
-/* The soft rows, behind the prompt's; they leave the cache as they found it. */
+/* The soft rows, after the prompt's. Their keys and values are removed again: the cache is as it was before. */
 static judgeq_status run_soft_rows(prefill *p, int32_t index, cache_layer *staging, judgeq_error *error) {
     const double start = clock_seconds();
     const int32_t first = p->n_prompt, stop = p->n_prompt + p->n_soft;
@@ -402,8 +402,8 @@ static judgeq_status take_kept(judgeq_session *session, scorer *s, scorer *own, 
     return status;
 }
 
-/* The layer of a policy that looks ahead over the full cache, with the draft's choice, if there is a draft, beside it.
- */
+/* Keeps all of a layer, for a policy that looks ahead over the full cache, and notes which rows its draft policy, if it
+ * has one, would keep. */
 static judgeq_status take_full(const prefill *p, reader *r, int32_t index, cache_layer *staging, judgeq_error *error) {
     judgeq_session *session = r->session;
     scorer *draft = &r->scorer[1];

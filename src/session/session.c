@@ -1,4 +1,4 @@
-/* session: the public face of the engine: checks what it is asked, then lets prefill, lookahead and steps run. */
+/* session: a session's public functions. Each checks its arguments, then calls prefill, lookahead or decode. */
 #include "decode.h"
 #include "lookahead.h"
 #include "prefill.h"
@@ -301,7 +301,7 @@ static judgeq_status check_decode(const judgeq_session *session, int32_t token, 
     return error_set(error, JUDGEQ_ERROR_LIMIT, "the context of %d tokens is full", session->params.n_ctx);
 }
 
-/* True where a session's token needs a graph of its own: to sum as libllama does, or to tell what it looks at. */
+/* True where a session's token needs a graph of its own: to sum as libllama does, or to return its attention. */
 static bool decodes_alone(const judgeq_session *session) {
     return session_ggml_only(session) || session->watched;
 }

@@ -1,6 +1,6 @@
-/* state: what a session holds between calls. The parts that work on it: prefill reads the prompt layer by layer, evict
- * turns scores into kept rows, decode appends tokens, lookahead scores with tokens that are decoded first, session is
- * the public face. */
+/* state: what a session holds between calls. The files that work on it: prefill reads the prompt layer by layer; evict
+ * turns scores into kept rows; decode appends tokens; lookahead scores by tokens that are decoded first; watch adds up
+ * the attention of decoded tokens; session has the public functions. */
 #ifndef JUDGEQ_SRC_STATE_H
 #define JUDGEQ_SRC_STATE_H
 
@@ -11,14 +11,15 @@
 #include "policy/policy.h"
 #include "policy/score.h"
 
-/* For tests and measurements: the attention that scored a layer, before smoothing. The map dies with the call. */
+/* For tests and measurements: called with the attention that scored a layer, before smoothing. The map is freed after
+ * the call. */
 typedef void (*session_score_hook)(void *data, int32_t layer, const score_map *map);
 
 /* The graph that decodes for this session, and for others with it. */
 typedef struct decoder {
     attend_batch batch;
     attend_layer *layer; /* [n_layer] */
-    uint64_t graph;      /* its number, as the engine counts: it is there as long as no other has started; 0: none */
+    uint64_t graph;      /* its number, by the engine's count: it can run until another graph starts; 0: none */
     struct ggml_tensor *token, *position; /* [sequences] */
     struct ggml_tensor *logits;           /* [sequences, n_vocab] */
     struct ggml_tensor **query;           /* [n_layer], each [sequences, n_head, head_dim], rotated */
@@ -28,7 +29,7 @@ struct judgeq_session {
     const judgeq_model *model;
     const judgeq_judge *judge;
     judgeq_policy policy;
-    judgeq_policy draft; /* of a lookahead; only if policy.probe.draft */
+    judgeq_policy draft; /* keeps the rows that a lookahead decodes from; only if policy.probe.draft */
     judgeq_session_params params;
     graph_engine engine;
     decoder decoder;
@@ -40,15 +41,15 @@ struct judgeq_session {
     cache_layer *layer;    /* [n_layer], what decoding attends to */
     score_map *prior;      /* [n_layer], attention of the policy's own prompt-time probes to the rows of `layer`;
                               only between prefill and lookahead */
-    select_kept *drafted;  /* [n_layer], rows of `layer` that the draft would keep; likewise */
+    select_kept *drafted;  /* [n_layer], rows of `layer` that the draft policy would keep; likewise */
     int32_t *layer_budget; /* [n_layer] rows per KV head */
     int32_t n_prompt;
     int32_t n_position; /* position of the next token: the sequence's length, not the rows held */
     float *logits;      /* [n_vocab] */
     int32_t *deferred;  /* [n_deferred] */
     size_t n_deferred;
-    float
-        *watched; /* [n_layer, n_head, n_prompt], attention of the tokens decoded since judgeq_session_watch; or NULL */
+    /* [n_layer, n_head, n_prompt], attention of the tokens decoded since judgeq_session_watch; or NULL */
+    float *watched;
     int64_t n_watched;
     judgeq_stats stats;
     session_score_hook score_hook;

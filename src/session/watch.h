@@ -1,4 +1,4 @@
-/* watch: what a response looks at: the attention of decoded tokens to the prompt, added up layer by layer. */
+/* watch: the attention of decoded tokens to the prompt, added up layer by layer. */
 #ifndef JUDGEQ_SRC_WATCH_H
 #define JUDGEQ_SRC_WATCH_H
 

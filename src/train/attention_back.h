@@ -20,7 +20,7 @@ struct ggml_tensor *attention_back_scores(struct ggml_context *context, struct g
 
 /* weight^T row for the soft rows among the keys, which are [n_prompt, n_prompt + n_soft): [n_soft, n_head_kv, head_dim]
  * of weight [n_head, n_soft, n_key] and row [n_soft, n_head, head_dim]. dK is that of dS and Q, dV that of P and flow.
- * Weights of keys behind a row's own must be 0, and are not read. */
+ * Weights of keys after a row's own must be 0, and are not read. */
 struct ggml_tensor *attention_back_own(struct ggml_context *context, struct ggml_tensor *weight,
                                        struct ggml_tensor *row, int64_t n_head_kv, int64_t n_prompt);
 

@@ -68,7 +68,7 @@ static size_t target_bytes(const example *e) {
     return (size_t)e->n_layer * (size_t)e->n_head * (size_t)e->n_prompt * sizeof *e->target;
 }
 
-/* The parts of an example, one behind the other. */
+/* The parts of an example, one after the other. */
 static bool move_example(int file, bool put, const example *e, int64_t at) {
     bool moved = true;
     for (int32_t l = 0; moved && l < e->n_layer; l++) {

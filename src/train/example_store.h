@@ -30,7 +30,7 @@ void example_store_put(example_store *store, size_t index, const example *e);
 /* Forgets it, if it is there, and gives its place on the disk back. */
 void example_store_drop(example_store *store, size_t index);
 
-/* *out: the example, the caller's; NULL where the store has it not. `backend`: where its rows shall lie. */
+/* *out: the example, the caller's; NULL where the store has it not. `backend`: what shall hold its rows. */
 judgeq_status example_store_take(const example_store *store, size_t index, ggml_backend_t backend, example **out,
                                  judgeq_error *error);
 

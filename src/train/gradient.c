@@ -39,7 +39,7 @@ static size_t rows_size(const gradient *g) {
     return (size_t)g->n_soft * (size_t)g->model->info.n_embd;
 }
 
-/* [n_soft, n_embd]: the gradient of the rows that enter a layer. What is kept of it lies behind. */
+/* [n_soft, n_embd]: the gradient of the rows that enter a layer. Its kept results follow it in memory. */
 static float *layer_gradient(const gradient *g, int32_t index) {
     return (float *)ggml_backend_buffer_get_base(g->rows) + (size_t)index * (size_t)g->n_soft * row_width(g->model);
 }
@@ -49,7 +49,7 @@ static float *layer_rows(const gradient *g, int32_t index) {
     return layer_gradient(g, index) + rows_size(g);
 }
 
-/* [n_depth, n_soft, n_embd], behind the last layer; the first is layer 0's rows, and not here. */
+/* [n_depth, n_soft, n_embd], after the last layer's; the first layer's are its rows (layer_rows), and not here. */
 static float *added_rows(const gradient *g, int32_t index) {
     return layer_gradient(g, g->model->info.n_layer) + (size_t)index * rows_size(g);
 }

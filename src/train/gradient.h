@@ -1,6 +1,6 @@
 /* gradient: forward and backward pass of soft tokens through the frozen model, over keys and values that are constants.
  *
- * The prompt's keys and values do not depend on the soft tokens behind it, so a training step costs passes over n_soft
+ * The prompt's keys and values do not depend on the soft tokens after it, so a training step costs passes over n_soft
  * rows only. The forward pass is the engine's own block (graph.h), whose results are written to where the backward pass
  * (block_back.h) reads them: the rows that enter each layer, most of their products with the layer's weights, and the
  * attention. So every weight is multiplied twice, and the memory is one layer's intermediate results and about
@@ -34,7 +34,7 @@ judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_de
 /* Accepts a zeroed gradient. */
 void gradient_free(gradient *g);
 
-/* soft [n_depth, n_soft, n_embd] behind a prompt of n_prompt rows (judgeq_judge_soft_tokens). layer [n_layer]: the
+/* soft [n_depth, n_soft, n_embd] after a prompt of n_prompt rows (judgeq_judge_soft_tokens). layer [n_layer]: the
  * prompt's rows in every KV head, and room for n_soft more, which are overwritten. map [n_layer, n_head, n_prompt]: the
  * soft tokens' mean attention. */
 judgeq_status gradient_forward(gradient *g, const cache_layer *layer, int32_t n_prompt, const float *soft, float *map,

@@ -12,7 +12,7 @@ typedef struct measure_sums {
     double n_failed; /* ranks that could not measure */
 } measure_sums;
 
-/* Adds one example at the budgets [JUDGEQ_MEASURE_BUDGETS], 0 behind the last: map and target [n_layer, n_head, n_row],
+/* Adds one example at the budgets [JUDGEQ_MEASURE_BUDGETS], 0 after the last: map and target [n_layer, n_head, n_row],
  * each reduced by the mean over the query heads of a KV head. Without smoothing, and without rows that are always kept.
  */
 judgeq_status measure_add(measure_sums *sums, const judgeq_model_info *model, const int32_t *budget, const float *map,

@@ -11,7 +11,7 @@
 /* Blocks that a thread keeps on its stack: rows of the matrix and columns of it, as floats. */
 enum { BLOCK_ROWS = 64, BLOCK_COLUMNS = 512 };
 
-/* Rows that lie a power of two apart share few places of the nearest cache. */
+/* Rows that are a power of two apart share few places of the nearest cache. */
 enum { BLOCK_STRIDE = BLOCK_COLUMNS + 16 };
 
 /* Sums [n_t, n_c], BLOCK_STRIDE apart, become a part of the result. */

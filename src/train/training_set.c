@@ -43,7 +43,7 @@ static bool reserve_example(judgeq_training_set *set) {
     return true;
 }
 
-/* Token ids of the vocabulary, behind the tokens that are there; -1: not that, or too many. */
+/* Reads an array of token ids into out [room]. Returns how many; -1: one is not in the vocabulary, or too many. */
 static int64_t take_tokens(const json_t *array, const judgeq_model_info *model, int32_t *out, size_t room) {
     const size_t n = json_array_size(array);
     if (!json_is_array(array) || n == 0 || n > room) return -1;

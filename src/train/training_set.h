@@ -14,7 +14,7 @@ struct judgeq_training_set {
     judgeq_training_set_info info;
     char *path;
     set_example *example; /* [info.n_examples] */
-    int32_t *token;       /* [info.n_tokens]: prompt and response of every example, one behind the other */
+    int32_t *token;       /* [info.n_tokens]: prompt and response of every example, one after the other */
     char hash[33], broken[512];
     size_t example_room, token_room;
 };

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* norm [n_prompt]: sums of the absolute values of one KV head, which lie as [head_dim, capacity]. */
+/* norm [n_prompt]: sums of the absolute values of one KV head, which are stored as [head_dim, capacity]. */
 static void find_norms(const cache_layer *layer, int32_t head_kv, int32_t n_prompt, float *norm) {
     const cache_head *head = &layer->head[head_kv];
     const size_t first = (size_t)head->first * (size_t)layer->head_dim;

@@ -1,6 +1,7 @@
-/* value_norm: targets weighted by the size of the values they look at. What a row adds to the output of attention is
- * its weight times its value, so rows with small values matter less than their attention says (Feng et al., CriticalKV,
- * arXiv 2502.03805, who weigh by the L1 norm of the value behind the output projection; here the value's own). */
+/* value_norm: targets weighted by the size of the values that they attend to. What a row adds to the output of
+ * attention is its weight times its value, so rows with small values matter less than their attention says (Feng et
+ * al., CriticalKV, arXiv 2502.03805, who weigh by the L1 norm of the value after the output projection; here the
+ * value's own). */
 #ifndef JUDGEQ_SRC_TRAIN_VALUE_NORM_H
 #define JUDGEQ_SRC_TRAIN_VALUE_NORM_H
 
