@@ -14,9 +14,9 @@ PLACES = ("include", "src", ".", "eval")
 
 
 def allowed():
-    """Folder -> the folders that it may use, from the table under "Rooms"."""
+    """Folder -> the folders that it may use, from the table under "Folders"."""
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    table = text.split("\n## Rooms\n")[1].split("\n\n## ")[0]
+    table = text.split("\n## Folders\n")[1].split("\n\n## ")[0]
     rows = re.findall(r"^\| `([\w/]+)` \| (.*?) \|", table.split("| folder | may use |")[1].split("\n\n")[0], re.MULTILINE)
     return {folder: set(re.findall(r"`([\w/]+)`", uses)) for folder, uses in rows}
 
