@@ -42,7 +42,7 @@ static const char HELP_CELLS[] =
     "  -m, --model FILE      GGUF model (default: the model that tools/deps.sh fetched)\n"
     "      --judge FILE      the judge, for policies with soft tokens (default: as in judgeq run)\n"
     "      --device NAME,.., --ngl N, --rpc HOST:PORT,.., --rpc-timeout S\n"
-    "                        where layers lie, as in judgeq run (default: the CPU)\n"
+    "                        devices that hold layers, as in judgeq run (default: the CPU)\n"
     "      --chunk N         prompt rows that are computed at once (default: chosen by the prompt's length)\n"
     "      --plain-weights   libllama's arithmetic (default: 16-bit copies of a layer's weights for long prompts)\n"
     "      --expand MIB      memory for 16-bit copies of all weights, made before anything is measured: they read "
@@ -143,7 +143,7 @@ static judgeq_status parse_arms(bench *b, const char *policies, judgeq_error *er
     judgeq_status status = arms_parse(policies, "", b->options.budgets, first, &b->arms, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < b->arms.n_arm; i++) {
         if (b->arms.arm[i].kv_type == first) continue;
-        status = failed(error, JUDGEQ_ERROR_ARGUMENT, "KV types are given by --kv-types, and not behind a policy");
+        status = failed(error, JUDGEQ_ERROR_ARGUMENT, "KV types are given by --kv-types, and not after a policy");
     }
     return status;
 }

@@ -22,6 +22,6 @@ judgeq_status find_model(const char *named, char *room, size_t size, const char 
 void find_model_notes(const judgeq_model *model, const char *path, bool quiet) {
     const char *warning;
     for (size_t i = 0; !quiet && (warning = judgeq_model_warning_at(model, i)) != NULL; i++) {
-        say("note: %s: %s", path, warning);
+        say("note: %s: libllama says: %s", path, warning);
     }
 }

@@ -64,7 +64,7 @@ int kept_options_read(int argc, char **argv, kept_options *o) {
     const int status = command_line_read("inspect", kept_rows, argc, argv, o);
     if (status != 0 || o->run.help) return status;
     if (optind < argc)
-        return wrong("what is \"%s\"? With --kept, a model goes behind -m, a text behind -f", argv[optind]);
+        return wrong("what is \"%s\"? With --kept, a model goes after -m, a file with text after -f", argv[optind]);
     o->by_default = o->n_policy == 0;
     if (o->by_default) o->given[o->n_policy++] = "judge";
     const int together = options_check_shared(&o->run, "inspect");

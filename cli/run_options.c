@@ -108,7 +108,7 @@ int options_read(int argc, char **argv, options *o) {
     int status = command_line_read("run", run_rows, argc, argv, o);
     if (status != 0 || o->help) return status;
     if (optind < argc) {
-        return wrong("what is \"%s\"? A prompt goes behind -p, a file behind -f, and a text of several words in quotes",
+        return wrong("what is \"%s\"? A prompt goes after -p, a file after -f, and a text of several words in quotes",
                      argv[optind]);
     }
     status = options_check_shared(o, "run");

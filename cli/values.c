@@ -62,7 +62,9 @@ int usage_wrong(const char *command, const char *format, ...) {
     va_start(arguments, format);
     if (vasprintf(&message, format, arguments) < 0) message = NULL;
     va_end(arguments);
-    say("%s: %s; see judgeq %s --help", command, message ? message : "wrong usage", command);
+    const char *said = message ? message : "wrong usage";
+    const bool question = *said && said[strlen(said) - 1] == '?';
+    say("%s: %s%s judgeq %s --help", command, said, question ? " See" : "; see", command);
     free(message);
     return EXIT_USAGE;
 }

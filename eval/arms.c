@@ -51,7 +51,7 @@ static judgeq_status parse_policy(const char *text, judgeq_policy **parsed, judg
     const char *end = find_kv_type(text, kv_type);
     if (!end) {
         return eval_fail(error, JUDGEQ_ERROR_ARGUMENT,
-                         "policy \"%s\": expected a KV type behind the @: f16, f32, q8_0 or q4_0", text);
+                         "policy \"%s\": expected a KV type after the @: f16, f32, q8_0 or q4_0", text);
     }
     char *policy = strndup(text, (size_t)(end - text));
     if (!policy) return eval_fail_memory(error, "policies");

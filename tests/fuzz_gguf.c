@@ -35,7 +35,7 @@ static void try_gguf(const char *path) {
     for (struct ggml_tensor *t = file.tensors ? ggml_get_first_tensor(file.tensors) : NULL; t;
          t = ggml_get_next_tensor(file.tensors, t)) {
         const volatile unsigned char *bytes = gguf_file_data(&file, t);
-        require(bytes + ggml_nbytes(t) <= file.map.data + file.map.size, "a tensor ends behind the file");
+        require(bytes + ggml_nbytes(t) <= file.map.data + file.map.size, "a tensor ends after the file");
         sum += bytes[0] + bytes[ggml_nbytes(t) - 1];
     }
     (void)sum;

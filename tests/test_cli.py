@@ -514,7 +514,7 @@ class Terminal(Command):
                     "CONSIDER REGENERATING THE MODEL"]
         run = ("run", "-m", model, "-t", "1", "--raw", "-p", "x", "-n", "1")
         said = self.succeed(*run).stderr.decode().splitlines()
-        self.assertEqual(said[:-1], [f"judgeq: note: {model}: {warning}" for warning in warnings])
+        self.assertEqual(said[:-1], [f"judgeq: note: {model}: libllama says: {warning}" for warning in warnings])
         self.assertEqual(self.succeed(*run, "--quiet").stderr, b"")
         self.assertEqual(json.loads(self.succeed("inspect", model, "--json").stdout)["warnings"], warnings)
         self.assertEqual(json.loads(self.succeed("inspect", self.bpe, "--json").stdout)["warnings"], [])

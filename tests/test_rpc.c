@@ -1,4 +1,4 @@
-/* Devices: a model whose layers lie on two RPC servers, processes of this test that lend their CPU. The same kernels
+/* Devices: a model whose layers are on two RPC servers, processes of this test that lend their CPU. The same kernels
  * run on the same numbers there as in plain mode here, so logits are equal bit for bit. */
 #include "engine/graph.h"
 #include "fixture.h"

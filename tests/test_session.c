@@ -30,7 +30,7 @@ typedef struct world {
 /* ---- helpers
  * ----------------------------------------------------------------------------------------------------------- */
 
-/* A deep judge of random soft tokens: what it looks at does not matter here. */
+/* A deep judge of random soft tokens: what it attends to does not matter here. */
 static judgeq_judge *random_judge(const judgeq_model *model) {
     const judgeq_model_info *info = judgeq_model_get_info(model);
     const int n = info->n_layer * N_SOFT * info->n_embd;

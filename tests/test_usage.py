@@ -152,7 +152,8 @@ class Options(Command):
                 ("report", "--picture-s", "--pictures"), ("rpc-server", "--prot", "--port")):
             with self.subTest(written=written):
                 self.refuse(2, f"unknown option {written.split('=')[0]}; did you mean {meant}\\?", command, written, "1")
-        self.refuse(2, r"judgeq: judge: unknown option --tensro; did you mean --tensor\?", "judge", "import", "--tensro")
+        self.refuse(2, r"judgeq: judge: unknown option --tensro; did you mean --tensor\? See judgeq judge --help",
+                    "judge", "import", "--tensro")
         self.refuse(2, r"unknown option --frobnicate; see", "run", "--frobnicate")
         self.refuse(2, "--t could be any of --threads, --tokens, --temp, --top-k, --top-p", "run", "--t", "4")
         self.refuse(2, "--json takes no value", "run", "--json=1")

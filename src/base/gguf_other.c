@@ -10,7 +10,7 @@
 
 #define UNPACK "unpack it first"
 #define CONVERT "convert the model to GGUF (llama.cpp's convert_hf_to_gguf.py), or download it as GGUF"
-#define AGAIN "what was asked for was not sent: download the file again, and look at what comes"
+#define AGAIN "the server sent something else than the file: download it again, and check what arrives"
 
 /* By the bytes at an offset. */
 static const struct {

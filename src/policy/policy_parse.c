@@ -151,7 +151,7 @@ static judgeq_status read_lookahead(slice *rest, policy_probe *probe, judgeq_err
     if (!probe->draft) return refuse_preset("lookahead from the unknown preset", *rest, error);
     if (!preset_can_draft(probe->draft)) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
-                         "policy: probe cannot look ahead from %s: the preset behind @ must itself evict, without "
+                         "policy: probe cannot look ahead from %s: the preset after @ must itself evict, without "
                          "lookahead or response (snapkv or judge, for example)",
                          probe->draft->name);
     }
@@ -299,7 +299,7 @@ static const choice CHOICES[N_CHOICES] = {
     [CHOICE_SMOOTH] = {"smooth", read_smooth, "none, max:K, avg:K (K odd, 1..63)"},
     [CHOICE_ALLOCATE] = {"allocate", read_allocate,
                          "uniform, pyramid or pyramid:BETA (BETA 1..100), ada or ada:FLOOR (FLOOR 0..1), at most four "
-                         "digits behind the point"},
+                         "digits after the point"},
     [CHOICE_KEEP] = {"keep", read_keep,
                      "none, or, joined by +: sink:S, and recent:R or recent:P% (S, R 1..1000000, P 1..100)"},
 };

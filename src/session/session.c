@@ -365,7 +365,7 @@ judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, j
     const int64_t n_decoded = session->n_position - session->n_prompt;
     if (!session->prefilled || session->failed || n_tokens < 0 || n_tokens > n_decoded) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
-                         "cannot rewind to %lld tokens behind the prompt: %lld were decoded", (long long)n_tokens,
+                         "cannot rewind to %lld tokens after the prompt: %lld were decoded", (long long)n_tokens,
                          (long long)n_decoded);
     }
     const int32_t n_position = session->n_prompt + (int32_t)n_tokens;
