@@ -437,7 +437,7 @@ static bool add_answers(const facts *f, json_t *answers) {
     return added;
 }
 
-/* Behind the sentence or line that ends at or after `from`; `length` where there is none. */
+/* The end of the sentence or line that ends at or after `from`; `length` where there is none. */
 static size_t next_end(const char *passage, size_t length, size_t from) {
     for (size_t i = from; i + 1 < length; i++) {
         if (passage[i] == '\n' && i > 0) return i + 1;

@@ -5,7 +5,7 @@
 
 #include "judgeq.h"
 
-/* docs/policies/README.md has the measurement behind it. */
+/* docs/policies/README.md has the measurement for it. */
 #define FALLBACK_POLICY "snapkv,probe=window:16,keep=recent:16"
 
 /* Replaces the default policy that was parsed from `text`, "judge" with choices after it. *taken (malloced) is the text

@@ -108,8 +108,7 @@ size_t json_loose_mend(char *text, size_t n) {
 
 /* ---- arrays ------------------------------------------------------------------------------------------------------ */
 
-/* Behind the string that begins at `at`. One that is broken ends with its line: no string of JSON holds a line's end.
- */
+/* The end of the string that begins at `at`. A broken one ends with its line: no string of JSON holds a line's end. */
 static size_t skip_string(const char *text, size_t n, size_t at) {
     for (at++; at < n && text[at] != '\n'; at++) {
         if (text[at] == '"') return at + 1;

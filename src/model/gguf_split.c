@@ -24,7 +24,7 @@ static judgeq_status read_u16(const gguf_file *file, const char *key, gguf_need 
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
-/* Behind a path's prefix, for part `index` from 0. */
+/* Writes what follows a path's prefix, for part `index` from 0. */
 static void write_ending(char *out, size_t size, int32_t index, int32_t n_part) {
     snprintf(out, size, "-%05" PRId32 "-of-%05" PRId32 ".gguf", index + 1, n_part);
 }
