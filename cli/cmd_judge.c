@@ -97,7 +97,10 @@ static int run_import(const options *o) {
     judgeq_status status = import(o, &judge, &error);
     if (status == JUDGEQ_OK) {
         const judgeq_judge_info *info = judgeq_judge_get_info(judge);
-        say("%s: %d soft tokens of %d elements for \"%s\"", o->output, info->n_soft, info->n_embd, info->model_name);
+        char layers[48] = "";
+        if (info->n_depth > 1) snprintf(layers, sizeof layers, ", in each of %d layers,", info->n_depth);
+        say("%s: %d soft tokens of %d elements%s for \"%s\"", o->output, info->n_soft, info->n_embd, layers,
+            info->model_name);
     }
     judgeq_judge_free(judge);
     return exit_with(status, &error);

@@ -410,6 +410,7 @@ static void test_import_refuses(void **state) {
     assert_import_fails(model, (int64_t[]){N_EMBD, N_SOFT}, 2, JUDGEQ_ERROR_FORMAT, "is it transposed?");
     assert_import_fails(model, (int64_t[]){1, N_SOFT, N_EMBD}, 3, JUDGEQ_ERROR_FORMAT, "has vectors for 1 layers");
     assert_import_fails(model, (int64_t[]){6, 32}, 2, JUDGEQ_ERROR_FORMAT, "\"first\" are [n_soft, 64]");
+    assert_import_fails(model, (int64_t[]){2, 3, 32}, 3, JUDGEQ_ERROR_FORMAT, "ends in [3, 32]; soft tokens");
     soft[0] = NAN;
     assert_import_fails(model, (int64_t[]){N_SOFT, N_EMBD}, 2, JUDGEQ_ERROR_NUMERIC,
                         "soft token 0, element 0 of layer 0 is NaN");

@@ -184,5 +184,18 @@ class Quantisations(Command):
                              expected)
 
 
+class Import(Command):
+    def test_a_deep_judge_is_said_to_have_layers(self):
+        model = json.loads(self.execute("inspect", "--json", self.model).stdout)
+        layers, width = model["n_layer"], model["n_embd"]
+        array = self.path("soft.npy")
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({layers}, 2, {width})}}".ljust(117) + "\n"
+        with open(array, "wb") as file:
+            file.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
+            file.write(bytes(4 * layers * 2 * width))
+        done = self.execute("judge", "import", array, "-m", self.model, "-o", self.beside)
+        self.assertIn(f"2 soft tokens of {width} elements, in each of {layers} layers, for", done.stderr.decode())
+
+
 if __name__ == "__main__":
     unittest.main(argv=[sys.argv[0], *sys.argv[4:]])

@@ -155,8 +155,10 @@ static judgeq_status check_shape(const char *path, const array_file *array, cons
     const int64_t *shape = array->shape + array->n_dim - 2; /* [n_soft, n_embd] */
     if (shape[1] != model->n_embd || shape[0] > INT32_MAX)
         return error_set(error, JUDGEQ_ERROR_FORMAT,
-                         "%s: the array is [%" PRId64 ", %" PRId64 "]; soft tokens for \"%.64s\" are [n_soft, %d]%s",
-                         path, shape[0], shape[1], model->name, model->n_embd,
+                         "%s: the array ends in [%" PRId64 ", %" PRId64
+                         "]; soft tokens for \"%.64s\" are [n_soft, %d], or "
+                         "[%d, n_soft, %d]%s",
+                         path, shape[0], shape[1], model->name, model->n_embd, model->n_layer, model->n_embd,
                          shape[0] == model->n_embd ? " (is it transposed?)" : "");
     if (array->n_dim == 3 && array->shape[0] != model->n_layer)
         return error_set(error, JUDGEQ_ERROR_FORMAT,
