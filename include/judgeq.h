@@ -2,10 +2,9 @@
  *
  * Conventions, for every function here:
  *  - A function that can fail returns a judgeq_status and takes a judgeq_error as its last argument (NULL if the
- *    caller does not want the message). On failure nothing is changed, unless the comment says
- *    otherwise, and *out is NULL. Comments name the codes that need a cause, without JUDGEQ_ERROR_; any function that
- *    allocates can fail with MEMORY. The library never exits, aborts or prints (but see judgeq_model_load_on and
- *    judgeq_rpc_serve).
+ *    caller does not want the message). On failure nothing is changed, unless the comment says otherwise,
+ *    and *out is NULL. Comments name the codes to expect, without JUDGEQ_ERROR_; any function that allocates can fail
+ *    with MEMORY. The library never exits, aborts or prints (but see judgeq_model_load_on and judgeq_rpc_serve).
  *  - A function named _load, _new, _parse or _import creates an object that the caller frees with the _free of the same
  *    noun; _free accepts NULL. Every `const T *` that is returned belongs to the object that was asked, and is valid as
  *    long as that object, unless the comment says for how long. Strings are terminated by zero unless a length is
