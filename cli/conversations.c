@@ -7,17 +7,22 @@
 
 #include "eval/text.h"
 
-static const char *role_of(const json_t *turn) {
-    static const char *const names[][2] = {{"human", "user"},         {"user", "user"},           {"gpt", "assistant"},
-                                           {"chatgpt", "assistant"},  {"assistant", "assistant"}, {"system", "system"},
-                                           {"developer", "system"},   {"tool", "tool"},           {"function", "tool"},
-                                           {"function_call", "tool"}, {"observation", "tool"},    {"ipython", "tool"}};
-    const char *name = json_string_value(json_object_get(turn, "role"));
-    if (!name) name = json_string_value(json_object_get(turn, "from"));
+static const char *role_named(const char *name) {
+    static const char *const names[][2] = {
+        {"human", "user"},        {"user", "user"},           {"prompter", "user"},      {"gpt", "assistant"},
+        {"chatgpt", "assistant"}, {"assistant", "assistant"}, {"model", "assistant"},    {"bot", "assistant"},
+        {"bing", "assistant"},    {"bard", "assistant"},      {"system", "system"},      {"developer", "system"},
+        {"tool", "tool"},         {"function", "tool"},       {"function_call", "tool"}, {"function_response", "tool"},
+        {"observation", "tool"},  {"ipython", "tool"}};
     for (size_t i = 0; name && i < sizeof names / sizeof names[0]; i++) {
         if (strcasecmp(name, names[i][0]) == 0) return names[i][1];
     }
     return NULL;
+}
+
+static const char *role_of(const json_t *turn) {
+    const char *name = json_string_value(json_object_get(turn, "role"));
+    return role_named(name ? name : json_string_value(json_object_get(turn, "from")));
 }
 
 static bool has_role(const json_t *turn, const char *wanted) {
@@ -49,7 +54,8 @@ static json_t *text_of(const json_t *value) {
 
 static json_t *content_of(const json_t *turn) {
     const json_t *content = json_object_get(turn, "content");
-    return text_of(content && !json_is_null(content) ? content : json_object_get(turn, "value"));
+    if (!content || json_is_null(content)) content = json_object_get(turn, "value");
+    return text_of(content && !json_is_null(content) ? content : json_object_get(turn, "text"));
 }
 
 static json_t *message(const char *role, json_t *content) {
@@ -88,14 +94,80 @@ static const char *take_system(const json_t *record, json_t *messages) {
     return taken ? NULL : "does not fit into memory";
 }
 
-const char *conversation_take(const json_t *record, json_t *messages) {
-    const json_t *turns = json_object_get(record, "messages");
-    if (!json_is_array(turns)) turns = json_object_get(record, "conversations");
-    if (!json_is_array(turns)) return "has neither \"messages\" nor \"conversations\"";
+/* A role's text as a turn of OpenAI's form; what is wrong, or NULL. */
+static const char *add_turn(json_t *turns, const char *role, const json_t *text) {
+    return json_array_append_new(turns, json_pack("{s:s, s:O}", "role", role, "content", text)) == 0
+               ? NULL
+               : "does not fit into memory";
+}
+
+/* Texts that are the user's and the assistant's in turn. */
+static const char *add_alternating(json_t *turns, const json_t *texts) {
     const char *wrong = NULL;
+    for (size_t i = 0; !wrong && i < json_array_size(texts); i++) {
+        const json_t *text = json_array_get(texts, i);
+        wrong =
+            json_is_string(text) ? add_turn(turns, i % 2 == 0 ? "user" : "assistant", text) : "has a turn without text";
+    }
+    return wrong;
+}
+
+/* Alpaca's "instruction" with its "input", Dolly's with its "context". */
+static const char *add_instruction(json_t *turns, const json_t *record) {
+    static const char *const asked[] = {"instruction", "prompt"}, *const about[] = {"input", "context"};
+    text_buffer t = {0};
+    for (size_t i = 0; t.length == 0 && i < 2; i++) {
+        const char *text = json_string_value(json_object_get(record, asked[i]));
+        if (text) text_add(&t, text, strlen(text));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        const char *text = json_string_value(json_object_get(record, about[i]));
+        if (text && *text) text_print(&t, "%s%s", t.length > 0 ? "\n" : "", text);
+    }
+    char *whole = text_take(&t);
+    json_t *content = whole ? json_string(whole) : NULL;
+    const char *wrong = content ? add_turn(turns, "user", content) : "does not fit into memory";
+    json_decref(content);
+    free(whole);
+    return wrong;
+}
+
+/* What was said before it: pairs of a question and an answer. */
+static const char *add_history(json_t *turns, const json_t *history) {
+    const char *wrong = NULL;
+    for (size_t i = 0; !wrong && i < json_array_size(history); i++) {
+        const json_t *pair = json_array_get(history, i);
+        wrong =
+            json_array_size(pair) == 2 ? add_alternating(turns, pair) : "has a history that is not of pairs of texts";
+    }
+    return wrong;
+}
+
+/* The record's turns in the form of OpenAI's or ShareGPT's, in *turns, the caller's; what is wrong, or NULL. */
+static const char *find_turns(const json_t *record, json_t **turns) {
+    static const char *const names[] = {"messages", "conversations", "conversation", "prompt", "data"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        json_t *list = json_object_get(record, names[i]);
+        if (!json_is_array(list)) continue;
+        const bool plain = json_is_string(json_array_get(list, 0));
+        *turns = plain ? json_array() : json_incref(list);
+        return plain ? add_alternating(*turns, list) : NULL;
+    }
+    if (!json_is_string(json_object_get(record, "instruction")) && !json_is_string(json_object_get(record, "prompt")))
+        return "has neither \"messages\" nor \"conversations\", \"conversation\", \"instruction\" or \"prompt\"";
+    *turns = json_array();
+    const char *wrong = add_history(*turns, json_object_get(record, "history"));
+    return wrong ? wrong : add_instruction(*turns, record);
+}
+
+const char *conversation_take(const json_t *record, json_t *messages) {
+    json_t *turns = NULL;
+    const char *wrong = find_turns(record, &turns);
     size_t n = json_array_size(turns);
     while (n > 0 && !has_role(json_array_get(turns, n - 1), "user")) n--;
-    if (n == 0) return "has no turn of a user";
+    if (!wrong && n == 0) wrong = "has no turn of a user";
     for (size_t i = 0; !wrong && i < n; i++) wrong = take_turn(json_array_get(turns, i), messages);
-    return wrong ? wrong : take_system(record, messages);
+    if (!wrong) wrong = take_system(record, messages);
+    json_decref(turns);
+    return wrong;
 }

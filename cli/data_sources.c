@@ -166,29 +166,40 @@ static bool is_blank(const char *text, size_t size) {
     return true;
 }
 
+/* Whether records are printed over several lines: the first line holds nothing but the brace that opens one. */
+static bool is_spread(const char *text, size_t size) {
+    const char *stop = memchr(text, '\n', size);
+    return stop && text[0] == '{' && is_blank(text + 1, (size_t)(stop - text - 1));
+}
+
+/* Where the record at `text` ends, at a line's end or at the whole's. */
+static char *record_end(char *text, char *end, bool spread) {
+    char *stop = spread ? memmem(text, (size_t)(end - text), "\n{", 2) : memchr(text, '\n', (size_t)(end - text));
+    return stop ? stop : end;
+}
+
+/* A record after the other: one per line, or as they are printed to be read. */
 static bool add_lines(data_sources *s, const char *path, char *text, size_t size) {
+    const bool spread = is_spread(text, size);
     size_t number = 0;
     bool added = true;
     s->n_files++;
     for (char *next, *end = text + size; added && text < end; text = next) {
-        char *stop = memchr(text, '\n', (size_t)(end - text));
-        next = stop ? stop + 1 : end;
+        char *stop = record_end(text, end, spread);
+        next = stop < end ? stop + 1 : end;
         number++;
-        const size_t length = (size_t)((stop ? stop : end) - text);
+        const size_t length = (size_t)(stop - text);
         if (!is_blank(text, length)) added = add_record(s, path, number, text, length);
     }
     return added;
 }
 
-/* A JSON array of conversations, as ShareGPT files are. */
-static bool add_array(data_sources *s, const char *path, char *text, size_t size) {
+/* An array of conversations, as ShareGPT's files are, or lines of them: endings of names are mixed up. */
+static bool add_conversations(data_sources *s, const char *path, char *text, size_t size) {
     json_elements elements;
     size_t number = 0;
     bool added = true;
-    if (!json_elements_begin(&elements, text, size)) {
-        leave_out(s, "%s: not an array of conversations", path);
-        return true;
-    }
+    if (!json_elements_begin(&elements, text, size)) return add_lines(s, path, text, size);
     s->n_files++;
     while (added && json_elements_next(&elements)) {
         added = add_record(s, path, ++number, text + elements.begin, elements.end - elements.begin);
@@ -201,7 +212,7 @@ static bool add_array(data_sources *s, const char *path, char *text, size_t size
 
 /* ---- paths ------------------------------------------------------------------------------------------------------- */
 
-enum { KIND_UNKNOWN, KIND_TEXT, KIND_LINES, KIND_ARRAY };
+enum { KIND_UNKNOWN, KIND_TEXT, KIND_CONVERSATIONS };
 
 static int kind_of(const char *path) {
     static const struct {
@@ -210,8 +221,8 @@ static int kind_of(const char *path) {
     } endings[] = {{".txt", KIND_TEXT},
                    {".md", KIND_TEXT},
                    {".markdown", KIND_TEXT},
-                   {".json", KIND_ARRAY},
-                   {".jsonl", KIND_LINES}};
+                   {".json", KIND_CONVERSATIONS},
+                   {".jsonl", KIND_CONVERSATIONS}};
     const char *name = strrchr(path, '/'), *ending = strrchr(name ? name : path, '.');
     for (size_t i = 0; ending && i < sizeof endings / sizeof endings[0]; i++) {
         if (strcasecmp(ending, endings[i].ending) == 0) return endings[i].kind;
@@ -231,10 +242,8 @@ static bool add_file(data_sources *s, const char *path) {
     const int kind = kind_of(path);
     if (size == 0)
         leave_out(s, "%s: is empty", path);
-    else if (kind == KIND_LINES)
-        added = add_lines(s, path, text, size);
-    else if (kind == KIND_ARRAY)
-        added = add_array(s, path, text, size);
+    else if (kind == KIND_CONVERSATIONS)
+        added = add_conversations(s, path, text, size);
     else
         added = add_text(s, path, text, size);
     free(text);

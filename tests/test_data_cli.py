@@ -150,6 +150,32 @@ class Data(unittest.TestCase):
                 self.assertEqual(found, wanted, said)
                 self.assertIn(words, said)
                 self.assertEqual("left out: " in said, not wanted)
+        text, answer = SENTENCE * 3, {"role": "assistant", "content": "Yes."}
+        asked, _ = self.prompts("asked.jsonl", json.dumps({"messages": [dict(user, content=f"{text}\n{SENTENCE}")]}))
+        after, _ = self.prompts("after.jsonl", json.dumps({"messages": [user, answer, user]}))
+        for record, wanted, words in (  # Alpaca, Dolly, LLaMA-Factory, UltraChat, LMSYS, TRL, Gemini
+                ({"instruction": text, "input": "", "output": "x"}, plain, ""),
+                ({"instruction": text, "input": SENTENCE, "output": "x"}, asked, ""),
+                ({"instruction": text, "context": SENTENCE, "response": "x", "category": "qa"}, asked, ""),
+                ({"instruction": text, "input": "", "output": "x", "system": "Be brief."}, told, ""),
+                ({"instruction": text, "output": "x", "history": [[text, "Yes."]]}, after, ""),
+                ({"instruction": text, "output": "x", "history": []}, plain, ""),
+                ({"prompt": text, "completion": "x"}, plain, ""),
+                ({"prompt": [user], "chosen": [answer], "rejected": [answer]}, plain, ""),
+                ({"id": "0", "data": [text, "Yes.", text, "Yes."]}, after, ""),
+                ({"conversation": [user, answer, user], "language": "English", "turn": 2}, after, ""),
+                ({"conversations": [text, "Yes.", text]}, after, ""),
+                ({"messages": [{"role": "prompter", "text": text}, {"role": "model", "text": "Yes."}, user]}, after, ""),
+                ({"instruction": text, "history": [[text]]}, [], "not of pairs"),
+                ({"instruction": text, "history": [[text, None]]}, [], "a turn without text"),
+                ({"instruction": "", "input": ""}, [], "a turn without text"),
+                ({"data": [text, 7, text]}, [], "a turn without text"),
+                ({"messages": {"0": user}}, [], "has neither"), ({"data": {"messages": [user]}}, [], "has neither"),
+                ({"instruction": None}, [], "has neither"), ("text", [], "not JSON"), (7, [], "not JSON")):
+            with self.subTest(record=json.dumps(record)[-160:]):
+                found, said = self.prompts("record.jsonl", json.dumps(record))
+                self.assertEqual(found, wanted, said)
+                self.assertIn(words, said)
         twice, _ = self.prompts("twice.jsonl", '{"messages": [], "messages": %s}' % json.dumps([user]))
         self.assertEqual(twice, plain)
 
@@ -212,6 +238,27 @@ class Data(unittest.TestCase):
             found, said = self.prompts("array.json", source)
             self.assertEqual(len(found), n_good)
             self.assertIn("left out: ", said)
+
+    def test_arrays_and_lines_by_what_they_are(self):
+        """Whatever the file is called. Records that are printed over several lines come one after the other."""
+        records = [{"messages": [{"role": "user", "content": SENTENCE * (3 + i)}], "note": "\n{"} for i in range(3)]
+        plain, _ = self.prompts("plain.jsonl", "\n".join(map(json.dumps, records)))
+        self.assertEqual(len(plain), 3)
+        printed = [json.dumps(record, indent=2) for record in records]
+        for name, source in (("lines.json", "\n".join(map(json.dumps, records))), ("array.jsonl", json.dumps(records)),
+                             ("printed.jsonl", json.dumps(records, indent=1)), ("jq.json", "\n".join(printed) + "\n"),
+                             ("jq.jsonl", "\r\n".join(printed).replace("\r\n", "\n").replace("\n", "\r\n"))):
+            with self.subTest(name):
+                found, said = self.prompts(name, source)
+                self.assertEqual(found, plain, said)
+                self.assertNotIn("left out: ", said)
+        found, _ = self.prompts("one.json", printed[0])
+        self.assertEqual(found, plain[:1])
+        for source, place in (("\n".join([printed[0], "{\n  broken\n}", printed[2]]), "2"),
+                              ("\n".join([json.dumps(records[0]), "{", json.dumps(records[2])]), "2")):
+            found, said = self.prompts("broken.json", source)
+            self.assertEqual(found, plain[::2], said)
+            self.assertIn(f"broken.json:{place}: not JSON", said)
 
     def test_folders_with_everything(self):
         """Links around in circles, pipes, devices and names that steer terminals."""
@@ -324,7 +371,7 @@ class Data(unittest.TestCase):
         for words in ("broken.jsonl:2: not JSON", "broken.jsonl:3: has neither", "broken.jsonl:4: has no turn of a user",
                       "broken.jsonl:5: has no turn of a user", "broken.jsonl:6: has a turn of an unknown role",
                       "broken.jsonl:7: has a turn without text", "latin.txt: is not UTF-8", "empty.txt: is empty",
-                      "odd.pdf: does not end in", "array.json: not an array", "/no/such/file: No such file",
+                      "odd.pdf: does not end in", "array.json:1: has neither", "/no/such/file: No such file",
                       "11 files, lines or conversations were left out"):
             self.assertIn(words, said)
 
