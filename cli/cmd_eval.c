@@ -323,8 +323,8 @@ static judgeq_status check_versus(const evaluation *e, judgeq_error *error) {
     for (size_t i = 0; !known && i < e->arms.n_policy; i++) known = strcmp(versus, e->arms.policy[i]) == 0;
     if (known) return JUDGEQ_OK;
     error->code = JUDGEQ_ERROR_ARGUMENT;
-    snprintf(error->message, sizeof error->message, "--versus %.100s: is none of the policies: %.300s, or full", versus,
-             e->policies);
+    snprintf(error->message, sizeof error->message, "--versus %.*s: is none of the policies: %.*s, or full",
+             VISIBLE_FIT(versus, 100), VISIBLE_FIT(e->policies, 300));
     return error->code;
 }
 

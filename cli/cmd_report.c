@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/visible.h"
 #include "command_line.h"
 #include "commands.h"
 #include "exit_status.h"
@@ -62,7 +63,7 @@ static int read_options(int argc, char **argv, report_options *o) {
 
 static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *path, const char *what) {
     error->code = status;
-    snprintf(error->message, sizeof error->message, "%.300s: %s", path, what);
+    snprintf(error->message, sizeof error->message, "%.*s: %s", VISIBLE_FIT(path, 300), what);
     return status;
 }
 
@@ -174,7 +175,7 @@ static void say_damaged(const results *r) {
     say("left out %zu of %zu records, which are damaged:", n, n + r->n_line);
     for (size_t i = 0; i < n && i < SAID; i++) {
         const json_t *one = json_array_get(r->damaged, i);
-        say("  %.100s: %s", json_string_value(json_object_get(one, "key")),
+        say("  %.*s: %s", VISIBLE_FIT(json_string_value(json_object_get(one, "key")), 100),
             json_string_value(json_object_get(one, "reason")));
     }
     if (n > SAID) say("  and %zu more: the page has them all", n - SAID);

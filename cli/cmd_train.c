@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/visible.h"
 #include "commands.h"
 #include "exit_status.h"
 #include "find_model.h"
@@ -138,7 +139,7 @@ static bool is_first(const training *t) {
 
 static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *what, const char *path) {
     error->code = status;
-    snprintf(error->message, sizeof error->message, "%.300s: %s", path, what);
+    snprintf(error->message, sizeof error->message, "%.*s: %s", VISIBLE_FIT(path, 300), what);
     return status;
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/visible.h"
 #include "data_loop.h"
 #include "say.h"
 #include "unicode.h"
@@ -15,7 +16,7 @@
 
 static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *path, const char *what) {
     error->code = status;
-    snprintf(error->message, sizeof error->message, "%.300s: %.180s", path, what);
+    snprintf(error->message, sizeof error->message, "%.*s: %.*s", VISIBLE_FIT(path, 300), VISIBLE_FIT(what, 180));
     return status;
 }
 
@@ -345,10 +346,10 @@ judgeq_status data_maker_refuse_empty(data_maker *m, judgeq_error *error) {
     unlink(m->options.output); /* a header alone */
     error->code = JUDGEQ_ERROR_FORMAT;
     snprintf(error->message, sizeof error->message,
-             "%.200s: not one example was made, and nothing is written: of %zu prompts, %zu were shorter than --min %d "
+             "%.*s: not one example was made, and nothing is written: of %zu prompts, %zu were shorter than --min %d "
              "tokens, %zu longer than --max %d or than the model's context, %zu got no answer, %zu a wrong one",
-             m->options.output, json_array_size(m->sources.prompts), m->n_short, o->min_tokens, m->n_long,
-             o->max_tokens, m->n_silent, m->n_wrong);
+             VISIBLE_FIT(m->options.output, 200), json_array_size(m->sources.prompts), m->n_short, o->min_tokens,
+             m->n_long, o->max_tokens, m->n_silent, m->n_wrong);
     return error->code;
 }
 

@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "base/visible.h"
 #include "conversations.h"
 #include "cuts.h"
 #include "data_facts.h"
@@ -260,7 +261,7 @@ static void pass_over(data_sources *s, const char *path) {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     const size_t used = strlen(s->passed);
     if (s->n_passed++ < DATA_PASSED_NAMED)
-        snprintf(s->passed + used, sizeof s->passed - used, "%s%.80s", used > 0 ? ", " : "", name);
+        snprintf(s->passed + used, sizeof s->passed - used, "%s%.*s", used > 0 ? ", " : "", VISIBLE_FIT(name, 80));
 }
 
 static bool take_file(void *data, const char *path) {

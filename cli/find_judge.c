@@ -1,4 +1,5 @@
 #include "find_judge.h"
+#include "base/visible.h"
 
 #include <dirent.h>
 #include <limits.h>
@@ -112,9 +113,9 @@ static judgeq_status look(const judge_search *search, judge_found *found, judgeq
 static judgeq_status refuse(const judgeq_model_info *model, judgeq_error *error) {
     error->code = JUDGEQ_ERROR_IO;
     snprintf(error->message, sizeof error->message,
-             "the policy needs a judge for %.100s (fingerprint %s), and there is none beside the model or among the "
+             "the policy needs a judge for %.*s (fingerprint %s), and there is none beside the model or among the "
              "judges that come with judgeq; name one with --judge FILE, or use another policy: --policy snapkv",
-             *model->name ? model->name : "this model", model->fingerprint);
+             VISIBLE_FIT(*model->name ? model->name : "this model", 100), model->fingerprint);
     return JUDGEQ_ERROR_IO;
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/visible.h"
 #include "say.h"
 
 judgeq_status find_model(const char *named, char *room, size_t size, const char **path, judgeq_error *error) {
@@ -13,9 +14,9 @@ judgeq_status find_model(const char *named, char *room, size_t size, const char 
     if (known && access(room, F_OK) == 0) return JUDGEQ_OK;
     error->code = JUDGEQ_ERROR_IO;
     snprintf(error->message, sizeof error->message,
-             "the default model is not there (%.300s): run tools/deps.sh or ./demo.sh in judgeq's source tree, which "
+             "the default model is not there (%.*s): run tools/deps.sh or ./demo.sh in judgeq's source tree, which "
              "fetch it, or name a model with -m FILE",
-             known ? room : "no home folder");
+             VISIBLE_FIT(known ? room : "no home folder", 300));
     return JUDGEQ_ERROR_IO;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/visible.h"
 #include "plot/chart.h"
 
 enum { WIDTH = 900, HEIGHT = 330, N_BUDGETS = JUDGEQ_MEASURE_BUDGETS };
@@ -25,7 +26,7 @@ static double number(const json_t *value) {
 
 static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *path, const char *what) {
     error->code = status;
-    snprintf(error->message, sizeof error->message, "%.300s: %s", path, what);
+    snprintf(error->message, sizeof error->message, "%.*s: %s", VISIBLE_FIT(path, 300), what);
     return status;
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/visible.h"
 
 /* ---- lines ------------------------------------------------------------------------------------------------------- */
 
@@ -62,7 +63,7 @@ bool train_log_notice(train_log *log, int64_t step, const char *message) {
 
 static judgeq_status failed(const char *path, judgeq_error *error) {
     error->code = JUDGEQ_ERROR_IO;
-    snprintf(error->message, sizeof error->message, "%.300s: %s", path, strerror(errno));
+    snprintf(error->message, sizeof error->message, "%.*s: %s", VISIBLE_FIT(path, 300), strerror(errno));
     return error->code;
 }
 

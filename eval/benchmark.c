@@ -22,8 +22,8 @@ static judgeq_status take_line(benchmark *b, char *line, json_int_t place, judge
     }
     judgeq_status status = JUDGEQ_OK;
     if (!json_is_object(object)) {
-        status = eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s:%lld: %s: %.200s", b->path, (long long)place,
-                           object ? "is JSON" : "not JSON", object ? "but no object" : reason.text);
+        status = eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s:%lld: %s%.200s", b->path, (long long)place,
+                           object ? "is JSON, but no object" : "not JSON: ", object ? "" : reason.text);
     } else if (json_array_append(b->lines, object) != 0 || json_array_append_new(b->places, json_integer(place)) != 0) {
         status = eval_fail_memory(error, b->path);
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/visible.h"
 #include "benchmark.h"
 #include "fail.h"
 #include "text.h"
@@ -125,9 +126,9 @@ static judgeq_status set_task(benchmark *b, const source *from, judgeq_error *er
     const json_t *length = task ? json_object_get(from->lengths, task->name) : NULL;
     if (!template || !json_is_integer(length)) {
         return eval_fail(error, JUDGEQ_ERROR_FORMAT,
-                         "%s: dataset \"%.60s\": not one of LongBench's 21 tasks, alone or with _e, or config/ has no "
+                         "%s: dataset \"%.*s\": not one of LongBench's 21 tasks, alone or with _e, or config/ has no "
                          "prompt or length for it",
-                         b->path, name ? name : "");
+                         b->path, VISIBLE_FIT(name ? name : "", 60));
     }
     b->by_length = named_e || is_of_e(file, n_file);
     text_buffer whole = {0};

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/visible.h"
 #include "fail.h"
 
 static const char GRID[] = "grid", OWN[] = "own", RULER[] = "ruler:", LONGBENCH[] = "longbench:";
@@ -12,8 +13,8 @@ static judgeq_status unknown_task(const char *name, judgeq_error *error) {
     text_buffer t = {0};
     for (size_t i = 0; task_at(i); i++) text_print(&t, "%s, ", task_name(task_at(i)));
     const judgeq_status status =
-        eval_fail(error, JUDGEQ_ERROR_ARGUMENT, "unknown task \"%.60s\"; there are %sgrid, and own for all but grid",
-                  name, t.bytes ? t.bytes : "");
+        eval_fail(error, JUDGEQ_ERROR_ARGUMENT, "unknown task \"%.*s\"; there are %sgrid, and own for all but grid",
+                  VISIBLE_FIT(name, 60), t.bytes ? t.bytes : "");
     text_free(&t);
     return status;
 }

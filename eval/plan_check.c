@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/visible.h"
 #include "fail.h"
 
 enum { TEMPLATE_MOST = 128 }; /* tokens that a chat template adds to a message, if they need not be counted */
@@ -21,7 +22,8 @@ static judgeq_status check_exactly(const plan *p, size_t index, const trial_setu
     sample s = {0};
     reading r = {0};
     char name[96];
-    snprintf(name, sizeof name, "task %.40s with --length %d", p->item[index].name, p->item[index].length);
+    snprintf(name, sizeof name, "task %.*s with --length %d", VISIBLE_FIT(p->item[index].name, 40),
+             p->item[index].length);
     judgeq_status status = plan_sample(p, index, count_tokens, &counted, &s, error);
     if (status == JUDGEQ_OK) status = reading_make(setup->model, &setup->style, &s, &r, error);
     if (status == JUDGEQ_OK) status = reading_check(setup->model, &r, trial_answer_tokens(setup, &s), name, error);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/visible.h"
 
 extern char **environ;
 
@@ -79,9 +80,10 @@ static judgeq_status run(const streams *s, judgeq_error *error) {
     if (WIFEXITED(ended) && WEXITSTATUS(ended) == 0) return JUDGEQ_OK;
     size_t length;
     char *words = read_all(s->words, &length);
-    const judgeq_status status = error_set(
-        error, JUDGEQ_ERROR_BACKEND, "gnuplot failed (%s %d): %.300s", WIFSIGNALED(ended) ? "signal" : "status",
-        WIFSIGNALED(ended) ? WTERMSIG(ended) : WEXITSTATUS(ended), words && *words ? words : "it said nothing");
+    const judgeq_status status =
+        error_set(error, JUDGEQ_ERROR_BACKEND, "gnuplot failed (%s %d): %.*s", WIFSIGNALED(ended) ? "signal" : "status",
+                  WIFSIGNALED(ended) ? WTERMSIG(ended) : WEXITSTATUS(ended),
+                  VISIBLE_FIT(words && *words ? words : "it said nothing", 300));
     free(words);
     return status;
 }

@@ -1,4 +1,5 @@
 #include "check.h"
+#include "base/visible.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -163,7 +164,7 @@ static bool check_scalars(const json_t *value, const char *path, const reason *r
     if (!json_is_object(value)) return wrong(r, "%s: expected an object", path);
     json_object_foreach((json_t *)value, name, one) {
         if (json_is_object(one) || json_is_array(one)) {
-            return wrong(r, "%s.%.60s: expected a text, a number, true, false or null", path, name);
+            return wrong(r, "%s.%.*s: expected a text, a number, true, false or null", path, VISIBLE_FIT(name, 60));
         }
     }
     return true;

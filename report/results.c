@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/visible.h"
 #include "check.h"
 #include "eval/summary.h"
 
@@ -70,8 +71,8 @@ static judgeq_status check(results *r, const char *folder, judgeq_error *error) 
     }
     if (json_array_size(r->damaged) == 0 || json_object_size(r->records.lines) > 0) return JUDGEQ_OK;
     const json_t *first = json_array_get(r->damaged, 0);
-    return error_set(error, JUDGEQ_ERROR_FORMAT, "%s/samples.jsonl: all %zu records are damaged: %.100s: %.200s",
-                     folder, json_array_size(r->damaged), json_string_value(json_object_get(first, "key")),
+    return error_set(error, JUDGEQ_ERROR_FORMAT, "%s/samples.jsonl: all %zu records are damaged: %.*s: %.200s", folder,
+                     json_array_size(r->damaged), VISIBLE_FIT(json_string_value(json_object_get(first, "key")), 100),
                      json_string_value(json_object_get(first, "reason")));
 }
 
@@ -79,7 +80,8 @@ static judgeq_status check_versus(const results *r, const char *versus, judgeq_e
     for (size_t i = 0; versus && i < r->n_policy; i++) {
         if (strcmp(r->policy[i].name, versus) == 0) return JUDGEQ_OK;
     }
-    return versus ? error_set(error, JUDGEQ_ERROR_ARGUMENT, "--versus %.100s: is none of the run's policies", versus)
+    return versus ? error_set(error, JUDGEQ_ERROR_ARGUMENT, "--versus %.*s: is none of the run's policies",
+                              VISIBLE_FIT(versus, 100))
                   : JUDGEQ_OK;
 }
 

@@ -375,6 +375,18 @@ class Eval(unittest.TestCase):
         self.assertIn("latin.txt: is not UTF-8 text", refused.stderr)
         self.assertFalse(os.path.exists(self.path("latin")))
 
+    def test_messages_are_cut_between_characters(self):
+        """Names of any length are in them, of characters of three bytes at any place."""
+        folder = self.path("cut")
+        self.run_eval("cut", "needle_noise", "--length", "300", "--samples", "1", "--budgets", "16", "--policies", "streaming")
+        for length in range(3):
+            name = "x" * length + "\u4eac" * 120
+            for arguments in (["report", folder, "--versus", name], ["eval", name, "-m", self.model, "-o", self.path("no")]):
+                done = subprocess.run([JUDGEQ, *arguments], capture_output=True, timeout=60)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn("\u4eac" * 15, done.stderr.decode())
+                self.assertNotIn("\\x", done.stderr.decode())
+
     def test_zero_bytes_in_answers(self):
         """A model may write them. Old folders have them, too: they continue, and are reported."""
         common = ["needle_text", "--policies", "snapkv", "--budgets", "64", "--length", "600"]

@@ -57,6 +57,20 @@ static void test_forms(void **state) {
     }
 }
 
+static void test_a_part_of_a_text_is_of_whole_characters(void **state) {
+    (void)state;
+    static const char text[] = "aé京🚣"; /* 1, 2, 3 and 4 bytes */
+    static const int fits[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10};
+    for (size_t most = 0; most < sizeof fits / sizeof *fits; most++) {
+        char out[16];
+        assert_int_equal(visible_fit(text, most), fits[most]);
+        snprintf(out, sizeof out, "%.*s", VISIBLE_FIT(text, most));
+        assert_int_equal(strlen(out), fits[most]);
+    }
+    assert_int_equal(visible_fit("caf\xe9", 8), 4);                      /* not ours to take away */
+    assert_int_equal(visible_fit("\x80\x80\x80\x80\x80\x80\x80", 5), 2); /* no character begins anywhere */
+}
+
 static void test_a_long_text_is_cut_between_characters(void **state) {
     (void)state;
     static const struct {
@@ -118,6 +132,7 @@ static void test_responses(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_a_part_of_a_text_is_of_whole_characters),
         cmocka_unit_test(test_a_long_text_is_cut_between_characters),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_responses),

@@ -11,6 +11,7 @@
 #include "file.h"
 #include "ggml.h"
 #include "gguf_check.h"
+#include "visible.h"
 
 void array_file_free(array_file *array) {
     free(array->data);
@@ -97,7 +98,7 @@ static void list_tensors(json_t *header, char *text, size_t size) {
     text[0] = 0;
     json_object_foreach(header, name, value) {
         if (strcmp(name, "__metadata__") == 0) continue;
-        int n = snprintf(text + length, size - length, "%s\"%.64s\"", length ? ", " : "", name);
+        int n = snprintf(text + length, size - length, "%s\"%.*s\"", length ? ", " : "", VISIBLE_FIT(name, 64));
         if (n < 0 || (size_t)n >= size - length) {
             text[length] = 0;
             break;
@@ -138,8 +139,8 @@ static judgeq_status read_type(const char *path, const char *name, json_t *entry
         *type = GGML_TYPE_BF16;
     else
         return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
-                         "%s: tensor \"%.64s\" has type %.16s; F32, F16 and BF16 are read", path, name,
-                         dtype ? dtype : "(none)");
+                         "%s: tensor \"%.*s\" has type %.*s; F32, F16 and BF16 are read", path, VISIBLE_FIT(name, 64),
+                         VISIBLE_FIT(dtype ? dtype : "(none)", 16));
     return JUDGEQ_OK;
 }
 
@@ -148,14 +149,14 @@ static judgeq_status read_shape(const char *path, const char *name, json_t *entr
     json_t *shape = json_object_get(entry, "shape");
     if (!json_is_array(shape) || json_array_size(shape) > ARRAY_FILE_MAX_DIM)
         return error_set(error, JUDGEQ_ERROR_FORMAT,
-                         "%s: tensor \"%.64s\": \"shape\" must be a list of at most %d numbers", path, name,
-                         ARRAY_FILE_MAX_DIM);
+                         "%s: tensor \"%.*s\": \"shape\" must be a list of at most %d numbers", path,
+                         VISIBLE_FIT(name, 64), ARRAY_FILE_MAX_DIM);
     source->n_dim = (int)json_array_size(shape);
     for (int i = 0; i < source->n_dim; i++) {
         json_t *length = json_array_get(shape, (size_t)i);
         if (!json_is_integer(length) || json_integer_value(length) < 1)
-            return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tensor \"%.64s\": every dimension must be 1 or more",
-                             path, name);
+            return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tensor \"%.*s\": every dimension must be 1 or more", path,
+                             VISIBLE_FIT(name, 64));
         source->shape[i] = json_integer_value(length);
     }
     return JUDGEQ_OK;
@@ -173,10 +174,10 @@ static judgeq_status read_entry(const char *path, const char *name, json_t *entr
         json_integer_value(from) < 0 || json_integer_value(to) < json_integer_value(from) ||
         (uint64_t)json_integer_value(to) > size)
         return error_set(error, JUDGEQ_ERROR_FORMAT,
-                         "%s: tensor \"%.64s\": \"data_offsets\" must be two places in the file's %zu bytes of data",
-                         path, name, size);
+                         "%s: tensor \"%.*s\": \"data_offsets\" must be two places in the file's %zu bytes of data",
+                         path, VISIBLE_FIT(name, 64), size);
     char label[96];
-    snprintf(label, sizeof label, "tensor \"%.64s\"", name);
+    snprintf(label, sizeof label, "tensor \"%.*s\"", VISIBLE_FIT(name, 64));
     size_t start = (size_t)json_integer_value(from);
     return convert(path, label, &source, data + start, (size_t)json_integer_value(to) - start, out, error);
 }

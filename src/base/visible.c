@@ -59,6 +59,13 @@ void visible_copy(const char *text, char *out, size_t size) {
     if (size > 0) out[used] = '\0';
 }
 
+int visible_fit(const char *text, size_t most) {
+    size_t n = strnlen(text, most + 1);
+    if (n <= most) return (int)n;
+    for (n = most; n > 0 && most - n < 3 && ((unsigned char)text[n] & 0xc0) == 0x80;) n--;
+    return (int)n;
+}
+
 void visible_write(FILE *file, const char *text, size_t n, const char *plain) {
     char form[VISIBLE_MOST];
     for (size_t taken; n > 0; text += taken, n -= taken) {

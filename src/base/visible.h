@@ -17,6 +17,10 @@ size_t visible_character(const char *text, size_t n, char out[VISIBLE_MOST], siz
  * ends in "...". */
 void visible_copy(const char *text, char *out, size_t size);
 
+/* Bytes of the text's first characters, `most` at most; and both as what "%.*s" takes. */
+int visible_fit(const char *text, size_t most);
+#define VISIBLE_FIT(text, most) visible_fit((text), (most)), (text)
+
 /* Writes the form of text[0..n), all but the characters in `plain`, which stay. The stream remembers a failure. */
 void visible_write(FILE *file, const char *text, size_t n, const char *plain);
 

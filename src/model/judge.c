@@ -8,6 +8,7 @@
 
 #include "base/array_file.h"
 #include "base/error.h"
+#include "base/visible.h"
 #include "fingerprint.h"
 
 void judgeq_judge_free(judgeq_judge *judge) {
@@ -42,8 +43,8 @@ static judgeq_status check_info(const char *label, const judgeq_judge_info *info
                          label, info->n_depth, info->n_soft, info->n_embd);
     if (!is_fingerprint(info->fingerprint))
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
-                         "%s: the model's fingerprint must be 32 hexadecimal digits, not \"%.40s\"", label,
-                         info->fingerprint ? info->fingerprint : "");
+                         "%s: the model's fingerprint must be 32 hexadecimal digits, not \"%.*s\"", label,
+                         VISIBLE_FIT(info->fingerprint ? info->fingerprint : "", 40));
     if (info->steps < 0)
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: steps is %" PRId64 "; it must not be negative", label,
                          info->steps);
@@ -123,9 +124,10 @@ static judgeq_status refuse_other(const char *label, const judgeq_judge_info *in
             "of format version 1, it fits one quantisation: judgeq judge import, with -m and the file that it was made "
             "for, makes it fit all";
     return error_set(error, JUDGEQ_ERROR_MISMATCH,
-                     "%s: this judge belongs to model \"%.64s\" (fingerprint %.32s), not to \"%.64s\" (fingerprint "
+                     "%s: this judge belongs to model \"%.*s\" (fingerprint %.*s), not to \"%.*s\" (fingerprint "
                      "%.32s); %s",
-                     label, info->model_name ? info->model_name : "", info->fingerprint, model->name, own, hint);
+                     label, VISIBLE_FIT(info->model_name ? info->model_name : "", 64),
+                     VISIBLE_FIT(info->fingerprint, 32), VISIBLE_FIT(model->name, 64), own, hint);
 }
 
 judgeq_status judge_check_model(const char *label, const judgeq_judge_info *info, uint32_t version,
@@ -134,12 +136,11 @@ judgeq_status judge_check_model(const char *label, const judgeq_judge_info *info
     if (strcmp(info->fingerprint, own) != 0) return refuse_other(label, info, version, model, error);
     if (info->n_embd != model->n_embd)
         return error_set(error, JUDGEQ_ERROR_MISMATCH,
-                         "%s: soft tokens of %d elements for model \"%.64s\", whose embeddings have %d", label,
-                         info->n_embd, model->name, model->n_embd);
+                         "%s: soft tokens of %d elements for model \"%.*s\", whose embeddings have %d", label,
+                         info->n_embd, VISIBLE_FIT(model->name, 64), model->n_embd);
     if (info->n_depth != 1 && info->n_depth != model->n_layer)
-        return error_set(error, JUDGEQ_ERROR_MISMATCH,
-                         "%s: soft tokens for %d layers for model \"%.64s\", which has %d", label, info->n_depth,
-                         model->name, model->n_layer);
+        return error_set(error, JUDGEQ_ERROR_MISMATCH, "%s: soft tokens for %d layers for model \"%.*s\", which has %d",
+                         label, info->n_depth, VISIBLE_FIT(model->name, 64), model->n_layer);
     return JUDGEQ_OK;
 }
 
@@ -156,14 +157,14 @@ static judgeq_status check_shape(const char *path, const array_file *array, cons
     if (shape[1] != model->n_embd || shape[0] > INT32_MAX)
         return error_set(error, JUDGEQ_ERROR_FORMAT,
                          "%s: the array ends in [%" PRId64 ", %" PRId64
-                         "]; soft tokens for \"%.64s\" are [n_soft, %d], or "
+                         "]; soft tokens for \"%.*s\" are [n_soft, %d], or "
                          "[%d, n_soft, %d]%s",
-                         path, shape[0], shape[1], model->name, model->n_embd, model->n_layer, model->n_embd,
-                         shape[0] == model->n_embd ? " (is it transposed?)" : "");
+                         path, shape[0], shape[1], VISIBLE_FIT(model->name, 64), model->n_embd, model->n_layer,
+                         model->n_embd, shape[0] == model->n_embd ? " (is it transposed?)" : "");
     if (array->n_dim == 3 && array->shape[0] != model->n_layer)
         return error_set(error, JUDGEQ_ERROR_FORMAT,
-                         "%s: the array has vectors for %" PRId64 " layers; \"%.64s\" has %d", path, array->shape[0],
-                         model->name, model->n_layer);
+                         "%s: the array has vectors for %" PRId64 " layers; \"%.*s\" has %d", path, array->shape[0],
+                         VISIBLE_FIT(model->name, 64), model->n_layer);
     return JUDGEQ_OK;
 }
 

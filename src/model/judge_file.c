@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/visible.h"
 #include "ggml.h"
 #include "gguf.h"
 #include "gguf_file.h"
@@ -22,8 +23,8 @@ static judgeq_status check_kind(const gguf_file *file, uint32_t *version, judgeq
     if (status != JUDGEQ_OK) return status;
     if (strcmp(architecture, JUDGE_ARCHITECTURE) != 0) /* UNSUPPORTED and nothing else: judgeq inspect relies on it */
         return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
-                         "%s: not a judge file: its general.architecture is \"%.64s\", a judge's is \"%s\"", file->path,
-                         architecture, JUDGE_ARCHITECTURE);
+                         "%s: not a judge file: its general.architecture is \"%.*s\", a judge's is \"%s\"", file->path,
+                         VISIBLE_FIT(architecture, 64), JUDGE_ARCHITECTURE);
     status = gguf_read_u32(file, JUDGE_KEY_FORMAT_VERSION, GGUF_REQUIRED, version, error);
     if (status != JUDGEQ_OK) return status;
     if (*version < JUDGE_FORMAT_OF_FILE || *version > JUDGE_FORMAT_VERSION)

@@ -222,9 +222,9 @@ static judgeq_status read_architecture(judgeq_model *model, const architecture *
     const architecture *arch = find_architecture(info->architecture);
     if (!arch) {
         return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
-                         "%s: architecture '%.64s' is not known (known: llama, which mistral files use too, qwen2, "
+                         "%s: architecture '%.*s' is not known (known: llama, which mistral files use too, qwen2, "
                          "qwen3)",
-                         model->file.path, info->architecture);
+                         model->file.path, VISIBLE_FIT(info->architecture, 64));
     }
     *out = arch;
     info->architecture = arch->name;

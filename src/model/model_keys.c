@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/visible.h"
 
 #define READ(key)                                                                                                      \
     { .suffix = (key), .use = KEY_READ }
@@ -313,7 +314,7 @@ static phrase say_value(const judgeq_model *model, int64_t id) {
     const struct gguf_context *gguf = model->file.gguf;
     phrase p;
     if (gguf_get_kv_type(gguf, id) == GGUF_TYPE_STRING) {
-        snprintf(p.text, sizeof p.text, "\"%.64s\"", gguf_get_val_str(gguf, id));
+        snprintf(p.text, sizeof p.text, "\"%.*s\"", VISIBLE_FIT(gguf_get_val_str(gguf, id), 64));
     } else if (gguf_get_kv_type(gguf, id) == GGUF_TYPE_ARRAY) {
         snprintf(p.text, sizeof p.text, "an array of %zu %s", gguf_get_arr_n(gguf, id),
                  gguf_type_name(gguf_get_arr_type(gguf, id)));
@@ -350,8 +351,8 @@ static judgeq_status check_key(judgeq_model *model, const char *suffix, int64_t 
         return JUDGEQ_OK;
     }
     if (is_neutral(model, key, id)) return JUDGEQ_OK;
-    return error_set(error, JUDGEQ_ERROR_UNSUPPORTED, "%s: %.96s is %s, which judgeq does not compute%s",
-                     model->file.path, name, say_value(model, id).text, say_neutral(model, key).text);
+    return error_set(error, JUDGEQ_ERROR_UNSUPPORTED, "%s: %.*s is %s, which judgeq does not compute%s",
+                     model->file.path, VISIBLE_FIT(name, 96), say_value(model, id).text, say_neutral(model, key).text);
 }
 
 judgeq_status model_keys_check(judgeq_model *model, judgeq_error *error) {

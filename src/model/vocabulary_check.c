@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "base/error.h"
+#include "base/visible.h"
 
 enum { EMPTY_NAME = 32, LONGEST_TOKEN = 1 << 14, MOST_SQUARES = 1 << 28 };
 
@@ -139,7 +140,8 @@ static judgeq_status check_kind(const judgeq_model *model, bool *sentencepiece, 
     if (*sentencepiece) return JUDGEQ_OK;
     if (strcmp(kind, "gpt2") == 0) return check_pre(model, error);
     return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
-                     "%s: tokenizer.ggml.model '%.32s' is not known (known: llama, gpt2)", model->file.path, kind);
+                     "%s: tokenizer.ggml.model '%.*s' is not known (known: llama, gpt2)", model->file.path,
+                     VISIBLE_FIT(kind, 32));
 }
 
 judgeq_status vocabulary_check(const judgeq_model *model, bool *sentencepiece, judgeq_error *error) {

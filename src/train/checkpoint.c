@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/visible.h"
 #include "gguf.h"
 #include "model/gguf_file.h"
 #include "model/guard.h"
@@ -132,8 +133,8 @@ static judgeq_status check_run(const gguf_file *file, const judgeq_trainer *trai
         const judgeq_status status = gguf_read_string(file, texts[i].key, GGUF_REQUIRED, &found, error);
         if (status != JUDGEQ_OK) return status;
         if (strcmp(found, texts[i].expected) == 0) continue;
-        return error_set(error, JUDGEQ_ERROR_MISMATCH, "%s: belongs to a run with another %s (%.160s, not %.160s)",
-                         file->path, texts[i].what, found, texts[i].expected);
+        return error_set(error, JUDGEQ_ERROR_MISMATCH, "%s: belongs to a run with another %s (%.*s, not %.*s)",
+                         file->path, texts[i].what, VISIBLE_FIT(found, 160), VISIBLE_FIT(texts[i].expected, 160));
     }
     return JUDGEQ_OK;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/visible.h"
 
 /* What stands before an example's bytes: all that its shape follows from. */
 typedef struct record {
@@ -26,8 +27,8 @@ judgeq_status example_store_init(example_store *store, const char *folder, size_
     const int n = snprintf(path, sizeof path, "%s/judgeq-examples-XXXXXX", folder);
     store->file = n < (int)sizeof path ? mkostemp(path, O_CLOEXEC) : -1;
     if (store->file < 0) {
-        return error_set(error, JUDGEQ_ERROR_IO, "%.300s: no temporary file can be made here: %s", folder,
-                         n < (int)sizeof path ? strerror(errno) : "the path is too long");
+        return error_set(error, JUDGEQ_ERROR_IO, "%.*s: no temporary file can be made here: %s",
+                         VISIBLE_FIT(folder, 300), n < (int)sizeof path ? strerror(errno) : "the path is too long");
     }
     unlink(path);
     return JUDGEQ_OK;

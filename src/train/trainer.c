@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/visible.h"
 #include "loss.h"
 #include "measure.h"
 #include "value_norm.h"
@@ -246,7 +247,7 @@ static judgeq_status learn(judgeq_trainer *trainer, const example *e, double *lo
 static bool skip(const judgeq_trainer *trainer, size_t index, judgeq_status status, const judgeq_error *error) {
     if (status != JUDGEQ_ERROR_NUMERIC) return false;
     char message[sizeof error->message + 512];
-    snprintf(message, sizeof message, "%.400s:%lld: example skipped: %s", trainer->set->path,
+    snprintf(message, sizeof message, "%.*s:%lld: example skipped: %s", VISIBLE_FIT(trainer->set->path, 400),
              (long long)trainer->set->example[index].line, error->message);
     if (trainer->params.notice) trainer->params.notice(trainer->params.notice_data, message);
     return true;

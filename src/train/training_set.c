@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/visible.h"
 
 static const char HEADER_KEY[] = "judgeq_data";
 enum { FORMAT_VERSION = 1, FIRST_ROOM = 1024 };
@@ -97,9 +98,10 @@ static judgeq_status check_header(const judgeq_training_set *set, const judgeq_m
         return JUDGEQ_OK;
     const char *name = json_string_value(json_object_get(object, "model_name"));
     return error_set(error, JUDGEQ_ERROR_MISMATCH,
-                     "%s: made with model \"%.64s\" (fingerprint %.32s), not with \"%.64s\" (fingerprint %.32s): token "
+                     "%s: made with model \"%.*s\" (fingerprint %.*s), not with \"%.*s\" (fingerprint %.32s): token "
                      "ids and responses are that model's own",
-                     set->path, name ? name : "", fingerprint, model->name, model->fingerprint);
+                     set->path, VISIBLE_FIT(name ? name : "", 64), VISIBLE_FIT(fingerprint, 32),
+                     VISIBLE_FIT(model->name, 64), model->fingerprint);
 }
 
 /* ---- the file ---------------------------------------------------------------------------------------------------- */
