@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "judgeq.h"
+#include "text.h"
+#include "unicode.h"
 
 enum { MOST_RUNS = 256, PIECE = 256 };
 
@@ -39,45 +41,43 @@ static judgeq_status open_session(const world *w, const json_t *run, judgeq_sess
     return status;
 }
 
-/* The response, greedy, until it ends or n tokens are there: *length bytes; the caller frees it. NULL with *error set.
- */
-static char *respond(const world *w, judgeq_session *session, int n, size_t *length, int *n_tokens,
-                     judgeq_error *error) {
+/* The response, greedy, until it ends or n tokens are there; the caller's. NULL with *error set. */
+static json_t *respond(const world *w, judgeq_session *session, int n, int *n_tokens, judgeq_error *error) {
     const judgeq_sampler_params greedy = {.temperature = 0};
     const int32_t n_vocab = judgeq_model_get_info(w->model)->n_vocab;
     judgeq_sampler *sampler = NULL;
     judgeq_status status = judgeq_sampler_new(&greedy, &sampler, error);
-    char *text = status == JUDGEQ_OK ? calloc((size_t)n + 1, PIECE) : NULL;
-    *length = 0;
-    for (*n_tokens = 0; text && status == JUDGEQ_OK && *n_tokens < n; ++*n_tokens) {
+    text_buffer text = {0};
+    for (*n_tokens = 0; status == JUDGEQ_OK && *n_tokens < n; ++*n_tokens) {
         const int32_t token = judgeq_sampler_sample(sampler, judgeq_session_logits(session), n_vocab);
         if (judgeq_token_ends(w->model, token)) break;
-        const int32_t piece = judgeq_token_text(w->model, token, text + *length, PIECE);
-        if (piece > 0) *length += (size_t)piece;
+        char piece[PIECE];
+        const int32_t length = judgeq_token_text(w->model, token, piece, PIECE);
+        if (length > 0) text_add(&text, piece, (size_t)length);
         if (*n_tokens + 1 < n) status = judgeq_session_decode(session, token, error);
     }
     judgeq_sampler_free(sampler);
-    if (status == JUDGEQ_OK) return text;
-    free(text);
-    return NULL;
+    size_t length;
+    char *valid = status == JUDGEQ_OK ? unicode_valid(text.bytes ? text.bytes : "", text.length, &length) : NULL;
+    json_t *string = valid ? json_stringn(valid, length) : NULL;
+    free(valid);
+    text_free(&text);
+    return string;
 }
 
 static json_t *answer(const world *w, judgeq_session *session, const json_t *run, int n, judgeq_error *error) {
-    size_t length;
     int n_tokens;
-    char *text = respond(w, session, n, &length, &n_tokens, error);
+    json_t *text = respond(w, session, n, &n_tokens, error);
     if (!text) return NULL;
     judgeq_stats stats;
     judgeq_session_get_stats(session, &stats);
-    json_t *string = json_stringn(text, length); /* NULL where the response ends within a character */
     json_t *speed = stats.n_decoded ? json_real((double)stats.n_decoded / stats.decode_s) : json_null();
-    free(text);
-    return json_pack("{s:o, s:O, s:O, s:I, s:i, s:I, s:I, s:I, s:o, s:f, s:f}", "text",
-                     string ? string : json_string(""), "policy", json_object_get(run, "policy"), "budget",
-                     json_object_get(run, "budget"), "prompt_tokens", (json_int_t)stats.n_prompt, "completion_tokens",
-                     n_tokens, "kv_bytes_full", (json_int_t)stats.kv_bytes_full, "kv_bytes_held",
-                     (json_int_t)stats.kv_bytes_held, "kv_bytes_peak", (json_int_t)stats.kv_bytes_peak,
-                     "decode_tokens_per_s", speed, "score_s", stats.score_s, "blocks_s", stats.blocks_s);
+    return json_pack("{s:o, s:O, s:O, s:I, s:i, s:I, s:I, s:I, s:o, s:f, s:f}", "text", text, "policy",
+                     json_object_get(run, "policy"), "budget", json_object_get(run, "budget"), "prompt_tokens",
+                     (json_int_t)stats.n_prompt, "completion_tokens", n_tokens, "kv_bytes_full",
+                     (json_int_t)stats.kv_bytes_full, "kv_bytes_held", (json_int_t)stats.kv_bytes_held, "kv_bytes_peak",
+                     (json_int_t)stats.kv_bytes_peak, "decode_tokens_per_s", speed, "score_s", stats.score_s,
+                     "blocks_s", stats.blocks_s);
 }
 
 static json_t *answer_all(const world *w, const json_t *line, const int32_t *tokens, size_t n_tokens) {
