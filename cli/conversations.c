@@ -145,10 +145,15 @@ static const char *add_history(json_t *turns, const json_t *history) {
 
 /* The record's turns in the form of OpenAI's or ShareGPT's, in *turns, the caller's; what is wrong, or NULL. */
 static const char *find_turns(const json_t *record, json_t **turns) {
-    static const char *const names[] = {"messages", "conversations", "conversation", "prompt", "data"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        json_t *list = json_object_get(record, names[i]);
-        if (!json_is_array(list)) continue;
+    static const char *const names[] = {"messages", "conversations", "conversation", "prompt"};
+    json_t *list = NULL;
+    for (size_t i = 0; !list && i < sizeof names / sizeof names[0]; i++) {
+        json_t *value = json_object_get(record, names[i]);
+        if (json_is_array(value)) list = value;
+    }
+    json_t *data = json_object_get(record, "data"); /* of UltraChat: texts; elsewhere it may be anything */
+    if (!list && json_is_string(json_array_get(data, 0))) list = data;
+    if (list) {
         const bool plain = json_is_string(json_array_get(list, 0));
         *turns = plain ? json_array() : json_incref(list);
         return plain ? add_alternating(*turns, list) : NULL;

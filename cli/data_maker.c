@@ -170,7 +170,7 @@ static judgeq_status choose_raw(data_maker *m, judgeq_error *error) {
     return m->raw ? JUDGEQ_OK : status;
 }
 
-/* The prompt's tokens. UNSUPPORTED where the chat template refuses its messages. */
+/* The prompt's tokens. UNSUPPORTED where the chat template refuses its messages, LIMIT where no context holds them. */
 static judgeq_status tokenize(const data_maker *m, const json_t *prompt, int32_t **tokens, size_t *n,
                               judgeq_error *error) {
     const size_t n_message = json_array_size(prompt);
@@ -304,6 +304,9 @@ static judgeq_status take_prompt(data_maker *m, judgeq_error *error) {
     judgeq_status status = tokenize(m, json_array_get(m->sources.prompts, m->next), &tokens, &n, error);
     if (status == JUDGEQ_ERROR_UNSUPPORTED) {
         m->n_refused++;
+        status = JUDGEQ_OK;
+    } else if (status == JUDGEQ_ERROR_LIMIT) {
+        m->n_long++;
         status = JUDGEQ_OK;
     } else if (status == JUDGEQ_OK && n < (size_t)o->sources.min_tokens) {
         m->n_short++;

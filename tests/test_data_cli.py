@@ -170,7 +170,8 @@ class Data(unittest.TestCase):
                 ({"instruction": text, "history": [[text, None]]}, [], "a turn without text"),
                 ({"instruction": "", "input": ""}, [], "a turn without text"),
                 ({"data": [text, 7, text]}, [], "a turn without text"),
-                ({"messages": {"0": user}}, [], "has neither"), ({"data": {"messages": [user]}}, [], "has neither"),
+                ({"messages": {"0": user}}, [], "has neither"), ({"data": [{"messages": [user]}]}, [], "has neither"),
+                ({"data": ["x"], "messages": [user]}, plain, ""),
                 ({"instruction": None}, [], "has neither"), ("text", [], "not JSON"), (7, [], "not JSON")):
             with self.subTest(record=json.dumps(record)[-160:]):
                 found, said = self.prompts("record.jsonl", json.dumps(record))
@@ -238,6 +239,13 @@ class Data(unittest.TestCase):
             found, said = self.prompts("array.json", source)
             self.assertEqual(len(found), n_good)
             self.assertIn("left out: ", said)
+
+    def test_a_text_that_no_context_holds_costs_itself(self):
+        huge = {"messages": [{"role": "user", "content": SENTENCE * 9000}]}
+        short = {"messages": [{"role": "user", "content": SENTENCE * 3}]}
+        found, said = self.prompts("huge.jsonl", json.dumps(huge) + "\n" + json.dumps(short))
+        self.assertEqual(len(found), 1, said)
+        self.assertIn(" 1 longer than 3000 or than the model's context", said)
 
     def test_arrays_and_lines_by_what_they_are(self):
         """Whatever the file is called. Records that are printed over several lines come one after the other."""
