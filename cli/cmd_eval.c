@@ -260,6 +260,14 @@ static json_t *run_object(const evaluation *e) {
                      (json_int_t)e->options.seed, "left_out", e->plan.left_out, "started", started);
 }
 
+static void say_damaged(const records *r) {
+    const size_t n = json_array_size(r->damaged);
+    const json_t *first = json_array_get(r->damaged, 0);
+    if (n == 0) return;
+    say("passed over %zu damaged line%s, whose samples are asked anew (%s: %s)", n, n > 1 ? "s" : "",
+        json_string_value(json_object_get(first, "key")), json_string_value(json_object_get(first, "reason")));
+}
+
 /* The first rank makes the folder. */
 static judgeq_status open_records(evaluation *e, judgeq_error *error) {
     const char *folder = e->options.output;
@@ -267,6 +275,7 @@ static judgeq_status open_records(evaluation *e, judgeq_error *error) {
     if (!run) return failed(error, JUDGEQ_ERROR_FORMAT, "a policy or a task is not UTF-8");
     judgeq_status status = JUDGEQ_OK;
     if (e->ranks.rank == 0) status = records_open(folder, run, &e->records, error);
+    if (status == JUDGEQ_OK && e->ranks.rank == 0 && !e->options.quiet) say_damaged(&e->records);
     if (status == JUDGEQ_OK) status = ranks_wait(&e->ranks, error);
     if (status == JUDGEQ_OK && e->ranks.rank > 0) {
         status = records_join(folder, run, e->ranks.rank, &e->records, error);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/visible.h"
 #include "fail.h"
 #include "text.h"
 
@@ -50,13 +51,17 @@ static judgeq_status check_identity(const char *path, const json_t *old, const j
 /* NULL without an error where the file is not there. */
 static judgeq_status read_run(const char *path, json_t **out, judgeq_error *error) {
     json_error_t reason;
+    struct stat status;
     *out = NULL;
-    if (access(path, F_OK) != 0) return JUDGEQ_OK;
+    if (stat(path, &status) != 0) return JUDGEQ_OK;
+    if (!S_ISREG(status.st_mode)) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: is no regular file", path);
     *out = json_load_file(path, JSON_ALLOW_NUL, &reason);
     if (json_is_object(*out)) return JUDGEQ_OK;
     json_decref(*out);
+    const bool other = *out != NULL;
     *out = NULL;
-    return eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s: is not the description of a run: %.200s", path, reason.text);
+    return eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s: is not the description of a run: %.200s", path,
+                     other ? "it is no object" : reason.text);
 }
 
 static judgeq_status write_run(const char *path, const json_t *run, judgeq_error *error) {
@@ -80,15 +85,25 @@ static judgeq_status settle_run(const char *path, json_t *run, bool has_lines, j
 
 /* ---- samples.jsonl ----------------------------------------------------------------------------------------------- */
 
+/* Notes a line that is no record. */
+static judgeq_status note_damage(records *r, const char *path, size_t number, const char *reason, judgeq_error *error) {
+    const char *slash = strrchr(path, '/');
+    char place[64], words[256];
+    snprintf(place, sizeof place, "%.40s:%zu", slash ? slash + 1 : path, number); /* a name of ours */
+    visible_copy(reason, words, sizeof words);
+    const bool noted = json_array_append_new(r->damaged, json_pack("{s:s, s:s}", "key", place, "reason", words)) == 0;
+    return noted ? JUDGEQ_OK : eval_fail_memory(error, "samples");
+}
+
 static judgeq_status take_line(records *r, const char *path, const char *bytes, size_t n, size_t number,
                                judgeq_error *error) {
     json_error_t reason;
+    if (bytes[strspn(bytes, " \t\r\n")] == '\0' && strlen(bytes) == n) return JUDGEQ_OK;
     json_t *line = json_loadb(bytes, n, JSON_ALLOW_NUL, &reason); /* models write zero bytes, too */
     const char *key = json_string_value(json_object_get(line, "key"));
     judgeq_status status = JUDGEQ_OK;
     if (!key || !json_is_array(json_object_get(line, "results"))) {
-        status = eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s:%zu: is not a sample's line: %.200s", path, number,
-                           line ? "it lacks \"key\" or \"results\"" : reason.text);
+        status = note_damage(r, path, number, line ? "it lacks \"key\" or \"results\"" : reason.text, error);
     } else if (json_object_set(r->lines, key, line) != 0) {
         status = eval_fail_memory(error, "samples");
     }
@@ -116,6 +131,10 @@ static judgeq_status read_lines(records *r, const char *path, FILE *file, long *
 
 static judgeq_status read_file(records *r, const char *path, judgeq_error *error) {
     long end;
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+        return eval_fail(error, JUDGEQ_ERROR_IO, "%s: is no regular file", path);
+    }
     FILE *file = fopen(path, "r");
     if (!file) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
     const judgeq_status status = read_lines(r, path, file, &end, error);
@@ -123,8 +142,21 @@ static judgeq_status read_file(records *r, const char *path, judgeq_error *error
     return status;
 }
 
+/* Whether the file is one of eval's: another's must not be cut or added to. */
+static bool is_own(const records *r) {
+    char *run = join(r->folder, "run.json");
+    const bool own = json_object_size(r->lines) > 0 || (run && access(run, F_OK) == 0);
+    free(run);
+    return own;
+}
+
 static judgeq_status open_lines(records *r, judgeq_error *error) {
     long end = 0;
+    struct stat info;
+    const bool there = stat(r->path, &info) == 0;
+    if (there && !S_ISREG(info.st_mode)) {
+        return eval_fail(error, JUDGEQ_ERROR_IO, "%s: is no regular file", r->path);
+    }
     r->file = fopen(r->path, "a+");
     if (!r->file) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
     if (flock(fileno(r->file), LOCK_EX | LOCK_NB) != 0) {
@@ -133,6 +165,12 @@ static judgeq_status open_lines(records *r, judgeq_error *error) {
     rewind(r->file);
     const judgeq_status status = read_lines(r, r->path, r->file, &end, error);
     if (status != JUDGEQ_OK) return status;
+    if (there && info.st_size > 0 && !is_own(r)) {
+        return eval_fail(error, JUDGEQ_ERROR_FORMAT,
+                         "%s: holds no sample of judgeq eval, and there is no run.json beside it; name another folder "
+                         "with -o, or remove this file",
+                         r->path);
+    }
     clearerr(r->file);
     if (fseek(r->file, 0, SEEK_END) == 0 && (ftell(r->file) == end || ftruncate(fileno(r->file), end) == 0)) {
         return JUDGEQ_OK;
@@ -194,20 +232,26 @@ static judgeq_status remove_file(records *r, const char *path, judgeq_error *err
 }
 
 judgeq_status records_gather(records *r, judgeq_error *error) {
-    records others = {.lines = json_object(), .folder = r->folder};
+    records others = {.lines = json_object(), .damaged = json_incref(r->damaged), .folder = r->folder};
     judgeq_status status = others.lines ? read_others(&others, error) : eval_fail_memory(error, "a run's records");
     if (status == JUDGEQ_OK) status = take_others(r, &others, error);
     if (status == JUDGEQ_OK) status = for_others(r, remove_file, error);
     json_decref(others.lines);
+    json_decref(others.damaged);
     return status;
 }
 
 /* ---- public ------------------------------------------------------------------------------------------------------ */
 
 static judgeq_status begin(const char *folder, records *out, char **run_path, judgeq_error *error) {
-    *out = (records){.lines = json_object(), .folder = strdup(folder), .path = join(folder, "samples.jsonl")};
+    *out = (records){.lines = json_object(),
+                     .damaged = json_array(),
+                     .folder = strdup(folder),
+                     .path = join(folder, "samples.jsonl")};
     *run_path = join(folder, "run.json");
-    return out->lines && out->folder && out->path && *run_path ? JUDGEQ_OK : eval_fail_memory(error, "a run's records");
+    return out->lines && out->damaged && out->folder && out->path && *run_path
+               ? JUDGEQ_OK
+               : eval_fail_memory(error, "a run's records");
 }
 
 judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq_error *error) {
@@ -299,6 +343,7 @@ void records_close(records *r) {
     if (r->file) fclose(r->file);
     json_decref(r->run);
     json_decref(r->lines);
+    json_decref(r->damaged);
     free(r->folder);
     free(r->path);
     *r = (records){0};

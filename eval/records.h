@@ -12,6 +12,7 @@
 typedef struct records {
     json_t *run;     /* the object of run.json */
     json_t *lines;   /* key -> line */
+    json_t *damaged; /* {"key": the place "samples.jsonl:7", "reason"} of lines that are none */
     FILE *file;      /* samples.jsonl, locked, or another rank's; NULL for a folder that is only read */
     bool has_others; /* files of other ranks were there when it was opened */
     char *folder;
@@ -20,8 +21,8 @@ typedef struct records {
 
 /* Makes the folder if need be, reads the lines that are there, gathers those that ranks have left, and writes run.json.
  * Refuses, naming what differs, a folder with lines of a run that had another model, judge, policies, budgets or
- * settings: they could not be compared. A line that was cut off is dropped. Takes a reference to `run`. Fails with IO
- * where another run writes there. */
+ * settings: they could not be compared. A last line that was cut off is dropped, and one that is damaged is passed
+ * over: its sample is asked anew. Takes a reference to `run`. Fails with IO where another run writes there. */
 judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq_error *error);
 /* For a rank from 1 on, after the first has opened the folder: reads what is there, and writes to a file of its own. */
 judgeq_status records_join(const char *folder, json_t *run, int32_t rank, records *out, judgeq_error *error);

@@ -61,8 +61,7 @@ static judgeq_status check(results *r, const char *folder, judgeq_error *error) 
     if (!check_run(r->records.run, reason, sizeof reason)) {
         return error_set(error, JUDGEQ_ERROR_FORMAT, "%s/run.json: %s", folder, reason);
     }
-    r->damaged = json_array();
-    if (!r->damaged) return error_memory(error, "samples");
+    r->damaged = json_incref(r->records.damaged);
     json_object_foreach_safe(r->records.lines, next, key, line) {
         if (check_line(r->records.run, line, reason, sizeof reason)) continue;
         json_t *one = json_pack("{s:s, s:s}", "key", key, "reason", reason);

@@ -116,6 +116,36 @@ class Eval(unittest.TestCase):
         self.assertEqual(os.stat(samples).st_mtime_ns, before)
         self.assertIn("| snapkv", report.stdout)
 
+    def test_a_damaged_run_continues(self):
+        """What is damaged is asked anew; what is not a run's is left as it is."""
+        arguments = ["needle_noise", "--length", "300", "--samples", "3", "--budgets", "16", "--policies", "streaming"]
+        self.run_eval("damaged", *arguments)
+        whole, path = self.without_times("damaged"), os.path.join(self.path("damaged"), "samples.jsonl")
+        with open(path, "rb") as file:
+            lines = file.read().splitlines(keepends=True)
+        with open(path, "wb") as file:
+            file.write(lines[0] + b"\n" + lines[1][:70] + b"\n" + b"\0" * 9 + b"\n" + lines[2])
+        done = self.run_eval("damaged", *arguments)
+        self.assertIn("passed over 2 damaged lines, whose samples are asked anew (samples.jsonl:3: ", done.stderr)
+        with open(path, "rb") as file:
+            left = [line for line in file.read().splitlines(keepends=True) if line in lines or b"results" in line]
+        self.assertEqual(len(left), 3)
+        with open(path, "wb") as file:
+            file.write(b"".join(left))
+        self.assertEqual(self.without_times("damaged"), whole)
+        for content in b"another's file", b"another's file\n":
+            os.makedirs(self.path("foreign"), exist_ok=True)
+            with open(os.path.join(self.path("foreign"), "samples.jsonl"), "wb") as file:
+                file.write(content)
+            done = self.run_eval("foreign", *arguments, status=1)
+            self.assertIn("holds no sample of judgeq eval", done.stderr)
+            with open(os.path.join(self.path("foreign"), "samples.jsonl"), "rb") as file:
+                self.assertEqual(file.read(), content)
+        for name in "run.json", "samples.jsonl":
+            os.makedirs(self.path("pipe-" + name))
+            os.mkfifo(os.path.join(self.path("pipe-" + name), name))
+            self.run_eval("pipe-" + name, *arguments, status=1)
+
     def test_budgets_above_the_prompt_are_the_full_cache(self):
         self.run_eval("above", "needle_text", "--policies", "snapkv,laq", "--budgets", "5000,100%", "--length", "600",
                       "--samples", "1")

@@ -263,15 +263,40 @@ class Report(unittest.TestCase):
                     field = re.sub(r"/([0-9]+)", r"[\1]", key).replace("/", ".")
                     self.assertTrue(reason.startswith(field) or reason.startswith("results: are not those"), (key, value, reason))
 
+    def left_out(self, folder, numbers):
+        done = self.quick(folder, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        named = [one["key"] for one in json.loads(done.stdout)["damaged"]]
+        self.assertEqual(named, [f"samples.jsonl:{number}" for number in numbers])
+        self.assertEqual(b"left out" in done.stderr, bool(numbers))
+
+    def test_lines_that_are_no_records(self):
+        """A line that a disk or an editor has spoilt costs itself, not the evaluation."""
+        good = json.dumps(sample("words", 64, 0, (1, 0, 0, 0, 1))).encode()
+        for number, (lines, wrong) in enumerate((
+                ([good, b"garbage"], [2]), ([b"\0" * 99, good], [1]), ([good, b"", b" \t", good + b"\r", b""], []),
+                ([good[:40], good[40:], good], [1, 2]), ([b"[]", b"7", b"{}", good], [1, 2, 3]), ([b"\xef\xbb\xbf", good], [1]),
+                ([good, b'{"key": "caf\xe9", "results": []}'], [2]), ([good, b'{"key": "\\ud83d", "results": []}'], [2]),
+                ([good, b'{"key": "\x1b[2J", "results"'], [2]), ([good, b"[" * 99999], [2]))):
+            with self.subTest(lines=[line[:30] for line in lines]):
+                folder = self.write_run(f"lines{number}", [])
+                with open(self.path(f"lines{number}", "samples.jsonl"), "wb") as file:
+                    file.write(b"".join(line + b"\n" for line in lines))
+                self.left_out(folder, wrong)
+
     def test_damaged_folders_are_refused(self):
         base = whole_sample(0)
         for number, (path, value) in enumerate((path, value) for path in (("key",), ("results",)) for value in damage.VALUES):
             wrong = not isinstance(value, str if path == ("key",) else list)
             if wrong:
                 folder = self.write_run(f"refused{number}", [sample("words", 64, 0, (1, 0, 0, 0, 1)), damage.replaced(base, path, value)])
-                self.refuse(1, "samples.jsonl:2", folder)
+                self.left_out(folder, [2])
         folder = self.write_run("all-damaged", [base | {"length": "64"}])
         self.refuse(1, "all 1 records are damaged: multi_key/64/1/0/None: length: expected an integer", folder)
+        folder = self.write_run("pipe", SAMPLES)
+        os.unlink(os.path.join(folder, "samples.jsonl"))
+        os.mkfifo(os.path.join(folder, "samples.jsonl"))
+        self.refuse(1, "samples.jsonl: is no regular file", folder)
         for path, value, words in ((("policies",), [], "policies"), (("policies", 1, "policy"), 7, "policies[1].policy: expected a text"),
                                    (("policies", 0, "policy"), "snapkv", "policies: expected the full cache first"), (("budgets",), "2", "budgets: expected an array"),
                                    (("model",), "m.gguf", "model: expected an object"), (("model", "path"), [], "model.path: expected a text"),
@@ -315,7 +340,7 @@ class Report(unittest.TestCase):
             self.refuse(1, "cannot write to standard output", folder, "--json", "--quiet", stdout=full)
         with open(self.path("failures", "samples.jsonl"), "a") as file:
             file.write("[]\n")
-        self.refuse(1, "samples.jsonl:2", folder)
+        self.left_out(folder, [2])
 
     def test_a_run_of_judgeq_eval(self):
         model, judge, folder = self.path("model.gguf"), self.path("model.judge.gguf"), self.path("real")
