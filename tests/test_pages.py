@@ -235,6 +235,28 @@ class ReportPage(Pages):
         page.locator(".sample .question").wait_for()
         self.assertEqual(page.locator(".sample .question").text_content(), asked["question"])
 
+    def test_answers_turn_no_direction_and_have_an_end(self):
+        """An override of an answer turns only itself; of ten megabytes the beginning is shown."""
+        turned, folder = "\u202e\u2067\u05d0", self.path("turned")
+        shutil.copytree(os.path.dirname(self.file), folder)
+        line = dict(self.lines[0], task="multi" + turned, references=[turned], question="long " * 2000000)
+        line["results"] = [dict(result, answer=turned + "\U0001f6a3" * 2500000) for result in line["results"]]
+        with open(os.path.join(folder, "samples.jsonl"), "w", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        subprocess.run([JUDGEQ, "report", folder, "--quiet"], check=True)
+        page = self.open(os.path.join(folder, "report.html"))
+        summary = page.locator(".sample summary")
+        self.assertLess(len(summary.text_content()), 5000)
+        self.assertIn("… (5000003 characters in all)", summary.text_content())
+        self.assertNotRegex(summary.text_content(), "[\ud800-\udfff]")
+        outside = summary.evaluate("""box => { const copy = box.cloneNode(true);
+            for (const part of copy.querySelectorAll("bdi")) part.remove(); return copy.textContent; }""")
+        self.assertIn("the full cache: ", outside)
+        self.assertNotRegex(outside, "[\u202e\u2067]")
+        summary.click()
+        page.locator(".sample .question").wait_for()
+        self.assertLess(len(page.locator(".sample").text_content()), 100000 * len(line["results"]))
+
     def exercise(self, page):
         """Everything that a reader can open and choose."""
         page.evaluate("""() => {

@@ -125,7 +125,13 @@ const arms = data.samples[0].results.map((result, i) => ({
 const arm = () => Number(byId("arm").value);
 const scoreOf = (sample, index) => { const result = sample.results[index]; return result && isNumber(result.score) ? result.score : 0; };
 const METRICS = {all: "the share of the references that it holds", any: "whether it holds one of the references"};
-const answerText = result => shown(result.answer).trim() === "" ? element("span", {class: "faint"}, "(empty)") : shown(result.answer);
+
+// What models and files wrote: it turns no direction but its own, and of megabytes a browser lays out the beginning.
+const BRIEF = 2000, WHOLE = 50000;
+const excerpt = (text, most) => element("bdi", {}, text.length <= most ? text :
+    text.slice(0, most).replace(/[\ud800-\udbff]$/, "") + "… (" + text.length + " characters in all)");
+const answerText = (result, most) =>
+    shown(result.answer).trim() === "" ? element("span", {class: "faint"}, "(empty)") : excerpt(shown(result.answer), most);
 const taskName = sample => shown(sample.task) + (sample.length ? ", " + sample.length + " tokens" : "") +
     (sample.length_group ? ", " + sample.length_group + " words" : "");
 
@@ -153,18 +159,18 @@ function answersTable(sample) {
         element("tbody", {}, ...sample.results.map(result => element("tr", {},
             element("td", {}, result.budget === null ? "full cache" : shown(result.policy)), element("td", {}, shown(result.budget)),
             element("td", {}, isNumber(result.score) ? scoreText(result.score) : "–"),
-            element("td", {class: "answer"}, answerText(result))))));
+            element("td", {class: "answer"}, answerText(result, WHOLE))))));
 }
 
 function sampleElement(sample) {
     const result = sample.results[arm()] || {}, body = element("div");
     const box = element("details", {class: "sample"}, element("summary", {},
-        scoreText(scoreOf(sample, arm())), " " + taskName(sample) + ": ", element("span", {class: "answer"}, answerText(result)),
-        element("br"), element("span", {class: "small faint"}, "wanted: " + (sample.references || []).join(" | ") +
+        scoreText(scoreOf(sample, arm())), " ", excerpt(taskName(sample), BRIEF), ": ", element("span", {class: "answer"}, answerText(result, BRIEF)),
+        element("br"), element("span", {class: "small faint"}, "wanted: ", excerpt((sample.references || []).join(" | "), BRIEF),
             "; the full cache: " + percent(scoreOf(sample, 0)))), body);
     box.addEventListener("toggle", () => {
         if (!box.open || body.firstChild) return;
-        if (sample.question) body.append(element("p", {class: "small faint"}, "Asked, or the prompt's end:"), element("p", {class: "answer question"}, sample.question));
+        if (sample.question) body.append(element("p", {class: "small faint"}, "Asked, or the prompt's end:"), element("p", {class: "answer question"}, excerpt(sample.question, WHOLE)));
         body.append(element("p", {class: "small"}, "Sample ", element("code", {}, shown(sample.key)), ", " + shown(sample.prompt_tokens) +
             " prompt tokens" + (isNumber(sample.depth) ? ", needle at " + percent(sample.depth) + " of the prompt" : "") +
             ". Score: " + shown(METRICS[sample.metric], "metric " + shown(sample.metric)) + "."), scrolled(answersTable(sample)));
