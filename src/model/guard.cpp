@@ -183,6 +183,35 @@ struct stack_check : jinja::statement {
     }
 };
 
+/* The first statement of every loop: what a round sets is gone in the next one. The engine alone would keep it. */
+struct fresh_round : jinja::statement {
+    explicit fresh_round(std::set<std::string> &&set) : names(std::move(set)) {}
+    jinja::value execute_impl(jinja::context &context) const override {
+        const bool first = context.get_val("loop")->at("index0")->as_int() == 0;
+        for (const auto &name : names) {
+            const std::string kept = " " + name; /* no name of a template's */
+            if (first) context.set_val(kept, context.get_val(name));
+            if (!first) context.set_val(name, context.get_val(kept));
+        }
+        return jinja::mk_val<jinja::value_undefined>();
+    }
+    std::set<std::string> names;
+};
+
+/* An expression that is shown. The engine would show nothing for none and for dictionaries, and of lists only what is
+ * in them. */
+struct shown : jinja::statement {
+    explicit shown(jinja::statement_ptr &&expression) : what(std::move(expression)) {}
+    jinja::value execute_impl(jinja::context &context) const override {
+        jinja::value value = what->execute(context);
+        const bool as_written = jinja::is_val<jinja::value_none>(value) || jinja::is_val<jinja::value_array>(value) ||
+                                jinja::is_val<jinja::value_object>(value);
+        if (as_written) return jinja::mk_val<jinja::value_string>(value->as_repr());
+        return value;
+    }
+    jinja::statement_ptr what;
+};
+
 /* How deep the blocks of a template are nested; every elif is a block in the one before it. */
 class block_depth {
   public:
@@ -250,20 +279,72 @@ struct guard_chat {
     std::string source;
 };
 
-static void check_macros(jinja::program &program) {
+/* Calls visit(node) for all that is below a statement, and for itself. */
+template <typename Visit> static void walk(const jinja::statement *from, Visit visit) {
     jinja::context context;
     context.visitor = [&](bool, const jinja::statement *node, const std::vector<jinja::visitor_pair> &children) {
-        if (const auto *macro = dynamic_cast<const jinja::macro_statement *>(node)) {
-            auto &body = const_cast<jinja::macro_statement *>(macro)->body; /* of a program that is ours */
-            body.insert(body.begin(), std::make_unique<stack_check>());
-        }
+        visit(const_cast<jinja::statement *>(node)); /* of a program that is ours */
         for (const auto &child : children) {
             for (const auto *statement : child.second) {
                 if (statement) statement->visit(context);
             }
         }
     };
-    for (const auto &statement : program.body) statement->visit(context);
+    from->visit(context);
+}
+
+static void add_names(const jinja::statement *assignee, std::set<std::string> &names) {
+    if (const auto *name = dynamic_cast<const jinja::identifier *>(assignee)) names.insert(name->val);
+    if (const auto *tuple = dynamic_cast<const jinja::tuple_literal *>(assignee)) {
+        for (const auto &each : tuple->val) add_names(each.get(), names);
+    }
+}
+
+static void mend_loop(jinja::for_statement *loop) {
+    std::set<std::string> names;
+    for (const auto &statement : loop->body) {
+        walk(statement.get(), [&](const jinja::statement *node) {
+            if (const auto *set = dynamic_cast<const jinja::set_statement *>(node))
+                add_names(set->assignee.get(), names);
+        });
+    }
+    if (!names.empty()) loop->body.insert(loop->body.begin(), std::make_unique<fresh_round>(std::move(names)));
+}
+
+static void mend_expressions(jinja::statements &body) {
+    for (auto &statement : body) {
+        if (!dynamic_cast<jinja::expression *>(statement.get())) continue;
+        if (dynamic_cast<jinja::string_literal *>(statement.get())) continue;
+        auto mended = std::make_unique<shown>(std::move(statement));
+        mended->pos = mended->what->pos;
+        statement = std::move(mended);
+    }
+}
+
+static void mend_node(jinja::statement *node) {
+    if (auto *branch = dynamic_cast<jinja::if_statement *>(node)) {
+        mend_expressions(branch->body);
+        mend_expressions(branch->alternate);
+    } else if (auto *loop = dynamic_cast<jinja::for_statement *>(node)) {
+        mend_loop(loop);
+        mend_expressions(loop->body);
+        mend_expressions(loop->default_block);
+    } else if (auto *macro = dynamic_cast<jinja::macro_statement *>(node)) {
+        macro->body.insert(macro->body.begin(), std::make_unique<stack_check>());
+        mend_expressions(macro->body);
+    } else if (auto *set = dynamic_cast<jinja::set_statement *>(node)) {
+        mend_expressions(set->body);
+    } else if (auto *call = dynamic_cast<jinja::call_statement *>(node)) {
+        mend_expressions(call->body);
+    } else if (auto *filter = dynamic_cast<jinja::filter_statement *>(node)) {
+        mend_expressions(filter->body);
+    }
+}
+
+/* Makes the engine do as jinja2 does where it would differ without a word. */
+static void mend_program(jinja::program &program) {
+    for (const auto &statement : program.body) walk(statement.get(), mend_node);
+    mend_expressions(program.body);
 }
 
 /* What a person needs of an error of the engine: its last line, or a parser's first, and the place. */
@@ -337,7 +418,7 @@ judgeq_status guard_chat_new(const char *source, guard_chat **out, judgeq_error 
         check_tokens(tokens.tokens);
         chat->program = jinja::parse_from_tokens(tokens);
         chat->source = tokens.source;
-        check_macros(chat->program);
+        mend_program(chat->program);
         *out = chat.release();
     });
     if (status == JUDGEQ_OK) return status;
