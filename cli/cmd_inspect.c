@@ -12,7 +12,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
-#include <gguf.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -108,51 +107,35 @@ static json_t *judge_object(const char *path, const judgeq_judge *judge) {
 
 /* ---- model ------------------------------------------------------------------------------------------------------- */
 
-/* The id of ARCHITECTURE.SUFFIX, if it has this type; else -1. */
-static int64_t find_key(const struct gguf_context *gguf, const char *architecture, const char *suffix,
-                        enum gguf_type type) {
-    char key[128];
-    snprintf(key, sizeof key, "%s.%s", architecture, suffix);
-    int64_t id = gguf_find_key(gguf, key);
-    return id >= 0 && gguf_get_kv_type(gguf, id) == type ? id : -1;
-}
-
-static json_t *number_at(const struct gguf_context *gguf, const char *architecture, const char *suffix,
-                         double fallback) {
-    int64_t id = find_key(gguf, architecture, suffix, GGUF_TYPE_FLOAT32);
-    return json_number(id < 0 ? fallback : (double)gguf_get_val_f32(gguf, id));
-}
-
-/* What judgeq_model_info leaves out. The loader has checked the file before. */
-static bool add_metadata(json_t *object, const struct gguf_context *gguf, const char *architecture) {
-    /* llama rotates elements 2i and 2i + 1, the qwen family i and i + head_dim / 2 */
-    const char *kind = strcmp(architecture, "llama") == 0 ? "adjacent pairs" : "halves";
-    int64_t type = find_key(gguf, architecture, "rope.scaling.type", GGUF_TYPE_STRING);
-    bool factors = gguf_find_tensor(gguf, "rope_freqs.weight") >= 0;
-    const char *scaling = factors ? "frequency factors" : "none";
-    if (type >= 0) scaling = gguf_get_val_str(gguf, type);
-    json_t *fields =
-        json_pack("{s:I, s:s, s:o, s:o, s:o, s:b}", "n_keys", (json_int_t)gguf_get_n_kv(gguf), "rope_kind", kind,
-                  "rope_base", number_at(gguf, architecture, "rope.freq_base", 10000), "rope_scaling",
-                  json_text(scaling), "rope_factor", number_at(gguf, architecture, "rope.scaling.factor", 1),
-                  "chat_template", (int)(gguf_find_key(gguf, "tokenizer.chat_template") >= 0));
+static bool add_metadata(json_t *object, const judgeq_model_info *info) {
+    json_t *fields = json_pack("{s:I, s:s, s:o, s:s, s:o, s:b}", "n_keys", (json_int_t)info->n_keys, "rope_kind",
+                               info->rope_halves ? "halves" : "adjacent pairs", "rope_base",
+                               json_number((double)info->rope_base), "rope_scaling", info->rope_scaling, "rope_factor",
+                               json_number((double)info->rope_factor), "chat_template", (int)info->chat_template);
     bool ok = fields && json_object_update(object, fields) == 0;
     json_decref(fields);
     return ok;
+}
+
+/* The array, or NULL where memory ran out. */
+static json_t *append(json_t *array, const char *text) {
+    if (json_array_append_new(array, json_text(text)) == 0) return array;
+    json_decref(array);
+    return NULL;
 }
 
 static json_t *warnings(const judgeq_model *model) {
     json_t *array = json_array();
     const char *warning;
     for (size_t i = 0; array && (warning = judgeq_model_warning_at(model, i)) != NULL; i++) {
-        json_array_append_new(array, json_text(warning));
+        array = append(array, warning);
     }
     return array;
 }
 
 static json_t *unknown_keys(const judgeq_model_info *info) {
     json_t *array = json_array();
-    for (size_t i = 0; i < info->n_unknown_keys; i++) json_array_append_new(array, json_text(info->unknown_keys[i]));
+    for (size_t i = 0; array && i < info->n_unknown_keys; i++) array = append(array, info->unknown_keys[i]);
     return array;
 }
 
@@ -161,8 +144,10 @@ static bool add_chat(json_t *object, const judgeq_model *model) {
     const judgeq_message message = {"user", "x"};
     judgeq_error error = {0};
     char *text = NULL;
-    const bool renders = judgeq_chat_text(model, &message, 1, NULL, &text, &error) == JUDGEQ_OK;
+    const judgeq_status status = judgeq_chat_text(model, &message, 1, NULL, &text, &error);
+    const bool renders = status == JUDGEQ_OK;
     judgeq_free(text);
+    if (status == JUDGEQ_ERROR_MEMORY) return false;
     if (json_object_set_new(object, "chat_renders", json_boolean(renders)) != 0) return false;
     if (renders || !json_is_true(json_object_get(object, "chat_template"))) return true;
     return json_object_set_new(object, "chat_problem", json_text(error.message)) == 0;
@@ -184,11 +169,8 @@ static json_t *model_object(const char *path, const judgeq_model *model) {
         json_text(info->weight_types), "weight_bytes", (json_int_t)info->weight_bytes, "kv_bytes_per_token", kv_bytes,
         "kv_bytes_full", kv_bytes * info->n_ctx_train, "n_tensors", (json_int_t)info->n_tensors, "unknown_keys",
         unknown_keys(info));
-    struct gguf_init_params params = {.no_alloc = true};
-    struct gguf_context *gguf = gguf_init_from_file(path, params);
-    bool ok = object && gguf && add_metadata(object, gguf, info->architecture) && add_chat(object, model) &&
+    bool ok = object && add_metadata(object, info) && add_chat(object, model) &&
               json_object_set_new(object, "warnings", warnings(model)) == 0;
-    if (gguf) gguf_free(gguf);
     if (ok) return object;
     json_decref(object);
     return NULL;

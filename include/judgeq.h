@@ -105,6 +105,12 @@ typedef struct judgeq_model_info {
     size_t decode_bytes; /* of these, bytes that every decoded token reads: all but the embeddings of other tokens */
     const char *const *unknown_keys; /* [n_unknown_keys], keys of the architecture that libllama does not know either */
     size_t n_unknown_keys;
+    int64_t n_keys;           /* of the first file */
+    const char *rope_scaling; /* how positions beyond those first trained are rotated: "none", "linear", "yarn",
+                                 "frequency factors" */
+    float rope_base, rope_factor;
+    bool rope_halves;     /* elements i and i + head_dim / 2 turn together; otherwise adjacent ones */
+    bool chat_template;   /* the file has one */
     char fingerprint[33]; /* 128 bits in hexadecimal, the same in every quantisation: hyper-parameters, vocabulary, and
                              the norms and biases, which no quantisation changes. Judges are bound to it */
     char file_fingerprint[33]; /* of this quantisation: hyper-parameters, tensor types and a sample of every tensor */

@@ -124,6 +124,9 @@ class Memory(Failing):
     def test_inspect(self):
         self.each(["inspect", self.judge], 4, 60)
 
+    def test_inspect_a_model(self):
+        self.each(["inspect", self.model, "--json"], 4, 200)
+
     def test_import(self):
         output = self.path("imported.gguf")
         self.each(["judge", "import", self.soft, "-m", self.model, "-o", output], 4, 25, output)

@@ -184,6 +184,7 @@ static judgeq_status read_rope(judgeq_model *model, judgeq_error *error) {
                          model->file.path, (double)rope->base, (double)factor);
     }
     rope->scale = factor == 0.0f ? 1.0f : 1.0f / factor;
+    model->info.rope_factor = factor == 0.0f ? 1.0f : factor;
     rope->scaling = rope->scale == 1.0f ? "none" : "linear";
     if (strcmp(scaling, "none") == 0) {
         rope->scale = 1.0f;

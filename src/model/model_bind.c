@@ -275,6 +275,17 @@ static void describe_types(judgeq_model *model, size_t bytes_of_type[GGML_TYPE_C
     }
 }
 
+/* For people; what is computed is in model->rope. */
+static void describe_keys(judgeq_model *model) {
+    const model_rope *rope = &model->rope;
+    judgeq_model_info *info = &model->info;
+    info->n_keys = gguf_get_n_kv(model->file.gguf);
+    info->rope_scaling = rope->factors ? "frequency factors" : rope->scaling;
+    info->rope_base = rope->base;
+    info->rope_halves = rope->mode == GGML_ROPE_TYPE_NEOX;
+    info->chat_template = gguf_find_key(model->file.gguf, "tokenizer.chat_template") >= 0;
+}
+
 /* Adds up the weights. Every tensor of the file must have been bound: one that we do not know would be left out of the
  * computation. */
 static judgeq_status count_weights(judgeq_model *model, judgeq_error *error) {
@@ -288,6 +299,7 @@ static judgeq_status count_weights(judgeq_model *model, judgeq_error *error) {
         model->info.weight_bytes += ggml_nbytes(w.tensor);
         bytes_of_type[w.tensor->type] += ggml_nbytes(w.tensor);
     }
+    describe_keys(model);
     const struct ggml_tensor *embedding = model->token_embedding;
     model->info.n_tensors = gguf_file_n_tensors(&model->file);
     model->info.n_files = model->file.n_more + 1;
