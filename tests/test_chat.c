@@ -314,7 +314,7 @@ static void test_answer_and_skip(void **state) {
 static char *repeat(const char *before, const char *part, const char *after, size_t n) {
     char *text = malloc(strlen(before) + n * strlen(part) + strlen(after) + 1), *end = stpcpy(text, before);
     while (n--) end = stpcpy(end, part);
-    strcpy(end, after);
+    stpcpy(end, after);
     return text;
 }
 

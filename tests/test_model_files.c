@@ -370,7 +370,7 @@ static void test_other_files(void **state) {
         size_t n;
         const char *says, *advice;
     } cases[] = {
-#define FILE_OF(text) text, sizeof text - 1
+#define FILE_OF(text) (text), sizeof(text) - 1
         {FILE_OF("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "Git LFS", "git lfs pull"},
         {FILE_OF("<!DOCTYPE html><html>"), "web page", "download"},
         {FILE_OF("\xef\xbb\xbf \r\n<HTML lang=\"en\">"), "web page", "download"},
