@@ -211,7 +211,8 @@ class Eval(Ranks):
             try:
                 for name in ("samples.jsonl", "samples.1.jsonl"):
                     with open(os.path.join(self.path("shared"), name), encoding="utf-8") as file:
-                        seen[name] = [json.loads(line)["key"] for line in file if line.endswith("\n")]
+                        lines = file.read().split("\n")[:-1]  # at once: what follows a line in the making is its rest
+                    seen[name] = [json.loads(line)["key"] for line in lines]
             except FileNotFoundError:
                 pass
             time.sleep(0.005)
