@@ -6,7 +6,7 @@
 #include <unictype.h>
 #include <unistr.h>
 
-#include "text.h"
+#include "base/utf8.h"
 
 char *unicode_lower(const char *text) {
     size_t n = 0;
@@ -14,25 +14,13 @@ char *unicode_lower(const char *text) {
     return (char *)u8_tolower((const uint8_t *)text, strlen(text) + 1, NULL, NULL, NULL, &n);
 }
 
-/* Bytes of what is no character, but its beginning as far as it could be one; at least 1. */
-static size_t broken_part(const uint8_t *bytes, size_t n) {
-    ucs4_t point;
-    size_t part = 1;
-    while (part < n && u8_mbtoucr(&point, bytes, part + 1) == -2) part++;
-    return part;
-}
-
 char *unicode_valid(const char *bytes, size_t n, size_t *length) {
-    text_buffer out = {0};
-    for (size_t i = 0; i < n;) {
-        ucs4_t point;
-        const int known = u8_mbtoucr(&point, (const uint8_t *)bytes + i, n - i);
-        if (known > 0) text_add(&out, bytes + i, (size_t)known);
-        if (known <= 0) text_print(&out, "\xef\xbf\xbd");
-        i += known > 0 ? (size_t)known : broken_part((const uint8_t *)bytes + i, n - i);
-    }
-    *length = out.length;
-    return text_take(&out);
+    *length = utf8_repair(bytes, n, NULL);
+    char *valid = malloc(*length + 1);
+    if (!valid) return NULL;
+    utf8_repair(bytes, n, valid);
+    valid[*length] = '\0';
+    return valid;
 }
 
 size_t unicode_broken(const char *bytes, size_t n, size_t *first) {

@@ -3,19 +3,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistr.h>
 
-/* Bytes of the UTF-8 character at text[0..n), and which it is; 0 where there is none (The Unicode Standard, 3.9). */
+/* Bytes of the UTF-8 character at text[0..n), and which it is; 0 where there is none. */
 static size_t decode(const char *text, size_t n, uint32_t *point) {
-    const unsigned char *c = (const unsigned char *)text;
-    const size_t length = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : c[0] < 0xf5 ? 4 : 0;
-    if (length == 0 || length > n) return 0;
-    *point = length == 1 ? c[0] : c[0] & (0x7fU >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((c[i] & 0xc0) != 0x80) return 0;
-        *point = *point << 6 | (c[i] & 0x3f);
-    }
-    const bool overlong = (length == 3 && *point < 0x800) || (length == 4 && *point < 0x10000);
-    return overlong || *point > 0x10ffff || (*point >= 0xd800 && *point < 0xe000) ? 0 : length;
+    const int length = u8_mbtoucr(point, (const uint8_t *)text, n);
+    return length > 0 ? (size_t)length : 0;
 }
 
 /* C0 and C1 controls, line and paragraph separators, what marks, embeds, overrides or isolates a direction, and what is
