@@ -157,15 +157,16 @@ static json_t *model_object(const char *path, const judgeq_model *model) {
     const judgeq_model_info *info = judgeq_model_get_info(model);
     json_int_t kv_bytes = 2 * (json_int_t)info->n_layer * info->n_head_kv * info->head_dim * KV_BYTES;
     json_t *object = json_pack(
-        "{s:s, s:o, s:i, s:I, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:I, s:I, s:I, "
+        "{s:s, s:o, s:i, s:I, s:o, s:o, s:o, s:o, s:i, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:I, s:I, "
+        "s:I, "
         "s:I, "
         "s:o}",
         "kind", "model", "file", json_text(path), "n_files", (int)info->n_files, "file_bytes",
         (json_int_t)info->file_bytes, "architecture", json_text(info->architecture), "name", json_text(info->name),
         "fingerprint", json_text(info->fingerprint), "file_fingerprint", json_text(info->file_fingerprint), "n_layer",
-        (int)info->n_layer, "n_embd", (int)info->n_embd, "n_head", (int)info->n_head, "n_head_kv", (int)info->n_head_kv,
-        "head_dim", (int)info->head_dim, "n_ff", (int)info->n_ff, "n_vocab", (int)info->n_vocab, "n_ctx_train",
-        (int)info->n_ctx_train, "weight_type", json_text(info->weight_type), "weight_types",
+        (int)info->n_layer, "block", info->block, "n_embd", (int)info->n_embd, "n_head", (int)info->n_head, "n_head_kv",
+        (int)info->n_head_kv, "head_dim", (int)info->head_dim, "n_ff", (int)info->n_ff, "n_vocab", (int)info->n_vocab,
+        "n_ctx_train", (int)info->n_ctx_train, "weight_type", json_text(info->weight_type), "weight_types",
         json_text(info->weight_types), "weight_bytes", (json_int_t)info->weight_bytes, "kv_bytes_per_token", kv_bytes,
         "kv_bytes_full", kv_bytes * info->n_ctx_train, "n_tensors", (json_int_t)info->n_tensors, "unknown_keys",
         unknown_keys(info));
@@ -188,6 +189,7 @@ static const struct {
     {"n_embd", "embedding"},
     {"model_name", "model"},
     {"n_layer", "layers"},
+    {"block", "each layer"},
     {"n_head", "query heads"},
     {"n_head_kv", "KV heads"},
     {"head_dim", "head dimension"},

@@ -109,8 +109,10 @@ typedef struct judgeq_model_info {
     const char *rope_scaling; /* how positions beyond those first trained are rotated: "none", "linear", "yarn",
                                  "frequency factors" */
     float rope_base, rope_factor;
-    bool rope_halves;     /* elements i and i + head_dim / 2 turn together; otherwise adjacent ones */
-    bool chat_template;   /* the file has one */
+    const char *block;  /* what each layer computes, for people: "attention to all rows (rope on adjacent pairs), gated
+                           feed-forward (silu)" */
+    bool rope_halves;   /* elements i and i + head_dim / 2 turn together; otherwise adjacent ones */
+    bool chat_template; /* the file has one */
     char fingerprint[33]; /* 128 bits in hexadecimal, the same in every quantisation: hyper-parameters, vocabulary, and
                              the norms and biases, which no quantisation changes. Judges are bound to it */
     char file_fingerprint[33]; /* of this quantisation: hyper-parameters, tensor types and a sample of every tensor */

@@ -73,7 +73,7 @@ static void expect_scores(const values *v, bool with_flow, double *score) {
                 }
                 sum += (double)v->attention[h][s][k] * by_p[k];
             }
-            for (int k = 0; k < KEYS; k++) score[k] = (double)v->attention[h][s][k] * (by_p[k] - sum) / sqrt(DIM);
+            for (int k = 0; k < KEYS; k++) score[k] = (double)v->attention[h][s][k] * (by_p[k] - sum) * 0.2f;
         }
     }
 }
@@ -155,7 +155,8 @@ static void check_attention(enum ggml_type type, bool with_flow) {
                        *value = input(&b, type, KEYS, DIM, HEADS_KV);
     struct ggml_tensor *flow = input(&b, GGML_TYPE_F32, DIM, HEADS, SOFT);
     struct ggml_tensor *query = input(&b, GGML_TYPE_F32, DIM, HEADS, SOFT);
-    struct ggml_tensor *score = attention_back_scores(b.context, attention, slope, value, with_flow ? flow : NULL);
+    struct ggml_tensor *score =
+        attention_back_scores(b.context, attention, slope, value, with_flow ? flow : NULL, 0.2f);
     struct ggml_tensor *own = attention_back_own(b.context, attention, query, HEADS_KV, PROMPT);
     ggml_build_forward_expand(b.nodes, flow);
     add_output(&b, score);

@@ -216,7 +216,7 @@ static double attend_error(graph_engine *engine, enum ggml_type type, int32_t gr
         batch.layers[i] = &layer[i];
     }
     assert_int_equal(attend_batch_prepare(&batch, 1, engine->threads.most, group, &error), JUDGEQ_OK);
-    const attend_layer node = {&batch, 0};
+    const attend_layer node = {&batch, 0, 1.0f / sqrtf((float)head_dim)};
     graph *g = graph_begin(engine);
     struct ggml_tensor *in[3];
     for (int i = 0; i < 3; i++) {

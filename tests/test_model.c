@@ -91,6 +91,28 @@ static void test_info(void **state) {
     judgeq_model_free(model);
 }
 
+/* What each layer computes, by the architecture and the tensors of the file. */
+static void test_block(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *block;
+    } cases[] = {
+        {"llama", "attention to all rows (rope on adjacent pairs), gated feed-forward (silu)"},
+        {"qwen2", "attention to all rows (rope on halves, biases), gated feed-forward (silu)"},
+        {"qwen3", "attention to all rows (rope on halves, query and key norms), gated feed-forward (silu)"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tiny_spec spec;
+        judgeq_error error = {0};
+        judgeq_model *model = NULL;
+        assert_true(tiny_spec_find(cases[i].name, &spec));
+        assert_int_equal(tiny_model_write(&spec, path), 0);
+        if (judgeq_model_load(path, &model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+        assert_string_equal(judgeq_model_get_info(model)->block, cases[i].block);
+        judgeq_model_free(model);
+    }
+}
+
 /* ---- refusals
  * ----------------------------------------------------------------------------------------------------------- */
 
@@ -344,6 +366,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_info),
+        cmocka_unit_test(test_block),
         cmocka_unit_test(test_architecture),
         cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_tensors),

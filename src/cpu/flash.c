@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "own_scale.h"
 #include "parts.h"
 #include "product_kernel.h"
 #include "rows.h"
@@ -166,7 +167,7 @@ static void compute(struct ggml_tensor *out, int thread, int n_thread, void *dat
     t.head_dim = t.query->ne[0];
     t.n = t.query->ne[1];
     t.seen = t.keys->ne[1] - t.n + 1;
-    t.scale = 1.0f / sqrtf((float)t.head_dim);
+    t.scale = own_scale(out);
     const int64_t n_head_kv = t.keys->ne[2], n_part = part_count(1, n_thread, n_head_kv, n_thread);
     for (int64_t task = thread; task < n_head_kv * n_part; task += n_thread) {
         const int64_t part = task % n_part;
@@ -180,7 +181,9 @@ bool flash_available(enum ggml_type type, int64_t head_dim) {
 }
 
 struct ggml_tensor *flash_add(struct ggml_context *context, struct ggml_tensor *out, struct ggml_tensor *query,
-                              struct ggml_tensor *keys, struct ggml_tensor *values) {
+                              struct ggml_tensor *keys, struct ggml_tensor *values, float scale) {
     struct ggml_tensor *from[] = {query, keys, values};
-    return ggml_custom_inplace(context, out, from, 3, compute, GGML_N_TASKS_MAX, NULL);
+    struct ggml_tensor *flash = ggml_custom_inplace(context, out, from, 3, compute, GGML_N_TASKS_MAX, NULL);
+    own_scale_set(flash, scale);
+    return flash;
 }

@@ -13,11 +13,11 @@
 /* True for what flash_add can take: keys and values of this type, heads of head_dim numbers. */
 bool flash_available(enum ggml_type type, int64_t head_dim);
 
-/* out [n_head, n, head_dim] = softmax(query [n_head, n, head_dim] . K^T / sqrt(head_dim)) . V, written in its place.
+/* out [n_head, n, head_dim] = softmax(scale * query [n_head, n, head_dim] . K^T) . V, written in its place.
  * keys [n_head_kv, n_key, head_dim], values [n_head_kv, head_dim, n_key], F16 or F32. The last row sees all keys, the
  * one before it all but the last, and so on: n_key >= n. Elements of a row, and numbers of a line of values, must be
  * contiguous; rows, lines and heads may be anywhere. */
 struct ggml_tensor *flash_add(struct ggml_context *context, struct ggml_tensor *out, struct ggml_tensor *query,
-                              struct ggml_tensor *keys, struct ggml_tensor *values);
+                              struct ggml_tensor *keys, struct ggml_tensor *values, float scale);
 
 #endif

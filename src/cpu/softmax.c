@@ -5,6 +5,7 @@
 
 #include "every_cpu.h"
 #include "exp2.h"
+#include "own_scale.h"
 #include "rows.h"
 
 enum { LANES = 16 };
@@ -96,11 +97,10 @@ float softmax_part(float *x, int64_t n, float scale, float *most, float *total) 
 
 /* ---- the operation ----------------------------------------------------------------------------------------------- */
 
-static void compute(struct ggml_tensor *out, const struct ggml_tensor *score, const struct ggml_tensor *query,
-                    int thread, int n_thread, void *data) {
+static void compute(struct ggml_tensor *out, const struct ggml_tensor *score, int thread, int n_thread, void *data) {
     (void)score; /* out is the same */
     const int64_t seen = (int64_t)(intptr_t)data, n_key = out->ne[0], n = out->ne[1], n_row = n * out->ne[2];
-    const float scale = 1.0f / sqrtf((float)query->ne[0]);
+    const float scale = own_scale(out);
     for (int64_t r = thread; r < n_row; r += n_thread) {
         float *row = (float *)(void *)row_of(out, r / n, r % n);
         const int64_t visible = seen + r % n < n_key ? seen + r % n : n_key;
@@ -109,7 +109,10 @@ static void compute(struct ggml_tensor *out, const struct ggml_tensor *score, co
     }
 }
 
-struct ggml_tensor *softmax_add_causal(struct ggml_context *context, struct ggml_tensor *score,
-                                       struct ggml_tensor *query, int64_t seen) {
-    return ggml_map_custom2_inplace(context, score, query, compute, GGML_N_TASKS_MAX, (void *)(intptr_t)seen);
+struct ggml_tensor *softmax_add_causal(struct ggml_context *context, struct ggml_tensor *score, float scale,
+                                       int64_t seen) {
+    struct ggml_tensor *out =
+        ggml_map_custom1_inplace(context, score, compute, GGML_N_TASKS_MAX, (void *)(intptr_t)seen);
+    own_scale_set(out, scale);
+    return out;
 }

@@ -13,9 +13,9 @@ void softmax_row(float *x, int64_t n, float scale);
  * becomes their sum. Gives the factor by which all that comes from earlier parts must be multiplied, as *total was. */
 float softmax_part(float *x, int64_t n, float scale, float *most, float *total);
 
-/* score [n_head, n, n_key] of query [n_head, n, head_dim] -> the softmax of score / sqrt(head_dim), in its place: row i
- * of each head over its first seen + i keys, 0 after them. For CPUs. */
-struct ggml_tensor *softmax_add_causal(struct ggml_context *context, struct ggml_tensor *score,
-                                       struct ggml_tensor *query, int64_t seen);
+/* score [n_head, n, n_key] -> the softmax of scale * score, in its place: row i of each head over its first seen + i
+ * keys, 0 after them. For CPUs. */
+struct ggml_tensor *softmax_add_causal(struct ggml_context *context, struct ggml_tensor *score, float scale,
+                                       int64_t seen);
 
 #endif

@@ -1,6 +1,5 @@
 #include "attend.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -197,7 +196,6 @@ static void compute(struct ggml_tensor *out, int thread, int n_thread, void *dat
     const attend_batch *batch = layer->batch;
     const struct ggml_tensor *query = out->src[0], *key = out->src[1], *value = out->src[2];
     const int64_t head_dim = query->ne[0], n_head_kv = key->ne[1], group = query->ne[1] / n_head_kv;
-    const float scale = 1.0f / sqrtf((float)head_dim);
     char *scratch = batch->scratch + (size_t)thread * batch->scratch_size;
     for (int64_t task = thread; task < batch->n * n_head_kv; task += n_thread) {
         const int64_t i = task / n_head_kv, h = task % n_head_kv;
@@ -206,7 +204,7 @@ static void compute(struct ggml_tensor *out, int thread, int n_thread, void *dat
         const float *v = (const float *)value->data + (i * n_head_kv + h) * head_dim;
         const int64_t first = (i * n_head_kv + h) * group * head_dim;
         store(&s, k, v, scratch);
-        attend(&s, (const float *)query->data + first, group, scale, (float *)out->data + first, scratch);
+        attend(&s, (const float *)query->data + first, group, layer->scale, (float *)out->data + first, scratch);
     }
 }
 

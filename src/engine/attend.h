@@ -24,6 +24,7 @@ typedef struct attend_batch {
 typedef struct attend_layer {
     const attend_batch *batch;
     int32_t index;
+    float scale; /* of the products of queries and keys */
 } attend_layer;
 
 void attend_batch_free(attend_batch *batch);
@@ -34,7 +35,7 @@ judgeq_status attend_batch_resize(attend_batch *batch, int64_t n, judgeq_error *
 judgeq_status attend_batch_prepare(attend_batch *batch, int32_t n_layer, int32_t n_thread, int64_t group,
                                    judgeq_error *error);
 
-/* query [n, n_head, head_dim] and key [n, n_head_kv, head_dim], both rotated (RoPE); value [n, n_head_kv * head_dim]
+/* query [n, n_head, head_dim] and key [n, n_head_kv, head_dim], both rotated (RoPE); value as key
  * -> [n, n_head * head_dim]. `layer` must outlive the graph. */
 struct ggml_tensor *attend_add(struct ggml_context *context, const attend_layer *layer, struct ggml_tensor *query,
                                struct ggml_tensor *key, struct ggml_tensor *value);

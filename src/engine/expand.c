@@ -7,26 +7,16 @@
 #include "base/error.h"
 #include "model/tensors.h"
 
-/* The matrices of a layer, in one order. */
-static void matrices(model_layer *layer, struct ggml_tensor **matrix[EXPAND_MATRICES]) {
-    struct ggml_tensor **all[EXPAND_MATRICES] = {&layer->query.weight,  &layer->key.weight,  &layer->value.weight,
-                                                 &layer->output.weight, &layer->gate.weight, &layer->up.weight,
-                                                 &layer->down.weight};
-    for (int i = 0; i < EXPAND_MATRICES; i++) matrix[i] = all[i];
-}
-
 /* Of layers [first, end): the matrices that some layer has quantised, as one layer has them; NULL for the others. */
 static bool find_quantised(const judgeq_model *model, int32_t first, int32_t end,
-                           const struct ggml_tensor *found[EXPAND_MATRICES]) {
+                           const struct ggml_tensor *found[MODEL_MATRICES]) {
     bool any = false;
-    for (int i = 0; i < EXPAND_MATRICES; i++) found[i] = NULL;
+    for (int i = 0; i < MODEL_MATRICES; i++) found[i] = NULL;
     for (int32_t l = first; l < end; l++) {
-        model_layer layer = model->layer[l];
-        struct ggml_tensor **matrix[EXPAND_MATRICES];
-        matrices(&layer, matrix);
-        for (int i = 0; i < EXPAND_MATRICES; i++) {
-            if (!ggml_is_quantized((*matrix[i])->type)) continue;
-            found[i] = *matrix[i];
+        const model_linear *matrix = model->layer[l].matrix;
+        for (int i = 0; i < MODEL_MATRICES; i++) {
+            if (!ggml_is_quantized(matrix[i].weight->type)) continue;
+            found[i] = matrix[i].weight;
             any = true;
         }
     }
@@ -42,12 +32,12 @@ static const char EXPANDED[] = "one layer's weights as 16-bit floats";
 /* Room for any one of the layers [first, end). */
 static judgeq_status init_for(expand *e, const judgeq_model *model, int32_t first, int32_t end, enum ggml_type type,
                               const graph_engine *engine, judgeq_error *error) {
-    const struct ggml_tensor *found[EXPAND_MATRICES];
+    const struct ggml_tensor *found[MODEL_MATRICES];
     *e = (expand){0};
     if (!find_quantised(model, first, end, found)) return JUDGEQ_OK;
-    judgeq_status status = tensors_new(EXPAND_MATRICES, EXPANDED, &e->context, error);
+    judgeq_status status = tensors_new(MODEL_MATRICES, EXPANDED, &e->context, error);
     if (status != JUDGEQ_OK) return status;
-    for (int i = 0; i < EXPAND_MATRICES; i++) {
+    for (int i = 0; i < MODEL_MATRICES; i++) {
         if (!found[i]) continue;
         e->half[i] = ggml_new_tensor_2d(e->context, type, found[i]->ne[0], found[i]->ne[1]);
         e->n_count = found[i]->ne[1] > e->n_count ? found[i]->ne[1] : e->n_count;
@@ -78,20 +68,18 @@ void expand_free(expand *e) {
 
 judgeq_status expand_layer(expand *e, const judgeq_model *model, int32_t index, graph_engine *engine, model_layer *out,
                            judgeq_error *error) {
-    const struct ggml_tensor *found[EXPAND_MATRICES];
+    const struct ggml_tensor *found[MODEL_MATRICES];
     *out = model->layer[index];
     if (!e->buffer || !find_quantised(model, index, index + 1, found)) return JUDGEQ_OK;
-    struct ggml_tensor **matrix[EXPAND_MATRICES];
-    matrices(out, matrix);
     graph *g = graph_begin(engine);
     struct ggml_tensor *count = graph_input(g, GGML_TYPE_I32, e->n_count, 1);
-    for (int i = 0; i < EXPAND_MATRICES; i++) {
-        struct ggml_tensor *plain = *matrix[i];
+    for (int i = 0; i < MODEL_MATRICES; i++) {
+        struct ggml_tensor *plain = out->matrix[i].weight;
         if (!found[i]) continue;
         struct ggml_tensor *all = ggml_view_1d(g->context, count, plain->ne[1], 0);
         struct ggml_tensor *rows = ggml_get_rows(g->context, plain, all); /* ggml's way of dequantising on any device */
         ggml_build_forward_expand(g->nodes, ggml_cpy(g->context, rows, e->half[i]));
-        *matrix[i] = e->half[i];
+        out->matrix[i].weight = e->half[i];
     }
     judgeq_status status = graph_allocate(engine, NULL, error);
     if (status != JUDGEQ_OK) return status;
@@ -117,9 +105,9 @@ static judgeq_status keep_layer(judgeq_model *model, int32_t index, graph_engine
 static size_t bytes_of_all(const judgeq_model *model) {
     size_t n = 0;
     for (int32_t l = 0; l < model->info.n_layer; l++) {
-        const struct ggml_tensor *found[EXPAND_MATRICES];
+        const struct ggml_tensor *found[MODEL_MATRICES];
         find_quantised(model, l, l + 1, found);
-        for (int i = 0; i < EXPAND_MATRICES; i++) n += found[i] ? (size_t)ggml_nelements(found[i]) : 0;
+        for (int i = 0; i < MODEL_MATRICES; i++) n += found[i] ? (size_t)ggml_nelements(found[i]) : 0;
     }
     return n * sizeof(uint16_t);
 }

@@ -7,11 +7,9 @@
 
 #include "graph.h"
 
-enum { EXPAND_MATRICES = 7 };
-
 typedef struct expand {
-    struct ggml_tensor *half[EXPAND_MATRICES]; /* of the matrices' shapes; NULL where no layer's is quantised */
-    int32_t *count;                            /* 0, 1, 2 ... up to the most rows of a matrix */
+    struct ggml_tensor *half[MODEL_MATRICES]; /* of the matrices' shapes; NULL where no layer's is quantised */
+    int32_t *count;                           /* 0, 1, 2 ... up to the most rows of a matrix */
     int64_t n_count;
     struct ggml_context *context;
     ggml_backend_buffer_t buffer;

@@ -1,6 +1,5 @@
-/* graph: transformer blocks as ggml graphs over a KV cache, and the engine that runs them. The same function builds the
- * block for prefill, soft rows, decoding and pseudo tokens: they differ in the number of new rows, and in the results
- * that they need (graph_want). */
+/* graph: ggml graphs, and the engine that runs them, on the CPU or across it and a model's devices. What is put into
+ * them: block.h. */
 #ifndef JUDGEQ_SRC_GRAPH_H
 #define JUDGEQ_SRC_GRAPH_H
 
@@ -8,9 +7,7 @@
 #include "ggml-backend.h"
 #include "ggml.h"
 
-#include "attend.h"
 #include "base/threads.h"
-#include "cache.h"
 #include "model/model.h"
 
 typedef struct graph {
@@ -64,49 +61,12 @@ judgeq_status graph_compute(graph_engine *engine, graph_kind kind, double work, 
 /* An input of the graph, [ne1, ne0]. */
 struct ggml_tensor *graph_input(graph *g, enum ggml_type type, int64_t ne0, int64_t ne1);
 
+/* The newest of the tensors so far; NULL where none has to be placed on a device, or there is none. */
+struct ggml_tensor *graph_newest(graph *g);
+/* Puts the tensors that came after `last` on a device, and operations of ours on the CPU. */
+void graph_place_after(graph *g, struct ggml_tensor *last, ggml_backend_t device);
+
+/* Parts in which the queries of a graph can attend (attention.h). */
 enum { GRAPH_PARTS = 16 };
-
-/* What a block returns beside the rows that it writes into the cache. Rows before `first_query` only store their key
- * and value. Rows from `first_query` on attend. The output has the rows from `first_output` on, the attention at least
- * those from `first_attention` on; both are first_query or later. */
-typedef struct graph_want {
-    int64_t first_query, first_output, first_attention;
-    int64_t rows_at_once; /* queries that attend in one product, so that most of the keys after them are skipped;
-                             for uniform caches, and at most GRAPH_PARTS products; 0: all */
-    bool output, attention, query;
-    /* faster than ggml's operations; their sums run in another order */
-    bool own_softmax; /* softmax.h */
-    bool flash;       /* flash.h, where it can: then the attention that is returned is computed a second time */
-} graph_want;
-
-typedef struct graph_block {
-    struct ggml_tensor *output;    /* [n - first_output, n_embd], or NULL */
-    struct ggml_tensor *attention; /* [n_head, n - first_attention, rows held + n and padding], after softmax; uniform
-                                      caches only */
-    int64_t first_attention;       /* the row that it starts with */
-    struct ggml_tensor *query;     /* [n - first_query, n_head, head_dim], rotated (RoPE) */
-} graph_block;
-
-/* The transformer block of a layer over rows x [n, n_embd] at `position` [n], on the cache's device: appends their keys
- * and values to the cache (which must have room; cache_layer_append tells it afterwards), and lets them attend to the
- * rows held and to each other, causally. */
-graph_block graph_add_block(graph *g, const judgeq_model *model, const model_layer *layer, const cache_layer *cache,
-                            struct ggml_tensor *x, struct ggml_tensor *position, graph_want want);
-
-/* The block over rows x [n, n_embd] that each belong to another sequence, at `position` [n]: appends one row to the
- * caches of `attend`, whatever their shapes when the graph runs. Gives output and query. */
-graph_block graph_add_decode_block(graph *g, const judgeq_model *model, const model_layer *layer,
-                                   const attend_layer *attend, struct ggml_tensor *x, struct ggml_tensor *position);
-
-/* Embeddings [n, n_embd] F32 of token ids [n]. */
-struct ggml_tensor *graph_add_embedding(graph *g, const judgeq_model *model, struct ggml_tensor *tokens);
-
-/* Logits [n, n_vocab] of the last block's output x [n, n_embd]. */
-struct ggml_tensor *graph_add_logits(graph *g, const judgeq_model *model, struct ggml_tensor *x);
-
-/* softmax(query . K^T / sqrt(head_dim)) over rows [0, run.n_row) of a run: query [n_head of the run, n, head_dim] to
- * [n_head of the run, n, run.n_row and padding]. */
-struct ggml_tensor *graph_add_attention(graph *g, const judgeq_model *model, const cache_layer *cache, cache_run run,
-                                        struct ggml_tensor *query);
 
 #endif

@@ -53,17 +53,14 @@ static uint64_t hash_kind(const judgeq_model *model) {
 
 /* In the model's order, whatever the file's. */
 static uint64_t hash_vectors(const judgeq_model *model) {
-    enum { N_VECTORS = 11 };
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
     add_vector(&state, model->output_norm);
     add_vector(&state, model->output.bias);
     for (int32_t i = 0; i < model->info.n_layer; i++) {
         const model_layer *l = &model->layer[i];
-        const struct ggml_tensor *const vectors[N_VECTORS] = {
-            l->attention_norm, l->ffn_norm,    l->query_norm, l->key_norm, l->query.bias, l->key.bias,
-            l->value.bias,     l->output.bias, l->gate.bias,  l->up.bias,  l->down.bias};
-        for (size_t v = 0; v < N_VECTORS; v++) add_vector(&state, vectors[v]);
+        for (int v = 0; v < MODEL_VECTORS; v++) add_vector(&state, l->vector[v]);
+        for (int m = 0; m < MODEL_MATRICES; m++) add_vector(&state, l->matrix[m].bias);
     }
     return XXH3_64bits_digest(&state);
 }

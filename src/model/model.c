@@ -11,6 +11,7 @@
 #include "base/visible.h"
 #include "chat.h"
 #include "device.h"
+#include "family.h"
 #include "fingerprint.h"
 #include "gguf_split.h"
 #include "model_bind.h"
@@ -20,25 +21,6 @@
 
 /* Shapes beyond these are no language model; the bounds keep every product of two of them inside 64 bits. */
 enum { MOST_LAYERS = 4096, MOST_EMBEDDING = 1 << 20, MOST_HEADS = 1 << 14 };
-
-typedef struct architecture {
-    const char *name;
-    int rope_mode;
-    model_tensors tensors;
-} architecture;
-
-static const architecture architectures[] = {
-    {"llama", GGML_ROPE_TYPE_NORMAL, {.rope_factors = true}},
-    {"qwen2", GGML_ROPE_TYPE_NEOX, {0}},
-    {"qwen3", GGML_ROPE_TYPE_NEOX, {.query_key_norm = true}},
-};
-
-static const architecture *find_architecture(const char *name) {
-    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
-        if (strcmp(architectures[i].name, name) == 0) return &architectures[i];
-    }
-    return NULL;
-}
 
 /* ---- hyper-parameters -------------------------------------------------------------------------------------------- */
 
@@ -211,7 +193,7 @@ static char *copy_name(const char *name) {
     return copy;
 }
 
-static judgeq_status read_architecture(judgeq_model *model, const architecture **out, judgeq_error *error) {
+static judgeq_status read_family(judgeq_model *model, judgeq_error *error) {
     judgeq_model_info *info = &model->info;
     const char *name = "";
     judgeq_status status = model_kind_check(&model->file, error);
@@ -220,29 +202,27 @@ static judgeq_status read_architecture(judgeq_model *model, const architecture *
     }
     if (status == JUDGEQ_OK) status = gguf_read_string(&model->file, "general.name", GGUF_OPTIONAL, &name, error);
     if (status != JUDGEQ_OK) return status;
-    const architecture *arch = find_architecture(info->architecture);
-    if (!arch) {
-        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
-                         "%s: architecture '%.*s' is not known (known: llama, which mistral files use too, qwen2, "
-                         "qwen3)",
-                         model->file.path, VISIBLE_FIT(info->architecture, 64));
+    model->family = family_find(info->architecture);
+    if (!model->family) {
+        char known[256];
+        family_list(known, sizeof known);
+        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED, "%s: architecture '%.*s' is not known (known: %s)",
+                         model->file.path, VISIBLE_FIT(info->architecture, 64), known);
     }
-    *out = arch;
-    info->architecture = arch->name;
-    model->rope.mode = arch->rope_mode;
+    info->architecture = model->family->name;
+    model->rope.mode = model->family->rope_mode;
     info->name = model->name = copy_name(name);
     return model->name ? JUDGEQ_OK : error_memory(error, "a model's name");
 }
 
 static judgeq_status load(judgeq_model *model, const char *path, judgeq_error *error) {
-    const architecture *arch = NULL;
     judgeq_status status = gguf_open_split(path, &model->file, error);
-    if (status == JUDGEQ_OK) status = read_architecture(model, &arch, error);
+    if (status == JUDGEQ_OK) status = read_family(model, error);
     if (status == JUDGEQ_OK) status = read_shape(model, error);
     if (status == JUDGEQ_OK) status = read_epsilon(model, error);
     if (status == JUDGEQ_OK) status = read_rope(model, error);
     if (status == JUDGEQ_OK) status = model_keys_check(model, error);
-    if (status == JUDGEQ_OK) status = model_bind(model, arch->tensors, error);
+    if (status == JUDGEQ_OK) status = model_bind(model, error);
     if (status != JUDGEQ_OK) return status;
     fingerprint_model(model, model->info.fingerprint);
     fingerprint_file(model, model->info.file_fingerprint);
@@ -262,6 +242,7 @@ judgeq_status judgeq_model_load_on(const char *path, const judgeq_model_params *
     if (!model) return error_memory(error, "a model");
     model->info.weight_type = model->weight_type;
     model->info.weight_types = model->weight_types;
+    model->info.block = model->block;
     judgeq_status status = load(model, path, error);
     if (status == JUDGEQ_OK && params && params->n_offload != 0) status = device_place(model, params, error);
     if (model->file.map.data) status = model_check_file(model, status, error);

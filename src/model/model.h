@@ -23,10 +23,36 @@ typedef struct model_linear {
     struct ggml_tensor *weight, *scale, *bias;
 } model_linear;
 
+/* The tensors that a block can have: family.h says their names and shapes. */
+typedef enum model_vector {
+    MODEL_ATTENTION_NORM,
+    MODEL_FFN_NORM,
+    MODEL_QUERY_NORM,
+    MODEL_KEY_NORM,
+    MODEL_VECTORS
+} model_vector;
+
+typedef enum model_matrix {
+    MODEL_QUERY,
+    MODEL_KEY,
+    MODEL_VALUE,
+    MODEL_OUTPUT,
+    MODEL_GATE,
+    MODEL_UP,
+    MODEL_DOWN,
+    MODEL_MATRICES
+} model_matrix;
+
+typedef struct model_family model_family;
+
+/* A transformer block as a description: what it computes, and with which tensors. */
 typedef struct model_layer {
-    struct ggml_tensor *attention_norm, *ffn_norm;
-    struct ggml_tensor *query_norm, *key_norm; /* [head_dim] (qwen3), or NULL */
-    model_linear query, key, value, output, gate, up, down;
+    int32_t n_head, n_head_kv, head_dim;
+    float scale;                               /* of the products of queries and keys */
+    float norm_epsilon;                        /* of its norms, all RMS norms (Zhang and Sennrich, 2019) */
+    const model_rope *rope;                    /* of queries and keys */
+    struct ggml_tensor *vector[MODEL_VECTORS]; /* NULL where it has none */
+    model_linear matrix[MODEL_MATRICES];
 } model_layer;
 
 /* A layer with 16-bit floats in place of its quantised matrices, and their memory. */
@@ -46,6 +72,7 @@ enum { MODEL_ON_CPU = -1 };
 
 struct judgeq_model {
     judgeq_model_info info;
+    const model_family *family;
     float norm_epsilon;
     model_rope rope;
     struct ggml_tensor *token_embedding; /* [n_vocab, n_embd] */
@@ -66,10 +93,10 @@ struct judgeq_model {
     struct tokenizer *tokenizer;
     struct chat *chat;
     const char **unknown_keys; /* the file's */
-    char *name, weight_type[32], weight_types[512];
+    char *name, weight_type[32], weight_types[512], block[160];
 };
 
-enum { MODEL_LAYER_SLOTS = 25, MODEL_OUTPUT_SLOTS = 4 };
+enum { MODEL_LAYER_SLOTS = MODEL_VECTORS + 3 * MODEL_MATRICES, MODEL_OUTPUT_SLOTS = 4 };
 
 /* Every tensor that a layer, or the output, has, as places where the model points to them; NULL in those that it lacks.
  */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "family.h"
 #include "guard.h"
 
 /* A vocabulary beyond this is none; the bound keeps products of two sizes inside 64 bits. */
@@ -125,23 +126,26 @@ static model_linear slice_linear(binder *b, int32_t layer, model_linear whole, c
     return linear;
 }
 
-static void bind_query_key_value(binder *b, int32_t i, model_layer *layer) {
-    const judgeq_model_info *info = &b->model->info;
-    const int64_t n_query = (int64_t)info->n_head * info->head_dim, n_kv = (int64_t)info->n_head_kv * info->head_dim;
-    if (!has(b, i, "attn_qkv", "weight")) {
-        layer->query = bind_linear(b, i, "attn_q", GGUF_REQUIRED, info->n_embd, n_query);
-        layer->key = bind_linear(b, i, "attn_k", GGUF_REQUIRED, info->n_embd, n_kv);
-        layer->value = bind_linear(b, i, "attn_v", GGUF_REQUIRED, info->n_embd, n_kv);
-        return;
+/* libllama adds the biases if all three are there, and none otherwise. */
+static gguf_need need_of_biases(const binder *b, int32_t i, model_matrix first, model_matrix end) {
+    bool any = false;
+    for (int m = (int)first; m < (int)end; m++) any = any || has(b, i, family_matrices[m].name, "bias");
+    return any ? GGUF_REQUIRED : GGUF_OPTIONAL;
+}
+
+/* Queries, keys and values that a file has as one matrix. */
+static void bind_fused(binder *b, int32_t i, model_layer *layer) {
+    const judgeq_model *model = b->model;
+    const int64_t n_in = family_length(model, FAMILY_EMBD);
+    const gguf_need own_bias = need_of_biases(b, i, MODEL_QUERY, MODEL_OUTPUT);
+    int64_t n_out = 0, first = 0;
+    for (int m = MODEL_QUERY; m <= MODEL_VALUE; m++) n_out += family_length(model, family_matrices[m].out);
+    const model_linear fused = bind_linear(b, i, "attn_qkv", GGUF_REQUIRED, n_in, n_out);
+    for (int m = MODEL_QUERY; m <= MODEL_VALUE; m++) {
+        const int64_t n = family_length(model, family_matrices[m].out);
+        layer->matrix[m] = slice_linear(b, i, fused, family_matrices[m].name, own_bias, first, n);
+        first += n;
     }
-    const model_linear fused = bind_linear(b, i, "attn_qkv", GGUF_REQUIRED, info->n_embd, n_query + 2 * n_kv);
-    /* libllama adds the biases if all three are there, and none otherwise */
-    const gguf_need need = has(b, i, "attn_q", "bias") || has(b, i, "attn_k", "bias") || has(b, i, "attn_v", "bias")
-                               ? GGUF_REQUIRED
-                               : GGUF_OPTIONAL;
-    layer->query = slice_linear(b, i, fused, "attn_q", need, 0, n_query);
-    layer->key = slice_linear(b, i, fused, "attn_k", need, n_query, n_kv);
-    layer->value = slice_linear(b, i, fused, "attn_v", need, n_query + n_kv, n_kv);
 }
 
 static judgeq_status reserve_slices(binder *b) {
@@ -155,32 +159,30 @@ static judgeq_status reserve_slices(binder *b) {
 
 /* ---- layers ------------------------------------------------------------------------------------------------------ */
 
-static void bind_layer(binder *b, int32_t i, bool query_key_norm) {
-    const judgeq_model_info *info = &b->model->info;
-    const int64_t n_query = (int64_t)info->n_head * info->head_dim;
-    model_layer *layer = &b->model->layer[i];
-    layer->attention_norm = bind_vector(b, i, "attn_norm", "weight", GGUF_REQUIRED, info->n_embd);
-    layer->ffn_norm = bind_vector(b, i, "ffn_norm", "weight", GGUF_REQUIRED, info->n_embd);
-    if (query_key_norm) {
-        layer->query_norm = bind_vector(b, i, "attn_q_norm", "weight", GGUF_REQUIRED, info->head_dim);
-        layer->key_norm = bind_vector(b, i, "attn_k_norm", "weight", GGUF_REQUIRED, info->head_dim);
+static void bind_layer(binder *b, int32_t i) {
+    judgeq_model *model = b->model;
+    model_layer *layer = &model->layer[i];
+    family_describe(model, layer);
+    for (int v = 0; v < MODEL_VECTORS; v++) {
+        const family_vector *vector = &family_vectors[v];
+        if (vector->query_key_norm && !model->family->query_key_norms) continue;
+        layer->vector[v] = bind_vector(b, i, vector->name, "weight", GGUF_REQUIRED, family_length(model, vector->size));
     }
-    bind_query_key_value(b, i, layer);
-    layer->output = bind_linear(b, i, "attn_output", GGUF_REQUIRED, n_query, info->n_embd);
-    layer->gate = bind_linear(b, i, "ffn_gate", GGUF_REQUIRED, info->n_embd, info->n_ff);
-    layer->up = bind_linear(b, i, "ffn_up", GGUF_REQUIRED, info->n_embd, info->n_ff);
-    layer->down = bind_linear(b, i, "ffn_down", GGUF_REQUIRED, info->n_ff, info->n_embd);
+    const bool fused = has(b, i, "attn_qkv", "weight");
+    if (fused) bind_fused(b, i, layer);
+    for (int m = fused ? MODEL_OUTPUT : MODEL_QUERY; m < MODEL_MATRICES; m++) {
+        const family_matrix *matrix = &family_matrices[m];
+        layer->matrix[m] = bind_linear(b, i, matrix->name, GGUF_REQUIRED, family_length(model, matrix->in),
+                                       family_length(model, matrix->out));
+    }
 }
 
 void model_layer_slots(model_layer *layer, struct ggml_tensor **slot[MODEL_LAYER_SLOTS]) {
-    model_linear *linear[] = {&layer->query, &layer->key, &layer->value, &layer->output,
-                              &layer->gate,  &layer->up,  &layer->down};
-    struct ggml_tensor **vector[] = {&layer->attention_norm, &layer->ffn_norm, &layer->query_norm, &layer->key_norm};
-    for (int i = 0; i < 4; i++) *slot++ = vector[i];
-    for (int i = 0; i < 7; i++) {
-        *slot++ = &linear[i]->weight;
-        *slot++ = &linear[i]->scale;
-        *slot++ = &linear[i]->bias;
+    for (int v = 0; v < MODEL_VECTORS; v++) *slot++ = &layer->vector[v];
+    for (int m = 0; m < MODEL_MATRICES; m++) {
+        *slot++ = &layer->matrix[m].weight;
+        *slot++ = &layer->matrix[m].scale;
+        *slot++ = &layer->matrix[m].bias;
     }
 }
 
@@ -224,7 +226,7 @@ static judgeq_status map_weights(judgeq_model *model, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
-static judgeq_status bind_tensors(judgeq_model *model, model_tensors tensors, judgeq_error *error) {
+static judgeq_status bind_tensors(judgeq_model *model, judgeq_error *error) {
     judgeq_model_info *info = &model->info;
     binder b = {.model = model, .error = error, .status = JUDGEQ_OK};
     const struct ggml_tensor *embedding = gguf_file_tensor(&model->file, "token_embd.weight");
@@ -247,11 +249,11 @@ static judgeq_status bind_tensors(judgeq_model *model, model_tensors tensors, ju
         model->output.weight = model->token_embedding;
         model->output.bias = bind_vector(&b, -1, "output", "bias", GGUF_OPTIONAL, info->n_vocab);
     }
-    if (tensors.rope_factors) {
+    if (model->family->rope_factors) {
         model->rope.factors = bind_vector(&b, -1, "rope_freqs", "weight", GGUF_OPTIONAL, info->head_dim / 2);
     }
     if (b.status == JUDGEQ_OK) b.status = reserve_slices(&b);
-    for (int32_t i = 0; b.status == JUDGEQ_OK && i < info->n_layer; i++) bind_layer(&b, i, tensors.query_key_norm);
+    for (int32_t i = 0; b.status == JUDGEQ_OK && i < info->n_layer; i++) bind_layer(&b, i);
     return b.status;
 }
 
@@ -284,6 +286,7 @@ static void describe_keys(judgeq_model *model) {
     info->rope_base = rope->base;
     info->rope_halves = rope->mode == GGML_ROPE_TYPE_NEOX;
     info->chat_template = gguf_find_key(model->file.gguf, "tokenizer.chat_template") >= 0;
+    family_write(model, model->block, sizeof model->block);
 }
 
 /* Adds up the weights. Every tensor of the file must have been bound: one that we do not know would be left out of the
@@ -309,9 +312,9 @@ static judgeq_status count_weights(judgeq_model *model, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
-judgeq_status model_bind(judgeq_model *model, model_tensors tensors, judgeq_error *error) {
+judgeq_status model_bind(judgeq_model *model, judgeq_error *error) {
     judgeq_status status = map_weights(model, error);
-    if (status == JUDGEQ_OK) status = bind_tensors(model, tensors, error);
+    if (status == JUDGEQ_OK) status = bind_tensors(model, error);
     return status == JUDGEQ_OK ? count_weights(model, error) : status;
 }
 

@@ -4,13 +4,8 @@
 
 #include "model.h"
 
-/* What an architecture's tensors are, beside those that all have. */
-typedef struct model_tensors {
-    bool rope_factors, query_key_norm;
-} model_tensors;
-
 /* Binds every tensor of model->file, once the model's shape is known, and adds up what they take. */
-judgeq_status model_bind(judgeq_model *model, model_tensors tensors, judgeq_error *error);
+judgeq_status model_bind(judgeq_model *model, judgeq_error *error);
 /* Releases it. */
 void model_unbind(judgeq_model *model);
 

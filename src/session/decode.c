@@ -24,20 +24,21 @@ static judgeq_status take(judgeq_session *session, const struct ggml_tensor *log
 
 /* ---- one session, ggml's operations ------------------------------------------------------------------------------ */
 
-judgeq_status decode_plainly(judgeq_session *session, int32_t token, graph_want want, graph_block *blocks,
+judgeq_status decode_plainly(judgeq_session *session, int32_t token, block_want want, block_result *blocks,
                              judgeq_error *error) {
     const judgeq_model *model = session->model;
     judgeq_status status = reserve(session, error);
     if (status != JUDGEQ_OK) return status;
     graph *g = graph_begin(&session->engine);
     struct ggml_tensor *id = graph_input(g, GGML_TYPE_I32, 1, 1), *position = graph_input(g, GGML_TYPE_I32, 1, 1);
-    struct ggml_tensor *x = graph_add_embedding(g, model, id);
+    struct ggml_tensor *x = block_add_embedding(g, model, id);
     for (int32_t l = 0; l < model->info.n_layer; l++) {
-        const graph_block block = graph_add_block(g, model, &model->layer[l], &session->layer[l], x, position, want);
+        const block_result block =
+            block_add(g, &model->layer[l], attention_over_cache(&session->layer[l]), x, position, want);
         if (blocks) blocks[l] = block;
         x = block.output;
     }
-    struct ggml_tensor *logits = graph_add_logits(g, model, x);
+    struct ggml_tensor *logits = block_add_logits(g, model, x);
     status = graph_allocate(&session->engine, logits, error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_set(id, &token, 0, sizeof token);
@@ -64,7 +65,7 @@ static judgeq_status decoder_init(decoder *d, const judgeq_model *model, judgeq_
         decoder_free(d);
         return error_memory(error, "a decoder");
     }
-    for (int32_t l = 0; l < n_layer; l++) d->layer[l] = (attend_layer){&d->batch, l};
+    for (int32_t l = 0; l < n_layer; l++) d->layer[l] = (attend_layer){&d->batch, l, model->layer[l].scale};
     return JUDGEQ_OK;
 }
 
@@ -77,15 +78,16 @@ static judgeq_status build(decoder *d, graph_engine *engine, const judgeq_model 
     d->graph = 0;
     d->token = graph_input(g, GGML_TYPE_I32, n, 1);
     d->position = graph_input(g, GGML_TYPE_I32, n, 1);
-    struct ggml_tensor *x = graph_add_embedding(g, model, d->token);
+    struct ggml_tensor *x = block_add_embedding(g, model, d->token);
+    const block_want want = {.output = true, .query = true};
     const bool expanded = model->expanded && n >= EXPANDED_SEQUENCES;
     for (int32_t l = 0; l < model->info.n_layer; l++) {
         const model_layer *weights = expanded ? &model->expanded[l].layer : &model->layer[l];
-        const graph_block block = graph_add_decode_block(g, model, weights, &d->layer[l], x, d->position);
+        const block_result block = block_add(g, weights, attention_over_batch(&d->layer[l]), x, d->position, want);
         d->query[l] = block.query;
         x = block.output;
     }
-    d->logits = graph_add_logits(g, model, x);
+    d->logits = block_add_logits(g, model, x);
     judgeq_status status = graph_allocate(engine, d->logits, error);
     if (status == JUDGEQ_OK) d->graph = engine->n_graph;
     return status;

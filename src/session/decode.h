@@ -11,7 +11,7 @@ judgeq_status decode_together(judgeq_session *const *session, size_t n, const in
 
 /* Appends one token by a graph of ggml's operations only, which sums as libllama does and can give back attention.
  * blocks [n_layer], or NULL: what `want` asked of each layer, valid until the next graph. */
-judgeq_status decode_plainly(judgeq_session *session, int32_t token, graph_want want, graph_block *blocks,
+judgeq_status decode_plainly(judgeq_session *session, int32_t token, block_want want, block_result *blocks,
                              judgeq_error *error);
 
 /* Releases what a session keeps for decode_together. */

@@ -77,7 +77,7 @@ static void next_token(lookahead *look) {
 }
 
 /* Adds the attention of the response's token that was just decoded to the maps of all layers. */
-static judgeq_status take_attention(lookahead *look, const graph_block *block, judgeq_error *error) {
+static judgeq_status take_attention(lookahead *look, const block_result *block, judgeq_error *error) {
     judgeq_session *session = look->session;
     judgeq_status status = JUDGEQ_OK;
     for (int32_t l = 0; status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {
@@ -95,8 +95,8 @@ static judgeq_status take_attention(lookahead *look, const graph_block *block, j
 /* Decodes greedily from the full cache until n_most tokens or the end of the response. The first token is the prompt's
  * own prediction and is decoded in any case. */
 static judgeq_status decode_response(lookahead *look, judgeq_error *error) {
-    const graph_want want = {.output = true, .attention = true};
-    graph_block *block = calloc((size_t)look->session->model->info.n_layer, sizeof *block);
+    const block_want want = {.output = true, .attention = true};
+    block_result *block = calloc((size_t)look->session->model->info.n_layer, sizeof *block);
     judgeq_status status = block ? JUDGEQ_OK : error_memory(error, "attention rows");
     while (status == JUDGEQ_OK && look->token >= 0) {
         status = check_cancelled(look->session, error);
@@ -152,9 +152,9 @@ static void take_queries(lookahead *look, struct ggml_tensor *const *query, size
 
 /* Decodes one token with libllama's order of sums. */
 static judgeq_status step_plainly(lookahead *look, judgeq_error *error) {
-    const graph_want want = {.output = true, .query = true};
+    const block_want want = {.output = true, .query = true};
     const size_t n_layer = (size_t)look->session->model->info.n_layer;
-    graph_block *block = calloc(n_layer, sizeof *block);
+    block_result *block = calloc(n_layer, sizeof *block);
     struct ggml_tensor **query = calloc(n_layer, sizeof(struct ggml_tensor *));
     judgeq_status status = block && query ? JUDGEQ_OK : error_memory(error, "queries");
     if (status == JUDGEQ_OK) status = decode_plainly(look->session, look->token, want, block, error);
@@ -258,8 +258,8 @@ static judgeq_status score_run(lookahead *look, int32_t index, cache_run run, ju
     ggml_set_input(query);
     struct ggml_tensor *heads = ggml_view_3d(g->context, query, info->head_dim, n_head, look->n_step, query->nb[1],
                                              query->nb[2], (size_t)(run.first_head * group) * query->nb[1]);
-    struct ggml_tensor *attention = graph_add_attention(g, session->model, &session->layer[index], run,
-                                                        ggml_permute(g->context, heads, 0, 2, 1, 3));
+    struct ggml_tensor *attention = attention_add_scores(g, &session->model->layer[index], &session->layer[index], run,
+                                                         ggml_permute(g->context, heads, 0, 2, 1, 3));
     judgeq_status status = graph_allocate(&session->engine, attention, error);
     if (status == JUDGEQ_OK) status = attention_room(look, (size_t)ggml_nelements(attention), error);
     if (status != JUDGEQ_OK) return status;

@@ -101,7 +101,7 @@ static judgeq_status embed(prefill *p, judgeq_error *error) {
         struct ggml_tensor *ids = graph_input(g, GGML_TYPE_I32, n, 1);
         struct ggml_tensor *rows =
             ggml_view_2d(g->context, p->hidden, n_embd, n, p->hidden->nb[1], (size_t)start * p->hidden->nb[1]);
-        struct ggml_tensor *copied = ggml_cpy(g->context, graph_add_embedding(g, p->model, ids), rows);
+        struct ggml_tensor *copied = ggml_cpy(g->context, block_add_embedding(g, p->model, ids), rows);
         judgeq_status status = graph_allocate(p->engine, copied, error);
         if (status != JUDGEQ_OK) return status;
         ggml_backend_tensor_set(ids, p->tokens + start, 0, (size_t)n * sizeof *p->tokens);
@@ -182,7 +182,7 @@ static void scorer_take(scorer *s, const struct ggml_tensor *attention, const fl
 }
 
 /* Adds the attention that the chunk [start, stop) returned to the maps of all scorers whose probes it has. */
-static judgeq_status take_scores(prefill *p, const graph_block *block, int32_t start, int32_t stop,
+static judgeq_status take_scores(prefill *p, const block_result *block, int32_t start, int32_t stop,
                                  judgeq_error *error) {
     const struct ggml_tensor *attention = block->attention;
     if (!attention) return JUDGEQ_OK;
@@ -210,9 +210,9 @@ static judgeq_status take_scores(prefill *p, const graph_block *block, int32_t s
  * and the prompt's last row. Soft rows never use flash.h: all of their attention is needed as a matrix, and would
  * otherwise be computed twice. In plain mode, all rows of the last chunk attend in the last
  * layer unless probes need fewer: libllama does so, and ggml sums one row in another order than many. */
-static graph_want chunk_want(const prefill *p, bool last_layer, int32_t start, int32_t stop) {
+static block_want chunk_want(const prefill *p, bool last_layer, int32_t start, int32_t stop) {
     const bool own = !session_ggml_only(p->reader[0].session), soft = start >= p->n_prompt;
-    graph_want want = {
+    block_want want = {
         .output = !soft || !last_layer, .rows_at_once = p->rows_at_once, .own_softmax = own, .flash = own && !soft};
     int32_t probe = stop;
     for (size_t i = 0; i < 2 * p->n_reader; i++) {
@@ -232,24 +232,23 @@ static graph_want chunk_want(const prefill *p, bool last_layer, int32_t start, i
 }
 
 /* Multiplications of a block over n rows that attend to `past` rows before them. */
-static double chunk_work(const judgeq_model *model, int32_t n, int32_t past) {
-    const judgeq_model_info *info = &model->info;
-    const double heads = (double)info->n_head * info->head_dim, heads_kv = (double)info->n_head_kv * info->head_dim;
-    const double weights = 2 * (heads + heads_kv) * info->n_embd + 3.0 * info->n_ff * info->n_embd;
-    return n * (weights + 2 * heads * (past + n));
+static double chunk_work(const model_layer *layer, int32_t n, int32_t past) {
+    double weights = 0;
+    for (int m = 0; m < MODEL_MATRICES; m++) weights += (double)ggml_nelements(layer->matrix[m].weight);
+    return n * (weights + 2.0 * layer->n_head * layer->head_dim * (past + n));
 }
 
 /* Rows [start, stop) through one layer: their keys and values into `staging`, their outputs back into `hidden`.
  * *out: the graph's block, until the next graph starts. */
 static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, int32_t start, int32_t stop,
-                               graph_block *out, judgeq_error *error) {
+                               block_result *out, judgeq_error *error) {
     const int32_t n = stop - start;
-    const graph_want want = chunk_want(p, index + 1 == p->model->info.n_layer, start, stop);
+    const block_want want = chunk_want(p, index + 1 == p->model->info.n_layer, start, stop);
     const size_t row = p->hidden->nb[1];
     graph *g = graph_begin(p->engine);
     struct ggml_tensor *x = ggml_view_2d(g->context, p->hidden, p->hidden->ne[0], n, row, (size_t)start * row);
     struct ggml_tensor *position = graph_input(g, GGML_TYPE_I32, n, 1);
-    const graph_block block = graph_add_block(g, p->model, &p->layer, staging, x, position, want);
+    const block_result block = block_add(g, &p->layer, attention_over_cache(staging), x, position, want);
     struct ggml_tensor *result = NULL;
     if (block.output) {
         result = ggml_cpy(g->context, block.output,
@@ -266,7 +265,7 @@ static judgeq_status run_chunk(prefill *p, int32_t index, cache_layer *staging, 
     for (int32_t i = 0; i < n; i++) positions[i] = start + i;
     ggml_backend_tensor_set(position, positions, 0, (size_t)n * sizeof *positions);
     free(positions);
-    status = graph_compute(p->engine, GRAPH_ROWS, block.output ? chunk_work(p->model, n, start) : 0, error);
+    status = graph_compute(p->engine, GRAPH_ROWS, block.output ? chunk_work(&p->layer, n, start) : 0, error);
     if (status != JUDGEQ_OK) return status;
     cache_layer_append(staging, n, start);
     *out = block;
@@ -303,7 +302,7 @@ static judgeq_status deepen_soft_rows(prefill *p, int32_t index, judgeq_error *e
 static judgeq_status run_soft_rows(prefill *p, int32_t index, cache_layer *staging, judgeq_error *error) {
     const double start = clock_seconds();
     const int32_t first = p->n_prompt, stop = p->n_prompt + p->n_soft;
-    graph_block block = {0};
+    block_result block = {0};
     judgeq_status status = deepen_soft_rows(p, index, error);
     if (status == JUDGEQ_OK) status = run_chunk(p, index, staging, first, stop, &block, error);
     const double seconds = clock_seconds() - start;
@@ -320,7 +319,7 @@ static judgeq_status run_rows(prefill *p, int32_t index, cache_layer *staging, j
     judgeq_status status = JUDGEQ_OK;
     for (int32_t start = 0; status == JUDGEQ_OK && start < p->n_prompt; start += p->chunk) {
         const int32_t stop = p->n_prompt - start < p->chunk ? p->n_prompt : start + p->chunk;
-        graph_block block = {0};
+        block_result block = {0};
         const double clock = clock_seconds();
         status = run_chunk(p, index, staging, start, stop, &block, error);
         p->blocks_s += clock_seconds() - clock;
@@ -438,7 +437,7 @@ static judgeq_status read_logits(prefill *p, judgeq_error *error) {
     graph *g = graph_begin(p->engine);
     struct ggml_tensor *x = ggml_view_2d(g->context, p->hidden, p->hidden->ne[0], 1, p->hidden->nb[1],
                                          (size_t)(p->n_prompt - 1) * p->hidden->nb[1]);
-    struct ggml_tensor *logits = graph_add_logits(g, p->model, x);
+    struct ggml_tensor *logits = block_add_logits(g, p->model, x);
     judgeq_status status = graph_allocate(p->engine, logits, error);
     if (status == JUDGEQ_OK) status = graph_compute(p->engine, GRAPH_TOKEN, 0, error);
     if (status != JUDGEQ_OK) return status;

@@ -307,8 +307,8 @@ static bool decodes_alone(const judgeq_session *session) {
 }
 
 static judgeq_status decode_alone(judgeq_session *session, int32_t token, judgeq_error *error) {
-    const graph_want want = {.output = true, .attention = session->watched != NULL};
-    graph_block *blocks = calloc((size_t)session->model->info.n_layer, sizeof *blocks);
+    const block_want want = {.output = true, .attention = session->watched != NULL};
+    block_result *blocks = calloc((size_t)session->model->info.n_layer, sizeof *blocks);
     if (!blocks) return error_memory(error, "attention rows");
     judgeq_status status = decode_plainly(session, token, want, blocks, error);
     if (status == JUDGEQ_OK && session->watched) status = watch_add(session, blocks, error);

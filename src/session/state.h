@@ -4,6 +4,7 @@
 #ifndef JUDGEQ_SRC_STATE_H
 #define JUDGEQ_SRC_STATE_H
 
+#include "engine/attention.h"
 #include "engine/cache.h"
 #include "engine/graph.h"
 #include "model/judge.h"

@@ -20,8 +20,8 @@ static judgeq_status check_block(judgeq_session *session, int32_t index, enum gg
     graph *g = graph_begin(&session->engine);
     struct ggml_tensor *x = graph_input(g, GGML_TYPE_F32, info->n_embd, n);
     struct ggml_tensor *position = graph_input(g, GGML_TYPE_I32, n, 1);
-    const graph_want want = {.output = true, .attention = true};
-    graph_add_block(g, model, &model->layer[index], &cache, x, position, want);
+    const block_want want = {.output = true, .attention = true};
+    block_add(g, &model->layer[index], attention_over_cache(&cache), x, position, want);
     status = graph_check_devices(g, error);
     cache_layer_free(&cache);
     return status;

@@ -38,7 +38,7 @@ const float *judgeq_session_watched(const judgeq_session *session, int32_t layer
     return session->watched + (size_t)layer * map_size(session);
 }
 
-judgeq_status watch_add(judgeq_session *session, const graph_block *blocks, judgeq_error *error) {
+judgeq_status watch_add(judgeq_session *session, const block_result *blocks, judgeq_error *error) {
     const int32_t n_head = session->model->info.n_head, n_prompt = session->n_prompt;
     const int64_t n_row = blocks[0].attention->ne[0];
     float *rows = malloc((size_t)n_head * (size_t)n_row * sizeof *rows);

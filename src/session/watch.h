@@ -5,6 +5,6 @@
 #include "state.h"
 
 /* Adds the attention of the token just decoded: blocks [n_layer] of a step that wanted it. */
-judgeq_status watch_add(judgeq_session *session, const graph_block *blocks, judgeq_error *error);
+judgeq_status watch_add(judgeq_session *session, const block_result *blocks, judgeq_error *error);
 
 #endif

@@ -1,9 +1,9 @@
 #include "attention_back.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "cpu/every_cpu.h"
+#include "cpu/own_scale.h"
 #include "cpu/parts.h"
 #include "cpu/product_kernel.h"
 #include "cpu/rows.h"
@@ -74,7 +74,7 @@ static void compute_scores(struct ggml_tensor *out, int thread, int n_thread, vo
     (void)data;
     const struct ggml_tensor *attention = out->src[0], *slope = out->src[1], *values = out->src[2], *flow = out->src[3];
     const int64_t n_key = out->ne[0], n_head_kv = values->ne[2], n_row = out->ne[1] * out->ne[2] / n_head_kv;
-    const float scale = 1.0f / sqrtf((float)values->ne[1]);
+    const float scale = own_scale(out);
     const int64_t size = part_size(n_row, ROWS, ROWS_UNIT, n_head_kv, n_thread), down = parts(n_row, size);
     const int64_t all = down * n_head_kv;
     for (int64_t i = thread * all / n_thread; i < (thread + 1) * all / n_thread; i++) {
@@ -89,10 +89,13 @@ static void compute_scores(struct ggml_tensor *out, int thread, int n_thread, vo
 
 struct ggml_tensor *attention_back_scores(struct ggml_context *context, struct ggml_tensor *attention,
                                           struct ggml_tensor *slope, struct ggml_tensor *values,
-                                          struct ggml_tensor *flow) {
+                                          struct ggml_tensor *flow, float scale) {
     struct ggml_tensor *sources[] = {attention, slope, values, flow};
-    return ggml_custom_4d(context, GGML_TYPE_F32, attention->ne[0], attention->ne[1], attention->ne[2], 1, sources,
-                          flow ? 4 : 3, compute_scores, GGML_N_TASKS_MAX, NULL);
+    struct ggml_tensor *out =
+        ggml_custom_4d(context, GGML_TYPE_F32, attention->ne[0], attention->ne[1], attention->ne[2], 1, sources,
+                       flow ? 4 : 3, compute_scores, GGML_N_TASKS_MAX, NULL);
+    own_scale_set(out, scale);
+    return out;
 }
 
 /* ---- the soft rows' own keys and values -------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "block_back.h"
 #include "cpu/product.h"
+#include "engine/attention.h"
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
 
@@ -28,10 +29,9 @@ static judgeq_status take_weights(gradient *g, int32_t index, model_layer *out, 
 
 /* Floats of a soft row in a layer: the gradient of x, and what block_kept has but for the attention. */
 static size_t row_width(const judgeq_model *model) {
-    struct ggml_tensor *matrix[BLOCK_PRODUCTS]; /* all layers have the same shapes */
+    const model_linear *matrix = model->layer[0].matrix; /* all layers have the same shapes */
     size_t width = 2 * (size_t)model->info.n_embd + (size_t)model->info.n_head * (size_t)model->info.head_dim;
-    block_matrices(&model->layer[0], matrix);
-    for (int i = 0; i < BLOCK_PRODUCTS; i++) width += (size_t)matrix[i]->ne[1];
+    for (int m = 0; m < MODEL_MATRICES; m++) width += block_back_reads(m) ? (size_t)matrix[m].weight->ne[1] : 0;
     return width;
 }
 
@@ -93,17 +93,17 @@ static block_kept kept_of(const gradient *g, struct ggml_context *context, int32
                           int64_t n_key) {
     const judgeq_model_info *info = &g->model->info;
     const int64_t n = g->n_soft;
-    block_kept kept;
+    block_kept kept = {0};
     float *at = layer_rows(g, index);
     kept.x = soft_rows(g, context, at);
     at += ggml_nelements(kept.x);
     kept.query = place(g->rows, ggml_new_tensor_3d(context, GGML_TYPE_F32, info->head_dim, info->n_head, n), at);
     at += ggml_nelements(kept.query);
-    struct ggml_tensor *matrix[BLOCK_PRODUCTS];
-    block_matrices(&g->model->layer[index], matrix);
-    for (int i = 0; i < BLOCK_PRODUCTS; i++) {
-        kept.product[i] = place(g->rows, ggml_new_tensor_2d(context, GGML_TYPE_F32, matrix[i]->ne[1], n), at);
-        at += ggml_nelements(kept.product[i]);
+    for (int m = 0; m < MODEL_MATRICES; m++) {
+        const struct ggml_tensor *weight = g->model->layer[index].matrix[m].weight;
+        if (!block_back_reads(m)) continue;
+        kept.product[m] = place(g->rows, ggml_new_tensor_2d(context, GGML_TYPE_F32, weight->ne[1], n), at);
+        at += ggml_nelements(kept.product[m]);
     }
     kept.attention = ggml_new_tensor_3d(context, GGML_TYPE_F32, n_key, n, info->n_head);
     at = layer_map(g, info->n_layer, n_prompt) + index * ggml_nelements(kept.attention);
@@ -180,13 +180,12 @@ static void add_map(const gradient *g, graph *nodes, struct ggml_tensor *attenti
 
 /* Lets a block, whose nodes are the graph's from `first` on, write its results to where they are kept. */
 static void keep_results(const gradient *g, const graph *nodes, int first, const model_layer *layer,
-                         const graph_block *block, const block_kept *kept) {
-    struct ggml_tensor *matrix[BLOCK_PRODUCTS];
-    block_matrices(layer, matrix);
+                         const block_result *block, const block_kept *kept) {
     for (int i = first; i < ggml_graph_n_nodes(nodes->nodes); i++) {
         struct ggml_tensor *node = ggml_graph_node(nodes->nodes, i);
-        for (int m = 0; m < BLOCK_PRODUCTS; m++) {
-            if (node->op == GGML_OP_MUL_MAT && node->src[0] == matrix[m]) place(g->rows, node, kept->product[m]->data);
+        for (int m = 0; m < MODEL_MATRICES; m++) {
+            const bool is = node->op == GGML_OP_MUL_MAT && node->src[0] == layer->matrix[m].weight;
+            if (is && kept->product[m]) place(g->rows, node, kept->product[m]->data);
         }
     }
     place(g->rows, block->query, kept->query->data);
@@ -212,12 +211,12 @@ static judgeq_status forward_layers(gradient *g, int32_t first, int32_t end, con
     struct ggml_tensor *position = add_positions(g, nodes->context);
     for (int32_t l = first; l < end; l++) {
         const bool last = l == g->model->info.n_layer - 1;
-        const graph_want want = {.output = !last, .attention = true, .query = true, .own_softmax = true};
+        const block_want want = {.output = !last, .attention = true, .query = true, .own_softmax = true};
         const block_kept kept = kept_of(g, nodes->context, l, n_prompt, n_key);
         const int n_node = ggml_graph_n_nodes(nodes->nodes);
         status = take_weights(g, l, &weights, error);
         if (status != JUDGEQ_OK) return status;
-        const graph_block block = graph_add_block(nodes, g->model, &weights, &layer[l], kept.x, position, want);
+        const block_result block = block_add(nodes, &weights, attention_over_cache(&layer[l]), kept.x, position, want);
         keep_results(g, nodes, n_node, &weights, &block, &kept);
         add_map(g, nodes, block.attention, l, n_prompt);
         if (!last) add_entering(g, nodes, block.output, l + 1);
@@ -259,7 +258,7 @@ static judgeq_status backward_layers(gradient *g, int32_t first, int32_t end, co
         const block_kept kept = kept_of(g, nodes->context, l, n_prompt, n_key);
         status = take_weights(g, l, &weights, error);
         if (status != JUDGEQ_OK) return status;
-        flow = block_back_add(nodes->context, g->model, &weights, &layer[l], &kept, position,
+        flow = block_back_add(nodes->context, &weights, &layer[l], &kept, position,
                               map_of(g, nodes->context, l, n_prompt), flow);
         ggml_build_forward_expand(nodes->nodes, place(g->rows, flow, layer_gradient(g, l)));
     }
