@@ -365,16 +365,11 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_info),
-        cmocka_unit_test(test_block),
-        cmocka_unit_test(test_architecture),
-        cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_norm_type),
-        cmocka_unit_test(test_alignment),
-        cmocka_unit_test(test_vocabulary),
-        cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_weights_not_finite),
+        cmocka_unit_test(test_info),         cmocka_unit_test(test_block),
+        cmocka_unit_test(test_architecture), cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_tensors),      cmocka_unit_test(test_norm_type),
+        cmocka_unit_test(test_alignment),    cmocka_unit_test(test_vocabulary),
+        cmocka_unit_test(test_truncated),    cmocka_unit_test(test_weights_not_finite),
         cmocka_unit_test(test_text),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
