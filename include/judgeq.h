@@ -330,6 +330,16 @@ JUDGEQ_API bool judgeq_policy_needs_full_cache(const judgeq_policy *policy);
 
 /* ---- session ----------------------------------------------------------------------------------------------------- */
 
+/* Threads and buffers that compute for sessions of one model, one call at a time. Sessions that share an engine cost
+ * little beside their rows; calls for them must take turns. */
+typedef struct judgeq_engine judgeq_engine;
+
+/* n_threads 0, or more than judgeq_cores(): one or one per core, whichever is measured to be faster. */
+JUDGEQ_API judgeq_status judgeq_engine_new(const judgeq_model *model, int32_t n_threads, judgeq_engine **out,
+                                           judgeq_error *error);
+/* After the sessions that use it. */
+JUDGEQ_API void judgeq_engine_free(judgeq_engine *engine);
+
 typedef struct judgeq_session judgeq_session;
 
 /* The type of the numbers in the KV cache. Q8_0 and Q4_0 take 8.5 and 4.5 bits a number; 32 numbers share a scale, so
@@ -358,7 +368,8 @@ typedef struct judgeq_session_params {
     int32_t budget;        /* rows per layer and KV head; 0: use budget_fraction. A shorter prompt keeps all rows */
     float budget_fraction; /* share of the prompt, 0..1, but 1 row at least; 0: no budget given */
     int32_t n_ctx;         /* tokens of prompt and response; 0: what the model was trained for */
-    int32_t n_threads;     /* 0, or more than judgeq_cores(): one or one per core, whichever is measured to be faster */
+    judgeq_engine *engine; /* of the same model; NULL: the session makes one of its own, with n_threads */
+    int32_t n_threads;     /* of its own engine, as in judgeq_engine_new */
     int32_t chunk;         /* prompt rows per graph; 0: chosen */
     judgeq_kv_type kv_type;
     /* libllama's arithmetic: quantised weights as they are, activations rounded to 8 bits, and all sums in its order
@@ -392,9 +403,9 @@ typedef struct judgeq_stats {
 
 /* No policy (full), no judge, no budget, F16. */
 JUDGEQ_API judgeq_session_params judgeq_session_default_params(void);
-/* Makes an empty session. Copies params, not the model and the judge. Fails with ARGUMENT where a field makes no sense
- * or a judge or a budget is missing, MISMATCH where the judge belongs to another model, UNSUPPORTED where the KV type
- * or a device does not fit. */
+/* Makes an empty session. Copies params, not the model, the judge and the engine. Fails with ARGUMENT where a field
+ * makes no sense or a judge or a budget is missing, MISMATCH where the judge belongs to another model, UNSUPPORTED
+ * where the KV type or a device does not fit. */
 JUDGEQ_API judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session_params *params,
                                             judgeq_session **out, judgeq_error *error);
 JUDGEQ_API void judgeq_session_free(judgeq_session *session);
@@ -427,7 +438,10 @@ JUDGEQ_API judgeq_status judgeq_session_decode_all(judgeq_session *const *sessio
 /* Removes the tokens that were decoded after the prompt, except the first n_tokens, so that others can follow there.
  * The logits stay as they are until the next token is decoded. Fails with ARGUMENT where fewer tokens were decoded. */
 JUDGEQ_API judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, judgeq_error *error);
-/* Logits of the next token, [n_vocab]; valid until the next call that changes the session. */
+/* For a session that waits: gives back what it holds beside its rows, the logits and the room for more rows. Both are
+ * made again by the next call that computes. Fails with MEMORY, and then has changed nothing but the logits. */
+JUDGEQ_API judgeq_status judgeq_session_trim(judgeq_session *session, judgeq_error *error);
+/* Logits of the next token, [n_vocab]; valid until the next call that changes the session. NULL once trimmed. */
 JUDGEQ_API const float *judgeq_session_logits(const judgeq_session *session);
 /* The greedy tokens [*n_tokens] that a lookahead decoded and `defer` kept: the response starts with them, and their
  * rows are in the cache. Valid as long as the session. */

@@ -7,7 +7,7 @@
 #include "float_model.h"
 #include "golden.h"
 #include "policy/score.h"
-#include "session/state.h"
+#include "session/export.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -48,8 +48,7 @@ static float *maps_of(const judgeq_model *model, const judgeq_judge *judge, cons
     params.chunk = 100; /* so that the window spans two chunks */
     if (judgeq_session_new(model, &params, &session, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
     float *maps = calloc(MAPS, sizeof *maps);
-    session->score_hook = take_map;
-    session->score_hook_data = maps;
+    session_on_scores(session, take_map, maps);
     int32_t *ids = golden_tokens("ids", GOLDEN_PROMPT);
     if (judgeq_session_prefill(session, ids, GOLDEN_PROMPT, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
     memcpy(logits, judgeq_session_logits(session), GOLDEN_VOCAB * sizeof *logits);

@@ -3,7 +3,7 @@
 #include "fixture.h"
 #include "float_model.h"
 #include "golden.h"
-#include "session/state.h"
+#include "session/export.h"
 #include "tiny_model.h"
 #include "train/adamw.h"
 #include "train/example.h"
@@ -199,8 +199,7 @@ static void test_deep_judges(void **state) {
     params.kv_type = JUDGEQ_KV_F32;
     params.n_threads = 1;
     CHECK(judgeq_session_new(deep.model, &params, &session, error));
-    session->score_hook = take_map;
-    session->score_hook_data = seen;
+    session_on_scores(session, take_map, seen);
     CHECK(judgeq_session_prefill(session, tokens, PROMPT, error));
     const double off = relative(seen, deep.map, deep.n_map);
     if (!(off <= 1e-4)) fail_msg("the maps of prefill and of training differ by %g", off);

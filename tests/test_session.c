@@ -378,8 +378,7 @@ static void test_attention_adds_up(void **state) {
         params.budget = BUDGET;
         judgeq_session *session = start(w, "probe=window:32,reduce=mean", params);
         session->params.chunk = chunk;
-        session->score_hook = check_sums;
-        session->score_hook_data = &chunk;
+        session_on_scores(session, check_sums, &chunk);
         prefill(w, session);
         judgeq_session_free(session);
     }

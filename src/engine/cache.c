@@ -95,6 +95,16 @@ void cache_layer_free(cache_layer *layer) {
     *layer = (cache_layer){0};
 }
 
+/* The same rows, with room for `spare` more. */
+static judgeq_status move_rows(cache_layer *layer, int64_t spare, judgeq_error *error) {
+    cache_layer moved;
+    judgeq_status status = cache_layer_gather(layer, NULL, layer->type, spare, layer->meter, &moved, error);
+    if (status != JUDGEQ_OK) return status;
+    cache_layer_free(layer);
+    *layer = moved;
+    return JUDGEQ_OK;
+}
+
 judgeq_status cache_layer_reserve(cache_layer *layer, int64_t n, judgeq_error *error) {
     bool room = true;
     int64_t most = 0;
@@ -107,12 +117,15 @@ judgeq_status cache_layer_reserve(cache_layer *layer, int64_t n, judgeq_error *e
     int64_t spare = most / GROW_SHARE;
     if (spare < GROW_LEAST) spare = GROW_LEAST;
     if (spare < n) spare = n;
-    cache_layer grown;
-    judgeq_status status = cache_layer_gather(layer, NULL, layer->type, spare, layer->meter, &grown, error);
-    if (status != JUDGEQ_OK) return status;
-    cache_layer_free(layer);
-    *layer = grown;
-    return JUDGEQ_OK;
+    return move_rows(layer, spare, error);
+}
+
+judgeq_status cache_layer_trim(cache_layer *layer, judgeq_error *error) {
+    bool tight = true;
+    for (int32_t h = 0; h < layer->n_head_kv; h++) {
+        tight = tight && layer->head[h].capacity == cache_padded(layer, layer->head[h].n_row);
+    }
+    return tight ? JUDGEQ_OK : move_rows(layer, 0, error);
 }
 
 void cache_layer_append(cache_layer *layer, int64_t n, int32_t first_position) {

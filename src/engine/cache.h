@@ -68,6 +68,9 @@ void cache_layer_free(cache_layer *layer);
 /* Makes room for n more rows in every head, moving the rows if need be. */
 judgeq_status cache_layer_reserve(cache_layer *layer, int64_t n, judgeq_error *error);
 
+/* Gives back the memory after the rows held and their padding. */
+judgeq_status cache_layer_trim(cache_layer *layer, judgeq_error *error);
+
 /* n rows and their padding. */
 int64_t cache_padded(const cache_layer *layer, int64_t n);
 

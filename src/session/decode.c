@@ -14,6 +14,8 @@ static judgeq_status reserve(judgeq_session *session, judgeq_error *error) {
 
 /* The graph has written the token's rows; logits [n, n_vocab] has the session's in `row`. */
 static judgeq_status take(judgeq_session *session, const struct ggml_tensor *logits, size_t row, judgeq_error *error) {
+    const judgeq_status status = session_logits_room(session, error);
+    if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_get(logits, session->logits, row * logits->nb[1], logits->nb[1]);
     for (int32_t l = 0; l < session->model->info.n_layer; l++) {
         cache_layer_append(&session->layer[l], 1, session->n_position);
@@ -29,7 +31,7 @@ judgeq_status decode_plainly(judgeq_session *session, int32_t token, block_want 
     const judgeq_model *model = session->model;
     judgeq_status status = reserve(session, error);
     if (status != JUDGEQ_OK) return status;
-    graph *g = graph_begin(&session->engine);
+    graph *g = graph_begin(&session->engine->graphs);
     struct ggml_tensor *id = graph_input(g, GGML_TYPE_I32, 1, 1), *position = graph_input(g, GGML_TYPE_I32, 1, 1);
     struct ggml_tensor *x = block_add_embedding(g, model, id);
     for (int32_t l = 0; l < model->info.n_layer; l++) {
@@ -39,11 +41,11 @@ judgeq_status decode_plainly(judgeq_session *session, int32_t token, block_want 
         x = block.output;
     }
     struct ggml_tensor *logits = block_add_logits(g, model, x);
-    status = graph_allocate(&session->engine, logits, error);
+    status = graph_allocate(&session->engine->graphs, logits, error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_set(id, &token, 0, sizeof token);
     ggml_backend_tensor_set(position, &session->n_position, 0, sizeof session->n_position);
-    status = graph_compute(&session->engine, GRAPH_TOKEN, 1, error);
+    status = graph_compute(&session->engine->graphs, GRAPH_TOKEN, 1, error);
     return status == JUDGEQ_OK ? take(session, logits, 0, error) : status;
 }
 
@@ -95,7 +97,8 @@ static judgeq_status build(decoder *d, graph_engine *engine, const judgeq_model 
 
 static judgeq_status prepare(judgeq_session *const *session, size_t n, const int32_t *token, judgeq_error *error) {
     judgeq_session *first = session[0];
-    decoder *d = &first->decoder;
+    judgeq_engine *engine = first->engine;
+    decoder *d = &engine->decoder;
     const judgeq_model_info *info = &first->model->info;
     judgeq_status status = decoder_init(d, first->model, error);
     if (status == JUDGEQ_OK) status = attend_batch_resize(&d->batch, (int64_t)n, error);
@@ -104,11 +107,11 @@ static judgeq_status prepare(judgeq_session *const *session, size_t n, const int
         d->batch.layers[i] = session[i]->layer;
     }
     if (status == JUDGEQ_OK) {
-        status = attend_batch_prepare(&d->batch, info->n_layer, first->engine.threads.most,
+        status = attend_batch_prepare(&d->batch, info->n_layer, engine->graphs.threads.most,
                                       info->n_head / info->n_head_kv, error);
     }
-    const bool built = d->graph > 0 && d->graph == first->engine.n_graph && d->token->ne[0] == (int64_t)n;
-    if (status == JUDGEQ_OK && !built) status = build(d, &first->engine, first->model, (int64_t)n, error);
+    const bool built = d->graph > 0 && d->graph == engine->graphs.n_graph && d->token->ne[0] == (int64_t)n;
+    if (status == JUDGEQ_OK && !built) status = build(d, &engine->graphs, first->model, (int64_t)n, error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_set(d->token, token, 0, ggml_nbytes(d->token));
     for (size_t i = 0; i < n; i++) {
@@ -120,10 +123,10 @@ static judgeq_status prepare(judgeq_session *const *session, size_t n, const int
 judgeq_status decode_together(judgeq_session *const *session, size_t n, const int32_t *token, judgeq_error *error) {
     judgeq_status status = prepare(session, n, token, error);
     if (status == JUDGEQ_OK) {
-        status = graph_compute(&session[0]->engine, n > 1 ? GRAPH_BATCH : GRAPH_TOKEN, (double)n, error);
+        status = graph_compute(&session[0]->engine->graphs, n > 1 ? GRAPH_BATCH : GRAPH_TOKEN, (double)n, error);
     }
     for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
-        status = take(session[i], session[0]->decoder.logits, i, error);
+        status = take(session[i], session[0]->engine->decoder.logits, i, error);
     }
     return status;
 }

@@ -181,7 +181,7 @@ static judgeq_status step_together(company *c, judgeq_error *error) {
         if (plain) {
             status = step_plainly(c->look[i], error);
         } else {
-            take_queries(c->look[i], c->session[0]->decoder.query, i);
+            take_queries(c->look[i], c->session[0]->engine->decoder.query, i);
         }
         next_token(c->look[i]);
     }
@@ -252,7 +252,7 @@ static judgeq_status score_run(lookahead *look, int32_t index, cache_run run, ju
     const judgeq_model_info *info = &session->model->info;
     const int64_t group = info->n_head / info->n_head_kv, n_head = run.n_head * group;
     const float *from = look->query + (size_t)index * (size_t)look->n_most * query_size(look);
-    graph *g = graph_begin(&session->engine);
+    graph *g = graph_begin(&session->engine->graphs);
     struct ggml_tensor *query =
         ggml_new_tensor_3d(g->context, GGML_TYPE_F32, info->head_dim, info->n_head, look->n_step);
     ggml_set_input(query);
@@ -260,11 +260,11 @@ static judgeq_status score_run(lookahead *look, int32_t index, cache_run run, ju
                                              query->nb[2], (size_t)(run.first_head * group) * query->nb[1]);
     struct ggml_tensor *attention = attention_add_scores(g, &session->model->layer[index], &session->layer[index], run,
                                                          ggml_permute(g->context, heads, 0, 2, 1, 3));
-    judgeq_status status = graph_allocate(&session->engine, attention, error);
+    judgeq_status status = graph_allocate(&session->engine->graphs, attention, error);
     if (status == JUDGEQ_OK) status = attention_room(look, (size_t)ggml_nelements(attention), error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_set(query, from, 0, ggml_nbytes(query));
-    status = graph_compute(&session->engine, GRAPH_ROWS, 0, error);
+    status = graph_compute(&session->engine->graphs, GRAPH_ROWS, 0, error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_get(attention, look->attention, 0, ggml_nbytes(attention));
 

@@ -120,7 +120,7 @@ static const char HIDDEN[] = "the prompt's hidden states";
 static judgeq_status prefill_init(prefill *p, judgeq_session *const *session, size_t n_session, const int32_t *tokens,
                                   judgeq_error *error) {
     judgeq_session *first = session[0];
-    *p = (prefill){.model = first->model, .judge = first->judge, .engine = &first->engine, .tokens = tokens};
+    *p = (prefill){.model = first->model, .judge = first->judge, .engine = &first->engine->graphs, .tokens = tokens};
     p->n_prompt = first->n_prompt;
     p->reader = calloc(n_session, sizeof *p->reader);
     if (!p->reader) return error_memory(error, "the readers of a prompt");
@@ -440,6 +440,9 @@ static judgeq_status read_logits(prefill *p, judgeq_error *error) {
     struct ggml_tensor *logits = block_add_logits(g, p->model, x);
     judgeq_status status = graph_allocate(p->engine, logits, error);
     if (status == JUDGEQ_OK) status = graph_compute(p->engine, GRAPH_TOKEN, 0, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < p->n_reader; i++) {
+        status = session_logits_room(p->reader[i].session, error);
+    }
     if (status != JUDGEQ_OK) return status;
     for (size_t i = 0; i < p->n_reader; i++) {
         ggml_backend_tensor_get(logits, p->reader[i].session->logits, 0, ggml_nbytes(logits));

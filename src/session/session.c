@@ -65,11 +65,12 @@ static judgeq_status check_kv_type(const judgeq_session *session, judgeq_error *
 
 static judgeq_status check_params(const judgeq_session *session, judgeq_error *error) {
     const judgeq_session_params *params = &session->params;
-    if (params->n_ctx < 0 || params->chunk < 0 || params->n_threads < 0 || params->n_threads > 1024) {
-        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "n_ctx %d, chunk %d, n_threads %d: expected 0 or more",
-                         params->n_ctx, params->chunk, params->n_threads);
+    if (params->n_ctx < 0 || params->chunk < 0) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "n_ctx %d, chunk %d: expected 0 or more", params->n_ctx,
+                         params->chunk);
     }
-    judgeq_status status = check_kv_type(session, error);
+    judgeq_status status = engine_check_threads(params->n_threads, error);
+    if (status == JUDGEQ_OK) status = check_kv_type(session, error);
     if (status != JUDGEQ_OK) return status;
     if (params->defer && (session->policy.probe.lookahead == 0 || session->policy.probe.among == 0)) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
@@ -122,17 +123,28 @@ static judgeq_status take_policies(judgeq_session *session, judgeq_error *error)
     return JUDGEQ_OK;
 }
 
+/* The one that was given, or one of its own. */
+static judgeq_status take_engine(judgeq_session *session, judgeq_error *error) {
+    session->engine = session->params.engine;
+    session->own_engine = !session->engine;
+    if (session->own_engine) {
+        return judgeq_engine_new(session->model, session->params.n_threads, &session->engine, error);
+    }
+    if (session->engine->model == session->model) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the session's engine is one of another model");
+}
+
 static judgeq_status allocate(judgeq_session *session, judgeq_error *error) {
     const size_t n_layer = (size_t)session->model->info.n_layer;
     session->layer = calloc(n_layer, sizeof *session->layer);
     session->prior = calloc(n_layer, sizeof *session->prior);
     session->drafted = calloc(n_layer, sizeof *session->drafted);
     session->layer_budget = calloc(n_layer, sizeof *session->layer_budget);
-    session->logits = calloc((size_t)session->model->info.n_vocab, sizeof *session->logits);
-    if (!session->layer || !session->prior || !session->drafted || !session->layer_budget || !session->logits) {
+    if (!session->layer || !session->prior || !session->drafted || !session->layer_budget) {
         return error_memory(error, "a session");
     }
-    return graph_engine_init(&session->engine, session->model, session->params.n_threads, error);
+    const judgeq_status status = session_logits_room(session, error);
+    return status == JUDGEQ_OK ? take_engine(session, error) : status;
 }
 
 judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session_params *params, judgeq_session **out,
@@ -175,8 +187,7 @@ void judgeq_session_free(judgeq_session *session) {
     free(session->logits);
     free(session->deferred);
     free(session->watched);
-    decoder_free(&session->decoder);
-    graph_engine_free(&session->engine);
+    if (session->own_engine) judgeq_engine_free(session->engine);
     free(session);
 }
 
@@ -374,6 +385,16 @@ judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, j
     return JUDGEQ_OK;
 }
 
+judgeq_status judgeq_session_trim(judgeq_session *session, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    free(session->logits);
+    session->logits = NULL;
+    for (int32_t l = 0; status == JUDGEQ_OK && session->prefilled && l < session->model->info.n_layer; l++) {
+        status = cache_layer_trim(&session->layer[l], error);
+    }
+    return status;
+}
+
 /* ---- what can be asked ------------------------------------------------------------------------------------------- */
 
 const float *judgeq_session_logits(const judgeq_session *session) {
@@ -394,7 +415,7 @@ void judgeq_session_get_stats(const judgeq_session *session, judgeq_stats *stats
                            model_row_bytes(session->model, session->kv_type);
     for (int32_t l = 0; l < info->n_layer; l++) stats->kv_bytes_held += cache_layer_bytes(&session->layer[l]);
     stats->kv_bytes_peak = session->meter.peak;
-    stats->n_threads = session->engine.threads.most;
+    stats->n_threads = session->engine->graphs.threads.most;
 }
 
 const int32_t *judgeq_session_positions(const judgeq_session *session, int32_t layer, int32_t head_kv, size_t *n_rows) {

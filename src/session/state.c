@@ -1,6 +1,7 @@
 #include "state.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/error.h"
 
@@ -13,7 +14,7 @@ enum ggml_type session_read_type(const judgeq_session *session) {
 }
 
 bool session_ggml_only(const judgeq_session *session) {
-    return session->params.plain_weights || session->engine.n_device > 0;
+    return session->params.plain_weights || session->engine->graphs.n_device > 0;
 }
 
 int32_t session_soft_rows(const judgeq_session *session) {
@@ -26,6 +27,11 @@ int32_t session_soft_rows(const judgeq_session *session) {
         most = n > most ? n : most;
     }
     return most;
+}
+
+judgeq_status session_logits_room(judgeq_session *session, judgeq_error *error) {
+    if (!session->logits) session->logits = calloc((size_t)session->model->info.n_vocab, sizeof *session->logits);
+    return session->logits ? JUDGEQ_OK : error_memory(error, "logits");
 }
 
 judgeq_status session_check_logits(const judgeq_session *session, judgeq_error *error) {

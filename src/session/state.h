@@ -4,27 +4,13 @@
 #ifndef JUDGEQ_SRC_STATE_H
 #define JUDGEQ_SRC_STATE_H
 
-#include "engine/attention.h"
+#include "engine.h"
 #include "engine/cache.h"
-#include "engine/graph.h"
+#include "export.h"
 #include "model/judge.h"
 #include "model/model.h"
 #include "policy/policy.h"
 #include "policy/score.h"
-
-/* For tests and measurements: called with the attention that scored a layer, before smoothing. The map is freed after
- * the call. */
-typedef void (*session_score_hook)(void *data, int32_t layer, const score_map *map);
-
-/* The graph that decodes for this session, and for others with it. */
-typedef struct decoder {
-    attend_batch batch;
-    attend_layer *layer; /* [n_layer] */
-    uint64_t graph;      /* its number, by the engine's count: it can run until another graph starts; 0: none */
-    struct ggml_tensor *token, *position; /* [sequences] */
-    struct ggml_tensor *logits;           /* [sequences, n_vocab] */
-    struct ggml_tensor **query;           /* [n_layer], each [sequences, n_head, head_dim], rotated */
-} decoder;
 
 struct judgeq_session {
     const judgeq_model *model;
@@ -32,8 +18,8 @@ struct judgeq_session {
     judgeq_policy policy;
     judgeq_policy draft; /* keeps the rows that a lookahead decodes from; only if policy.probe.draft */
     judgeq_session_params params;
-    graph_engine engine;
-    decoder decoder;
+    judgeq_engine *engine;
+    bool own_engine;        /* made for this session, and freed with it */
     enum ggml_type kv_type; /* of the rows held once they are chosen */
     int32_t kv_padding;     /* cache.h */
     bool prefilled, failed;
@@ -46,7 +32,7 @@ struct judgeq_session {
     int32_t *layer_budget; /* [n_layer] rows per KV head */
     int32_t n_prompt;
     int32_t n_position; /* position of the next token: the sequence's length, not the rows held */
-    float *logits;      /* [n_vocab] */
+    float *logits;      /* [n_vocab]; NULL once trimmed, until the next graph */
     int32_t *deferred;  /* [n_deferred] */
     size_t n_deferred;
     /* [n_layer, n_head, n_prompt], attention of the tokens decoded since judgeq_session_watch; or NULL */
@@ -68,6 +54,9 @@ bool session_ggml_only(const judgeq_session *session);
 
 /* Soft rows that prefill appends to the prompt. */
 int32_t session_soft_rows(const judgeq_session *session);
+
+/* Makes session->logits, where there are none. */
+judgeq_status session_logits_room(judgeq_session *session, judgeq_error *error);
 
 /* Fails with NUMERIC, naming a weight if one is at fault, unless all logits are finite. */
 judgeq_status session_check_logits(const judgeq_session *session, judgeq_error *error);

@@ -14,10 +14,10 @@ static judgeq_status check_block(judgeq_session *session, int32_t index, enum gg
     const judgeq_model_info *info = &model->info;
     const cache_shape shape = {type, info->n_head_kv, info->head_dim, session->kv_padding};
     cache_layer cache;
-    judgeq_status status = cache_layer_init_even(&cache, graph_engine_of_layer(&session->engine, model, index), shape,
-                                                 n, &session->meter, error);
+    judgeq_status status = cache_layer_init_even(&cache, graph_engine_of_layer(&session->engine->graphs, model, index),
+                                                 shape, n, &session->meter, error);
     if (status != JUDGEQ_OK) return status;
-    graph *g = graph_begin(&session->engine);
+    graph *g = graph_begin(&session->engine->graphs);
     struct ggml_tensor *x = graph_input(g, GGML_TYPE_F32, info->n_embd, n);
     struct ggml_tensor *position = graph_input(g, GGML_TYPE_I32, n, 1);
     const block_want want = {.output = true, .attention = true};

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "session/state.h"
+#include "session/export.h"
 
 /* The session's hook: the window is the response, its map's first columns are the prompt. */
 static void take_target(void *data, int32_t layer, const score_map *map) {
@@ -36,18 +36,6 @@ static judgeq_status new_session(const judgeq_model *model, const judgeq_session
     return status;
 }
 
-/* The prompt's rows of every layer, in buffers that fit them. */
-static judgeq_status take_layers(judgeq_session *session, int32_t n_soft, example *e, judgeq_error *error) {
-    judgeq_status status = JUDGEQ_OK;
-    for (int32_t l = 0; status == JUDGEQ_OK && l < e->n_layer; l++) {
-        cache_layer_truncate(&session->layer[l], e->n_prompt);
-        status = cache_layer_gather(&session->layer[l], NULL, session->layer[l].type, n_soft, &e->meter, &e->layer[l],
-                                    error);
-        cache_layer_free(&session->layer[l]);
-    }
-    return status;
-}
-
 static judgeq_status read_rows(const judgeq_model *model, const judgeq_session_params *params, judgeq_target target,
                                const int32_t *tokens, size_t n_response, int32_t n_soft, example *e,
                                judgeq_error *error) {
@@ -55,10 +43,9 @@ static judgeq_status read_rows(const judgeq_model *model, const judgeq_session_p
     const size_t n_rows = (size_t)e->n_prompt + n_response;
     judgeq_status status = new_session(model, params, target, n_rows, n_response, &session, error);
     if (status != JUDGEQ_OK) return status;
-    session->score_hook = take_target;
-    session->score_hook_data = e;
+    session_on_scores(session, take_target, e);
     status = judgeq_session_prefill(session, tokens, n_rows, error);
-    if (status == JUDGEQ_OK) status = take_layers(session, n_soft, e, error);
+    if (status == JUDGEQ_OK) status = session_take_rows(session, e->n_prompt, n_soft, &e->meter, e->layer, error);
     judgeq_session_free(session);
     return status;
 }
@@ -118,15 +105,22 @@ judgeq_status example_read(const judgeq_model *model, const judgeq_session_param
     return status;
 }
 
-judgeq_status example_take(judgeq_session *session, int32_t n_soft, example **out, judgeq_error *error) {
-    const judgeq_model_info *info = judgeq_model_get_info(session->model);
+judgeq_status example_take(const judgeq_model *model, judgeq_session *session, int32_t n_soft, example **out,
+                           judgeq_error *error) {
+    const judgeq_model_info *info = judgeq_model_get_info(model);
+    judgeq_stats stats;
     example *e = NULL;
-    judgeq_status status = example_new(info->n_layer, info->n_head, session->n_prompt, &e, error);
+    judgeq_session_get_stats(session, &stats);
+    judgeq_status status = example_new(info->n_layer, info->n_head, (int32_t)stats.n_prompt, &e, error);
     if (status != JUDGEQ_OK) return status;
-    const size_t n_target = (size_t)e->n_layer * (size_t)e->n_head * (size_t)e->n_prompt;
-    const float scale = 1.0f / (float)session->n_watched;
-    for (size_t i = 0; i < n_target; i++) e->target[i] = scale * session->watched[i];
-    status = take_layers(session, n_soft, e, error);
+    const size_t n_map = (size_t)e->n_head * (size_t)e->n_prompt;
+    for (int32_t l = 0; l < e->n_layer; l++) {
+        int64_t n_watched;
+        const float *sum = judgeq_session_watched(session, l, &n_watched);
+        const float scale = 1.0f / (float)n_watched;
+        for (size_t i = 0; i < n_map; i++) e->target[(size_t)l * n_map + i] = scale * sum[i];
+    }
+    status = session_take_rows(session, e->n_prompt, n_soft, &e->meter, e->layer, error);
     if (status == JUDGEQ_OK) {
         *out = e;
     } else {
@@ -147,7 +141,7 @@ judgeq_status example_answer(const judgeq_model *model, const judgeq_session_par
     for (int32_t i = 0; status == JUDGEQ_OK && i < example_rows((int32_t)n_response); i++) {
         status = judgeq_session_decode(session, response[i], error);
     }
-    if (status == JUDGEQ_OK) status = example_take(session, n_soft, out, error);
+    if (status == JUDGEQ_OK) status = example_take(model, session, n_soft, out, error);
     judgeq_session_free(session);
     return status;
 }

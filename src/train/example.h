@@ -28,7 +28,8 @@ judgeq_status example_read(const judgeq_model *model, const judgeq_session_param
 int32_t example_rows(int32_t n_response);
 /* The example of a session that has read the prompt and been watched while it decoded the response's rows. The
  * session's rows become the example's: it can only be freed. The targets are means. */
-judgeq_status example_take(judgeq_session *session, int32_t n_soft, example **out, judgeq_error *error);
+judgeq_status example_take(const judgeq_model *model, judgeq_session *session, int32_t n_soft, example **out,
+                           judgeq_error *error);
 /* example_take of such a session: what online training sees. Differs from example_read as decoding differs from
  * prefill, in rounding. */
 judgeq_status example_answer(const judgeq_model *model, const judgeq_session_params *params, const int32_t *prompt,

@@ -2,7 +2,7 @@
  * one is learnt from when it comes, and again, drawn by the seed, while it is among the latest. All of it follows from
  * the number of the step, so that a resumed run needs no more than the examples' tokens. */
 #include "base/error.h"
-#include "session/state.h"
+#include "session/export.h"
 #include "trainer.h"
 
 /* Held-out examples are measured on again and again: more than these say little more. */
@@ -49,17 +49,21 @@ judgeq_status judgeq_trainer_take(judgeq_trainer *trainer, judgeq_session *sessi
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "only an online run takes what a session has read");
     }
     const set_example *at = &trainer->set->example[n - 1];
-    if (session->model != trainer->model || session->params.kv_type != trainer->params.kv_type) {
+    if (!session_is_of(session, trainer->model, trainer->params.kv_type)) {
         return error_set(error, JUDGEQ_ERROR_MISMATCH, "the session has another model or KV type than the trainer");
     }
-    if (session->n_prompt != at->n_prompt || session->n_watched != example_rows(at->n_response)) {
+    judgeq_stats stats;
+    int64_t n_watched;
+    judgeq_session_get_stats(session, &stats);
+    (void)judgeq_session_watched(session, 0, &n_watched);
+    if (stats.n_prompt != at->n_prompt || n_watched != example_rows(at->n_response)) {
         return error_set(error, JUDGEQ_ERROR_MISMATCH,
-                         "the session has read %d tokens and watched %lld, not the example's %d and %d",
-                         session->n_prompt, (long long)session->n_watched, at->n_prompt, example_rows(at->n_response));
+                         "the session has read %lld tokens and watched %lld, not the example's %d and %d",
+                         (long long)stats.n_prompt, (long long)n_watched, at->n_prompt, example_rows(at->n_response));
     }
     example *e = NULL;
     judgeq_status status = example_store_grow(&trainer->store, n, error);
-    if (status == JUDGEQ_OK) status = example_take(session, trainer->params.n_soft, &e, error);
+    if (status == JUDGEQ_OK) status = example_take(trainer->model, session, trainer->params.n_soft, &e, error);
     if (status == JUDGEQ_OK) example_store_put(&trainer->store, n - 1, e);
     example_free(e);
     return status;
