@@ -384,14 +384,14 @@ typedef struct judgeq_session_params {
 } judgeq_session_params;
 
 typedef struct judgeq_stats {
-    int64_t n_prompt;     /* tokens prefilled */
-    int64_t n_decoded;    /* tokens decoded since */
+    int64_t n_prompt;     /* tokens read */
+    int64_t n_decoded;    /* tokens decoded */
     int64_t n_position;   /* position of the next token: the length of the sequence, evicted rows included */
     int32_t budget;       /* rows per layer and KV head, no more than the prompt has; 0: full */
     size_t kv_bytes_full; /* bytes that a full cache of n_position rows would take */
     size_t kv_bytes_held; /* bytes of the rows held now */
     size_t kv_bytes_peak; /* most KV bytes allocated at any moment */
-    double prefill_s;     /* whole prefill: the five parts that follow, the logits of the first token, allocation */
+    double prefill_s;     /* all reading: the five parts that follow, the logits of the first token, allocation */
     double embed_s;       /* of that: the prompt's embeddings */
     double blocks_s;      /* of that: the prompt's rows through all transformer blocks */
     double score_s;       /* of that: soft rows, score reduction and selection */
@@ -411,19 +411,34 @@ JUDGEQ_API judgeq_status judgeq_session_new(const judgeq_model *model, const jud
 JUDGEQ_API void judgeq_session_free(judgeq_session *session);
 
 /* Reads the prompt tokens[n_tokens], keeps `budget` rows of it, and leaves the logits of the first token of the answer.
- * Once per session. Fails with LIMIT where the prompt is longer than the context, ARGUMENT for a token that is not in
- * the vocabulary, NUMERIC where the weights give no finite logits, CANCELLED. A call that is refused before it computes
- * changes nothing; after another error the session can only be freed. */
+ * For a session that has read nothing. Fails with LIMIT where the prompt is longer than the context, ARGUMENT for a
+ * token that is not in the vocabulary, NUMERIC where the weights give no finite logits, CANCELLED; the session has then
+ * still read nothing. */
 JUDGEQ_API judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
                                                 judgeq_error *error);
 /* Reads one prompt into several sessions of the same model and judge; either all of them or none have F32 caches. Every
  * block is computed once, and each session keeps the rows that its own policy and budget choose. The threads and the
  * progress callback are those of the first session. In the stats, embed_s and blocks_s are times of the common work;
  * prefill_s is the time of the whole call, for a session that does not look ahead without the lookaheads; kv_bytes_peak
- * is what this session would have needed alone (policies that hold the full cache: one layer more). A call that is
- * refused before it computes changes nothing; after another error all of the sessions can only be freed. */
+ * is what this session would have needed alone (policies that hold the full cache: one layer more). After an error,
+ * none of the sessions has read anything. */
 JUDGEQ_API judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t n_sessions,
                                                     const int32_t *tokens, size_t n_tokens, judgeq_error *error);
+/* Reads tokens[n_tokens] on from where the session is: a prompt, a turn of a conversation, a tool's result, any number
+ * of times. The policy scores the rows held and the new ones together, as far as they are probed (the window is that of
+ * the new tokens), and `budget` rows stay. With a budget for everything, the logits are those of one prompt of all
+ * tokens, up to the order of sums. At its peak, a read holds the rows from before, one layer's rows held and new, and
+ * what stays of the layers before. Fails as judgeq_session_prefill does; the session is then what it was. */
+JUDGEQ_API judgeq_status judgeq_session_read(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
+                                             judgeq_error *error);
+/* The same in steps of one chunk of one layer, between which other sessions of the engine can decode. The tokens are
+ * copied. *done: the read is complete, as after judgeq_session_read. After an error, or once it is abandoned, the
+ * session is what it was. Until then, other calls that would change the session are refused. */
+JUDGEQ_API judgeq_status judgeq_session_read_begin(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
+                                                   judgeq_error *error);
+JUDGEQ_API judgeq_status judgeq_session_read_step(judgeq_session *session, bool *done, judgeq_error *error);
+/* Accepts a session that is not reading. */
+JUDGEQ_API void judgeq_session_read_abandon(judgeq_session *session);
 /* Appends one token to the sequence and computes the logits of the next one. Fails with LIMIT where the context is
  * full. A call that is refused changes nothing; after another error the session can only be freed. */
 JUDGEQ_API judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error);
@@ -435,7 +450,7 @@ JUDGEQ_API judgeq_status judgeq_session_decode(judgeq_session *session, int32_t 
  * the whole call. A call that is refused changes nothing; after another error all of the sessions can only be freed. */
 JUDGEQ_API judgeq_status judgeq_session_decode_all(judgeq_session *const *sessions, const int32_t *tokens,
                                                    size_t n_sessions, judgeq_error *error);
-/* Removes the tokens that were decoded after the prompt, except the first n_tokens, so that others can follow there.
+/* Removes the tokens that were decoded since the last read, except the first n_tokens, so that others can follow there.
  * The logits stay as they are until the next token is decoded. Fails with ARGUMENT where fewer tokens were decoded. */
 JUDGEQ_API judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, judgeq_error *error);
 /* For a session that waits: gives back what it holds beside its rows, the logits and the room for more rows. Both are

@@ -85,30 +85,32 @@ static struct ggml_tensor *add_values(graph *g, const cache_layer *cache, cache_
     return ggml_cont(g->context, ggml_transpose(g->context, values));
 }
 
+/* A run's attention from row `first` on. */
+static void give_attention(block_result *block, block_want want, cache_run run, struct ggml_tensor *attention,
+                           int64_t first) {
+    ggml_set_output(attention);
+    block->attention = attention;
+    block->first_attention = first;
+    if (want.by_run) want.by_run[run.first_head] = attention;
+}
+
 /* Writes the attention output of queries [first, end), over all heads, into `out` [n, n_head, head_dim]. `past`: rows
- * that the first of all queries may attend to, beside those held. Returns the attention of the last run of heads. */
-static struct ggml_tensor *attend_rows(graph *g, const model_layer *layer, const cache_layer *cache, int64_t past,
-                                       bool own_softmax, struct ggml_tensor *query, int64_t first, int64_t end,
-                                       struct ggml_tensor *out) {
+ * that the first of all queries may attend to, beside those held. give: these queries' attention is returned. */
+static void attend_rows(graph *g, const model_layer *layer, const cache_layer *cache, int64_t past,
+                        struct ggml_tensor *query, int64_t first, int64_t end, block_want want, bool give,
+                        struct ggml_tensor *out, block_result *block) {
     struct ggml_context *context = g->context;
-    struct ggml_tensor *attention = NULL;
     cache_run run;
     for (int32_t h = 0; h < cache->n_head_kv; h += run.n_head) {
         run = cache_layer_run(cache, h);
-        attention = add_softmax(g, layer, cache, run, run.n_row + past + first, 1, own_softmax,
-                                run_queries(g, layer, run, query, first, end));
+        struct ggml_tensor *attention = add_softmax(g, layer, cache, run, run.n_row + past + first, 1, want.own_softmax,
+                                                    run_queries(g, layer, run, query, first, end));
         struct ggml_tensor *values = add_values(g, cache, run, attention->ne[0]);
         struct ggml_tensor *mixed = ggml_permute(context, ggml_mul_mat(context, values, attention), 0, 2, 1, 3);
         struct ggml_tensor *to = run_queries(g, layer, run, out, first, end);
         ggml_build_forward_expand(g->nodes, ggml_cpy(context, mixed, ggml_permute(context, to, 0, 2, 1, 3)));
+        if (give) give_attention(block, want, run, attention, want.first_query + first);
     }
-    return attention;
-}
-
-static void give_attention(block_result *block, struct ggml_tensor *attention, int64_t first) {
-    ggml_set_output(attention);
-    block->attention = attention;
-    block->first_attention = first;
 }
 
 /* The attention output of all queries, part by part. Rows whose attention is returned attend in one part. */
@@ -118,8 +120,7 @@ static void attend_in_parts(graph *g, const model_layer *layer, const cache_laye
     for (int64_t first = 0, end; first < n; first = end) {
         end = want.rows_at_once > 0 && n - first > want.rows_at_once ? first + want.rows_at_once : n;
         if (end > probe) end = n;
-        struct ggml_tensor *attention = attend_rows(g, layer, cache, past, want.own_softmax, query, first, end, out);
-        if (want.attention && end == n) give_attention(block, attention, want.first_query + first);
+        attend_rows(g, layer, cache, past, query, first, end, want, want.attention && end == n, out, block);
     }
 }
 
@@ -129,21 +130,22 @@ static void attend_flash(graph *g, const model_layer *layer, const cache_layer *
                          struct ggml_tensor *query, block_want want, struct ggml_tensor *out, block_result *block) {
     const int64_t n = query->ne[2], probe = want.first_attention - want.first_query;
     cache_run run;
-    for (int32_t h = 0; want.output && h < cache->n_head_kv; h += run.n_head) {
+    for (int32_t h = 0; h < cache->n_head_kv; h += run.n_head) {
         run = cache_layer_run(cache, h);
         const int64_t n_key = run.n_row + past + n - 1;
-        struct ggml_tensor *flash =
-            flash_add(g->context, run_queries(g, layer, run, out, 0, n), run_queries(g, layer, run, query, 0, n),
-                      cache_run_keys(g->context, cache, run, 0, n_key),
-                      cache_run_values(g->context, cache, run, 0, n_key), layer->scale);
-        ggml_build_forward_expand(g->nodes, flash);
+        if (want.output) {
+            ggml_build_forward_expand(g->nodes,
+                                      flash_add(g->context, run_queries(g, layer, run, out, 0, n),
+                                                run_queries(g, layer, run, query, 0, n),
+                                                cache_run_keys(g->context, cache, run, 0, n_key),
+                                                cache_run_values(g->context, cache, run, 0, n_key), layer->scale));
+        }
+        if (!want.attention) continue;
+        struct ggml_tensor *attention = add_softmax(g, layer, cache, run, run.n_row + past + probe, 1, true,
+                                                    run_queries(g, layer, run, query, probe, n));
+        ggml_build_forward_expand(g->nodes, attention);
+        give_attention(block, want, run, attention, want.first_attention);
     }
-    if (!want.attention) return;
-    run = cache_layer_run(cache, 0);
-    struct ggml_tensor *attention = add_softmax(g, layer, cache, run, run.n_row + past + probe, 1, true,
-                                                run_queries(g, layer, run, query, probe, n));
-    ggml_build_forward_expand(g->nodes, attention);
-    give_attention(block, attention, want.first_attention);
 }
 
 /* Attention of query [n, n_head, head_dim] to the rows held and the n_new rows after them, of which the last n are the

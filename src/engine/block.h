@@ -14,6 +14,7 @@ typedef struct block_want {
     int64_t rows_at_once; /* queries that attend in one product, so that most of the keys after them are skipped;
                              for uniform caches, and at most GRAPH_PARTS products; 0: all */
     bool output, attention, query;
+    struct ggml_tensor **by_run; /* [n_head_kv], gets the attention of each run of heads at the run's first; or NULL */
     /* faster than ggml's operations; their sums run in another order */
     bool own_softmax; /* softmax.h */
     bool flash;       /* flash.h, where it can: then the attention that is returned is computed a second time */
@@ -21,8 +22,8 @@ typedef struct block_want {
 
 typedef struct block_result {
     struct ggml_tensor *output;    /* [n - first_output, n_embd], or NULL */
-    struct ggml_tensor *attention; /* [n_head, n - first_attention, rows held + n and padding], after softmax; uniform
-                                      caches only */
+    struct ggml_tensor *attention; /* [n_head, n - first_attention, rows held + n and padding], after softmax; of a
+                                      cache with several runs, that of the last */
     int64_t first_attention;       /* the row that it starts with */
     struct ggml_tensor *query;     /* [n - first_query, n_head, head_dim], rotated (RoPE) */
 } block_result;

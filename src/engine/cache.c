@@ -199,6 +199,26 @@ static void quantise_rows(const head_image *from, const head_image *to, enum ggm
     }
 }
 
+/* Rows of a quantised type as rows of F16 keys and transposed values. scratch [2, head_dim] */
+static void unquantise_rows(const head_image *from, const head_image *to, enum ggml_type type, int32_t head_dim,
+                            const int32_t *row, int64_t n, float *scratch) {
+    const ggml_to_float_t to_float = ggml_get_type_traits(type)->to_float;
+    ggml_fp16_t *column = (ggml_fp16_t *)(void *)(scratch + head_dim);
+    const bool rotated = rotate_applies(type, head_dim);
+    for (int64_t i = 0; i < n; i++) {
+        const size_t r = (size_t)(row ? row[i] : i);
+        to_float(from->k + r * from->row, scratch, head_dim);
+        if (rotated) rotate_row(scratch, head_dim);
+        ggml_fp32_to_fp16_row(scratch, (ggml_fp16_t *)(void *)(to->k + (size_t)i * to->row), head_dim);
+        to_float(from->v + r * from->row, scratch, head_dim);
+        if (rotated) rotate_row(scratch, head_dim);
+        ggml_fp32_to_fp16_row(scratch, column, head_dim);
+        for (size_t d = 0; d < (size_t)head_dim; d++) {
+            memcpy(to->v + d * to->line + (size_t)i * sizeof *column, column + d, sizeof *column);
+        }
+    }
+}
+
 /* Host images of a layer's K and V: the tensors themselves where the device's memory is the host's. */
 typedef struct host_image {
     char *k, *v;
@@ -217,6 +237,18 @@ static void image_free(host_image image) {
     free(image.v);
 }
 
+static void image_get(const cache_layer *layer, host_image image) {
+    if (!image.owned) return;
+    ggml_backend_tensor_get(layer->k, image.k, 0, ggml_nbytes(layer->k));
+    ggml_backend_tensor_get(layer->v, image.v, 0, ggml_nbytes(layer->v));
+}
+
+static void image_set(const cache_layer *layer, host_image image) {
+    if (!image.owned) return;
+    ggml_backend_tensor_set(layer->k, image.k, 0, ggml_nbytes(layer->k));
+    ggml_backend_tensor_set(layer->v, image.v, 0, ggml_nbytes(layer->v));
+}
+
 /* Copies n rows of every head, those of `kept` or all, between host images of both layers. */
 static judgeq_status gather_heads(const cache_layer *from, host_image source, const cache_layer *to, host_image target,
                                   const select_kept *kept, judgeq_error *error) {
@@ -226,7 +258,9 @@ static judgeq_status gather_heads(const cache_layer *from, host_image source, co
         const head_image a = head_image_of(from, source.k, source.v, h), b = head_image_of(to, target.k, target.v, h);
         const int32_t *row = kept ? kept->row[h] : NULL;
         const int64_t n = kept ? kept->n_row[h] : from->head[h].n_row;
-        if (to->type != from->type) {
+        if (to->type != from->type && cache_quantised(from)) {
+            unquantise_rows(&a, &b, from->type, from->head_dim, row, n, scratch);
+        } else if (to->type != from->type) {
             quantise_rows(&a, &b, to->type, from->head_dim, row, n, scratch);
         } else {
             copy_rows(a.k, b.k, a.row, row, n);
@@ -260,19 +294,43 @@ judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kep
     if (!source.k || !source.v || !target.k || !target.v) {
         status = error_memory(error, "the host's copy of a KV cache");
     } else {
-        if (source.owned) {
-            ggml_backend_tensor_get(from->k, source.k, 0, ggml_nbytes(from->k));
-            ggml_backend_tensor_get(from->v, source.v, 0, ggml_nbytes(from->v));
-        }
+        image_get(from, source);
         status = gather_heads(from, source, out, target, kept, error);
-        if (target.owned && status == JUDGEQ_OK) {
-            ggml_backend_tensor_set(out->k, target.k, 0, ggml_nbytes(out->k));
-            ggml_backend_tensor_set(out->v, target.v, 0, ggml_nbytes(out->v));
-        }
+        if (status == JUDGEQ_OK) image_set(out, target);
     }
     image_free(source);
     image_free(target);
     if (status != JUDGEQ_OK) cache_layer_free(out);
+    return status;
+}
+
+/* Copies the rows of one head whose positions both have. */
+static void restore_head(const cache_layer *from, host_image source, const cache_layer *to, host_image target,
+                         int32_t h) {
+    const head_image a = head_image_of(from, source.k, source.v, h), b = head_image_of(to, target.k, target.v, h);
+    const cache_head *old = &from->head[h], *now = &to->head[h];
+    for (int64_t i = 0, k = 0; i < now->n_row; i++) {
+        while (k < old->n_row && old->position[k] < now->position[i]) k++;
+        if (k == old->n_row) return;
+        if (old->position[k] != now->position[i]) continue;
+        memcpy(b.k + (size_t)i * b.row, a.k + (size_t)k * a.row, a.row);
+        memcpy(b.v + (size_t)i * b.row, a.v + (size_t)k * a.row, a.row);
+    }
+}
+
+judgeq_status cache_layer_restore(cache_layer *layer, const cache_layer *from, judgeq_error *error) {
+    host_image source = image_of(from), target = image_of(layer);
+    judgeq_status status = JUDGEQ_OK;
+    if (!source.k || !source.v || !target.k || !target.v) {
+        status = error_memory(error, "the host's copy of a KV cache");
+    } else {
+        image_get(from, source);
+        image_get(layer, target);
+        for (int32_t h = 0; h < layer->n_head_kv; h++) restore_head(from, source, layer, target, h);
+        image_set(layer, target);
+    }
+    image_free(source);
+    image_free(target);
     return status;
 }
 

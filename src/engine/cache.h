@@ -81,10 +81,13 @@ void cache_layer_append(cache_layer *layer, int64_t n, int32_t first_position);
 void cache_layer_truncate(cache_layer *layer, int32_t n_position);
 
 /* out = the rows of `from` that `kept` names (NULL: all) as `type`, with room for `spare` more rows in each head.
- * `type` is from's own, and the bytes of K and V are copied unchanged, or a quantised one. `meter` counts the new
- * bytes. */
+ * `type` is from's own, and the bytes of K and V are copied unchanged, or a quantised one, or F16
+ * where from's is quantised. `meter` counts the new bytes. */
 judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kept, enum ggml_type type, int64_t spare,
                                  cache_meter *meter, cache_layer *out, judgeq_error *error);
+
+/* Gives the rows of a quantised layer the bytes that `from`, of the same type and shape, has at their positions. */
+judgeq_status cache_layer_restore(cache_layer *layer, const cache_layer *from, judgeq_error *error);
 
 /* The run that starts at head `first_head`. */
 cache_run cache_layer_run(const cache_layer *layer, int32_t first_head);

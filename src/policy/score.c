@@ -58,6 +58,15 @@ void score_map_add(score_map *map, const float *attention, int32_t n_query, int6
     }
 }
 
+score_map score_map_part(const score_map *map, int32_t first, int32_t n) {
+    const int32_t group = map->n_head / map->n_head_kv;
+    score_map part = *map;
+    part.n_head = n * group;
+    part.n_head_kv = n;
+    part.value += (size_t)(first * group) * (size_t)map->n_row;
+    return part;
+}
+
 void score_map_counts(score_map *map, int64_t n) {
     map->n_probe += n;
 }

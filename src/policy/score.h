@@ -25,6 +25,9 @@ void score_map_free(score_map *map);
 void score_map_add(score_map *map, const float *attention, int32_t n_query, int64_t stride_query, int64_t stride_head,
                    int64_t first_row, int64_t n_row);
 
+/* The part of a map that belongs to KV heads [first, first + n), for score_map_add; the map's own memory. */
+score_map score_map_part(const score_map *map, int32_t first, int32_t n);
+
 /* Counts n probe rows for the mean. Apart from score_map_add, because one probe row may be added in several pieces. */
 void score_map_counts(score_map *map, int64_t n);
 

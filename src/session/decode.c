@@ -35,8 +35,10 @@ judgeq_status decode_plainly(judgeq_session *session, int32_t token, block_want 
     struct ggml_tensor *id = graph_input(g, GGML_TYPE_I32, 1, 1), *position = graph_input(g, GGML_TYPE_I32, 1, 1);
     struct ggml_tensor *x = block_add_embedding(g, model, id);
     for (int32_t l = 0; l < model->info.n_layer; l++) {
+        block_want own = want;
+        if (want.by_run) own.by_run = want.by_run + (size_t)l * (size_t)model->info.n_head_kv;
         const block_result block =
-            block_add(g, &model->layer[l], attention_over_cache(&session->layer[l]), x, position, want);
+            block_add(g, &model->layer[l], attention_over_cache(&session->layer[l]), x, position, own);
         if (blocks) blocks[l] = block;
         x = block.output;
     }

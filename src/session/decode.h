@@ -10,7 +10,8 @@
 judgeq_status decode_together(judgeq_session *const *session, size_t n, const int32_t *token, judgeq_error *error);
 
 /* Appends one token by a graph of ggml's operations only, which sums as libllama does and can give back attention.
- * blocks [n_layer], or NULL: what `want` asked of each layer, valid until the next graph. */
+ * blocks [n_layer], or NULL: what `want` asked of each layer, valid until the next graph, as is want.by_run [n_layer,
+ * n_head_kv]. */
 judgeq_status decode_plainly(judgeq_session *session, int32_t token, block_want want, block_result *blocks,
                              judgeq_error *error);
 

@@ -5,7 +5,7 @@
  *   queries score every row held: the full cache (LAQ, section 3), or only the first policy's candidates (judge-laq).
  * - response: the answer itself, decoded from the full cache. Its attention scores the prompt (the oracle).
  *
- * Both run after prefill, on session->layer. Prefill has stored the attention of the policy's other probes in `prior`.
+ * Both run once all layers are read, on session->layer. The read has stored the attention of the policy's other probes in `prior`.
  */
 #include "lookahead.h"
 
@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "decode.h"
-#include "evict.h"
+#include "rescore.h"
 
 static int32_t best_token(const float *logits, int32_t n_vocab) {
     int32_t best = 0;
@@ -54,7 +54,7 @@ static judgeq_status prior_init(judgeq_session *session, int32_t index, judgeq_e
     if (map->value) return JUDGEQ_OK;
     int64_t most = 1;
     for (int32_t h = 0; h < info->n_head_kv; h++) {
-        const int64_t n = evict_prompt_rows(session, &session->layer[index], h);
+        const int64_t n = rescore_rows(session, &session->layer[index], h);
         most = n > most ? n : most;
     }
     return score_map_init(map, info->n_head, info->n_head_kv, most, session->policy.reduce_rows, error);
@@ -76,35 +76,43 @@ static void next_token(lookahead *look) {
     if (look->n_step == look->n_most || judgeq_token_ends(look->session->model, look->token)) look->token = -1;
 }
 
-/* Adds the attention of the response's token that was just decoded to the maps of all layers. */
-static judgeq_status take_attention(lookahead *look, const block_result *block, judgeq_error *error) {
+/* Adds the attention of the response's token that was just decoded to a layer's map. by_run [n_head_kv] */
+static judgeq_status take_layer(lookahead *look, int32_t index, struct ggml_tensor *const *by_run,
+                                judgeq_error *error) {
     judgeq_session *session = look->session;
-    judgeq_status status = JUDGEQ_OK;
-    for (int32_t l = 0; status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {
-        const struct ggml_tensor *attention = block[l].attention;
-        score_map *map = &session->prior[l];
-        status = attention_room(look, (size_t)ggml_nelements(attention), error);
-        if (status != JUDGEQ_OK) break;
+    const cache_layer *layer = &session->layer[index];
+    score_map *map = &session->prior[index];
+    cache_run run;
+    for (int32_t h = 0; h < layer->n_head_kv; h += run.n_head) {
+        run = cache_layer_run(layer, h);
+        const struct ggml_tensor *attention = by_run[h];
+        const int64_t n_key = attention->ne[0];
+        judgeq_status status = attention_room(look, (size_t)ggml_nelements(attention), error);
+        if (status != JUDGEQ_OK) return status;
         ggml_backend_tensor_get(attention, look->attention, 0, ggml_nbytes(attention));
-        score_map_add(map, look->attention, 1, attention->ne[0], attention->ne[0], 0, map->n_row);
-        score_map_counts(map, 1);
+        score_map part = score_map_part(map, h, run.n_head);
+        score_map_add(&part, look->attention, 1, n_key, n_key, 0, rescore_rows(session, layer, h));
     }
-    return status;
+    score_map_counts(map, 1);
+    return JUDGEQ_OK;
 }
 
 /* Decodes greedily from the full cache until n_most tokens or the end of the response. The first token is the prompt's
  * own prediction and is decoded in any case. */
 static judgeq_status decode_response(lookahead *look, judgeq_error *error) {
-    const block_want want = {.output = true, .attention = true};
-    block_result *block = calloc((size_t)look->session->model->info.n_layer, sizeof *block);
-    judgeq_status status = block ? JUDGEQ_OK : error_memory(error, "attention rows");
+    const judgeq_model_info *info = &look->session->model->info;
+    struct ggml_tensor **by_run = calloc((size_t)info->n_layer * (size_t)info->n_head_kv, sizeof(struct ggml_tensor *));
+    const block_want want = {.output = true, .attention = true, .by_run = by_run};
+    judgeq_status status = by_run ? JUDGEQ_OK : error_memory(error, "attention rows");
     while (status == JUDGEQ_OK && look->token >= 0) {
         status = check_cancelled(look->session, error);
-        if (status == JUDGEQ_OK) status = decode_plainly(look->session, look->token, want, block, error);
-        if (status == JUDGEQ_OK) status = take_attention(look, block, error);
+        if (status == JUDGEQ_OK) status = decode_plainly(look->session, look->token, want, NULL, error);
+        for (int32_t l = 0; status == JUDGEQ_OK && l < info->n_layer; l++) {
+            status = take_layer(look, l, by_run + (size_t)l * (size_t)info->n_head_kv, error);
+        }
         next_token(look);
     }
-    free(block);
+    free((void *)by_run);
     return status;
 }
 
@@ -246,91 +254,20 @@ static void remove_draft(lookahead *look) {
 
 /* ---- scoring ----------------------------------------------------------------------------------------------------- */
 
-/* Adds the attention of all pseudo queries to a run's prompt rows to the layer's map. */
-static judgeq_status score_run(lookahead *look, int32_t index, cache_run run, judgeq_error *error) {
-    judgeq_session *session = look->session;
-    const judgeq_model_info *info = &session->model->info;
-    const int64_t group = info->n_head / info->n_head_kv, n_head = run.n_head * group;
-    const float *from = look->query + (size_t)index * (size_t)look->n_most * query_size(look);
-    graph *g = graph_begin(&session->engine->graphs);
-    struct ggml_tensor *query =
-        ggml_new_tensor_3d(g->context, GGML_TYPE_F32, info->head_dim, info->n_head, look->n_step);
-    ggml_set_input(query);
-    struct ggml_tensor *heads = ggml_view_3d(g->context, query, info->head_dim, n_head, look->n_step, query->nb[1],
-                                             query->nb[2], (size_t)(run.first_head * group) * query->nb[1]);
-    struct ggml_tensor *attention = attention_add_scores(g, &session->model->layer[index], &session->layer[index], run,
-                                                         ggml_permute(g->context, heads, 0, 2, 1, 3));
-    judgeq_status status = graph_allocate(&session->engine->graphs, attention, error);
-    if (status == JUDGEQ_OK) status = attention_room(look, (size_t)ggml_nelements(attention), error);
-    if (status != JUDGEQ_OK) return status;
-    ggml_backend_tensor_set(query, from, 0, ggml_nbytes(query));
-    status = graph_compute(&session->engine->graphs, GRAPH_ROWS, 0, error);
-    if (status != JUDGEQ_OK) return status;
-    ggml_backend_tensor_get(attention, look->attention, 0, ggml_nbytes(attention));
-
-    score_map *map = &session->prior[index], part = *map;
-    part.n_head = (int32_t)n_head;
-    part.n_head_kv = run.n_head;
-    part.value += (size_t)(run.first_head * group) * (size_t)map->n_row;
-    const int64_t n_key = attention->ne[0];
-    score_map_add(&part, look->attention, look->n_step, n_key, n_key * look->n_step, 0, run.n_row);
-    return JUDGEQ_OK;
-}
-
-static judgeq_status score_layer(lookahead *look, int32_t index, judgeq_error *error) {
-    judgeq_session *session = look->session;
-    const cache_layer *layer = &session->layer[index];
-    judgeq_status status = JUDGEQ_OK;
-    cache_run run;
-    for (int32_t h = 0; status == JUDGEQ_OK && h < layer->n_head_kv; h += run.n_head) {
-        run = cache_layer_run(layer, h);
-        run.n_row = evict_prompt_rows(session, layer, h);
-        if (run.n_row > 0) status = score_run(look, index, run, error);
-    }
-    score_map_counts(&session->prior[index], look->n_step);
-    return status;
-}
-
-/* Adds the rows after the prompt's (deferred tokens) to a choice among the prompt's rows. */
-static judgeq_status keep_decoded(const judgeq_session *session, const cache_layer *layer, select_kept *kept,
-                                  judgeq_error *error) {
-    for (int32_t h = 0; h < layer->n_head_kv; h++) {
-        const int64_t first = evict_prompt_rows(session, layer, h), n = layer->head[h].n_row - first;
-        int32_t *row = realloc(kept->row[h], (size_t)(kept->n_row[h] + n + 1) * sizeof *row);
-        if (!row) return error_memory(error, "kept rows");
-        kept->row[h] = row;
-        for (int64_t i = 0; i < n; i++) row[kept->n_row[h]++] = (int32_t)(first + i);
-    }
-    return JUDGEQ_OK;
-}
-
 static judgeq_status finish_layer(lookahead *look, int32_t index, judgeq_error *error) {
     judgeq_session *session = look->session;
     const double start = clock_seconds();
     judgeq_status status = JUDGEQ_OK;
+    score_map *map = &session->prior[index];
     if (look->query) {
-        status = score_layer(look, index, error);
+        const float *query = look->query + (size_t)index * (size_t)look->n_most * query_size(look);
+        status = rescore_queries(session, index, query, look->n_step, map, error);
         session->stats.score_s += clock_seconds() - start;
     }
     if (status != JUDGEQ_OK) return status;
-    score_map *map = &session->prior[index];
     if (session->score_hook) session->score_hook(session->score_hook_data, index, map);
-    select_kept kept;
-    status = evict_select(session, &session->policy, map, &session->layer[index], index, session->layer_budget[index],
-                          &kept, error);
+    status = rescore_cut(session, index, map, error);
     score_map_free(map);
-    *map = (score_map){0};
-    if (status != JUDGEQ_OK) return status;
-    status = keep_decoded(session, &session->layer[index], &kept, error);
-    cache_layer small;
-    if (status == JUDGEQ_OK) {
-        status = evict_gather(session, &session->layer[index], &kept, session->kv_type, &small, error);
-    }
-    if (status == JUDGEQ_OK) {
-        cache_layer_free(&session->layer[index]);
-        session->layer[index] = small;
-    }
-    select_kept_free(&kept);
     return status;
 }
 

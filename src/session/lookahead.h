@@ -1,4 +1,4 @@
-/* lookahead: after prefill, for policies that decode tokens before they choose. */
+/* lookahead: once all layers are read, for policies that decode tokens before they choose. */
 #ifndef JUDGEQ_SRC_LOOKAHEAD_H
 #define JUDGEQ_SRC_LOOKAHEAD_H
 

@@ -1,12 +1,12 @@
-/* session: a session's public functions. Each checks its arguments, then calls prefill, lookahead or decode. */
+/* session: a session's public functions. Each checks its arguments, then calls read, decode or watch. */
 #include "decode.h"
-#include "lookahead.h"
-#include "prefill.h"
+#include "read.h"
 #include "state.h"
 #include "support.h"
 #include "watch.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,11 +175,9 @@ judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session
 
 void judgeq_session_free(judgeq_session *session) {
     if (!session) return;
-    for (int32_t l = 0; l < session->model->info.n_layer; l++) {
-        if (session->layer) cache_layer_free(&session->layer[l]);
-        if (session->prior) score_map_free(&session->prior[l]);
-        if (session->drafted) select_kept_free(&session->drafted[l]);
-    }
+    read_end(session->reading);
+    for (int32_t l = 0; session->layer && l < session->model->info.n_layer; l++) cache_layer_free(&session->layer[l]);
+    session_forget_scores(session);
     free(session->layer);
     free(session->prior);
     free(session->drafted);
@@ -199,36 +197,35 @@ static judgeq_status check_token(const judgeq_session *session, int32_t token, j
                      session->model->info.n_vocab);
 }
 
-static judgeq_status check_prompt(const judgeq_session *session, const int32_t *tokens, size_t n, judgeq_error *error) {
-    if (session->prefilled || session->failed) {
-        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "a session reads one prompt; make a new one for the next");
-    }
+/* Neither broken nor in the middle of a read. */
+static judgeq_status check_ready(const judgeq_session *session, judgeq_error *error) {
+    if (session->failed) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "after an error, a session can only be freed");
+    if (!session->reading) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                     "the session is reading: step until it is done, or abandon it (judgeq_session_read_abandon)");
+}
+
+static judgeq_status check_read(const judgeq_session *session, const int32_t *tokens, size_t n, judgeq_error *error) {
+    judgeq_status status = check_ready(session, error);
+    if (status != JUDGEQ_OK) return status;
     if (n == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the prompt is empty");
-    if (n > (size_t)session->params.n_ctx) {
+    const int32_t n_ctx = session->params.n_ctx, n_before = session->n_position;
+    if (n > (size_t)(n_ctx - n_before)) {
+        char before[64] = "";
+        if (n_before > 0) snprintf(before, sizeof before, " after the %d before it", n_before);
         return error_set(error, JUDGEQ_ERROR_LIMIT,
-                         "the prompt has %zu tokens, the context holds %d (the model was trained for %d)", n,
-                         session->params.n_ctx, session->model->info.n_ctx_train);
+                         "the prompt has %zu tokens%s, the context holds %d (the model was trained for %d)", n, before,
+                         n_ctx, session->model->info.n_ctx_train);
     }
-    judgeq_status status = JUDGEQ_OK;
     for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) status = check_token(session, tokens[i], error);
     return status;
 }
 
-/* A share of the prompt, in rows: one at least. */
-static int32_t share_rows(float share, int32_t n_prompt) {
-    /* a float's 0.1 is a little more than a tenth, and must not cost a row */
-    const int32_t rows = (int32_t)ceil((double)share * n_prompt - 1e-3);
-    return rows > 1 ? rows : 1;
-}
-
-/* The budget in rows, once the prompt's length is known: no more than that. */
-static void set_budgets(judgeq_session *session) {
-    const judgeq_session_params *params = &session->params;
-    if (session->policy.keep_all) return;
-    const int32_t rows = params->budget > 0 ? params->budget : share_rows(params->budget_fraction, session->n_prompt);
-    session->stats.budget = rows < session->n_prompt ? rows : session->n_prompt;
-    select_layer_budgets(&session->policy, session->model->info.n_layer, session->stats.budget, session->n_prompt,
-                         session->layer_budget);
+static judgeq_status check_first(const judgeq_session *session, judgeq_error *error) {
+    if (!session->prefilled) return JUDGEQ_OK;
+    return error_set(
+        error, JUDGEQ_ERROR_ARGUMENT,
+        "the session has read a prompt: judgeq_session_read goes on from there, a new session starts anew");
 }
 
 static judgeq_status check_different(judgeq_session *const *sessions, size_t n, judgeq_error *error) {
@@ -258,15 +255,13 @@ static judgeq_status check_company(judgeq_session *const *sessions, size_t n, ju
     return JUDGEQ_OK;
 }
 
-static judgeq_status look_ahead(judgeq_session *const *sessions, size_t n_sessions, judgeq_error *error) {
-    judgeq_session **ahead = malloc(n_sessions * sizeof(judgeq_session *));
-    size_t n = 0;
-    if (!ahead) return error_memory(error, "sessions that look ahead");
-    for (size_t i = 0; i < n_sessions; i++) {
-        if (session_looks_ahead(sessions[i])) ahead[n++] = sessions[i];
-    }
-    const judgeq_status status = n > 0 ? lookahead_run(ahead, n, error) : JUDGEQ_OK;
-    free((void *)ahead);
+static judgeq_status read_all(judgeq_session *const *sessions, size_t n, const int32_t *tokens, int32_t n_tokens,
+                              judgeq_error *error) {
+    reading *r = NULL;
+    bool done = false;
+    judgeq_status status = read_begin(sessions, n, tokens, n_tokens, &r, error);
+    while (status == JUDGEQ_OK && !done) status = read_step(r, &done, error);
+    read_end(r);
     return status;
 }
 
@@ -276,25 +271,11 @@ judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t
     judgeq_status status = check_different(sessions, n_sessions, error);
     if (status == JUDGEQ_OK) status = check_company(sessions, n_sessions, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < n_sessions; i++) {
-        status = check_prompt(sessions[i], tokens, n_tokens, error);
+        status = check_first(sessions[i], error);
+        if (status == JUDGEQ_OK) status = check_read(sessions[i], tokens, n_tokens, error);
     }
     if (status != JUDGEQ_OK) return status;
-    const double start = clock_seconds();
-    for (size_t i = 0; i < n_sessions; i++) {
-        sessions[i]->n_prompt = (int32_t)n_tokens;
-        set_budgets(sessions[i]);
-    }
-    status = prefill_run(sessions, n_sessions, tokens, error);
-    const double read = clock_seconds();
-    if (status == JUDGEQ_OK) status = look_ahead(sessions, n_sessions, error);
-    const double end = clock_seconds();
-    for (size_t i = 0; i < n_sessions; i++) {
-        judgeq_session *session = sessions[i];
-        session->stats.prefill_s = (session_looks_ahead(session) ? end : read) - start;
-        session->prefilled = status == JUDGEQ_OK;
-        session->failed = !session->prefilled;
-    }
-    return status;
+    return read_all(sessions, n_sessions, tokens, (int32_t)n_tokens, error);
 }
 
 judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
@@ -302,12 +283,38 @@ judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tok
     return judgeq_session_prefill_all(&session, 1, tokens, n_tokens, error);
 }
 
+judgeq_status judgeq_session_read(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
+                                  judgeq_error *error) {
+    const judgeq_status status = check_read(session, tokens, n_tokens, error);
+    return status == JUDGEQ_OK ? read_all(&session, 1, tokens, (int32_t)n_tokens, error) : status;
+}
+
+judgeq_status judgeq_session_read_begin(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
+                                        judgeq_error *error) {
+    reading *r; /* the session has it as well */
+    const judgeq_status status = check_read(session, tokens, n_tokens, error);
+    return status == JUDGEQ_OK ? read_begin(&session, 1, tokens, (int32_t)n_tokens, &r, error) : status;
+}
+
+judgeq_status judgeq_session_read_step(judgeq_session *session, bool *done, judgeq_error *error) {
+    *done = false;
+    if (!session->reading) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "no read was begun");
+    const judgeq_status status = read_step(session->reading, done, error);
+    if (*done || status != JUDGEQ_OK) read_end(session->reading);
+    return status;
+}
+
+void judgeq_session_read_abandon(judgeq_session *session) {
+    read_end(session->reading);
+}
+
 static judgeq_status check_decode(const judgeq_session *session, int32_t token, judgeq_error *error) {
-    if (!session->prefilled || session->failed) {
-        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
-                         "a session decodes after a prompt was read, and not after an error");
+    judgeq_status status = check_ready(session, error);
+    if (status != JUDGEQ_OK) return status;
+    if (!session->prefilled) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "a session decodes after a prompt was read");
     }
-    judgeq_status status = check_token(session, token, error);
+    status = check_token(session, token, error);
     if (status != JUDGEQ_OK || session->n_position < session->params.n_ctx) return status;
     return error_set(error, JUDGEQ_ERROR_LIMIT, "the context of %d tokens is full", session->params.n_ctx);
 }
@@ -374,7 +381,9 @@ judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judg
 
 judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, judgeq_error *error) {
     const int64_t n_decoded = session->n_position - session->n_prompt;
-    if (!session->prefilled || session->failed || n_tokens < 0 || n_tokens > n_decoded) {
+    judgeq_status status = check_ready(session, error);
+    if (status != JUDGEQ_OK) return status;
+    if (!session->prefilled || n_tokens < 0 || n_tokens > n_decoded) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "cannot rewind to %lld tokens after the prompt: %lld were decoded", (long long)n_tokens,
                          (long long)n_decoded);
@@ -386,7 +395,8 @@ judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, j
 }
 
 judgeq_status judgeq_session_trim(judgeq_session *session, judgeq_error *error) {
-    judgeq_status status = JUDGEQ_OK;
+    judgeq_status status = check_ready(session, error);
+    if (status != JUDGEQ_OK) return status;
     free(session->logits);
     session->logits = NULL;
     for (int32_t l = 0; status == JUDGEQ_OK && session->prefilled && l < session->model->info.n_layer; l++) {
@@ -409,7 +419,7 @@ const int32_t *judgeq_session_deferred(const judgeq_session *session, size_t *n_
 void judgeq_session_get_stats(const judgeq_session *session, judgeq_stats *stats) {
     const judgeq_model_info *info = &session->model->info;
     *stats = session->stats;
-    stats->n_prompt = session->n_prompt;
+    stats->n_prompt = session->n_read;
     stats->n_position = session->n_position;
     stats->kv_bytes_full = (size_t)session->n_position * (size_t)info->n_layer * (size_t)info->n_head_kv *
                            model_row_bytes(session->model, session->kv_type);

@@ -29,6 +29,29 @@ int32_t session_soft_rows(const judgeq_session *session) {
     return most;
 }
 
+/* A share of the prompt, in rows: one at least. */
+static int32_t share_rows(float share, int32_t n_prompt) {
+    /* a float's 0.1 is a little more than a tenth, and must not cost a row */
+    const int32_t rows = (int32_t)ceil((double)share * n_prompt - 1e-3);
+    return rows > 1 ? rows : 1;
+}
+
+void session_set_budgets(judgeq_session *session) {
+    const judgeq_session_params *params = &session->params;
+    if (session->policy.keep_all) return;
+    const int32_t rows = params->budget > 0 ? params->budget : share_rows(params->budget_fraction, session->n_prompt);
+    session->stats.budget = rows < session->n_prompt ? rows : session->n_prompt;
+    select_layer_budgets(&session->policy, session->model->info.n_layer, session->stats.budget, session->n_prompt,
+                         session->layer_budget);
+}
+
+void session_forget_scores(judgeq_session *session) {
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) {
+        if (session->prior) score_map_free(&session->prior[l]);
+        if (session->drafted) select_kept_free(&session->drafted[l]);
+    }
+}
+
 judgeq_status session_logits_room(judgeq_session *session, judgeq_error *error) {
     if (!session->logits) session->logits = calloc((size_t)session->model->info.n_vocab, sizeof *session->logits);
     return session->logits ? JUDGEQ_OK : error_memory(error, "logits");

@@ -1,6 +1,7 @@
-/* state: what a session holds between calls. The files that work on it: prefill reads the prompt layer by layer; evict
- * turns scores into kept rows; decode appends tokens; lookahead scores by tokens that are decoded first; watch adds up
- * the attention of decoded tokens; session has the public functions. */
+/* state: what a session holds between calls. The files that work on it: read takes tokens through the layers, and
+ * reader says which of their rows score and what stays; rescore turns queries into scores and scores into kept rows;
+ * decode appends tokens; lookahead scores by tokens that are decoded first; watch adds up the attention of decoded
+ * tokens; session has the public functions. */
 #ifndef JUDGEQ_SRC_STATE_H
 #define JUDGEQ_SRC_STATE_H
 
@@ -11,6 +12,8 @@
 #include "model/model.h"
 #include "policy/policy.h"
 #include "policy/score.h"
+
+typedef struct reading reading; /* read.h */
 
 struct judgeq_session {
     const judgeq_model *model;
@@ -25,15 +28,18 @@ struct judgeq_session {
     bool prefilled, failed;
 
     cache_meter meter;
-    cache_layer *layer;    /* [n_layer], what decoding attends to */
+    cache_layer *layer; /* [n_layer], what decoding attends to */
+    cache_layer *held;  /* [n_layer], what it was before the read that is under way; NULL: none is */
+    reading *reading;
     score_map *prior;      /* [n_layer], attention of the policy's own prompt-time probes to the rows of `layer`;
-                              only between prefill and lookahead */
+                              only between reading and lookahead */
     select_kept *drafted;  /* [n_layer], rows of `layer` that the draft policy would keep; likewise */
     int32_t *layer_budget; /* [n_layer] rows per KV head */
-    int32_t n_prompt;
-    int32_t n_position; /* position of the next token: the sequence's length, not the rows held */
-    float *logits;      /* [n_vocab]; NULL once trimmed, until the next graph */
-    int32_t *deferred;  /* [n_deferred] */
+    int32_t n_prompt;      /* positions before the answer: those of all that was read, and of answers in between */
+    int64_t n_read;        /* tokens read so far */
+    int32_t n_position;    /* position of the next token: the sequence's length, not the rows held */
+    float *logits;         /* [n_vocab]; NULL once trimmed, until the next graph */
+    int32_t *deferred;     /* [n_deferred] */
     size_t n_deferred;
     /* [n_layer, n_head, n_prompt], attention of the tokens decoded since judgeq_session_watch; or NULL */
     float *watched;
@@ -52,8 +58,14 @@ enum ggml_type session_read_type(const judgeq_session *session);
 /* True where graphs must be of ggml's operations only: for libllama's sums, and on devices beside the CPU. */
 bool session_ggml_only(const judgeq_session *session);
 
-/* Soft rows that prefill appends to the prompt. */
+/* Soft rows that a read appends. */
 int32_t session_soft_rows(const judgeq_session *session);
+
+/* The budget in rows, of each layer: no more than n_prompt. */
+void session_set_budgets(judgeq_session *session);
+
+/* Releases what a read leaves for a lookahead. */
+void session_forget_scores(judgeq_session *session);
 
 /* Makes session->logits, where there are none. */
 judgeq_status session_logits_room(judgeq_session *session, judgeq_error *error);

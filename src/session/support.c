@@ -4,10 +4,10 @@
 
 #include "base/error.h"
 
-/* Rows of a prompt's graph, as prefill computes them. */
+/* Rows of a prompt's graph, as a read computes them. */
 enum { ROWS = 512 };
 
-/* A block of a layer over n rows and a cache of `type`, as prefill or decoding would make it. */
+/* A block of a layer over n rows and a cache of `type`, as reading or decoding would make it. */
 static judgeq_status check_block(judgeq_session *session, int32_t index, enum ggml_type type, int64_t n,
                                  judgeq_error *error) {
     const judgeq_model *model = session->model;

@@ -20,7 +20,7 @@ static bool holds_prompt(const judgeq_session *session) {
 }
 
 judgeq_status judgeq_session_watch(judgeq_session *session, judgeq_error *error) {
-    if (!session->prefilled || session->failed || !holds_prompt(session)) {
+    if (!session->prefilled || session->failed || session->reading || !holds_prompt(session)) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "only a session that holds its whole prompt can be watched: policy full, after prefill");
     }
@@ -30,6 +30,12 @@ judgeq_status judgeq_session_watch(judgeq_session *session, judgeq_error *error)
     session->watched = sum;
     session->n_watched = 0;
     return JUDGEQ_OK;
+}
+
+void watch_end(judgeq_session *session) {
+    free(session->watched);
+    session->watched = NULL;
+    session->n_watched = 0;
 }
 
 const float *judgeq_session_watched(const judgeq_session *session, int32_t layer, int64_t *n_tokens) {

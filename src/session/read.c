@@ -1,0 +1,550 @@
+/* read: tokens through all layers, layer by layer. Attention is causal, so all of them can pass through layer 0 before
+ * layer 1 starts; when a layer is done its scores are final, and it is cut down before the next one's rows exist. The
+ * peak is one layer's rows held and new, the layers already cut down, the rows held before, which stay until the read
+ * is complete, and the hidden states [n_new + n_soft, n_embd]. */
+#include "read.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "cpu/product.h"
+#include "cpu/product_kernel.h"
+#include "engine/expand.h"
+#include "lookahead.h"
+#include "model/tensors.h"
+#include "reader.h"
+#include "watch.h"
+
+/* Shorter prompts do not pay for a layer's expansion. */
+enum { EXPAND_LEAST = 128 };
+
+/* A graph reads at most CHUNK_MOST rows of the prompt; of these, at most ROWS_MOST attend at once. Both are fewer, but
+ * at least ROWS_LEAST, where their attention [n_head, rows, n_key] would exceed GRAPH_BYTES, so that a graph stays
+ * small, or CACHE_BYTES, so that it stays in the CPU's cache. */
+enum { CHUNK_MOST = 512, ROWS_MOST = 128, ROWS_LEAST = 16, GRAPH_BYTES = 96 << 20, CACHE_BYTES = 8 << 20 };
+
+/* What a session was before the read, to which it returns unless the read is complete. */
+typedef struct before {
+    cache_layer *layer;
+    float *logits;
+    int32_t *deferred;
+    size_t n_deferred;
+    int32_t n_prompt, n_position, budget;
+    bool prefilled;
+} before;
+
+struct reading {
+    const judgeq_model *model;
+    const judgeq_judge *judge;
+    graph_engine *engine;
+    int32_t *tokens; /* [n_new] */
+    int32_t n_new, n_soft;
+    int32_t n_held;     /* the most rows that a head of a layer holds before */
+    int32_t n_position; /* of the first new row */
+    int32_t chunk, rows_at_once;
+    reader *reader; /* [n_reader] */
+    before *before; /* [n_reader] */
+    size_t n_reader;
+    struct ggml_context *context;
+    struct ggml_tensor *hidden; /* [n_new + n_soft, n_embd], input of the next layer */
+    ggml_backend_buffer_t buffer;
+    const model_expanded *expanded; /* [n_layer], the model's; or NULL */
+    expand expand;
+    model_layer layer;           /* the layer that is being read, with weights from one of these */
+    int32_t index, at;           /* its number; the next of its rows to read */
+    cache_layer staging;         /* its rows: held, new, soft */
+    size_t staged;               /* bytes of `staging` that the sessions' meters count, as if it were theirs */
+    cache_meter meter;           /* of `staging` */
+    struct ggml_tensor **by_run; /* [n_head_kv], the attention that a chunk's block returned */
+    double embed_s, blocks_s, read_s, spent_s;
+    bool complete;
+};
+
+/* ---- set-up ------------------------------------------------------------------------------------------------------ */
+
+static int32_t rows_that_fit(const judgeq_model *model, int32_t n_key, int64_t bytes, int32_t most) {
+    const int64_t row = (int64_t)model->info.n_head * n_key * (int64_t)sizeof(float), fits = bytes / row;
+    return fits > most ? most : fits < ROWS_LEAST ? ROWS_LEAST : (int32_t)fits;
+}
+
+/* Plain mode: as libllama does by default. A probe that is every row needs a chunk's attention in one piece. */
+static void choose_rows(reading *r) {
+    const judgeq_session_params *params = &r->reader[0].session->params;
+    const int32_t n_key = r->n_held + r->n_new + r->n_soft;
+    bool all = false;
+    for (size_t i = 0; i < 2 * r->n_reader; i++) {
+        const scorer *s = &r->reader[i / 2].scorer[i % 2];
+        all = all || (s->active && s->end[0] - s->first[0] > ROWS_MOST);
+    }
+    r->chunk = params->chunk > 0 ? params->chunk : CHUNK_MOST;
+    if (params->plain_weights) return;
+    if (all && params->chunk == 0) r->chunk = rows_that_fit(r->model, n_key, GRAPH_BYTES, CHUNK_MOST);
+    r->rows_at_once = rows_that_fit(r->model, n_key, CACHE_BYTES, ROWS_MOST);
+    const int32_t least = (r->chunk + GRAPH_PARTS - 1) / GRAPH_PARTS;
+    if (r->rows_at_once < least) r->rows_at_once = least;
+}
+
+/* Writes the embeddings of the tokens into `hidden`, and the soft tokens after them. */
+static judgeq_status embed(reading *r, judgeq_error *error) {
+    const int32_t n_embd = r->model->info.n_embd;
+    for (int32_t start = 0; start < r->n_new; start += CHUNK_MOST) {
+        const int32_t n = r->n_new - start < CHUNK_MOST ? r->n_new - start : CHUNK_MOST;
+        graph *g = graph_begin(r->engine);
+        struct ggml_tensor *ids = graph_input(g, GGML_TYPE_I32, n, 1);
+        struct ggml_tensor *rows =
+            ggml_view_2d(g->context, r->hidden, n_embd, n, r->hidden->nb[1], (size_t)start * r->hidden->nb[1]);
+        struct ggml_tensor *copied = ggml_cpy(g->context, block_add_embedding(g, r->model, ids), rows);
+        judgeq_status status = graph_allocate(r->engine, copied, error);
+        if (status != JUDGEQ_OK) return status;
+        ggml_backend_tensor_set(ids, r->tokens + start, 0, (size_t)n * sizeof *r->tokens);
+        status = graph_compute(r->engine, GRAPH_ROWS, 0, error);
+        if (status != JUDGEQ_OK) return status;
+    }
+    if (r->n_soft > 0) {
+        ggml_backend_tensor_set(r->hidden, judgeq_judge_soft_tokens(r->judge), (size_t)r->n_new * r->hidden->nb[1],
+                                (size_t)r->n_soft * r->hidden->nb[1]);
+    }
+    return JUDGEQ_OK;
+}
+
+static const char HIDDEN[] = "the hidden states of what is read";
+
+static int32_t most_held(const judgeq_session *session) {
+    int64_t most = 0;
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) {
+        for (int32_t h = 0; h < session->layer[l].n_head_kv; h++) {
+            const int64_t n = session->layer[l].head[h].n_row;
+            most = n > most ? n : most;
+        }
+    }
+    return (int32_t)most;
+}
+
+/* The session as one that has the new tokens, but not yet their rows. */
+static void enter(reading *r, size_t i, judgeq_session *session) {
+    r->before[i] = (before){.layer = session->layer,
+                            .logits = session->logits,
+                            .deferred = session->deferred,
+                            .n_deferred = session->n_deferred,
+                            .n_prompt = session->n_prompt,
+                            .n_position = session->n_position,
+                            .budget = session->stats.budget,
+                            .prefilled = session->prefilled};
+    session->held = session->layer;
+    session->deferred = NULL;
+    session->n_deferred = 0;
+    session->n_prompt = r->n_position + r->n_new;
+    session_set_budgets(session);
+    session->reading = r;
+}
+
+static judgeq_status allocate(reading *r, size_t n_session, const int32_t *tokens, judgeq_error *error) {
+    const judgeq_model_info *info = &r->model->info;
+    r->tokens = malloc(((size_t)r->n_new + 1) * sizeof *r->tokens);
+    r->reader = calloc(n_session, sizeof *r->reader);
+    r->before = calloc(n_session, sizeof *r->before);
+    r->by_run = calloc((size_t)info->n_head_kv, sizeof(struct ggml_tensor *));
+    if (!r->tokens || !r->reader || !r->before || !r->by_run) return error_memory(error, HIDDEN);
+    memcpy(r->tokens, tokens, (size_t)r->n_new * sizeof *tokens);
+    judgeq_status status = tensors_new(1, HIDDEN, &r->context, error);
+    if (status != JUDGEQ_OK) return status;
+    const int64_t n_row = (int64_t)r->n_new + r->n_soft;
+    r->hidden = ggml_new_tensor_2d(r->context, GGML_TYPE_F32, info->n_embd, n_row > 0 ? n_row : 1);
+    return tensors_allocate(r->context, ggml_backend_get_default_buffer_type(r->engine->backend), HIDDEN, &r->buffer,
+                            error);
+}
+
+static judgeq_status enter_all(reading *r, judgeq_session *const *session, size_t n_session, judgeq_error *error) {
+    const size_t n_layer = (size_t)r->model->info.n_layer;
+    for (size_t i = 0; i < n_session; i++) {
+        cache_layer *next = calloc(n_layer, sizeof *next);
+        if (!next) return error_memory(error, "a session's layers");
+        enter(r, i, session[i]);
+        reader_init(&r->reader[i], session[i], r->n_new, r->n_soft);
+        r->reader[i].next = next;
+        r->n_reader++;
+    }
+    return JUDGEQ_OK;
+}
+
+static judgeq_status start(reading *r, judgeq_session *const *session, size_t n_session, const int32_t *tokens,
+                           judgeq_error *error) {
+    for (size_t i = 0; i < n_session; i++) {
+        const int32_t n_soft = session_soft_rows(session[i]);
+        r->n_soft = n_soft > r->n_soft ? n_soft : r->n_soft;
+    }
+    judgeq_status status = allocate(r, n_session, tokens, error);
+    if (status == JUDGEQ_OK) status = enter_all(r, session, n_session, error);
+    if (status != JUDGEQ_OK) return status;
+    choose_rows(r);
+    const double clock = clock_seconds();
+    status = embed(r, error);
+    r->embed_s = clock_seconds() - clock;
+    if (status != JUDGEQ_OK || session[0]->params.plain_weights || r->n_new < EXPAND_LEAST) return status;
+    r->expanded = r->model->expanded;
+    if (r->expanded || r->model->n_device > 0) return JUDGEQ_OK;
+    return expand_init(&r->expand, r->model, expand_fast_type(), r->engine, error);
+}
+
+judgeq_status read_begin(judgeq_session *const *session, size_t n_session, const int32_t *tokens, int32_t n_new,
+                         reading **out, judgeq_error *error) {
+    const judgeq_session *first = session[0];
+    const double clock = clock_seconds();
+    *out = NULL;
+    reading *r = calloc(1, sizeof *r);
+    if (!r) return error_memory(error, "a read");
+    *r = (reading){.model = first->model,
+                   .judge = first->judge,
+                   .engine = &first->engine->graphs,
+                   .n_new = n_new,
+                   .n_held = most_held(first),
+                   .n_position = first->n_position};
+    const judgeq_status status = start(r, session, n_session, tokens, error);
+    if (status != JUDGEQ_OK) {
+        read_end(r);
+        return status;
+    }
+    r->spent_s = clock_seconds() - clock;
+    *out = r;
+    return JUDGEQ_OK;
+}
+
+/* ---- a chunk ----------------------------------------------------------------------------------------------------- */
+
+/* Which outputs a chunk must return: all of them in inner layers; in the last layer only the attention of probe rows,
+ * and the last row. Soft rows never use flash.h: all of their attention is needed as a matrix, and would
+ * otherwise be computed twice. In plain mode, all rows of the last chunk attend in the last layer unless probes need
+ * fewer: libllama does so, and ggml sums one row in another order than many. */
+static block_want chunk_want(const reading *r, bool last_layer, int32_t start, int32_t stop) {
+    const bool own = !session_ggml_only(r->reader[0].session), soft = start >= r->n_new;
+    block_want want = {.output = !soft || !last_layer,
+                       .rows_at_once = r->rows_at_once,
+                       .own_softmax = own,
+                       .flash = own && !soft,
+                       .by_run = r->by_run};
+    int32_t probe = stop;
+    for (size_t i = 0; i < 2 * r->n_reader; i++) {
+        int32_t first, end;
+        if (!scorer_overlap(&r->reader[i / 2].scorer[i % 2], start, stop, &first, &end)) continue;
+        want.attention = true;
+        if (first < probe) probe = first;
+    }
+    int32_t needed = last_layer ? probe : start;
+    if (stop == r->n_new && needed > stop - 1) {
+        needed = r->reader[0].session->params.plain_weights ? start : stop - 1;
+    }
+    want.first_query = needed - start;
+    want.first_attention = probe - start;
+    want.first_output = last_layer && want.output ? stop - start - 1 : want.first_query;
+    return want;
+}
+
+/* Multiplications of a block over n rows that attend to `past` rows before them. */
+static double chunk_work(const model_layer *layer, int32_t n, int32_t past) {
+    double weights = 0;
+    for (int m = 0; m < MODEL_MATRICES; m++) weights += (double)ggml_nelements(layer->matrix[m].weight);
+    return n * (weights + 2.0 * layer->n_head * layer->head_dim * (past + n));
+}
+
+static void set_positions(struct ggml_tensor *position, int32_t first) {
+    for (int32_t i = 0; i < (int32_t)position->ne[0]; i++) {
+        const int32_t at = first + i;
+        ggml_backend_tensor_set(position, &at, (size_t)i * sizeof at, sizeof at);
+    }
+}
+
+/* Rows [start, stop) through the layer: their keys and values into `staging`, their outputs back into `hidden`.
+ * *out: the graph's block, until the next graph starts. */
+static judgeq_status run_chunk(reading *r, int32_t start, int32_t stop, block_result *out, judgeq_error *error) {
+    const int32_t n = stop - start;
+    const block_want want = chunk_want(r, r->index + 1 == r->model->info.n_layer, start, stop);
+    const size_t row = r->hidden->nb[1];
+    graph *g = graph_begin(r->engine);
+    struct ggml_tensor *x = ggml_view_2d(g->context, r->hidden, r->hidden->ne[0], n, row, (size_t)start * row);
+    struct ggml_tensor *position = graph_input(g, GGML_TYPE_I32, n, 1);
+    *out = block_add(g, &r->layer, attention_over_cache(&r->staging), x, position, want);
+    struct ggml_tensor *result = NULL;
+    if (out->output) {
+        result = ggml_cpy(g->context, out->output,
+                          ggml_view_2d(g->context, r->hidden, r->hidden->ne[0], out->output->ne[1], row,
+                                       (size_t)(start + want.first_output) * row));
+    }
+    /* soft rows as in training, if they are enough for products that take KERNEL_COLUMNS rows at a time */
+    const bool as_trained = start >= r->n_new && 2 * n >= KERNEL_COLUMNS;
+    if (want.own_softmax) product_replace(g->context, g->nodes, !as_trained);
+    judgeq_status status = graph_allocate(r->engine, result, error);
+    if (status != JUDGEQ_OK) return status;
+    set_positions(position, r->n_position + start);
+    const double work = out->output ? chunk_work(&r->layer, n, r->n_held + start) : 0;
+    status = graph_compute(r->engine, GRAPH_ROWS, work, error);
+    if (status == JUDGEQ_OK) cache_layer_append(&r->staging, n, r->n_position + start);
+    return status;
+}
+
+/* Adds a run's attention, which the chunk [start, stop) returned, to the maps of all scorers whose probes it has. */
+static judgeq_status take_run(reading *r, cache_run run, const block_result *block, int32_t start, int32_t stop,
+                              judgeq_error *error) {
+    const struct ggml_tensor *attention = r->by_run[run.first_head];
+    const int64_t n_row = run.n_row - (start < r->n_new ? 0 : stop - start); /* soft rows are not scored */
+    const float *data = attention->data;
+    float *copy = NULL;
+    if (!ggml_backend_buffer_is_host(attention->buffer)) {
+        data = copy = malloc(ggml_nbytes(attention));
+        if (!copy) return error_memory(error, "attention rows");
+        ggml_backend_tensor_get(attention, copy, 0, ggml_nbytes(attention));
+    }
+    for (size_t i = 0; i < r->n_reader; i++) {
+        reader_add(&r->reader[i], run, attention, data, start + (int32_t)block->first_attention, start, stop, n_row);
+    }
+    free(copy);
+    return JUDGEQ_OK;
+}
+
+static judgeq_status take_scores(reading *r, const block_result *block, int32_t start, int32_t stop,
+                                 judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    if (!block->attention) return JUDGEQ_OK;
+    cache_run run;
+    for (int32_t h = 0; status == JUDGEQ_OK && h < r->staging.n_head_kv; h += run.n_head) {
+        run = cache_layer_run(&r->staging, h);
+        status = take_run(r, run, block, start, stop, error);
+    }
+    for (size_t i = 0; i < r->n_reader; i++) reader_count(&r->reader[i], start, stop);
+    return status;
+}
+
+static judgeq_status report(const reading *r, int32_t rows, judgeq_error *error) {
+    const judgeq_session_params *params = &r->reader[0].session->params;
+    if (!params->progress) return JUDGEQ_OK;
+    const int64_t total = (int64_t)r->n_new * r->model->info.n_layer;
+    const int64_t done = (int64_t)r->n_new * r->index + rows;
+    if (params->progress(params->progress_data, done, total)) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_CANCELLED, "cancelled while reading, %lld of %lld rows done", (long long)done,
+                     (long long)total);
+}
+
+/* What a deep judge adds to the soft rows that enter a layer. */
+static judgeq_status deepen_soft_rows(reading *r, judgeq_error *error) {
+    const int32_t index = r->index;
+    const judgeq_judge_info *info = judgeq_judge_get_info(r->judge);
+    if (index == 0 || index >= info->n_depth) return JUDGEQ_OK;
+    const size_t n = (size_t)r->n_soft * (size_t)info->n_embd, at = (size_t)r->n_new * r->hidden->nb[1];
+    const float *added =
+        judgeq_judge_soft_tokens(r->judge) + (size_t)index * (size_t)info->n_soft * (size_t)info->n_embd;
+    float *rows = malloc(n * sizeof *rows);
+    if (!rows) return error_memory(error, "the soft rows");
+    ggml_backend_tensor_get(r->hidden, rows, at, n * sizeof *rows);
+    for (size_t i = 0; i < n; i++) rows[i] += added[i];
+    ggml_backend_tensor_set(r->hidden, rows, at, n * sizeof *rows);
+    free(rows);
+    return JUDGEQ_OK;
+}
+
+/* The soft rows, after the new ones. Their keys and values are removed again: the cache is as it was before. */
+static judgeq_status read_soft_rows(reading *r, judgeq_error *error) {
+    const double clock = clock_seconds();
+    const int32_t first = r->n_new, stop = r->n_new + r->n_soft;
+    block_result block = {0};
+    judgeq_status status = deepen_soft_rows(r, error);
+    if (status == JUDGEQ_OK) status = run_chunk(r, first, stop, &block, error);
+    const double seconds = clock_seconds() - clock;
+    for (size_t i = 0; i < r->n_reader; i++) {
+        if (session_soft_rows(r->reader[i].session) > 0) r->reader[i].session->stats.score_s += seconds;
+    }
+    if (status == JUDGEQ_OK) status = take_scores(r, &block, first, stop, error);
+    cache_layer_truncate(&r->staging, r->n_position + r->n_new);
+    return status;
+}
+
+/* The next of the new rows. */
+static judgeq_status read_rows(reading *r, judgeq_error *error) {
+    const int32_t begin = r->at, stop = r->n_new - begin < r->chunk ? r->n_new : begin + r->chunk;
+    block_result block = {0};
+    const double clock = clock_seconds();
+    judgeq_status status = run_chunk(r, begin, stop, &block, error);
+    r->blocks_s += clock_seconds() - clock;
+    if (status == JUDGEQ_OK) status = take_scores(r, &block, begin, stop, error);
+    r->at = stop;
+    return status == JUDGEQ_OK ? report(r, stop, error) : status;
+}
+
+/* ---- a layer ----------------------------------------------------------------------------------------------------- */
+
+static judgeq_status take_weights(reading *r, judgeq_error *error) {
+    if (!r->expanded) return expand_layer(&r->expand, r->model, r->index, r->engine, &r->layer, error);
+    r->layer = r->expanded[r->index].layer;
+    return JUDGEQ_OK;
+}
+
+/* The rows that the layer holds, as numbers that can be read and chosen from, with room for those that come. */
+static judgeq_status make_staging(reading *r, judgeq_error *error) {
+    const judgeq_session *session = r->reader[0].session;
+    const cache_layer *held = &session->held[r->index];
+    const judgeq_model_info *info = &r->model->info;
+    const enum ggml_type type = session_read_type(session);
+    const int64_t n = (int64_t)r->n_new + r->n_soft;
+    if (held->buffer) return cache_layer_gather(held, NULL, type, n, &r->meter, &r->staging, error);
+    const cache_shape shape = {type, info->n_head_kv, info->head_dim, session->kv_padding};
+    return cache_layer_init_even(&r->staging, graph_engine_of_layer(r->engine, r->model, r->index), shape, n, &r->meter,
+                                 error);
+}
+
+static void free_staging(reading *r) {
+    for (size_t i = 0; i < r->n_reader; i++) r->reader[i].session->meter.bytes -= r->staged;
+    r->staged = 0;
+    cache_layer_free(&r->staging);
+}
+
+static judgeq_status open_layer(reading *r, judgeq_error *error) {
+    judgeq_status status = make_staging(r, error);
+    if (status != JUDGEQ_OK) return status;
+    r->staged = cache_layer_allocated(&r->staging);
+    for (size_t i = 0; i < r->n_reader; i++) cache_meter_add(&r->reader[i].session->meter, r->staged);
+    for (size_t i = 0; status == JUDGEQ_OK && i < r->n_reader; i++) {
+        status = reader_start_layer(&r->reader[i], (int64_t)r->n_held + r->n_new, error);
+    }
+    const double clock = clock_seconds();
+    if (status == JUDGEQ_OK) status = take_weights(r, error);
+    r->blocks_s += clock_seconds() - clock;
+    return status;
+}
+
+static judgeq_status close_layer(reading *r, judgeq_error *error) {
+    judgeq_status status = r->n_soft > 0 ? read_soft_rows(r, error) : JUDGEQ_OK;
+    for (size_t i = 0; status == JUDGEQ_OK && i < r->n_reader; i++) {
+        status = reader_retain(&r->reader[i], r->index, &r->staging, r->n_reader == 1, error);
+    }
+    if (!r->staging.buffer) r->staged = 0; /* taken whole */
+    free_staging(r);
+    r->index++;
+    r->at = 0;
+    return status;
+}
+
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
+
+static judgeq_status read_logits(reading *r, judgeq_error *error) {
+    if (r->n_new == 0) return JUDGEQ_OK;
+    graph *g = graph_begin(r->engine);
+    struct ggml_tensor *x = ggml_view_2d(g->context, r->hidden, r->hidden->ne[0], 1, r->hidden->nb[1],
+                                         (size_t)(r->n_new - 1) * r->hidden->nb[1]);
+    struct ggml_tensor *logits = block_add_logits(g, r->model, x);
+    judgeq_status status = graph_allocate(r->engine, logits, error);
+    if (status == JUDGEQ_OK) status = graph_compute(r->engine, GRAPH_TOKEN, 0, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < r->n_reader; i++) {
+        judgeq_session *session = r->reader[i].session;
+        session->logits = NULL; /* those before are kept aside */
+        status = session_logits_room(session, error);
+        if (status == JUDGEQ_OK) ggml_backend_tensor_get(logits, session->logits, 0, ggml_nbytes(logits));
+    }
+    return status == JUDGEQ_OK ? session_check_logits(r->reader[0].session, error) : status;
+}
+
+/* The sessions have the rows that were read, for policies that decode before they choose. */
+static judgeq_status look_ahead(reading *r, judgeq_error *error) {
+    judgeq_session **ahead = malloc(r->n_reader * sizeof(judgeq_session *));
+    size_t n = 0;
+    if (!ahead) return error_memory(error, "sessions that look ahead");
+    for (size_t i = 0; i < r->n_reader; i++) {
+        judgeq_session *session = r->reader[i].session;
+        session->layer = r->reader[i].next;
+        r->reader[i].next = NULL;
+        session->n_position = session->n_prompt;
+        if (session_looks_ahead(session)) ahead[n++] = session;
+    }
+    const judgeq_status status = n > 0 ? lookahead_run(ahead, n, error) : JUDGEQ_OK;
+    free((void *)ahead);
+    return status;
+}
+
+/* What the read took, and how much of it was reading. */
+static void note_times(reading *r) {
+    for (size_t i = 0; i < r->n_reader; i++) {
+        judgeq_stats *stats = &r->reader[i].session->stats;
+        stats->embed_s += r->embed_s;
+        stats->blocks_s += r->blocks_s;
+        stats->prefill_s += session_looks_ahead(r->reader[i].session) ? r->spent_s : r->read_s;
+    }
+}
+
+static judgeq_status step(reading *r, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    if (!r->staging.buffer) status = open_layer(r, error);
+    if (status == JUDGEQ_OK && r->index == 0 && r->at == 0) status = report(r, 0, error);
+    if (status == JUDGEQ_OK && r->at < r->n_new) status = read_rows(r, error);
+    if (status == JUDGEQ_OK && r->at == r->n_new) status = close_layer(r, error);
+    return status;
+}
+
+judgeq_status read_step(reading *r, bool *done, judgeq_error *error) {
+    const double clock = clock_seconds();
+    *done = false;
+    judgeq_status status = step(r, error);
+    if (status == JUDGEQ_OK && r->index == r->model->info.n_layer) {
+        status = read_logits(r, error);
+        r->read_s = r->spent_s + clock_seconds() - clock;
+        if (status == JUDGEQ_OK) status = look_ahead(r, error);
+        *done = r->complete = status == JUDGEQ_OK;
+    }
+    r->spent_s += clock_seconds() - clock;
+    if (r->complete) note_times(r);
+    return status;
+}
+
+static void free_layers(const reading *r, cache_layer *layer) {
+    for (int32_t l = 0; layer && l < r->model->info.n_layer; l++) cache_layer_free(&layer[l]);
+    free(layer);
+}
+
+/* The session has what was read, and what it was before is freed. */
+static void keep(const reading *r, judgeq_session *session, before *b) {
+    session->n_read += r->n_new;
+    session->prefilled = true;
+    watch_end(session);
+    free_layers(r, b->layer);
+    free(b->deferred);
+    if (session->logits != b->logits) free(b->logits);
+}
+
+/* The session is what it was before. */
+static void put_back(const reading *r, judgeq_session *session, const before *b) {
+    if (session->layer != b->layer) free_layers(r, session->layer);
+    if (session->logits != b->logits) free(session->logits);
+    free(session->deferred);
+    session->layer = b->layer;
+    session->logits = b->logits;
+    session->deferred = b->deferred;
+    session->n_deferred = b->n_deferred;
+    session->n_prompt = b->n_prompt;
+    session->n_position = b->n_position;
+    session->stats.budget = b->budget;
+    session->prefilled = b->prefilled;
+}
+
+void read_end(reading *r) {
+    if (!r) return;
+    if (r->staging.buffer) free_staging(r);
+    for (size_t i = 0; i < r->n_reader; i++) {
+        judgeq_session *session = r->reader[i].session;
+        if (r->complete) {
+            keep(r, session, &r->before[i]);
+        } else {
+            put_back(r, session, &r->before[i]);
+        }
+        session_forget_scores(session);
+        session->held = NULL;
+        session->reading = NULL;
+        free_layers(r, r->reader[i].next);
+        reader_free(&r->reader[i]);
+    }
+    free(r->tokens);
+    free(r->reader);
+    free(r->before);
+    free((void *)r->by_run);
+    expand_free(&r->expand);
+    ggml_backend_buffer_free(r->buffer);
+    ggml_free(r->context);
+    free(r);
+}

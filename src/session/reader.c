@@ -1,0 +1,162 @@
+#include "reader.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "rescore.h"
+
+/* ---- probes ------------------------------------------------------------------------------------------------------ */
+
+static scorer scorer_of(const judgeq_policy *policy, int32_t n_new, int32_t n_soft) {
+    const policy_probe *probe = &policy->probe;
+    scorer s = {.policy = policy};
+    const int32_t rows = probe->all || probe->window > n_new ? n_new : probe->window;
+    s.first[0] = n_new - rows;
+    s.end[0] = n_new;
+    s.first[1] = n_new;
+    s.end[1] = n_new + (probe->soft ? (probe->n_soft ? probe->n_soft : n_soft) : 0);
+    s.active = !policy->keep_all && (rows > 0 || s.end[1] > s.first[1]);
+    return s;
+}
+
+void reader_init(reader *r, judgeq_session *session, int32_t n_new, int32_t n_soft) {
+    *r = (reader){.session = session, .scorer[0] = scorer_of(&session->policy, n_new, n_soft)};
+    if (session->policy.probe.draft) r->scorer[1] = scorer_of(&session->draft, n_new, n_soft);
+}
+
+void reader_free(reader *r) {
+    for (int i = 0; i < 2; i++) score_map_free(&r->scorer[i].map);
+}
+
+bool scorer_overlap(const scorer *s, int32_t start, int32_t stop, int32_t *first, int32_t *end) {
+    for (int i = 0; s->active && i < 2; i++) {
+        *first = s->first[i] > start ? s->first[i] : start;
+        *end = s->end[i] < stop ? s->end[i] : stop;
+        if (*first < *end) return true;
+    }
+    return false;
+}
+
+judgeq_status reader_start_layer(reader *r, int64_t n_row, judgeq_error *error) {
+    const judgeq_model_info *info = &r->session->model->info;
+    judgeq_status status = JUDGEQ_OK;
+    for (int i = 0; status == JUDGEQ_OK && i < 2; i++) {
+        scorer *s = &r->scorer[i];
+        score_map_free(&s->map);
+        if (!s->active) continue;
+        status = score_map_init(&s->map, info->n_head, info->n_head_kv, n_row, s->policy->reduce_rows, error);
+    }
+    return status;
+}
+
+void reader_add(reader *r, cache_run run, const struct ggml_tensor *attention, const float *data, int32_t row0,
+                int32_t start, int32_t stop, int64_t n_row) {
+    const double clock = clock_seconds();
+    const int64_t n_key = attention->ne[0];
+    for (int i = 0; i < 2; i++) {
+        scorer *s = &r->scorer[i];
+        int32_t first, end;
+        if (!scorer_overlap(s, start, stop, &first, &end)) continue;
+        score_map part = score_map_part(&s->map, run.first_head, run.n_head);
+        score_map_add(&part, data + (int64_t)(first - row0) * n_key, end - first, n_key, n_key * attention->ne[1], 0,
+                      n_key < n_row ? n_key : n_row);
+    }
+    r->session->stats.score_s += clock_seconds() - clock;
+}
+
+void reader_count(reader *r, int32_t start, int32_t stop) {
+    for (int i = 0; i < 2; i++) {
+        int32_t first, end;
+        if (scorer_overlap(&r->scorer[i], start, stop, &first, &end)) score_map_counts(&r->scorer[i].map, end - first);
+    }
+}
+
+/* ---- what stays of a layer --------------------------------------------------------------------------------------- */
+
+/* The map of the rows that are kept: value[h][i] = from[h][kept row i of h's KV head]. Frees `from`. */
+static judgeq_status take_map(score_map *from, const select_kept *kept, score_map *out, judgeq_error *error) {
+    int64_t most = 1;
+    for (int32_t h = 0; h < kept->n_head_kv; h++) most = kept->n_row[h] > most ? kept->n_row[h] : most;
+    judgeq_status status = score_map_init(out, from->n_head, from->n_head_kv, most, from->reduce_rows, error);
+    if (status != JUDGEQ_OK) return status;
+    out->n_probe = from->n_probe;
+    const int32_t group = from->n_head / from->n_head_kv;
+    for (int32_t h = 0; h < from->n_head; h++) {
+        const float *value = from->value + (size_t)h * (size_t)from->n_row;
+        float *taken = out->value + (size_t)h * (size_t)out->n_row;
+        for (int64_t i = 0; i < kept->n_row[h / group]; i++) taken[i] = value[kept->row[h / group][i]];
+    }
+    score_map_free(from);
+    *from = (score_map){0};
+    return JUDGEQ_OK;
+}
+
+/* Candidates a lookahead chooses among: M x budget, or all rows. */
+static int32_t draft_budget(const judgeq_session *session, int32_t index) {
+    const int64_t among = session->policy.probe.among > 0 ? session->policy.probe.among : 1;
+    const int64_t rows = among * session->layer_budget[index];
+    return rows > session->n_prompt ? session->n_prompt : (int32_t)rows;
+}
+
+/* The type of what a read leaves of a layer: policies that look ahead have yet to choose, and do so among floats. */
+static enum ggml_type left_type(const judgeq_session *session) {
+    return session_looks_ahead(session) ? session_read_type(session) : session->kv_type;
+}
+
+/* All of the layer: the staging itself for a reader that is alone, a copy otherwise. */
+static judgeq_status take_all(reader *r, int32_t index, cache_layer *staging, bool alone, judgeq_error *error) {
+    judgeq_session *session = r->session;
+    if (!alone || left_type(session) != staging->type) {
+        return rescore_gather(session, index, staging, NULL, left_type(session), &r->next[index], error);
+    }
+    r->next[index] = *staging;
+    r->next[index].meter = &session->meter;
+    *staging = (cache_layer){0};
+    return JUDGEQ_OK;
+}
+
+/* The rows that a scorer's policy keeps, and, if prior is not NULL, the attention of the policy's own probes to them.
+ */
+static judgeq_status take_kept(reader *r, scorer *s, int32_t index, int32_t budget, const cache_layer *staging,
+                               score_map *prior, judgeq_error *error) {
+    judgeq_session *session = r->session;
+    scorer *own = &r->scorer[0];
+    select_kept kept;
+    judgeq_status status =
+        rescore_select(session, s->policy, s->active ? &s->map : NULL, staging, index, budget, &kept, error);
+    if (status != JUDGEQ_OK) return status;
+    if (prior && own->active) status = take_map(&own->map, &kept, prior, error);
+    if (status == JUDGEQ_OK) {
+        status = rescore_gather(session, index, staging, &kept, left_type(session), &r->next[index], error);
+    }
+    select_kept_free(&kept);
+    return status;
+}
+
+/* Keeps all of a layer, for a policy that looks ahead over the full cache, and notes which rows its draft policy, if it
+ * has one, would keep. */
+static judgeq_status take_full(reader *r, int32_t index, cache_layer *staging, bool alone, judgeq_error *error) {
+    judgeq_session *session = r->session;
+    scorer *draft = &r->scorer[1];
+    judgeq_status status = JUDGEQ_OK;
+    if (draft->policy) {
+        status = rescore_select(session, draft->policy, draft->active ? &draft->map : NULL, staging, index,
+                                draft_budget(session, index), &session->drafted[index], error);
+    }
+    if (status == JUDGEQ_OK) status = take_all(r, index, staging, alone, error);
+    session->prior[index] = r->scorer[0].map;
+    r->scorer[0].map = (score_map){0};
+    return status;
+}
+
+judgeq_status reader_retain(reader *r, int32_t index, cache_layer *staging, bool alone, judgeq_error *error) {
+    judgeq_session *session = r->session;
+    scorer *own = &r->scorer[0], *draft = &r->scorer[1];
+    if (own->active && session->score_hook) session->score_hook(session->score_hook_data, index, &own->map);
+    if (session->policy.keep_all) return take_all(r, index, staging, alone, error);
+    if (!session_looks_ahead(session)) {
+        return take_kept(r, own, index, session->layer_budget[index], staging, NULL, error);
+    }
+    if (judgeq_policy_needs_full_cache(&session->policy)) return take_full(r, index, staging, alone, error);
+    return take_kept(r, draft, index, draft_budget(session, index), staging, &session->prior[index], error);
+}

@@ -1,0 +1,166 @@
+#include "rescore.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+/* Room for at least so many rows after the kept ones. Padding adds more, so decoding the first tokens seldom has to
+ * move the rows. */
+enum { SPARE_ROWS = 1 };
+
+int64_t rescore_rows(const judgeq_session *session, const cache_layer *cache, int32_t head) {
+    const cache_head *rows = &cache->head[head];
+    int64_t n = rows->n_row;
+    while (n > 0 && rows->position[n - 1] >= session->n_prompt) n--;
+    return n;
+}
+
+/* Smooths the scores of one KV head's rows along their positions in the prompt, where evicted rows count as 0. */
+static void smooth_head(const judgeq_policy *policy, const int32_t *position, int64_t n_row, int32_t n_position,
+                        float *score, float *line, float *pooled) {
+    memset(line, 0, (size_t)n_position * sizeof *line);
+    for (int64_t i = 0; i < n_row; i++) line[position[i]] = score[i];
+    score_smooth(policy->pool, policy->pool_width, line, n_position, pooled);
+    for (int64_t i = 0; i < n_row; i++) score[i] = pooled[position[i]];
+}
+
+/* score [n_head_kv, map->n_row]: reduced over heads and smoothed. */
+static judgeq_status score_rows(const judgeq_session *session, const judgeq_policy *policy, const score_map *map,
+                                const cache_layer *cache, float *score, judgeq_error *error) {
+    score_heads(map, policy->reduce_heads, score);
+    if (policy->pool == POLICY_POOL_NONE) return JUDGEQ_OK;
+    float *line = malloc(2 * (size_t)session->n_prompt * sizeof *line);
+    if (!line) return error_memory(error, "scores");
+    for (int32_t h = 0; h < cache->n_head_kv; h++) {
+        smooth_head(policy, cache->head[h].position, rescore_rows(session, cache, h), session->n_prompt,
+                    score + (size_t)h * (size_t)map->n_row, line, line + session->n_prompt);
+    }
+    free(line);
+    return JUDGEQ_OK;
+}
+
+judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *policy, const score_map *map,
+                             const cache_layer *cache, int32_t index, int32_t budget, select_kept *kept,
+                             judgeq_error *error) {
+    const double start = clock_seconds();
+    const size_t n_head = (size_t)cache->n_head_kv;
+    int64_t *n_row = calloc(n_head, sizeof *n_row);
+    const int32_t **position = calloc(n_head, sizeof *position);
+    const float **scores = calloc(n_head, sizeof *scores);
+    float *score = map ? malloc(n_head * (size_t)map->n_row * sizeof *score) : NULL;
+    judgeq_status status = JUDGEQ_OK;
+    if (!n_row || !position || !scores || (map && !score)) {
+        status = error_memory(error, "scores");
+    } else {
+        if (map) status = score_rows(session, policy, map, cache, score, error);
+        for (size_t h = 0; h < n_head; h++) {
+            n_row[h] = rescore_rows(session, cache, (int32_t)h);
+            position[h] = cache->head[h].position;
+            scores[h] = map ? score + h * (size_t)map->n_row : NULL;
+        }
+    }
+    if (status == JUDGEQ_OK) {
+        const select_rows rows = {
+            .n_head_kv = cache->n_head_kv, .n_row = n_row, .position = position, .score = map ? scores : NULL};
+        status = select_kept_rows(policy, &rows, budget, session->n_prompt, session->params.seed, index, kept, error);
+    }
+    free(n_row);
+    free((void *)position);
+    free((void *)scores);
+    free(score);
+    session->stats.score_s += clock_seconds() - start;
+    return status;
+}
+
+/* From a quantised cache, rows come as the numbers that they were rounded to; rounded again, they would be others. */
+judgeq_status rescore_gather(judgeq_session *session, int32_t index, const cache_layer *from, const select_kept *kept,
+                             enum ggml_type type, cache_layer *out, judgeq_error *error) {
+    const double start = clock_seconds();
+    const cache_layer *held = session->held ? &session->held[index] : NULL;
+    judgeq_status status = cache_layer_gather(from, kept, type, SPARE_ROWS, &session->meter, out, error);
+    if (status == JUDGEQ_OK && held && held->buffer && held->type == type && from->type != type) {
+        status = cache_layer_restore(out, held, error);
+        if (status != JUDGEQ_OK) cache_layer_free(out);
+    }
+    session->stats.compact_s += clock_seconds() - start;
+    return status;
+}
+
+/* ---- scores of queries ------------------------------------------------------------------------------------------- */
+
+/* Adds the attention of queries [n, n_head, head_dim] to a run's rows to the map. */
+static judgeq_status score_run(judgeq_session *session, int32_t index, cache_run run, const float *from, int32_t n,
+                               score_map *map, judgeq_error *error) {
+    graph_engine *engine = &session->engine->graphs;
+    const model_layer *layer = &session->model->layer[index];
+    const int64_t group = layer->n_head / layer->n_head_kv, n_head = run.n_head * group;
+    graph *g = graph_begin(engine);
+    struct ggml_tensor *query = ggml_new_tensor_3d(g->context, GGML_TYPE_F32, layer->head_dim, layer->n_head, n);
+    ggml_set_input(query);
+    struct ggml_tensor *heads = ggml_view_3d(g->context, query, layer->head_dim, n_head, n, query->nb[1], query->nb[2],
+                                             (size_t)(run.first_head * group) * query->nb[1]);
+    struct ggml_tensor *attention =
+        attention_add_scores(g, layer, &session->layer[index], run, ggml_permute(g->context, heads, 0, 2, 1, 3));
+    judgeq_status status = graph_allocate(engine, attention, error);
+    if (status != JUDGEQ_OK) return status;
+    ggml_backend_tensor_set(query, from, 0, ggml_nbytes(query));
+    status = graph_compute(engine, GRAPH_ROWS, 0, error);
+    if (status != JUDGEQ_OK) return status;
+    float *data = malloc(ggml_nbytes(attention));
+    if (!data) return error_memory(error, "attention rows");
+    ggml_backend_tensor_get(attention, data, 0, ggml_nbytes(attention));
+    score_map part = score_map_part(map, run.first_head, run.n_head);
+    const int64_t n_key = attention->ne[0];
+    score_map_add(&part, data, n, n_key, n_key * n, 0, run.n_row);
+    free(data);
+    return JUDGEQ_OK;
+}
+
+judgeq_status rescore_queries(judgeq_session *session, int32_t index, const float *query, int32_t n, score_map *map,
+                              judgeq_error *error) {
+    const cache_layer *layer = &session->layer[index];
+    judgeq_status status = JUDGEQ_OK;
+    cache_run run;
+    for (int32_t h = 0; status == JUDGEQ_OK && h < layer->n_head_kv; h += run.n_head) {
+        run = cache_layer_run(layer, h);
+        run.n_row = rescore_rows(session, layer, h);
+        if (run.n_row > 0) status = score_run(session, index, run, query, n, map, error);
+    }
+    score_map_counts(map, n);
+    return status;
+}
+
+/* ---- the cut ----------------------------------------------------------------------------------------------------- */
+
+/* Adds the rows after the scored ones (tokens that were decoded ahead) to a choice among these. */
+static judgeq_status keep_decoded(const judgeq_session *session, const cache_layer *layer, select_kept *kept,
+                                  judgeq_error *error) {
+    for (int32_t h = 0; h < layer->n_head_kv; h++) {
+        const int64_t first = rescore_rows(session, layer, h), n = layer->head[h].n_row - first;
+        int32_t *row = realloc(kept->row[h], (size_t)(kept->n_row[h] + n + 1) * sizeof *row);
+        if (!row) return error_memory(error, "kept rows");
+        kept->row[h] = row;
+        for (int64_t i = 0; i < n; i++) row[kept->n_row[h]++] = (int32_t)(first + i);
+    }
+    return JUDGEQ_OK;
+}
+
+judgeq_status rescore_cut(judgeq_session *session, int32_t index, const score_map *map, judgeq_error *error) {
+    cache_layer *layer = &session->layer[index], small;
+    select_kept kept;
+    judgeq_status status =
+        rescore_select(session, &session->policy, map, layer, index, session->layer_budget[index], &kept, error);
+    if (status != JUDGEQ_OK) return status;
+    status = keep_decoded(session, layer, &kept, error);
+    if (status == JUDGEQ_OK) {
+        status = rescore_gather(session, index, layer, &kept, session->kv_type, &small, error);
+    }
+    if (status == JUDGEQ_OK) {
+        cache_layer_free(layer);
+        *layer = small;
+    }
+    select_kept_free(&kept);
+    return status;
+}

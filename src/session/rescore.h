@@ -1,0 +1,30 @@
+/* rescore: queries -> scores -> cut, of a cache as it is: from the attention that a layer's rows receive to the rows
+ * that stay. What is scored are the rows of positions before n_prompt. */
+#ifndef JUDGEQ_SRC_RESCORE_H
+#define JUDGEQ_SRC_RESCORE_H
+
+#include "state.h"
+
+/* Rows of one KV head that are scored. */
+int64_t rescore_rows(const judgeq_session *session, const cache_layer *cache, int32_t head);
+
+/* Adds the attention of queries [n, n_head, head_dim], rotated (RoPE), to the rows of the session's layer to a map. */
+judgeq_status rescore_queries(judgeq_session *session, int32_t index, const float *query, int32_t n, score_map *map,
+                              judgeq_error *error);
+
+/* The rows of `cache`, among those that are scored, that a policy keeps under `budget`. map: attention to them, or
+ * NULL. */
+judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *policy, const score_map *map,
+                             const cache_layer *cache, int32_t index, int32_t budget, select_kept *kept,
+                             judgeq_error *error);
+
+/* out = the rows of `from`, a cache of layer `index`, that are kept (NULL: all), as `type`, with room to decode. Rows
+ * that the session held before, in that type, keep their bytes. */
+judgeq_status rescore_gather(judgeq_session *session, int32_t index, const cache_layer *from, const select_kept *kept,
+                             enum ggml_type type, cache_layer *out, judgeq_error *error);
+
+/* Cuts the session's layer down to what its policy keeps, by the attention in `map`, as the session's KV type. Rows
+ * that are not scored stay. */
+judgeq_status rescore_cut(judgeq_session *session, int32_t index, const score_map *map, judgeq_error *error);
+
+#endif

@@ -1,0 +1,368 @@
+/* Reading on: turns after turns give what one prompt of all of them gives, the budget holds after each, a read that is
+ * abandoned or fails leaves no trace, and steps of one session go between the tokens of others. */
+#include "fixture.h"
+#include "judgeq.h"
+#include "llama_oracle.h"
+#include "session/state.h"
+#include "tiny_model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { N_TURN = 4, N_ALL = 230, N_SOFT = 4, BUDGET = 40, EVERYTHING = 1000 };
+
+/* Where turns end: a long one, one token, a short one, one longer than a chunk. */
+static const int32_t turn_end[N_TURN] = {70, 71, 90, N_ALL};
+
+static char folder[256], path[300];
+static judgeq_model *model;
+static judgeq_judge *judge;
+static int32_t token[N_ALL];
+static judgeq_error error;
+
+static void check(judgeq_status status) {
+    if (status != JUDGEQ_OK) fail_msg("%s", error.message);
+}
+
+static judgeq_session_params defaults(int32_t budget) {
+    judgeq_session_params params = judgeq_session_default_params();
+    params.judge = judge;
+    params.budget = budget;
+    params.n_threads = 1;
+    params.chunk = 64;
+    return params;
+}
+
+static judgeq_session *start(const char *name, judgeq_session_params params) {
+    judgeq_policy *policy = NULL;
+    judgeq_session *session = NULL;
+    check(judgeq_policy_parse(name, &policy, &error));
+    params.policy = policy;
+    check(judgeq_session_new(model, &params, &session, &error));
+    judgeq_policy_free(policy);
+    return session;
+}
+
+static size_t n_vocab(void) {
+    return (size_t)judgeq_model_get_info(model)->n_vocab;
+}
+
+static void read_turn(judgeq_session *session, int turn) {
+    const int32_t begin = turn > 0 ? turn_end[turn - 1] : 0;
+    check(judgeq_session_read(session, token + begin, (size_t)(turn_end[turn] - begin), &error));
+}
+
+static void expect_near(const judgeq_session *a, const judgeq_session *b, double bound, const char *what) {
+    const float *x = judgeq_session_logits(a), *y = judgeq_session_logits(b);
+    const double off = fixture_max_difference(x, y, n_vocab());
+    if (!(off <= bound)) fail_msg("%s: logits differ by %g", what, off);
+}
+
+/* The rows that each head holds: at most so many in a layer. */
+static void expect_bound(const judgeq_session *session, const char *what) {
+    const judgeq_model_info *info = judgeq_model_get_info(model);
+    for (int32_t l = 0; l < info->n_layer; l++) {
+        int64_t rows = 0;
+        for (int32_t h = 0; h < info->n_head_kv; h++) rows += session->layer[l].head[h].n_row;
+        const int64_t most = (int64_t)session->layer_budget[l] * info->n_head_kv;
+        if (rows > most) fail_msg("%s: layer %d holds %d rows, allowed are %d", what, l, (int)rows, (int)most);
+    }
+}
+
+/* ---- what is read ------------------------------------------------------------------------------------------------ */
+
+/* Every preset, with room for everything: the logits of one prompt. */
+static void test_turns_are_one_prompt(void **state) {
+    (void)state;
+    const judgeq_preset *preset;
+    for (size_t p = 0; (preset = judgeq_preset_at(p)) != NULL; p++) {
+        judgeq_session *turns = start(preset->name, defaults(EVERYTHING));
+        for (int t = 0; t < N_TURN; t++) {
+            judgeq_session *whole = start(preset->name, defaults(EVERYTHING));
+            read_turn(turns, t);
+            check(judgeq_session_prefill(whole, token, (size_t)turn_end[t], &error));
+            expect_near(turns, whole, 1e-3, preset->name);
+            judgeq_session_free(whole);
+        }
+        judgeq_stats stats;
+        judgeq_session_get_stats(turns, &stats);
+        assert_int_equal(stats.n_prompt, N_ALL);
+        assert_int_equal(stats.n_position, N_ALL);
+        judgeq_session_free(turns);
+    }
+}
+
+/* Answers in between are part of the sequence. */
+static void test_answers_between(void **state) {
+    (void)state;
+    static const char *const names[] = {"full", "snapkv", "judge-laq", "adakv"};
+    for (size_t p = 0; p < sizeof names / sizeof *names; p++) {
+        judgeq_session *turns = start(names[p], defaults(EVERYTHING)), *whole = start(names[p], defaults(EVERYTHING));
+        check(judgeq_session_read(turns, token, 100, &error));
+        for (int i = 100; i < 110; i++) check(judgeq_session_decode(turns, token[i], &error));
+        check(judgeq_session_read(turns, token + 110, N_ALL - 110, &error));
+        check(judgeq_session_prefill(whole, token, N_ALL, &error));
+        expect_near(turns, whole, 1e-3, names[p]);
+        for (int i = 0; i < 5; i++) {
+            check(judgeq_session_decode(turns, token[i], &error));
+            check(judgeq_session_decode(whole, token[i], &error));
+            expect_near(turns, whole, 1e-3, names[p]);
+        }
+        judgeq_session_free(turns);
+        judgeq_session_free(whole);
+    }
+}
+
+/* Plain mode, the same turns: libllama's logits, bit for bit. */
+static void test_plain_is_libllama(void **state) {
+    (void)state;
+    const oracle_options options = {.kv_type = GGML_TYPE_F16};
+    oracle *o = oracle_open(path, 512, &options);
+    if (!o) fail_msg("%s", oracle_error());
+    judgeq_session_params params = defaults(0);
+    params.plain_weights = true;
+    params.chunk = 0;
+    judgeq_session *session = start("full", params);
+    for (int t = 0; t < N_TURN; t++) {
+        const int32_t begin = t > 0 ? turn_end[t - 1] : 0;
+        read_turn(session, t);
+        assert_int_equal(oracle_prompt(o, token + begin, (size_t)(turn_end[t] - begin)), 0);
+        assert_memory_equal(judgeq_session_logits(session), oracle_logits(o), n_vocab() * sizeof(float));
+    }
+    judgeq_session_free(session);
+    oracle_close(o);
+}
+
+/* ---- what is held ------------------------------------------------------------------------------------------------ */
+
+/* After every read the budget holds, and a read needs no more memory than it says. */
+static void test_budget_holds(void **state) {
+    (void)state;
+    const judgeq_model_info *info = judgeq_model_get_info(model);
+    const judgeq_preset *preset;
+    for (size_t p = 0; (preset = judgeq_preset_at(p)) != NULL; p++) {
+        judgeq_session *session = start(preset->name, defaults(BUDGET));
+        const bool all = strcmp(preset->name, "full") == 0;
+        for (int t = 0; t < N_TURN; t++) {
+            read_turn(session, t);
+            if (!all) expect_bound(session, preset->name);
+            for (int i = 0; i < 3; i++) check(judgeq_session_decode(session, token[i], &error));
+        }
+        judgeq_stats stats;
+        judgeq_session_get_stats(session, &stats);
+        const judgeq_policy *policy = &session->policy;
+        if (!all && !judgeq_policy_needs_full_cache(policy)) {
+            /* rows before, and after; candidates of a lookahead; one layer of everything */
+            const size_t row = stats.kv_bytes_full / (size_t)stats.n_position / (size_t)info->n_layer;
+            const size_t among = policy->probe.among > 0 ? (size_t)policy->probe.among : 1;
+            const size_t layer = BUDGET + 64 + 32, one = N_ALL + N_SOFT + BUDGET + 2 * 64;
+            const size_t most = row * (layer * (size_t)info->n_layer * (1 + among) + one);
+            if (stats.kv_bytes_peak > most) {
+                fail_msg("%s: %zu bytes at the peak, allowed are %zu", preset->name, stats.kv_bytes_peak, most);
+            }
+        }
+        judgeq_session_free(session);
+    }
+}
+
+/* The bytes of the rows at the first n positions of a layer's head, from both of its tensors. */
+static char *row_bytes(const judgeq_session *session, int32_t l, int32_t h, int64_t n, size_t *size) {
+    const cache_layer *layer = &session->layer[l];
+    const size_t row = ggml_row_size(layer->type, layer->head_dim), at = (size_t)layer->head[h].first * row;
+    *size = 2 * (size_t)n * row;
+    char *bytes = malloc(*size);
+    assert_non_null(bytes);
+    memcpy(bytes, (const char *)layer->k->data + at, *size / 2);
+    memcpy(bytes + *size / 2, (const char *)layer->v->data + at, *size / 2);
+    return bytes;
+}
+
+/* Quantised rows keep their bytes from turn to turn, whatever else is read. */
+static void test_quantised_rows_stay(void **state) {
+    (void)state;
+    static const judgeq_kv_type types[] = {JUDGEQ_KV_Q8_0, JUDGEQ_KV_Q4_0};
+    static const char *const names[] = {"full", "judge", "judge-laq"};
+    for (size_t i = 0; i < 6; i++) {
+        judgeq_session_params params = defaults(EVERYTHING);
+        params.kv_type = types[i % 2];
+        judgeq_session *session = start(names[i / 2], params);
+        size_t size;
+        read_turn(session, 0);
+        char *before = row_bytes(session, 1, 1, turn_end[0], &size);
+        for (int t = 1; t < N_TURN; t++) read_turn(session, t);
+        char *after = row_bytes(session, 1, 1, turn_end[0], &size);
+        assert_memory_equal(before, after, size);
+        free(before);
+        free(after);
+        judgeq_session_free(session);
+    }
+}
+
+/* ---- reads that do not end --------------------------------------------------------------------------------------- */
+
+static void expect_same(const judgeq_session *a, const judgeq_session *b) {
+    const judgeq_model_info *info = judgeq_model_get_info(model);
+    assert_memory_equal(judgeq_session_logits(a), judgeq_session_logits(b), n_vocab() * sizeof(float));
+    for (int32_t l = 0; l < info->n_layer; l++) {
+        for (int32_t h = 0; h < info->n_head_kv; h++) {
+            size_t n, m;
+            const int32_t *x = judgeq_session_positions(a, l, h, &n), *y = judgeq_session_positions(b, l, h, &m);
+            assert_int_equal(n, m);
+            assert_memory_equal(x, y, n * sizeof *x);
+        }
+    }
+}
+
+typedef struct canceller {
+    int64_t after; /* calls; negative: never */
+} canceller;
+
+static bool go_on(void *data, int64_t done, int64_t total) {
+    (void)done;
+    (void)total;
+    canceller *c = data;
+    return c->after < 0 || c->after-- > 0;
+}
+
+/* Abandoned after any step, or cancelled at any moment (a lookahead's among them): as if there had been no read. */
+static void test_no_trace(void **state) {
+    (void)state;
+    static const char *const names[] = {"full", "judge", "judge-laq", "laq", "oracle", "adakv"};
+    for (size_t p = 0; p < sizeof names / sizeof *names; p++) {
+        canceller cancel = {-1};
+        judgeq_session_params params = defaults(BUDGET);
+        judgeq_session *twin = start(names[p], params);
+        params.progress = go_on;
+        params.progress_data = &cancel;
+        judgeq_session *session = start(names[p], params);
+        check(judgeq_session_read(twin, token, 100, &error));
+        check(judgeq_session_read(session, token, 100, &error));
+        for (int n = 0; n < 12; n++) {
+            bool done;
+            check(judgeq_session_read_begin(session, token + 100, 90, &error));
+            for (int i = 0; i < n % 4; i++) check(judgeq_session_read_step(session, &done, &error));
+            judgeq_session_read_abandon(session);
+            cancel.after = n;
+            const judgeq_status status = judgeq_session_read(session, token + 100, 90, &error);
+            if (status == JUDGEQ_OK) break; /* fewer calls than that */
+            assert_int_equal(status, JUDGEQ_ERROR_CANCELLED);
+            cancel.after = -1;
+            expect_same(session, twin);
+            check(judgeq_session_decode(session, token[n], &error));
+            check(judgeq_session_decode(twin, token[n], &error));
+            expect_same(session, twin);
+        }
+        judgeq_session_free(session);
+        judgeq_session_free(twin);
+    }
+}
+
+static void test_refused_meanwhile(void **state) {
+    (void)state;
+    bool done = true;
+    judgeq_session *session = start("judge", defaults(BUDGET));
+    judgeq_session_read_abandon(session);
+    assert_int_equal(judgeq_session_read_step(session, &done, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_read(session, token, 0, &error), JUDGEQ_ERROR_ARGUMENT);
+    read_turn(session, 0);
+    assert_int_equal(judgeq_session_prefill(session, token, 5, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "judgeq_session_read"));
+    check(judgeq_session_read_begin(session, token, 10, &error));
+    assert_int_equal(judgeq_session_read(session, token, 5, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_read_begin(session, token, 5, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_decode(session, token[0], &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_rewind(session, 0, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_trim(session, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_watch(session, &error), JUDGEQ_ERROR_ARGUMENT);
+    while (!done || session->reading) check(judgeq_session_read_step(session, &done, &error));
+    check(judgeq_session_decode(session, token[0], &error));
+    const int32_t far = judgeq_model_get_info(model)->n_vocab;
+    assert_int_equal(judgeq_session_read(session, &far, 1, &error), JUDGEQ_ERROR_ARGUMENT);
+    judgeq_session_params params = defaults(BUDGET);
+    params.n_ctx = 100;
+    judgeq_session *small = start("judge", params);
+    read_turn(small, 0);
+    assert_int_equal(judgeq_session_read(small, token, 31, &error), JUDGEQ_ERROR_LIMIT);
+    check(judgeq_session_read(small, token, 30, &error));
+    judgeq_session_free(small);
+    check(judgeq_session_read_begin(session, token, 10, &error)); /* freed in the middle of it */
+    judgeq_session_free(session);
+}
+
+/* Another session of the engine decodes between the steps: both get what they get alone. */
+static void test_steps_between_tokens(void **state) {
+    (void)state;
+    static const char *const names[] = {"full", "judge", "judge-laq"};
+    for (size_t p = 0; p < sizeof names / sizeof *names; p++) {
+        judgeq_engine *engine = NULL;
+        check(judgeq_engine_new(model, 1, &engine, &error));
+        judgeq_session_params params = defaults(BUDGET);
+        judgeq_session *alone = start(names[p], params), *other_alone = start("judge", params);
+        params.engine = engine;
+        judgeq_session *session = start(names[p], params), *other = start("judge", params);
+        check(judgeq_session_read(other, token + 7, 60, &error));
+        check(judgeq_session_read(other_alone, token + 7, 60, &error));
+        for (int t = 0; t < N_TURN; t++) {
+            const int32_t begin = t > 0 ? turn_end[t - 1] : 0;
+            bool done = false;
+            check(judgeq_session_read_begin(session, token + begin, (size_t)(turn_end[t] - begin), &error));
+            for (int i = 0; !done; i++) {
+                check(judgeq_session_read_step(session, &done, &error));
+                check(judgeq_session_decode(other, token[i % 50], &error));
+                check(judgeq_session_decode(other_alone, token[i % 50], &error));
+            }
+            read_turn(alone, t);
+            expect_same(session, alone);
+            expect_same(other, other_alone);
+        }
+        judgeq_session_free(alone);
+        judgeq_session_free(other_alone);
+        judgeq_session_free(session);
+        judgeq_session_free(other);
+        judgeq_engine_free(engine);
+    }
+}
+
+/* ---- set-up ------------------------------------------------------------------------------------------------------ */
+
+static int set_up(void **state) {
+    (void)state;
+    tiny_spec spec;
+    if (!tiny_spec_find("qwen3", &spec) || fixture_folder_new(folder, sizeof folder) != 0) return -1;
+    spec.head_dim = 64; /* quantised rows are turned */
+    spec.n_ctx = 512;
+    snprintf(path, sizeof path, "%s/model.gguf", folder);
+    if (tiny_model_write(&spec, path) != 0 || judgeq_model_load(path, &model, &error) != JUDGEQ_OK) return -1;
+    const judgeq_model_info *info = judgeq_model_get_info(model);
+    const size_t n_soft = (size_t)N_SOFT * (size_t)info->n_embd;
+    float *soft = malloc(n_soft * sizeof *soft);
+    for (size_t i = 0; soft && i < n_soft; i++) soft[i] = (float)((i * 7919) % 1000) / 1000 - 0.5F;
+    const judgeq_judge_info about = {
+        .n_depth = 1, .n_soft = N_SOFT, .n_embd = info->n_embd, .fingerprint = info->fingerprint};
+    const judgeq_status status = soft ? judgeq_judge_new(soft, &about, &judge, &error) : JUDGEQ_ERROR_MEMORY;
+    free(soft);
+    tiny_prompt(5, info->n_vocab, token, N_ALL);
+    return status == JUDGEQ_OK ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    judgeq_judge_free(judge);
+    judgeq_model_free(model);
+    return fixture_folder_remove(folder);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_turns_are_one_prompt), cmocka_unit_test(test_answers_between),
+        cmocka_unit_test(test_plain_is_libllama),    cmocka_unit_test(test_budget_holds),
+        cmocka_unit_test(test_quantised_rows_stay),  cmocka_unit_test(test_no_trace),
+        cmocka_unit_test(test_refused_meanwhile),    cmocka_unit_test(test_steps_between_tokens),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
