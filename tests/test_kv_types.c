@@ -99,7 +99,7 @@ static void read_row(const cache_layer *layer, bool values, int32_t head, int64_
 /* row [head_dim] = H row, by the definition of a Hadamard matrix (Sylvester's): where a cache holds its rows so. */
 static void turn(const cache_layer *layer, float *row) {
     const int32_t n = layer->head_dim & -layer->head_dim;
-    if (!cache_rotated(layer)) return;
+    if (!cache_turned(layer)) return;
     float *block = malloc((size_t)n * sizeof *block);
     for (int32_t first = 0; first < layer->head_dim; first += n) {
         memcpy(block, row + first, (size_t)n * sizeof *block);
@@ -404,8 +404,8 @@ static double compare_with_libllama(const judgeq_model *model, const char *path,
 static void test_libllama(void **state) {
     (void)state;
     static const char *const names[] = {"mistral", "qwen3", "f32"};
-    /* seen: 0.012 and 2e-6; 0.037 and 0.41. A row of f32's, of 64 numbers, is rotated, by other sums than theirs, and a
-     * last bit of that takes a number to the next step: 9e-4, where rows that one side alone rotates make 0.18 (q8_0).
+    /* seen: 0.012 and 2e-6; 0.037 and 0.41. A row of f32's, of 64 numbers, is turned, by other sums than theirs, and a
+     * last bit of that takes a number to the next step: 9e-4, where rows that one side alone turns make 0.18 (q8_0).
      */
     static const double allowed[] = {0.03, 1e-4}, allowed_turned[] = {0.03, 0.02}, allowed_deep[] = {0.1, 0.8};
     for (size_t m = 0; m < sizeof names / sizeof *names; m++) {

@@ -27,11 +27,11 @@ static void assert_policy_equal(const judgeq_policy *a, const judgeq_policy *b) 
     assert_int_equal(a->probe.response, b->probe.response);
     assert_int_equal(a->probe.lookahead, b->probe.lookahead);
     assert_int_equal(a->probe.among, b->probe.among);
-    assert_ptr_equal(a->probe.draft, b->probe.draft);
+    assert_ptr_equal(a->probe.first, b->probe.first);
     assert_int_equal(a->reduce_rows, b->reduce_rows);
     assert_int_equal(a->reduce_heads, b->reduce_heads);
-    assert_int_equal(a->pool, b->pool);
-    assert_int_equal(a->pool_width, b->pool_width);
+    assert_int_equal(a->smooth, b->smooth);
+    assert_int_equal(a->smooth_width, b->smooth_width);
     assert_int_equal(a->allocate, b->allocate);
     assert_memory_equal(&a->pyramid_ratio, &b->pyramid_ratio, sizeof(float));
     assert_memory_equal(&a->ada_floor, &b->ada_floor, sizeof(float));

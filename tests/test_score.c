@@ -149,32 +149,32 @@ static void smoothing_is_that_worked_out_by_hand(void **state) {
     (void)state;
     static const float in[] = {1, 2, 3, 4};
     static const struct {
-        policy_pool pool;
+        policy_smooth smooth;
         int32_t width;
         float out[4];
     } cases[] = {
-        {POLICY_POOL_NONE, 1, {1, 2, 3, 4}},
-        {POLICY_POOL_MAX, 3, {2, 3, 4, 4}},
-        {POLICY_POOL_AVG, 3, {1, 2, 3, 7.0f / 3}}, /* (0+1+2)/3: zeros outside count */
-        {POLICY_POOL_AVG, 5, {1.2f, 2, 2, 1.8f}},  /* (0+0+1+2+3)/5 */
-        {POLICY_POOL_MAX, 63, {4, 4, 4, 4}},       /* wider than the row */
-        {POLICY_POOL_AVG, 9, {10 / 9.0f, 10 / 9.0f, 10 / 9.0f, 10 / 9.0f}},
+        {POLICY_SMOOTH_NONE, 1, {1, 2, 3, 4}},
+        {POLICY_SMOOTH_MAX, 3, {2, 3, 4, 4}},
+        {POLICY_SMOOTH_AVG, 3, {1, 2, 3, 7.0f / 3}}, /* (0+1+2)/3: zeros outside count */
+        {POLICY_SMOOTH_AVG, 5, {1.2f, 2, 2, 1.8f}},  /* (0+0+1+2+3)/5 */
+        {POLICY_SMOOTH_MAX, 63, {4, 4, 4, 4}},       /* wider than the row */
+        {POLICY_SMOOTH_AVG, 9, {10 / 9.0f, 10 / 9.0f, 10 / 9.0f, 10 / 9.0f}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         float out[4];
-        score_smooth(cases[i].pool, cases[i].width, in, 4, out);
+        score_smooth(cases[i].smooth, cases[i].width, in, 4, out);
         for (int k = 0; k < 4; k++) assert_near(out[k], cases[i].out[k], 1e-6);
     }
 }
 
-static double direct_pool(policy_pool pool, int32_t width, const float *in, int64_t n, int64_t at) {
+static double direct_smooth(policy_smooth smooth, int32_t width, const float *in, int64_t n, int64_t at) {
     double largest = -INFINITY, sum = 0;
     for (int64_t i = at - width / 2; i <= at + width / 2; i++) {
         if (i < 0 || i >= n) continue;
         largest = fmax(largest, in[i]);
         sum += in[i];
     }
-    return pool == POLICY_POOL_MAX ? largest : sum / width;
+    return smooth == POLICY_SMOOTH_MAX ? largest : sum / width;
 }
 
 static void every_width_and_length_smooths_as_the_definition_says(void **state) {
@@ -183,13 +183,13 @@ static void every_width_and_length_smooths_as_the_definition_says(void **state) 
     float in[LONGEST], out[LONGEST], in_place[LONGEST];
     uint32_t random = 11;
     for (int i = 0; i < LONGEST; i++) in[i] = next_number(&random) - 0.5f;
-    for (int32_t width = 1; width <= POLICY_POOL_WIDTH_MAX; width += 2) {
+    for (int32_t width = 1; width <= POLICY_SMOOTH_WIDTH_MAX; width += 2) {
         for (int64_t n = 1; n <= LONGEST; n += n < 70 ? 1 : 13) {
-            for (policy_pool pool = POLICY_POOL_MAX; pool <= POLICY_POOL_AVG; pool++) {
-                score_smooth(pool, width, in, n, out);
-                for (int64_t i = 0; i < n; i++) assert_near(out[i], direct_pool(pool, width, in, n, i), 1e-6);
+            for (policy_smooth smooth = POLICY_SMOOTH_MAX; smooth <= POLICY_SMOOTH_AVG; smooth++) {
+                score_smooth(smooth, width, in, n, out);
+                for (int64_t i = 0; i < n; i++) assert_near(out[i], direct_smooth(smooth, width, in, n, i), 1e-6);
                 memcpy(in_place, in, sizeof in);
-                score_smooth(pool, width, in_place, n, in_place);
+                score_smooth(smooth, width, in_place, n, in_place);
                 assert_memory_equal(in_place, out, sizeof(float) * (size_t)n);
             }
         }

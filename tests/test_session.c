@@ -284,8 +284,8 @@ static void test_prefill_peak(void **state) {
         const size_t among = session->policy.probe.among ? (size_t)session->policy.probe.among : 1;
         const size_t kept = among * budget < N_PROMPT ? among * budget : N_PROMPT;
         const size_t padding = (size_t)session->kv_padding, prompt = padded(N_PROMPT + N_SOFT, padding);
-        const size_t drafted = (size_t)session->policy.probe.lookahead; /* pseudo tokens, beside the candidates */
-        size_t limit = row * (prompt + n_layer * (kept + drafted + padding));
+        const size_t ahead = (size_t)session->policy.probe.lookahead; /* pseudo tokens, beside the candidates */
+        size_t limit = row * (prompt + n_layer * (kept + ahead + padding));
         if (session->policy.keep_all || judgeq_policy_needs_full_cache(&session->policy)) {
             limit = row * n_layer * prompt;
             assert_true(stats.kv_bytes_peak >= row * n_layer * N_PROMPT);
@@ -313,24 +313,24 @@ static void test_deferred(void **state) {
     judgeq_session_get_stats(session, &stats);
     assert_int_equal(stats.n_position, N_PROMPT + n);
 
-    /* the draft alone, at 4 x the budget, decoded greedily */
-    judgeq_session *draft = run(w, session->draft.text, 80);
+    /* the first policy alone, at 4 x the budget, decoded greedily */
+    judgeq_session *first = run(w, session->first_policy.text, 80);
     for (size_t i = 0; i < n; i++) {
-        const float *logits = judgeq_session_logits(draft);
+        const float *logits = judgeq_session_logits(first);
         int32_t best = 0;
         for (int32_t t = 1; t < judgeq_model_get_info(w->model)->n_vocab; t++)
             best = logits[t] > logits[best] ? t : best;
         assert_int_equal(tokens[i], best);
         judgeq_error error = {0};
-        assert_int_equal(judgeq_session_decode(draft, best, &error), JUDGEQ_OK);
+        assert_int_equal(judgeq_session_decode(first, best, &error), JUDGEQ_OK);
     }
-    assert_memory_equal(judgeq_session_logits(session), judgeq_session_logits(draft),
+    assert_memory_equal(judgeq_session_logits(session), judgeq_session_logits(first),
                         (size_t)judgeq_model_get_info(w->model)->n_vocab * sizeof(float));
     size_t rows = 0;
     const int32_t *position = judgeq_session_positions(session, 0, 0, &rows);
     for (size_t i = 0; i < n; i++) assert_int_equal(position[rows - n + i], N_PROMPT + i);
     decode(session, 2);
-    judgeq_session_free(draft);
+    judgeq_session_free(first);
     judgeq_session_free(session);
 }
 

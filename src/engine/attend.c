@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "cpu/every_cpu.h"
-#include "cpu/rotate.h"
+#include "cpu/hadamard.h"
 #include "cpu/softmax.h"
 
 /* ---- quantised values ------------------------------------------------------------------------------------------- */
@@ -73,7 +73,7 @@ typedef struct segment {
     int64_t n_row, n_padded; /* with the new one */
     int32_t head_dim;
     bool quantised; /* values are stored as rows */
-    bool rotated;
+    bool turned;
 } segment;
 
 static segment segment_of(const cache_layer *layer, int32_t head) {
@@ -90,23 +90,23 @@ static segment segment_of(const cache_layer *layer, int32_t head) {
                      .n_padded = cache_padded(layer, h->n_row + 1),
                      .head_dim = layer->head_dim,
                      .quantised = cache_quantised(layer),
-                     .rotated = cache_rotated(layer)};
+                     .turned = cache_turned(layer)};
 }
 
 /* A row as the cache holds it, before it is rounded: itself, or in `room` [head_dim]. */
-static const float *turned(const segment *s, const float *row, float *room) {
-    if (!s->rotated) return row;
+static const float *turned_row(const segment *s, const float *row, float *room) {
+    if (!s->turned) return row;
     memcpy(room, row, (size_t)s->head_dim * sizeof *room);
-    rotate_row(room, s->head_dim);
+    hadamard_row(room, s->head_dim);
     return room;
 }
 
 static void store(const segment *s, const float *key, const float *value, char *scratch) {
     const size_t last = (size_t)(s->n_row - 1);
     float *room = (float *)(void *)scratch;
-    s->traits->from_float(turned(s, key, room), s->k + last * s->row_size, s->head_dim);
+    s->traits->from_float(turned_row(s, key, room), s->k + last * s->row_size, s->head_dim);
     if (s->quantised) {
-        s->traits->from_float(turned(s, value, room), s->v + last * s->row_size, s->head_dim);
+        s->traits->from_float(turned_row(s, value, room), s->v + last * s->row_size, s->head_dim);
         return;
     }
     s->traits->from_float(value, scratch, s->head_dim);
@@ -134,7 +134,7 @@ static void find_scores(const segment *s, const float *query, int64_t group, flo
     const size_t size = ggml_row_size(s->traits->vec_dot_type, s->head_dim);
     const ggml_from_float_t from_float = ggml_get_type_traits_cpu(s->traits->vec_dot_type)->from_float;
     for (int64_t g = 0; g < group; g++) {
-        from_float(turned(s, query + g * s->head_dim, room), rounded + (size_t)g * size, s->head_dim);
+        from_float(turned_row(s, query + g * s->head_dim, room), rounded + (size_t)g * size, s->head_dim);
     }
     for (int64_t r = 0; r < s->n_row; r++) {
         for (int64_t g = 0; g < group; g++) {
@@ -183,7 +183,7 @@ static void attend(const segment *s, const float *query, int64_t group, float sc
     find_scores(s, query, group, scale, score, (char *)rest, out);
     if (s->quantised) {
         mix_rows(s, score, group, out, rest);
-        for (int64_t g = 0; s->rotated && g < group; g++) rotate_row(out + g * s->head_dim, s->head_dim);
+        for (int64_t g = 0; s->turned && g < group; g++) hadamard_row(out + g * s->head_dim, s->head_dim);
     } else {
         mix_lines(s, score, group, out, (char *)rest);
     }

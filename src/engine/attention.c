@@ -1,7 +1,7 @@
 #include "attention.h"
 
 #include "cpu/flash.h"
-#include "cpu/rotate.h"
+#include "cpu/hadamard.h"
 #include "cpu/softmax.h"
 
 /* Stores x [n, n_head_kv, head_dim] after the rows that the cache holds: head by head, because ggml quantises into
@@ -18,7 +18,7 @@ static void add_store_quantised(graph *g, const cache_layer *cache, bool values,
 
 /* x turned by the Hadamard matrix, where the cache's rows are. */
 static struct ggml_tensor *add_turn(graph *g, const cache_layer *cache, struct ggml_tensor *x) {
-    return cache_rotated(cache) ? rotate_add(g->context, x) : x;
+    return cache_turned(cache) ? hadamard_add(g->context, x) : x;
 }
 
 /* Stores keys and values [n, n_head_kv, head_dim] after the rows that the cache holds. */

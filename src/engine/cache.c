@@ -7,7 +7,7 @@
 #include "ggml-cpu.h"
 
 #include "base/error.h"
-#include "cpu/rotate.h"
+#include "cpu/hadamard.h"
 #include "model/tensors.h"
 
 /* Spare rows when a cache must grow while decoding: a sixteenth, so that moving costs each token 16 rows at most. */
@@ -179,7 +179,7 @@ static void copy_columns(const head_image *from, const head_image *to, int32_t h
 }
 
 static void quantise_row(float *row, enum ggml_type type, int32_t head_dim, char *to) {
-    if (rotate_applies(type, head_dim)) rotate_row(row, head_dim);
+    if (hadamard_applies(type, head_dim)) hadamard_row(row, head_dim);
     ggml_get_type_traits_cpu(type)->from_float(row, to, head_dim);
 }
 
@@ -204,14 +204,14 @@ static void unquantise_rows(const head_image *from, const head_image *to, enum g
                             const int32_t *row, int64_t n, float *scratch) {
     const ggml_to_float_t to_float = ggml_get_type_traits(type)->to_float;
     ggml_fp16_t *column = (ggml_fp16_t *)(void *)(scratch + head_dim);
-    const bool rotated = rotate_applies(type, head_dim);
+    const bool turned = hadamard_applies(type, head_dim);
     for (int64_t i = 0; i < n; i++) {
         const size_t r = (size_t)(row ? row[i] : i);
         to_float(from->k + r * from->row, scratch, head_dim);
-        if (rotated) rotate_row(scratch, head_dim);
+        if (turned) hadamard_row(scratch, head_dim);
         ggml_fp32_to_fp16_row(scratch, (ggml_fp16_t *)(void *)(to->k + (size_t)i * to->row), head_dim);
         to_float(from->v + r * from->row, scratch, head_dim);
-        if (rotated) rotate_row(scratch, head_dim);
+        if (turned) hadamard_row(scratch, head_dim);
         ggml_fp32_to_fp16_row(scratch, column, head_dim);
         for (size_t d = 0; d < (size_t)head_dim; d++) {
             memcpy(to->v + d * to->line + (size_t)i * sizeof *column, column + d, sizeof *column);
@@ -348,8 +348,8 @@ bool cache_quantised(const cache_layer *layer) {
     return ggml_is_quantized(layer->type);
 }
 
-bool cache_rotated(const cache_layer *layer) {
-    return rotate_applies(layer->type, layer->head_dim);
+bool cache_turned(const cache_layer *layer) {
+    return hadamard_applies(layer->type, layer->head_dim);
 }
 
 /* Rows [first, first + n) of a run in k or v: [n_head, n, head_dim]. */

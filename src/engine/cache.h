@@ -5,7 +5,7 @@
  * capacity], because graphs then multiply contiguous rows (2 x faster than transposing or flash attention on CPU).
  * Quantised values are stored as rows, like keys: 32 numbers share one scale, so they must belong to one row, because
  * rows come one by one. Where the head_dim allows it, quantised rows are turned by a Hadamard matrix before they are
- * rounded (rotate.h). Neighbouring heads of equal size form a *run*, which a graph handles as one tensor: a uniform
+ * rounded (hadamard.h). Neighbouring heads of equal size form a *run*, which a graph handles as one tensor: a uniform
  * cache is one run, a ragged one has up to n_head_kv.
  *
  * Rows are allocated in multiples of `padding`, and graphs read such multiples: the memory after the rows held is
@@ -94,9 +94,9 @@ cache_run cache_layer_run(const cache_layer *layer, int32_t first_head);
 
 /* True where values are stored as rows. */
 bool cache_quantised(const cache_layer *layer);
-/* True where keys and values are stored turned by a Hadamard matrix (rotate.h). Queries that attend to them must be
+/* True where keys and values are stored turned by a Hadamard matrix (hadamard.h). Queries that attend to them must be
  * turned as well, and the output of their attention turned back. */
-bool cache_rotated(const cache_layer *layer);
+bool cache_turned(const cache_layer *layer);
 
 /* Views of a run for a graph in `context`, rows [first, first + n) of it:
  * keys [n_head, n, head_dim] and values [n_head, head_dim, n]; quantised values [n_head, n, head_dim]. */

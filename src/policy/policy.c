@@ -133,7 +133,7 @@ static void write_probe(writer *out, const judgeq_policy *policy) {
         join = "+";
     }
     if (probe->lookahead) { /* last, because a preset's name may hold a + */
-        write_text(out, "%slookahead:%d@%s", join, probe->lookahead, probe->draft->name);
+        write_text(out, "%slookahead:%d@%s", join, probe->lookahead, probe->first->name);
         if (probe->among) write_text(out, ":%dx", probe->among);
     }
 }
@@ -164,10 +164,10 @@ void policy_write_text(judgeq_policy *policy) {
     }
     write_probe(&out, policy);
     write_text(&out, ",reduce=%s/%s", reduce[policy->reduce_rows], reduce[policy->reduce_heads]);
-    if (policy->pool == POLICY_POOL_NONE)
+    if (policy->smooth == POLICY_SMOOTH_NONE)
         write_text(&out, ",smooth=none");
     else
-        write_text(&out, ",smooth=%s:%d", policy->pool == POLICY_POOL_MAX ? "max" : "avg", policy->pool_width);
+        write_text(&out, ",smooth=%s:%d", policy->smooth == POLICY_SMOOTH_MAX ? "max" : "avg", policy->smooth_width);
     write_allocate(&out, policy);
     write_keep(&out, policy);
 }

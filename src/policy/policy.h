@@ -1,6 +1,7 @@
 /* policy: an eviction policy as a value: five choices, their text form, and the presets. No tensors here. policy.c has
  * the presets, writes the text form, and answers questions about a policy. policy_parse.c reads the text form; it also
- * says how many soft tokens a policy needs, since for that it has to read the text of the draft preset. */
+ * says how many soft tokens a policy needs, since for that it has to read the text of the preset that a lookahead
+ * starts from. */
 #ifndef JUDGEQ_SRC_POLICY_H
 #define JUDGEQ_SRC_POLICY_H
 
@@ -8,24 +9,24 @@
 
 /* Whose queries score the cache: any of these, joined. A count of 0 means that the probe is absent. */
 typedef struct policy_probe {
-    bool all;                   /* every prompt row (H2O) */
-    int32_t window;             /* the last `window` prompt rows; `last` is window:1 */
-    bool soft;                  /* the judge's soft tokens */
-    int32_t n_soft;             /* how many of them; 0: as many as the judge has */
-    int32_t response;           /* response tokens decoded from the full cache, at most (the oracle) */
-    int32_t lookahead;          /* pseudo tokens decoded from the rows that `draft` keeps (LAQ) */
-    int32_t among;              /* 0: their queries score the full cache; M: only draft's own M x budget candidates */
-    const judgeq_preset *draft; /* NULL without lookahead; never a preset that itself looks ahead */
+    bool all;          /* every prompt row (H2O) */
+    int32_t window;    /* the last `window` prompt rows; `last` is window:1 */
+    bool soft;         /* the judge's soft tokens */
+    int32_t n_soft;    /* how many of them; 0: as many as the judge has */
+    int32_t response;  /* response tokens decoded from the full cache, at most (the oracle) */
+    int32_t lookahead; /* pseudo tokens decoded from the rows that `first` keeps (LAQ) */
+    int32_t among;     /* 0: their queries score the full cache; M: only that policy's own M x budget candidates */
+    const judgeq_preset *first; /* NULL without lookahead; never a preset that itself looks ahead */
 } policy_probe;
 
 typedef enum policy_reduce { POLICY_MEAN, POLICY_MAX } policy_reduce;
 
-typedef enum policy_pool { POLICY_POOL_NONE, POLICY_POOL_MAX, POLICY_POOL_AVG } policy_pool;
+typedef enum policy_smooth { POLICY_SMOOTH_NONE, POLICY_SMOOTH_MAX, POLICY_SMOOTH_AVG } policy_smooth;
 
 typedef enum policy_allocate { POLICY_UNIFORM, POLICY_PYRAMID, POLICY_ADA } policy_allocate;
 
-/* Widest smoothing, in positions. The code says `pool` for it, as PyTorch does. */
-enum { POLICY_POOL_WIDTH_MAX = 63 };
+/* Widest smoothing, in positions. */
+enum { POLICY_SMOOTH_WIDTH_MAX = 63 };
 
 /* pyramid_ratio and ada_floor are read with this many parts in one, so that integers can compute with them exactly. */
 enum { POLICY_FRACTION_PARTS = 10000 };
@@ -36,8 +37,8 @@ struct judgeq_policy {
     policy_probe probe;
     policy_reduce reduce_rows;  /* over probe rows */
     policy_reduce reduce_heads; /* over the query heads of a KV head */
-    policy_pool pool;
-    int32_t pool_width; /* odd; 1 where pool is none */
+    policy_smooth smooth;
+    int32_t smooth_width; /* odd; 1 where smooth is none */
     policy_allocate allocate;
     float pyramid_ratio; /* beta: the last layer's share is 1/beta of the mean layer's, 1..100 (PyramidKV, section 3) */
     float ada_floor;     /* share of the budget that every KV head has for certain, 0..1 (Ada-KV, section 3) */

@@ -136,7 +136,7 @@ static const judgeq_preset *preset_at_start(slice text) {
 }
 
 /* full, response and lookahead cost what a lookahead's cheap first cache is there to save. */
-static bool preset_can_draft(const judgeq_preset *preset) {
+static bool preset_can_go_first(const judgeq_preset *preset) {
     return strcmp(preset->text, "full") != 0 && !strstr(preset->text, "response:") &&
            !strstr(preset->text, "lookahead:");
 }
@@ -147,15 +147,15 @@ static judgeq_status read_lookahead(slice *rest, policy_probe *probe, judgeq_err
     if (probe->lookahead || !slice_cut(rest, '@', &count) || !read_count(count, 1, LOOKAHEAD_MAX, &probe->lookahead)) {
         return refuse(CHOICE_PROBE, whole, error);
     }
-    probe->draft = preset_at_start(*rest);
-    if (!probe->draft) return refuse_preset("lookahead from the unknown preset", *rest, error);
-    if (!preset_can_draft(probe->draft)) {
+    probe->first = preset_at_start(*rest);
+    if (!probe->first) return refuse_preset("lookahead from the unknown preset", *rest, error);
+    if (!preset_can_go_first(probe->first)) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "policy: probe cannot look ahead from %s: the preset after @ must itself evict, without "
                          "lookahead or response (snapkv or judge, for example)",
-                         probe->draft->name);
+                         probe->first->name);
     }
-    *rest = slice_from(*rest, strlen(probe->draft->name));
+    *rest = slice_from(*rest, strlen(probe->first->name));
     if (!slice_starts(*rest, ":")) return JUDGEQ_OK;
     *rest = slice_from(*rest, 1);
     bool another = slice_cut(rest, '+', &part);
@@ -236,14 +236,14 @@ static judgeq_status read_reduce(slice value, judgeq_policy *policy, judgeq_erro
 
 static judgeq_status read_smooth(slice value, judgeq_policy *policy, judgeq_error *error) {
     slice rest = value, name;
-    policy->pool = POLICY_POOL_NONE;
-    policy->pool_width = 1;
+    policy->smooth = POLICY_SMOOTH_NONE;
+    policy->smooth_width = 1;
     if (slice_is(value, "none")) return JUDGEQ_OK;
     if (!slice_cut(&rest, ':', &name) || !(slice_is(name, "max") || slice_is(name, "avg")) ||
-        !read_count(rest, 1, POLICY_POOL_WIDTH_MAX, &policy->pool_width) || policy->pool_width % 2 == 0) {
+        !read_count(rest, 1, POLICY_SMOOTH_WIDTH_MAX, &policy->smooth_width) || policy->smooth_width % 2 == 0) {
         return refuse(CHOICE_SMOOTH, value, error);
     }
-    if (policy->pool_width > 1) policy->pool = slice_is(name, "max") ? POLICY_POOL_MAX : POLICY_POOL_AVG;
+    if (policy->smooth_width > 1) policy->smooth = slice_is(name, "max") ? POLICY_SMOOTH_MAX : POLICY_SMOOTH_AVG;
     return JUDGEQ_OK;
 }
 
@@ -360,7 +360,7 @@ static judgeq_status read_policy(slice text, judgeq_policy *policy, judgeq_error
 judgeq_status policy_read(const char *text, judgeq_policy *policy, judgeq_error *error) {
     if (!text) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "policy: no text given; try judge or snapkv");
     memset(policy, 0, sizeof *policy);
-    policy->pool_width = 1;
+    policy->smooth_width = 1;
     policy->pyramid_ratio = PYRAMID_DEFAULT;
     policy->ada_floor = ADA_DEFAULT;
     judgeq_status status = read_policy((slice){text, strlen(text)}, policy, error);
@@ -383,11 +383,11 @@ judgeq_status judgeq_policy_parse(const char *text, judgeq_policy **out, judgeq_
 int32_t judgeq_policy_soft_tokens(const judgeq_policy *policy) {
     const policy_probe *probe = &policy->probe;
     int32_t own = !probe->soft ? 0 : probe->n_soft == 0 ? -1 : probe->n_soft;
-    int32_t drafts = 0;
-    judgeq_policy draft; /* a lookahead's draft may need the judge where the policy itself does not */
-    if (probe->draft && policy_read(probe->draft->text, &draft, NULL) == JUDGEQ_OK) {
-        drafts = judgeq_policy_soft_tokens(&draft);
+    int32_t first = 0;
+    judgeq_policy other; /* a lookahead's first policy may need the judge where the policy itself does not */
+    if (probe->first && policy_read(probe->first->text, &other, NULL) == JUDGEQ_OK) {
+        first = judgeq_policy_soft_tokens(&other);
     }
-    if (own < 0 || drafts < 0) return -1;
-    return own > drafts ? own : drafts;
+    if (own < 0 || first < 0) return -1;
+    return own > first ? own : first;
 }

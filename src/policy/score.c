@@ -100,14 +100,15 @@ static double join(bool is_max, double a, double b) {
 /* van Herk's and Gil and Werman's algorithm, for any way to join numbers: the positions are cut into blocks of `width`;
  * the window that ends at position j is the end of the block before j's and the start of j's own. So three joins per
  * position, whatever the width, and no difference of sums, which would smear rounding along the row. */
-void score_smooth(policy_pool pool, int32_t width, const float *in, int64_t n, float *out) {
-    if (pool == POLICY_POOL_NONE || width <= 1) {
+void score_smooth(policy_smooth smooth, int32_t width, const float *in, int64_t n, float *out) {
+    if (smooth == POLICY_SMOOTH_NONE || width <= 1) {
         memmove(out, in, (size_t)n * sizeof(float));
         return;
     }
-    bool is_max = pool == POLICY_POOL_MAX;
+    bool is_max = smooth == POLICY_SMOOTH_MAX;
     double outside = is_max ? -INFINITY : 0, scale = is_max ? 1 : 1.0 / width, start = outside;
-    double block[POLICY_POOL_WIDTH_MAX], end[POLICY_POOL_WIDTH_MAX + 1]; /* end[k]: the last block's from its k-th on */
+    double block[POLICY_SMOOTH_WIDTH_MAX],
+        end[POLICY_SMOOTH_WIDTH_MAX + 1]; /* end[k]: the last block's from its k-th on */
     int32_t half = width / 2, k = 0;
     for (int32_t i = 0; i <= width; i++) end[i] = outside;
     for (int64_t j = 0; j < n + half; j++) {

@@ -37,8 +37,8 @@ void score_heads(const score_map *map, policy_reduce reduce_heads, float *out);
 
 /* Smooths in[n] along positions into out[n] (which may be `in`): stride 1, window i - width/2 ... i + width/2.
  * At the ends, max takes what is inside; avg divides by `width` all the same, as if zeros stood outside, which is what
- * PyTorch's avg_pool1d does by default and SnapKV's code with it. width: odd, 1..POLICY_POOL_WIDTH_MAX. */
-void score_smooth(policy_pool pool, int32_t width, const float *in, int64_t n, float *out);
+ * PyTorch's avg_pool1d does by default and SnapKV's code with it. width: odd, 1..POLICY_SMOOTH_WIDTH_MAX. */
+void score_smooth(policy_smooth smooth, int32_t width, const float *in, int64_t n, float *out);
 
 /* Critical KV hit rate of one KV head (Judge Q, section 4): the share of target's `budget` best rows that are also
  * among method's `budget` best; of equal scores the earlier row counts as better. NaN without rows or memory. */

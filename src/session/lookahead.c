@@ -1,11 +1,12 @@
 /* lookahead: policies that decode tokens first, and score the prompt by the attention of those tokens. Two probes do
  * so:
  *
- * - lookahead: pseudo tokens, decoded from the rows that a first policy keeps (the code calls it the draft). Their
+ * - lookahead: pseudo tokens, decoded from the rows that a first policy keeps. Their
  *   queries score every row held: the full cache (LAQ, section 3), or only the first policy's candidates (judge-laq).
  * - response: the answer itself, decoded from the full cache. Its attention scores the prompt (the oracle).
  *
- * Both run once all layers are read, on session->layer. The read has stored the attention of the policy's other probes in `prior`.
+ * Both run once all layers are read, on session->layer. The read has stored the attention of the policy's other probes
+ * in `prior`.
  */
 #include "lookahead.h"
 
@@ -25,12 +26,12 @@ static int32_t best_token(const float *logits, int32_t n_vocab) {
 
 typedef struct lookahead {
     judgeq_session *session;
-    int32_t n_most, n_step;    /* tokens to decode, and decoded */
-    int32_t token;             /* the next one; -1: none */
-    float *logits;             /* [n_vocab], of the prompt */
-    cache_layer *full;         /* [n_layer], what session->layer was, while a draft's cache stands there; or NULL */
-    float *query;              /* [n_layer, n_most, n_head, head_dim], rotated; NULL for a response */
-    float *attention;          /* [attention_capacity], of one layer */
+    int32_t n_most, n_step; /* tokens to decode, and decoded */
+    int32_t token;          /* the next one; -1: none */
+    float *logits;          /* [n_vocab], of the prompt */
+    cache_layer *full;      /* [n_layer], what session->layer was, while the first policy's rows stand there; or NULL */
+    float *query;           /* [n_layer, n_most, n_head, head_dim], rotated; NULL for a response */
+    float *attention;       /* [attention_capacity], of one layer */
     size_t attention_capacity; /* floats */
 } lookahead;
 
@@ -225,25 +226,25 @@ static judgeq_status decode_pseudo_tokens(lookahead *look, size_t n, judgeq_erro
     return status;
 }
 
-/* Pseudo tokens come from the draft's cache: session->layer itself if it holds the candidates, a copy of the draft's
+/* Pseudo tokens come from the first policy's rows: session->layer itself if it holds the candidates, a copy of its
  * choice if it holds everything. */
-static judgeq_status place_draft(lookahead *look, judgeq_error *error) {
+static judgeq_status place_first(lookahead *look, judgeq_error *error) {
     judgeq_session *session = look->session;
     const int32_t n_layer = session->model->info.n_layer;
-    if (!session->policy.probe.draft || session->policy.probe.among > 0) return JUDGEQ_OK;
-    cache_layer *draft = calloc((size_t)n_layer, sizeof *draft);
-    if (!draft) return error_memory(error, "a draft's cache");
+    if (!session->policy.probe.first || session->policy.probe.among > 0) return JUDGEQ_OK;
+    cache_layer *first = calloc((size_t)n_layer, sizeof *first);
+    if (!first) return error_memory(error, "the rows of a lookahead");
     judgeq_status status = JUDGEQ_OK;
     for (int32_t l = 0; status == JUDGEQ_OK && l < n_layer; l++) {
-        status = cache_layer_gather(&session->layer[l], &session->drafted[l], session->layer[l].type, look->n_most,
-                                    &session->meter, &draft[l], error);
+        status = cache_layer_gather(&session->layer[l], &session->first_kept[l], session->layer[l].type, look->n_most,
+                                    &session->meter, &first[l], error);
     }
     look->full = session->layer;
-    session->layer = draft;
+    session->layer = first;
     return status;
 }
 
-static void remove_draft(lookahead *look) {
+static void remove_first(lookahead *look) {
     judgeq_session *session = look->session;
     if (!look->full) return;
     for (int32_t l = 0; l < session->model->info.n_layer; l++) cache_layer_free(&session->layer[l]);
@@ -289,11 +290,11 @@ static judgeq_status lookahead_init(lookahead *look, judgeq_session *session, ju
     look->token = best_token(session->logits, session->model->info.n_vocab);
     judgeq_status status = JUDGEQ_OK;
     for (int32_t l = 0; status == JUDGEQ_OK && l < (int32_t)n_layer; l++) status = prior_init(session, l, error);
-    return status == JUDGEQ_OK ? place_draft(look, error) : status;
+    return status == JUDGEQ_OK ? place_first(look, error) : status;
 }
 
 static void lookahead_free(lookahead *look) {
-    remove_draft(look);
+    remove_first(look);
     free(look->logits);
     free(look->query);
     free(look->attention);
@@ -303,7 +304,7 @@ static void lookahead_free(lookahead *look) {
 static void end_decoding(lookahead *look) {
     judgeq_session *session = look->session;
     const judgeq_model_info *info = &session->model->info;
-    remove_draft(look);
+    remove_first(look);
     if (session->params.defer) {
         session->n_deferred = (size_t)look->n_step;
         return;

@@ -21,7 +21,7 @@ static scorer scorer_of(const judgeq_policy *policy, int32_t n_new, int32_t n_so
 
 void reader_init(reader *r, judgeq_session *session, int32_t n_new, int32_t n_soft) {
     *r = (reader){.session = session, .scorer[0] = scorer_of(&session->policy, n_new, n_soft)};
-    if (session->policy.probe.draft) r->scorer[1] = scorer_of(&session->draft, n_new, n_soft);
+    if (session->policy.probe.first) r->scorer[1] = scorer_of(&session->first_policy, n_new, n_soft);
 }
 
 void reader_free(reader *r) {
@@ -92,7 +92,7 @@ static judgeq_status take_map(score_map *from, const select_kept *kept, score_ma
 }
 
 /* Candidates a lookahead chooses among: M x budget, or all rows. */
-static int32_t draft_budget(const judgeq_session *session, int32_t index) {
+static int32_t first_budget(const judgeq_session *session, int32_t index) {
     const int64_t among = session->policy.probe.among > 0 ? session->policy.probe.among : 1;
     const int64_t rows = among * session->layer_budget[index];
     return rows > session->n_prompt ? session->n_prompt : (int32_t)rows;
@@ -133,15 +133,15 @@ static judgeq_status take_kept(reader *r, scorer *s, int32_t index, int32_t budg
     return status;
 }
 
-/* Keeps all of a layer, for a policy that looks ahead over the full cache, and notes which rows its draft policy, if it
+/* Keeps all of a layer, for a policy that looks ahead over the full cache, and notes which rows its first policy, if it
  * has one, would keep. */
 static judgeq_status take_full(reader *r, int32_t index, cache_layer *staging, bool alone, judgeq_error *error) {
     judgeq_session *session = r->session;
-    scorer *draft = &r->scorer[1];
+    scorer *first = &r->scorer[1];
     judgeq_status status = JUDGEQ_OK;
-    if (draft->policy) {
-        status = rescore_select(session, draft->policy, draft->active ? &draft->map : NULL, staging, index,
-                                draft_budget(session, index), &session->drafted[index], error);
+    if (first->policy) {
+        status = rescore_select(session, first->policy, first->active ? &first->map : NULL, staging, index,
+                                first_budget(session, index), &session->first_kept[index], error);
     }
     if (status == JUDGEQ_OK) status = take_all(r, index, staging, alone, error);
     session->prior[index] = r->scorer[0].map;
@@ -151,12 +151,12 @@ static judgeq_status take_full(reader *r, int32_t index, cache_layer *staging, b
 
 judgeq_status reader_retain(reader *r, int32_t index, cache_layer *staging, bool alone, judgeq_error *error) {
     judgeq_session *session = r->session;
-    scorer *own = &r->scorer[0], *draft = &r->scorer[1];
+    scorer *own = &r->scorer[0], *first = &r->scorer[1];
     if (own->active && session->score_hook) session->score_hook(session->score_hook_data, index, &own->map);
     if (session->policy.keep_all) return take_all(r, index, staging, alone, error);
     if (!session_looks_ahead(session)) {
         return take_kept(r, own, index, session->layer_budget[index], staging, NULL, error);
     }
     if (judgeq_policy_needs_full_cache(&session->policy)) return take_full(r, index, staging, alone, error);
-    return take_kept(r, draft, index, draft_budget(session, index), staging, &session->prior[index], error);
+    return take_kept(r, first, index, first_budget(session, index), staging, &session->prior[index], error);
 }

@@ -13,7 +13,7 @@ typedef struct scorer {
     score_map map; /* [n_head, rows held and new ones] */
 } scorer;
 
-/* scorer[0] scores for the session's policy, scorer[1] for the draft policy of its lookahead. */
+/* scorer[0] scores for the session's policy, scorer[1] for the first policy of its lookahead. */
 typedef struct reader {
     judgeq_session *session;
     scorer scorer[2];

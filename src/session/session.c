@@ -16,7 +16,7 @@
 /* ---- checks ------------------------------------------------------------------------------------------------------ */
 
 static judgeq_status check_judge(const judgeq_session *session, judgeq_error *error) {
-    const bool wanted = session->policy.probe.soft || session->draft.probe.soft;
+    const bool wanted = session->policy.probe.soft || session->first_policy.probe.soft;
     if (!wanted) return JUDGEQ_OK;
     if (!session->judge) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
@@ -115,10 +115,10 @@ static judgeq_status take_policies(judgeq_session *session, judgeq_error *error)
         judgeq_policy_free(policy);
     }
     session->params.policy = NULL;
-    if (!session->policy.probe.draft) return JUDGEQ_OK;
-    judgeq_status status = judgeq_policy_parse(session->policy.probe.draft->name, &policy, error);
+    if (!session->policy.probe.first) return JUDGEQ_OK;
+    judgeq_status status = judgeq_policy_parse(session->policy.probe.first->name, &policy, error);
     if (status != JUDGEQ_OK) return status;
-    session->draft = *policy;
+    session->first_policy = *policy;
     judgeq_policy_free(policy);
     return JUDGEQ_OK;
 }
@@ -138,9 +138,9 @@ static judgeq_status allocate(judgeq_session *session, judgeq_error *error) {
     const size_t n_layer = (size_t)session->model->info.n_layer;
     session->layer = calloc(n_layer, sizeof *session->layer);
     session->prior = calloc(n_layer, sizeof *session->prior);
-    session->drafted = calloc(n_layer, sizeof *session->drafted);
+    session->first_kept = calloc(n_layer, sizeof *session->first_kept);
     session->layer_budget = calloc(n_layer, sizeof *session->layer_budget);
-    if (!session->layer || !session->prior || !session->drafted || !session->layer_budget) {
+    if (!session->layer || !session->prior || !session->first_kept || !session->layer_budget) {
         return error_memory(error, "a session");
     }
     const judgeq_status status = session_logits_room(session, error);
@@ -180,7 +180,7 @@ void judgeq_session_free(judgeq_session *session) {
     session_forget_scores(session);
     free(session->layer);
     free(session->prior);
-    free(session->drafted);
+    free(session->first_kept);
     free(session->layer_budget);
     free(session->logits);
     free(session->deferred);

@@ -19,7 +19,7 @@ bool session_ggml_only(const judgeq_session *session) {
 
 int32_t session_soft_rows(const judgeq_session *session) {
     if (!session->judge) return 0;
-    const policy_probe *probes[] = {&session->policy.probe, &session->draft.probe};
+    const policy_probe *probes[] = {&session->policy.probe, &session->first_policy.probe};
     int32_t most = 0;
     for (int i = 0; i < 2; i++) {
         if (!probes[i]->soft) continue;
@@ -48,7 +48,7 @@ void session_set_budgets(judgeq_session *session) {
 void session_forget_scores(judgeq_session *session) {
     for (int32_t l = 0; l < session->model->info.n_layer; l++) {
         if (session->prior) score_map_free(&session->prior[l]);
-        if (session->drafted) select_kept_free(&session->drafted[l]);
+        if (session->first_kept) select_kept_free(&session->first_kept[l]);
     }
 }
 

@@ -19,7 +19,7 @@ struct judgeq_session {
     const judgeq_model *model;
     const judgeq_judge *judge;
     judgeq_policy policy;
-    judgeq_policy draft; /* keeps the rows that a lookahead decodes from; only if policy.probe.draft */
+    judgeq_policy first_policy; /* keeps the rows that a lookahead decodes from; only if policy.probe.first */
     judgeq_session_params params;
     judgeq_engine *engine;
     bool own_engine;        /* made for this session, and freed with it */
@@ -31,15 +31,15 @@ struct judgeq_session {
     cache_layer *layer; /* [n_layer], what decoding attends to */
     cache_layer *held;  /* [n_layer], what it was before the read that is under way; NULL: none is */
     reading *reading;
-    score_map *prior;      /* [n_layer], attention of the policy's own prompt-time probes to the rows of `layer`;
-                              only between reading and lookahead */
-    select_kept *drafted;  /* [n_layer], rows of `layer` that the draft policy would keep; likewise */
-    int32_t *layer_budget; /* [n_layer] rows per KV head */
-    int32_t n_prompt;      /* positions before the answer: those of all that was read, and of answers in between */
-    int64_t n_read;        /* tokens read so far */
-    int32_t n_position;    /* position of the next token: the sequence's length, not the rows held */
-    float *logits;         /* [n_vocab]; NULL once trimmed, until the next graph */
-    int32_t *deferred;     /* [n_deferred] */
+    score_map *prior;        /* [n_layer], attention of the policy's own prompt-time probes to the rows of `layer`;
+                                only between reading and lookahead */
+    select_kept *first_kept; /* [n_layer], rows of `layer` that the first policy would keep; likewise */
+    int32_t *layer_budget;   /* [n_layer] rows per KV head */
+    int32_t n_prompt;        /* positions before the answer: those of all that was read, and of answers in between */
+    int64_t n_read;          /* tokens read so far */
+    int32_t n_position;      /* position of the next token: the sequence's length, not the rows held */
+    float *logits;           /* [n_vocab]; NULL once trimmed, until the next graph */
+    int32_t *deferred;       /* [n_deferred] */
     size_t n_deferred;
     /* [n_layer, n_head, n_prompt], attention of the tokens decoded since judgeq_session_watch; or NULL */
     float *watched;

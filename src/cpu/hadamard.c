@@ -1,4 +1,4 @@
-#include "rotate.h"
+#include "hadamard.h"
 
 #include <math.h>
 #include <string.h>
@@ -8,13 +8,13 @@
 
 enum { LEAST_BLOCK = 64 };
 
-bool rotate_applies(enum ggml_type type, int32_t head_dim) {
+bool hadamard_applies(enum ggml_type type, int32_t head_dim) {
     return ggml_is_quantized(type) && head_dim % LEAST_BLOCK == 0;
 }
 
 /* n: a power of 2, and a multiple of LEAST_BLOCK. */
 FOR_EVERY_CPU
-static void rotate_block(float *x, int32_t n) {
+static void hadamard_block(float *x, int32_t n) {
     for (int32_t half = 1; half < n; half *= 2) {
         for (int32_t first = 0; first < n; first += 2 * half) {
             for (int32_t i = first; i < first + half; i++) {
@@ -28,9 +28,9 @@ static void rotate_block(float *x, int32_t n) {
     for (int32_t i = 0; i < n; i++) x[i] *= scale;
 }
 
-void rotate_row(float *x, int32_t head_dim) {
+void hadamard_row(float *x, int32_t head_dim) {
     const int32_t block = head_dim & -head_dim;
-    for (int32_t first = 0; first < head_dim; first += block) rotate_block(x + first, block);
+    for (int32_t first = 0; first < head_dim; first += block) hadamard_block(x + first, block);
 }
 
 static void compute(struct ggml_tensor *out, const struct ggml_tensor *x, int thread, int n_thread, void *data) {
@@ -39,10 +39,10 @@ static void compute(struct ggml_tensor *out, const struct ggml_tensor *x, int th
         const int64_t slice = r / x->ne[1], row = r % x->ne[1];
         float *to = (float *)(void *)row_of(out, slice, row);
         memcpy(to, row_of(x, slice, row), (size_t)x->ne[0] * sizeof *to);
-        rotate_row(to, (int32_t)x->ne[0]);
+        hadamard_row(to, (int32_t)x->ne[0]);
     }
 }
 
-struct ggml_tensor *rotate_add(struct ggml_context *context, struct ggml_tensor *x) {
+struct ggml_tensor *hadamard_add(struct ggml_context *context, struct ggml_tensor *x) {
     return ggml_map_custom1(context, x, compute, GGML_N_TASKS_MAX, NULL);
 }
