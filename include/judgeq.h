@@ -362,11 +362,16 @@ JUDGEQ_API int32_t judgeq_cores(void);
  * layer. Return false to cancel: the call then fails with CANCELLED. */
 typedef bool (*judgeq_progress)(void *data, int64_t done, int64_t total);
 
+enum { JUDGEQ_SLACK_NONE = -1 };
+
 typedef struct judgeq_session_params {
     const judgeq_policy *policy; /* NULL: full. Copied: may be freed after judgeq_session_new */
     const judgeq_judge *judge;   /* required where the policy has soft tokens */
     int32_t budget;        /* rows per layer and KV head; 0: use budget_fraction. A shorter prompt keeps all rows */
     float budget_fraction; /* share of the prompt, 0..1, but 1 row at least; 0: no budget given */
+    int32_t
+        slack; /* rows that decoding adds to each head before the policy chooses again among all rows held; 0: a quarter
+                  of the budget, 32 at least; JUDGEQ_SLACK_NONE: it never does, and every decoded token adds a row */
     int32_t n_ctx;         /* tokens of prompt and response; 0: what the model was trained for */
     judgeq_engine *engine; /* of the same model; NULL: the session makes one of its own, with n_threads */
     int32_t n_threads;     /* of its own engine, as in judgeq_engine_new */
@@ -398,6 +403,8 @@ typedef struct judgeq_stats {
     double compact_s;     /* of that: gathering the kept rows */
     double lookahead_s;   /* of that: decoding pseudo tokens or responses */
     double decode_s;      /* all decode calls */
+    double rejudge_s;     /* of that: choosing again */
+    int64_t n_rejudged;   /* times that the policy has chosen again while tokens were decoded */
     int32_t n_threads;    /* the most that compute */
 } judgeq_stats;
 
@@ -439,8 +446,9 @@ JUDGEQ_API judgeq_status judgeq_session_read_begin(judgeq_session *session, cons
 JUDGEQ_API judgeq_status judgeq_session_read_step(judgeq_session *session, bool *done, judgeq_error *error);
 /* Accepts a session that is not reading. */
 JUDGEQ_API void judgeq_session_read_abandon(judgeq_session *session);
-/* Appends one token to the sequence and computes the logits of the next one. Fails with LIMIT where the context is
- * full. A call that is refused changes nothing; after another error the session can only be freed. */
+/* Appends one token to the sequence and computes the logits of the next one. Where the slack is used up, the policy
+ * chooses again first, so that no layer ever holds more than budget + slack rows per KV head. Fails with LIMIT where
+ * the context is full. A call that is refused changes nothing; after another error the session can only be freed. */
 JUDGEQ_API judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error);
 /* Appends tokens[i] to sessions[i], for n_sessions different sessions of one model. The weights are read once for all
  * of them. Policies, budgets, lengths and KV types may differ. The threads are those of the first session. Each
@@ -450,8 +458,9 @@ JUDGEQ_API judgeq_status judgeq_session_decode(judgeq_session *session, int32_t 
  * the whole call. A call that is refused changes nothing; after another error all of the sessions can only be freed. */
 JUDGEQ_API judgeq_status judgeq_session_decode_all(judgeq_session *const *sessions, const int32_t *tokens,
                                                    size_t n_sessions, judgeq_error *error);
-/* Removes the tokens that were decoded since the last read, except the first n_tokens, so that others can follow there.
- * The logits stay as they are until the next token is decoded. Fails with ARGUMENT where fewer tokens were decoded. */
+/* Removes the tokens that were decoded since the last read or choice, except the first n_tokens, so that others can
+ * follow there. The logits stay as they are until the next token is decoded. Fails with ARGUMENT where fewer tokens
+ * were decoded. */
 JUDGEQ_API judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, judgeq_error *error);
 /* For a session that waits: gives back what it holds beside its rows, the logits and the room for more rows. Both are
  * made again by the next call that computes. Fails with MEMORY, and then has changed nothing but the logits. */

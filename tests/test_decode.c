@@ -62,6 +62,7 @@ static judgeq_session *start(const judgeq_model *model, int kind) {
     judgeq_session *session = NULL;
     if (judgeq_policy_parse(kinds[kind].policy, &policy, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
     judgeq_session_params params = judgeq_session_default_params();
+    params.slack = JUDGEQ_SLACK_NONE;
     params.policy = policy;
     params.budget = kinds[kind].budget;
     params.kv_type = judgeq_model_get_info(model)->head_dim % 32 == 0 ? kinds[kind].kv_type : JUDGEQ_KV_F16;
@@ -172,6 +173,7 @@ static float *logits_alone(const judgeq_model *model, const int32_t *prompt, siz
     judgeq_error error = {0};
     judgeq_session *session = NULL;
     judgeq_session_params params = judgeq_session_default_params();
+    params.slack = JUDGEQ_SLACK_NONE;
     params.n_threads = 1;
     if (judgeq_session_new(model, &params, &session, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
     if (judgeq_session_prefill(session, prompt, n, &error) != JUDGEQ_OK) fail_msg("%s", error.message);

@@ -48,6 +48,7 @@ static judgeq_session *start(const judgeq_model *model, const judgeq_judge *judg
     params.policy = policy;
     params.judge = judge;
     params.budget = BUDGET;
+    params.slack = JUDGEQ_SLACK_NONE;
     params.n_threads = 1;
     if (judgeq_session_new(model, &params, &session, &error) != JUDGEQ_OK) fail_msg("%s: %s", text, error.message);
     judgeq_policy_free(policy);

@@ -205,6 +205,9 @@ static void compute(struct ggml_tensor *out, int thread, int n_thread, void *dat
         const int64_t first = (i * n_head_kv + h) * group * head_dim;
         store(&s, k, v, scratch);
         attend(&s, (const float *)query->data + first, group, layer->scale, (float *)out->data + first, scratch);
+        if (!batch->sums[i]) continue;
+        score_map part = score_map_part(&batch->sums[i][layer->index], (int32_t)h, 1);
+        score_map_add(&part, (const float *)(const void *)scratch, 1, s.n_padded, s.n_padded, 0, s.n_row);
     }
 }
 
@@ -219,6 +222,7 @@ struct ggml_tensor *attend_add(struct ggml_context *context, const attend_layer 
 
 void attend_batch_free(attend_batch *batch) {
     free(batch->layers);
+    free(batch->sums);
     free(batch->scratch);
     *batch = (attend_batch){0};
 }
@@ -229,6 +233,10 @@ judgeq_status attend_batch_resize(attend_batch *batch, int64_t n, judgeq_error *
     cache_layer **larger = realloc(batch->layers, (size_t)n * sizeof(cache_layer *));
     if (!larger) return error_memory(error, "a batch of sequences");
     batch->layers = larger;
+    score_map **maps = realloc(batch->sums, (size_t)n * sizeof(score_map *));
+    if (!maps) return error_memory(error, "a batch of sequences");
+    batch->sums = maps;
+    memset(maps, 0, (size_t)n * sizeof(score_map *));
     batch->capacity = n;
     return JUDGEQ_OK;
 }

@@ -11,10 +11,12 @@
 #include "ggml.h"
 
 #include "cache.h"
+#include "policy/score.h"
 
 /* The sequences that a graph decodes, and room to work. */
 typedef struct attend_batch {
     cache_layer **layers; /* [n] the layers of each sequence; they must have room for a row */
+    score_map **sums;     /* [n] maps of each sequence's layers, to which the attention is added; NULL: nowhere */
     int64_t n, capacity;
     char *scratch;                      /* [threads, scratch_size] */
     size_t scratch_size, scratch_bytes; /* of one thread; allocated */

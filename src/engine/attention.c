@@ -186,9 +186,11 @@ block_attention attention_over_batch(const attend_layer *layer) {
 }
 
 struct ggml_tensor *attention_add_scores(graph *g, const model_layer *layer, const cache_layer *cache, cache_run run,
-                                         struct ggml_tensor *query) {
+                                         bool causal, struct ggml_tensor *query) {
     struct ggml_tensor *last = graph_newest(g);
-    struct ggml_tensor *attention = add_softmax(g, layer, cache, run, run.n_row, 0, false, add_turn(g, cache, query));
+    const int64_t seen = causal ? run.n_row - query->ne[1] + 1 : run.n_row;
+    struct ggml_tensor *attention =
+        add_softmax(g, layer, cache, run, seen, causal ? 1 : 0, false, add_turn(g, cache, query));
     graph_place_after(g, last, cache->backend);
     return attention;
 }

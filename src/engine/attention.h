@@ -15,8 +15,8 @@ block_attention attention_over_cache(const cache_layer *cache);
 block_attention attention_over_batch(const attend_layer *layer);
 
 /* softmax(scale * query . K^T) over rows [0, run.n_row) of a run: query [n_head of the run, n, head_dim] to [n_head of
- * the run, n, run.n_row and padding]. */
+ * the run, n, run.n_row and padding]. causal: the queries are those of the last n rows, and do not see later ones. */
 struct ggml_tensor *attention_add_scores(graph *g, const model_layer *layer, const cache_layer *cache, cache_run run,
-                                         struct ggml_tensor *query);
+                                         bool causal, struct ggml_tensor *query);
 
 #endif

@@ -10,6 +10,9 @@
 /* Columns reduced at a time, over all probe rows: this piece of the map stays in the first-level cache (16 KiB). */
 enum { SCORE_BLOCK = 4096 };
 
+/* A map that must grow gets so much more room. */
+enum { GROW_SHARE = 4 };
+
 judgeq_status score_map_init(score_map *map, int32_t n_head, int32_t n_head_kv, int64_t n_row,
                              policy_reduce reduce_rows, judgeq_error *error) {
     memset(map, 0, sizeof *map);
@@ -56,6 +59,22 @@ void score_map_add(score_map *map, const float *attention, int32_t n_query, int6
             }
         }
     }
+}
+
+judgeq_status score_map_reserve(score_map *map, int64_t n_row, judgeq_error *error) {
+    score_map larger;
+    if (n_row <= map->n_row) return JUDGEQ_OK;
+    judgeq_status status =
+        score_map_init(&larger, map->n_head, map->n_head_kv, n_row + n_row / GROW_SHARE, map->reduce_rows, error);
+    if (status != JUDGEQ_OK) return status;
+    larger.n_probe = map->n_probe;
+    for (int32_t h = 0; h < map->n_head; h++) {
+        memcpy(larger.value + (size_t)h * (size_t)larger.n_row, map->value + (size_t)h * (size_t)map->n_row,
+               (size_t)map->n_row * sizeof *map->value);
+    }
+    score_map_free(map);
+    *map = larger;
+    return JUDGEQ_OK;
 }
 
 score_map score_map_part(const score_map *map, int32_t first, int32_t n) {

@@ -25,6 +25,9 @@ void score_map_free(score_map *map);
 void score_map_add(score_map *map, const float *attention, int32_t n_query, int64_t stride_query, int64_t stride_head,
                    int64_t first_row, int64_t n_row);
 
+/* Makes room for n_row rows; new ones are 0. */
+judgeq_status score_map_reserve(score_map *map, int64_t n_row, judgeq_error *error);
+
 /* The part of a map that belongs to KV heads [first, first + n), for score_map_add; the map's own memory. */
 score_map score_map_part(const score_map *map, int32_t first, int32_t n);
 

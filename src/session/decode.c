@@ -3,13 +3,14 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "bound.h"
 
 static judgeq_status reserve(judgeq_session *session, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
     for (int32_t l = 0; status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {
         status = cache_layer_reserve(&session->layer[l], 1, error);
     }
-    return status;
+    return status == JUDGEQ_OK ? bound_reserve(session, error) : status;
 }
 
 /* The graph has written the token's rows; logits [n, n_vocab] has the session's in `row`. */
@@ -21,6 +22,7 @@ static judgeq_status take(judgeq_session *session, const struct ggml_tensor *log
         cache_layer_append(&session->layer[l], 1, session->n_position);
     }
     session->n_position++;
+    bound_count(session);
     return session_check_logits(session, error);
 }
 
@@ -107,6 +109,7 @@ static judgeq_status prepare(judgeq_session *const *session, size_t n, const int
     for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
         status = reserve(session[i], error);
         d->batch.layers[i] = session[i]->layer;
+        d->batch.sums[i] = session[i]->sum;
     }
     if (status == JUDGEQ_OK) {
         status = attend_batch_prepare(&d->batch, info->n_layer, engine->graphs.threads.most,

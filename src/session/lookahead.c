@@ -31,22 +31,11 @@ typedef struct lookahead {
     float *logits;          /* [n_vocab], of the prompt */
     cache_layer *full;      /* [n_layer], what session->layer was, while the first policy's rows stand there; or NULL */
     float *query;           /* [n_layer, n_most, n_head, head_dim], rotated; NULL for a response */
-    float *attention;       /* [attention_capacity], of one layer */
-    size_t attention_capacity; /* floats */
 } lookahead;
 
 static size_t query_size(const lookahead *look) {
     const judgeq_model_info *info = &look->session->model->info;
     return (size_t)info->n_head * (size_t)info->head_dim;
-}
-
-static judgeq_status attention_room(lookahead *look, size_t n, judgeq_error *error) {
-    if (n <= look->attention_capacity) return JUDGEQ_OK;
-    float *larger = realloc(look->attention, n * sizeof *larger);
-    if (!larger) return error_memory(error, "attention rows");
-    look->attention = larger;
-    look->attention_capacity = n;
-    return JUDGEQ_OK;
 }
 
 static judgeq_status prior_init(judgeq_session *session, int32_t index, judgeq_error *error) {
@@ -77,27 +66,6 @@ static void next_token(lookahead *look) {
     if (look->n_step == look->n_most || judgeq_token_ends(look->session->model, look->token)) look->token = -1;
 }
 
-/* Adds the attention of the response's token that was just decoded to a layer's map. by_run [n_head_kv] */
-static judgeq_status take_layer(lookahead *look, int32_t index, struct ggml_tensor *const *by_run,
-                                judgeq_error *error) {
-    judgeq_session *session = look->session;
-    const cache_layer *layer = &session->layer[index];
-    score_map *map = &session->prior[index];
-    cache_run run;
-    for (int32_t h = 0; h < layer->n_head_kv; h += run.n_head) {
-        run = cache_layer_run(layer, h);
-        const struct ggml_tensor *attention = by_run[h];
-        const int64_t n_key = attention->ne[0];
-        judgeq_status status = attention_room(look, (size_t)ggml_nelements(attention), error);
-        if (status != JUDGEQ_OK) return status;
-        ggml_backend_tensor_get(attention, look->attention, 0, ggml_nbytes(attention));
-        score_map part = score_map_part(map, h, run.n_head);
-        score_map_add(&part, look->attention, 1, n_key, n_key, 0, rescore_rows(session, layer, h));
-    }
-    score_map_counts(map, 1);
-    return JUDGEQ_OK;
-}
-
 /* Decodes greedily from the full cache until n_most tokens or the end of the response. The first token is the prompt's
  * own prediction and is decoded in any case. */
 static judgeq_status decode_response(lookahead *look, judgeq_error *error) {
@@ -109,7 +77,9 @@ static judgeq_status decode_response(lookahead *look, judgeq_error *error) {
         status = check_cancelled(look->session, error);
         if (status == JUDGEQ_OK) status = decode_plainly(look->session, look->token, want, NULL, error);
         for (int32_t l = 0; status == JUDGEQ_OK && l < info->n_layer; l++) {
-            status = take_layer(look, l, by_run + (size_t)l * (size_t)info->n_head_kv, error);
+            score_map *map = &look->session->prior[l];
+            status = rescore_take(&look->session->layer[l], by_run + (size_t)l * (size_t)info->n_head_kv, map, error);
+            score_map_counts(map, 1);
         }
         next_token(look);
     }
@@ -262,7 +232,7 @@ static judgeq_status finish_layer(lookahead *look, int32_t index, judgeq_error *
     score_map *map = &session->prior[index];
     if (look->query) {
         const float *query = look->query + (size_t)index * (size_t)look->n_most * query_size(look);
-        status = rescore_queries(session, index, query, look->n_step, map, error);
+        status = rescore_queries(session, index, &session->layer[index], query, look->n_step, false, map, error);
         session->stats.score_s += clock_seconds() - start;
     }
     if (status != JUDGEQ_OK) return status;
@@ -297,7 +267,6 @@ static void lookahead_free(lookahead *look) {
     remove_first(look);
     free(look->logits);
     free(look->query);
-    free(look->attention);
 }
 
 /* Back to the prompt's end, as if nothing had been decoded; or, if that was asked for, on from here. */
@@ -305,7 +274,7 @@ static void end_decoding(lookahead *look) {
     judgeq_session *session = look->session;
     const judgeq_model_info *info = &session->model->info;
     remove_first(look);
-    if (session->params.defer) {
+    if (session->params.defer && !session->choosing) {
         session->n_deferred = (size_t)look->n_step;
         return;
     }

@@ -137,6 +137,7 @@ static void enter(reading *r, size_t i, judgeq_session *session) {
     session->n_deferred = 0;
     session->n_prompt = r->n_position + r->n_new;
     session_set_budgets(session);
+    session->choosing = r->n_new == 0;
     session->reading = r;
 }
 
@@ -147,7 +148,7 @@ static judgeq_status allocate(reading *r, size_t n_session, const int32_t *token
     r->before = calloc(n_session, sizeof *r->before);
     r->by_run = calloc((size_t)info->n_head_kv, sizeof(struct ggml_tensor *));
     if (!r->tokens || !r->reader || !r->before || !r->by_run) return error_memory(error, HIDDEN);
-    memcpy(r->tokens, tokens, (size_t)r->n_new * sizeof *tokens);
+    if (r->n_new > 0) memcpy(r->tokens, tokens, (size_t)r->n_new * sizeof *tokens);
     judgeq_status status = tensors_new(1, HIDDEN, &r->context, error);
     if (status != JUDGEQ_OK) return status;
     const int64_t n_row = (int64_t)r->n_new + r->n_soft;
@@ -162,9 +163,10 @@ static judgeq_status enter_all(reading *r, judgeq_session *const *session, size_
         cache_layer *next = calloc(n_layer, sizeof *next);
         if (!next) return error_memory(error, "a session's layers");
         enter(r, i, session[i]);
-        reader_init(&r->reader[i], session[i], r->n_new, r->n_soft);
         r->reader[i].next = next;
         r->n_reader++;
+        const judgeq_status status = reader_init(&r->reader[i], session[i], r->n_new, r->n_soft, error);
+        if (status != JUDGEQ_OK) return status;
     }
     return JUDGEQ_OK;
 }
@@ -317,7 +319,7 @@ static judgeq_status take_scores(reading *r, const block_result *block, int32_t 
 
 static judgeq_status report(const reading *r, int32_t rows, judgeq_error *error) {
     const judgeq_session_params *params = &r->reader[0].session->params;
-    if (!params->progress) return JUDGEQ_OK;
+    if (!params->progress || r->n_new == 0) return JUDGEQ_OK;
     const int64_t total = (int64_t)r->n_new * r->model->info.n_layer;
     const int64_t done = (int64_t)r->n_new * r->index + rows;
     if (params->progress(params->progress_data, done, total)) return JUDGEQ_OK;
@@ -403,7 +405,7 @@ static judgeq_status open_layer(reading *r, judgeq_error *error) {
     r->staged = cache_layer_allocated(&r->staging);
     for (size_t i = 0; i < r->n_reader; i++) cache_meter_add(&r->reader[i].session->meter, r->staged);
     for (size_t i = 0; status == JUDGEQ_OK && i < r->n_reader; i++) {
-        status = reader_start_layer(&r->reader[i], (int64_t)r->n_held + r->n_new, error);
+        status = reader_start_layer(&r->reader[i], r->index, (int64_t)r->n_held + r->n_new, error);
     }
     const double clock = clock_seconds();
     if (status == JUDGEQ_OK) status = take_weights(r, error);
@@ -414,7 +416,8 @@ static judgeq_status open_layer(reading *r, judgeq_error *error) {
 static judgeq_status close_layer(reading *r, judgeq_error *error) {
     judgeq_status status = r->n_soft > 0 ? read_soft_rows(r, error) : JUDGEQ_OK;
     for (size_t i = 0; status == JUDGEQ_OK && i < r->n_reader; i++) {
-        status = reader_retain(&r->reader[i], r->index, &r->staging, r->n_reader == 1, error);
+        if (r->n_new == 0) status = reader_add_window(&r->reader[i], r->index, &r->staging, error);
+        if (status == JUDGEQ_OK) status = reader_retain(&r->reader[i], r->index, &r->staging, r->n_reader == 1, error);
     }
     if (!r->staging.buffer) r->staged = 0; /* taken whole */
     free_staging(r);
@@ -463,6 +466,7 @@ static judgeq_status look_ahead(reading *r, judgeq_error *error) {
 static void note_times(reading *r) {
     for (size_t i = 0; i < r->n_reader; i++) {
         judgeq_stats *stats = &r->reader[i].session->stats;
+        if (r->n_new == 0) continue; /* bound.h notes what that takes */
         stats->embed_s += r->embed_s;
         stats->blocks_s += r->blocks_s;
         stats->prefill_s += session_looks_ahead(r->reader[i].session) ? r->spent_s : r->read_s;
@@ -499,8 +503,11 @@ static void free_layers(const reading *r, cache_layer *layer) {
 }
 
 /* The session has what was read, and what it was before is freed. */
-static void keep(const reading *r, judgeq_session *session, before *b) {
+static void keep(const reading *r, reader *rd, before *b) {
+    judgeq_session *session = rd->session;
     session->n_read += r->n_new;
+    if (r->n_new > 0) session->ring_from = session->n_position;
+    reader_keep_sums(rd);
     session->prefilled = true;
     watch_end(session);
     free_layers(r, b->layer);
@@ -529,13 +536,14 @@ void read_end(reading *r) {
     for (size_t i = 0; i < r->n_reader; i++) {
         judgeq_session *session = r->reader[i].session;
         if (r->complete) {
-            keep(r, session, &r->before[i]);
+            keep(r, &r->reader[i], &r->before[i]);
         } else {
             put_back(r, session, &r->before[i]);
         }
         session_forget_scores(session);
         session->held = NULL;
         session->reading = NULL;
+        session->choosing = false;
         free_layers(r, r->reader[i].next);
         reader_free(&r->reader[i]);
     }

@@ -1,31 +1,52 @@
 #include "reader.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/error.h"
+#include "bound.h"
 #include "rescore.h"
 
 /* ---- probes ------------------------------------------------------------------------------------------------------ */
 
 static scorer scorer_of(const judgeq_policy *policy, int32_t n_new, int32_t n_soft) {
     const policy_probe *probe = &policy->probe;
+    const bool by_rows = probe->all || probe->window > 0;
     scorer s = {.policy = policy};
     const int32_t rows = probe->all || probe->window > n_new ? n_new : probe->window;
     s.first[0] = n_new - rows;
     s.end[0] = n_new;
     s.first[1] = n_new;
     s.end[1] = n_new + (probe->soft ? (probe->n_soft ? probe->n_soft : n_soft) : 0);
-    s.active = !policy->keep_all && (rows > 0 || s.end[1] > s.first[1]);
+    s.active = !policy->keep_all && (by_rows || s.end[1] > s.first[1]);
     return s;
 }
 
-void reader_init(reader *r, judgeq_session *session, int32_t n_new, int32_t n_soft) {
-    *r = (reader){.session = session, .scorer[0] = scorer_of(&session->policy, n_new, n_soft)};
+judgeq_status reader_init(reader *r, judgeq_session *session, int32_t n_new, int32_t n_soft, judgeq_error *error) {
+    r->session = session;
+    r->scorer[0] = scorer_of(&session->policy, n_new, n_soft);
     if (session->policy.probe.first) r->scorer[1] = scorer_of(&session->first_policy, n_new, n_soft);
+    if (!session->sum) return JUDGEQ_OK;
+    r->sum = calloc((size_t)session->model->info.n_layer, sizeof *r->sum);
+    return r->sum ? JUDGEQ_OK : error_memory(error, "summed attention");
+}
+
+static void free_sums(reader *r, score_map *sum) {
+    for (int32_t l = 0; sum && l < r->session->model->info.n_layer; l++) score_map_free(&sum[l]);
+    free(sum);
 }
 
 void reader_free(reader *r) {
     for (int i = 0; i < 2; i++) score_map_free(&r->scorer[i].map);
+    free_sums(r, r->sum);
+}
+
+void reader_keep_sums(reader *r) {
+    if (!r->sum) return;
+    free_sums(r, r->session->sum);
+    r->session->sum = r->sum;
+    r->sum = NULL;
 }
 
 bool scorer_overlap(const scorer *s, int32_t start, int32_t stop, int32_t *first, int32_t *end) {
@@ -37,7 +58,17 @@ bool scorer_overlap(const scorer *s, int32_t start, int32_t stop, int32_t *first
     return false;
 }
 
-judgeq_status reader_start_layer(reader *r, int64_t n_row, judgeq_error *error) {
+/* What the rows held have received so far, as the beginning of a map of more rows. */
+static void take_sum(score_map *map, const score_map *sum) {
+    const int64_t n = sum->n_row < map->n_row ? sum->n_row : map->n_row;
+    for (int32_t h = 0; sum->value && h < map->n_head; h++) {
+        memcpy(map->value + (size_t)h * (size_t)map->n_row, sum->value + (size_t)h * (size_t)sum->n_row,
+               (size_t)n * sizeof *map->value);
+    }
+    map->n_probe = sum->n_probe;
+}
+
+judgeq_status reader_start_layer(reader *r, int32_t index, int64_t n_row, judgeq_error *error) {
     const judgeq_model_info *info = &r->session->model->info;
     judgeq_status status = JUDGEQ_OK;
     for (int i = 0; status == JUDGEQ_OK && i < 2; i++) {
@@ -45,6 +76,17 @@ judgeq_status reader_start_layer(reader *r, int64_t n_row, judgeq_error *error) 
         score_map_free(&s->map);
         if (!s->active) continue;
         status = score_map_init(&s->map, info->n_head, info->n_head_kv, n_row, s->policy->reduce_rows, error);
+    }
+    if (status == JUDGEQ_OK && r->sum) take_sum(&r->scorer[0].map, &r->session->sum[index]);
+    return status;
+}
+
+judgeq_status reader_add_window(reader *r, int32_t index, const cache_layer *staging, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (int i = 0; status == JUDGEQ_OK && i < 2; i++) {
+        scorer *s = &r->scorer[i];
+        if (!s->active || s->policy->probe.all) continue;
+        status = bound_score(r->session, index, staging, s->policy->probe.window, &s->map, error);
     }
     return status;
 }
@@ -125,6 +167,7 @@ static judgeq_status take_kept(reader *r, scorer *s, int32_t index, int32_t budg
     judgeq_status status =
         rescore_select(session, s->policy, s->active ? &s->map : NULL, staging, index, budget, &kept, error);
     if (status != JUDGEQ_OK) return status;
+    if (r->sum) prior = &r->sum[index];
     if (prior && own->active) status = take_map(&own->map, &kept, prior, error);
     if (status == JUDGEQ_OK) {
         status = rescore_gather(session, index, staging, &kept, left_type(session), &r->next[index], error);

@@ -90,9 +90,23 @@ judgeq_status rescore_gather(judgeq_session *session, int32_t index, const cache
 
 /* ---- scores of queries ------------------------------------------------------------------------------------------- */
 
-/* Adds the attention of queries [n, n_head, head_dim] to a run's rows to the map. */
-static judgeq_status score_run(judgeq_session *session, int32_t index, cache_run run, const float *from, int32_t n,
-                               score_map *map, judgeq_error *error) {
+/* Adds attention [n_head of the run, n, n_key] to the run's part of a map, n_row rows of it. */
+static judgeq_status add_run(const struct ggml_tensor *attention, cache_run run, int32_t n, int64_t n_row,
+                             score_map *map, judgeq_error *error) {
+    const int64_t n_key = attention->ne[0];
+    float *data = malloc(ggml_nbytes(attention));
+    if (!data) return error_memory(error, "attention rows");
+    ggml_backend_tensor_get(attention, data, 0, ggml_nbytes(attention));
+    score_map part = score_map_part(map, run.first_head, run.n_head);
+    score_map_add(&part, data, n, n_key, n_key * n, 0, n_row);
+    free(data);
+    return JUDGEQ_OK;
+}
+
+/* Adds the attention of queries [n, n_head, head_dim] to a run's rows to the map. causal: they are those of the run's
+ * last n rows. */
+static judgeq_status score_run(judgeq_session *session, int32_t index, const cache_layer *cache, cache_run run,
+                               const float *from, int32_t n, bool causal, score_map *map, judgeq_error *error) {
     graph_engine *engine = &session->engine->graphs;
     const model_layer *layer = &session->model->layer[index];
     const int64_t group = layer->n_head / layer->n_head_kv, n_head = run.n_head * group;
@@ -102,33 +116,35 @@ static judgeq_status score_run(judgeq_session *session, int32_t index, cache_run
     struct ggml_tensor *heads = ggml_view_3d(g->context, query, layer->head_dim, n_head, n, query->nb[1], query->nb[2],
                                              (size_t)(run.first_head * group) * query->nb[1]);
     struct ggml_tensor *attention =
-        attention_add_scores(g, layer, &session->layer[index], run, ggml_permute(g->context, heads, 0, 2, 1, 3));
+        attention_add_scores(g, layer, cache, run, causal, ggml_permute(g->context, heads, 0, 2, 1, 3));
     judgeq_status status = graph_allocate(engine, attention, error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_set(query, from, 0, ggml_nbytes(query));
     status = graph_compute(engine, GRAPH_ROWS, 0, error);
-    if (status != JUDGEQ_OK) return status;
-    float *data = malloc(ggml_nbytes(attention));
-    if (!data) return error_memory(error, "attention rows");
-    ggml_backend_tensor_get(attention, data, 0, ggml_nbytes(attention));
-    score_map part = score_map_part(map, run.first_head, run.n_head);
-    const int64_t n_key = attention->ne[0];
-    score_map_add(&part, data, n, n_key, n_key * n, 0, run.n_row);
-    free(data);
-    return JUDGEQ_OK;
+    return status == JUDGEQ_OK ? add_run(attention, run, n, run.n_row, map, error) : status;
 }
 
-judgeq_status rescore_queries(judgeq_session *session, int32_t index, const float *query, int32_t n, score_map *map,
-                              judgeq_error *error) {
-    const cache_layer *layer = &session->layer[index];
+judgeq_status rescore_queries(judgeq_session *session, int32_t index, const cache_layer *cache, const float *query,
+                              int32_t n, bool causal, score_map *map, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
     cache_run run;
-    for (int32_t h = 0; status == JUDGEQ_OK && h < layer->n_head_kv; h += run.n_head) {
-        run = cache_layer_run(layer, h);
-        run.n_row = rescore_rows(session, layer, h);
-        if (run.n_row > 0) status = score_run(session, index, run, query, n, map, error);
+    for (int32_t h = 0; status == JUDGEQ_OK && h < cache->n_head_kv; h += run.n_head) {
+        run = cache_layer_run(cache, h);
+        run.n_row = rescore_rows(session, cache, h);
+        if (run.n_row > 0) status = score_run(session, index, cache, run, query, n, causal, map, error);
     }
     score_map_counts(map, n);
+    return status;
+}
+
+judgeq_status rescore_take(const cache_layer *cache, struct ggml_tensor *const *by_run, score_map *map,
+                           judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    cache_run run;
+    for (int32_t h = 0; status == JUDGEQ_OK && h < cache->n_head_kv; h += run.n_head) {
+        run = cache_layer_run(cache, h);
+        status = add_run(by_run[h], run, 1, run.n_row < map->n_row ? run.n_row : map->n_row, map, error);
+    }
     return status;
 }
 

@@ -8,9 +8,15 @@
 /* Rows of one KV head that are scored. */
 int64_t rescore_rows(const judgeq_session *session, const cache_layer *cache, int32_t head);
 
-/* Adds the attention of queries [n, n_head, head_dim], rotated (RoPE), to the rows of the session's layer to a map. */
-judgeq_status rescore_queries(judgeq_session *session, int32_t index, const float *query, int32_t n, score_map *map,
-                              judgeq_error *error);
+/* Adds the attention of queries [n, n_head, head_dim], rotated (RoPE), to the rows of `cache`, of layer `index`, to a
+ * map. causal: they are the queries of the last n rows; otherwise, of tokens after all of them. */
+judgeq_status rescore_queries(judgeq_session *session, int32_t index, const cache_layer *cache, const float *query,
+                              int32_t n, bool causal, score_map *map, judgeq_error *error);
+
+/* Adds the attention of one token, as its block returned it for each run of heads (by_run [n_head_kv]), to as many rows
+ * as the map has. */
+judgeq_status rescore_take(const cache_layer *cache, struct ggml_tensor *const *by_run, score_map *map,
+                           judgeq_error *error);
 
 /* The rows of `cache`, among those that are scored, that a policy keeps under `budget`. map: attention to them, or
  * NULL. */

@@ -1,4 +1,5 @@
 /* session: a session's public functions. Each checks its arguments, then calls read, decode or watch. */
+#include "bound.h"
 #include "decode.h"
 #include "read.h"
 #include "state.h"
@@ -65,6 +66,10 @@ static judgeq_status check_kv_type(const judgeq_session *session, judgeq_error *
 
 static judgeq_status check_params(const judgeq_session *session, judgeq_error *error) {
     const judgeq_session_params *params = &session->params;
+    if (params->slack < JUDGEQ_SLACK_NONE) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "slack %d: expected rows, 0 (chosen) or -1 (none)",
+                         params->slack);
+    }
     if (params->n_ctx < 0 || params->chunk < 0) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "n_ctx %d, chunk %d: expected 0 or more", params->n_ctx,
                          params->chunk);
@@ -164,6 +169,7 @@ judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session
         session->kv_type = kv_types[params->kv_type].type;
         status = allocate(session, error);
     }
+    if (status == JUDGEQ_OK) status = bound_init(session, error);
     if (status == JUDGEQ_OK) status = support_check(session, error);
     if (status != JUDGEQ_OK) {
         judgeq_session_free(session);
@@ -185,6 +191,7 @@ void judgeq_session_free(judgeq_session *session) {
     free(session->logits);
     free(session->deferred);
     free(session->watched);
+    bound_free(session);
     if (session->own_engine) judgeq_engine_free(session->engine);
     free(session);
 }
@@ -325,12 +332,23 @@ static bool decodes_alone(const judgeq_session *session) {
 }
 
 static judgeq_status decode_alone(judgeq_session *session, int32_t token, judgeq_error *error) {
-    const block_want want = {.output = true, .attention = session->watched != NULL};
-    block_result *blocks = calloc((size_t)session->model->info.n_layer, sizeof *blocks);
-    if (!blocks) return error_memory(error, "attention rows");
-    judgeq_status status = decode_plainly(session, token, want, blocks, error);
+    const size_t n_layer = (size_t)session->model->info.n_layer, n_head_kv = (size_t)session->model->info.n_head_kv;
+    block_result *blocks = calloc(n_layer, sizeof *blocks);
+    struct ggml_tensor **query = calloc(n_layer, sizeof(struct ggml_tensor *));
+    struct ggml_tensor **by_run = calloc(n_layer * n_head_kv, sizeof(struct ggml_tensor *));
+    const block_want want = {.output = true,
+                             .attention = session->watched || bound_wants_attention(session),
+                             .query = bound_wants_query(session),
+                             .by_run = by_run};
+    judgeq_status status = blocks && query && by_run ? JUDGEQ_OK : error_memory(error, "attention rows");
+    if (status == JUDGEQ_OK) status = decode_plainly(session, token, want, blocks, error);
     if (status == JUDGEQ_OK && session->watched) status = watch_add(session, blocks, error);
+    if (status == JUDGEQ_OK) status = bound_note_attention(session, by_run, error);
+    for (size_t l = 0; status == JUDGEQ_OK && l < n_layer; l++) query[l] = blocks[l].query;
+    if (status == JUDGEQ_OK) bound_note_queries(session, query, 0);
     free(blocks);
+    free((void *)query);
+    free((void *)by_run);
     return status;
 }
 
@@ -348,6 +366,9 @@ static judgeq_status decode_all(judgeq_session *const *sessions, const int32_t *
         }
     }
     if (status == JUDGEQ_OK && n_together > 0) status = decode_together(together, n_together, token, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < n_together; i++) {
+        bound_note_queries(together[i], together[0]->engine->decoder.query, i);
+    }
     free(together);
     free(token);
     return status;
@@ -363,6 +384,7 @@ judgeq_status judgeq_session_decode_all(judgeq_session *const *sessions, const i
         }
         status = check_decode(sessions[i], tokens[i], error);
     }
+    for (size_t i = 0; status == JUDGEQ_OK && i < n_sessions; i++) status = bound_hold(sessions[i], error);
     if (status != JUDGEQ_OK) return status;
     const double start = clock_seconds();
     status = decode_all(sessions, tokens, n_sessions, error);
@@ -385,12 +407,13 @@ judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, j
     if (status != JUDGEQ_OK) return status;
     if (!session->prefilled || n_tokens < 0 || n_tokens > n_decoded) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
-                         "cannot rewind to %lld tokens after the prompt: %lld were decoded", (long long)n_tokens,
+                         "cannot rewind to %lld tokens: %lld were decoded since the policy chose", (long long)n_tokens,
                          (long long)n_decoded);
     }
     const int32_t n_position = session->n_prompt + (int32_t)n_tokens;
     for (int32_t l = 0; l < session->model->info.n_layer; l++) cache_layer_truncate(&session->layer[l], n_position);
     session->n_position = n_position;
+    bound_rewind(session);
     return JUDGEQ_OK;
 }
 
@@ -399,6 +422,7 @@ judgeq_status judgeq_session_trim(judgeq_session *session, judgeq_error *error) 
     if (status != JUDGEQ_OK) return status;
     free(session->logits);
     session->logits = NULL;
+    bound_trim(session);
     for (int32_t l = 0; status == JUDGEQ_OK && session->prefilled && l < session->model->info.n_layer; l++) {
         status = cache_layer_trim(&session->layer[l], error);
     }

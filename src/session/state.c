@@ -29,6 +29,10 @@ int32_t session_soft_rows(const judgeq_session *session) {
     return most;
 }
 
+/* Rows that decoding adds where the caller leaves it to us: a quarter of the budget, but not too few, since every
+ * choice costs the same. */
+enum { SLACK_SHARE = 4, SLACK_LEAST = 32 };
+
 /* A share of the prompt, in rows: one at least. */
 static int32_t share_rows(float share, int32_t n_prompt) {
     /* a float's 0.1 is a little more than a tenth, and must not cost a row */
@@ -41,6 +45,8 @@ void session_set_budgets(judgeq_session *session) {
     if (session->policy.keep_all) return;
     const int32_t rows = params->budget > 0 ? params->budget : share_rows(params->budget_fraction, session->n_prompt);
     session->stats.budget = rows < session->n_prompt ? rows : session->n_prompt;
+    const int32_t slack = params->slack, share = session->stats.budget / SLACK_SHARE;
+    session->slack = slack == JUDGEQ_SLACK_NONE ? 0 : slack > 0 ? slack : share > SLACK_LEAST ? share : SLACK_LEAST;
     select_layer_budgets(&session->policy, session->model->info.n_layer, session->stats.budget, session->n_prompt,
                          session->layer_budget);
 }

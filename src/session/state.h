@@ -35,12 +35,21 @@ struct judgeq_session {
                                 only between reading and lookahead */
     select_kept *first_kept; /* [n_layer], rows of `layer` that the first policy would keep; likewise */
     int32_t *layer_budget;   /* [n_layer] rows per KV head */
-    int32_t n_prompt;        /* positions before the answer: those of all that was read, and of answers in between */
-    int64_t n_read;          /* tokens read so far */
+    int32_t n_prompt;        /* positions that the policy has chosen among: what was read, and answers before it */
     int32_t n_position;      /* position of the next token: the sequence's length, not the rows held */
+    int64_t n_read;          /* tokens read so far */
     float *logits;           /* [n_vocab]; NULL once trimmed, until the next graph */
     int32_t *deferred;       /* [n_deferred] */
     size_t n_deferred;
+    /* bound.h */
+    int32_t slack; /* rows that decoding adds before the policy chooses again; 0: any number */
+    bool choosing; /* it does so now: the read under way has no tokens */
+    float *ring; /* [n_layer, n_ring, n_head, head_dim], queries of the last tokens decoded, by position modulo n_ring;
+                    NULL where no policy probes from a window */
+    int32_t n_ring, ring_from; /* the position of the first query in it */
+    score_map
+        *sum; /* [n_layer], attention to the rows of `layer` so far, of a policy that probes by every row; or NULL */
+    /* watch.h */
     /* [n_layer, n_head, n_prompt], attention of the tokens decoded since judgeq_session_watch; or NULL */
     float *watched;
     int64_t n_watched;
@@ -61,7 +70,7 @@ bool session_ggml_only(const judgeq_session *session);
 /* Soft rows that a read appends. */
 int32_t session_soft_rows(const judgeq_session *session);
 
-/* The budget in rows, of each layer: no more than n_prompt. */
+/* The budget in rows, of each layer: no more than n_prompt; and the slack. */
 void session_set_budgets(judgeq_session *session);
 
 /* Releases what a read leaves for a lookahead. */

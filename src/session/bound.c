@@ -1,0 +1,151 @@
+#include "bound.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "read.h"
+#include "rescore.h"
+
+/* ---- what is stored ---------------------------------------------------------------------------------------------- */
+
+static size_t query_size(const judgeq_session *session) {
+    return (size_t)session->model->info.n_head * (size_t)session->model->info.head_dim;
+}
+
+/* The widest window of the session's policies, but for probes by every row. */
+static int32_t widest_window(const judgeq_session *session) {
+    const policy_probe *own = &session->policy.probe, *first = &session->first_policy.probe;
+    const int32_t a = own->all ? 0 : own->window, b = first->all ? 0 : first->window;
+    return a > b ? a : b;
+}
+
+judgeq_status bound_init(judgeq_session *session, judgeq_error *error) {
+    const size_t n_layer = (size_t)session->model->info.n_layer;
+    if (session->policy.keep_all) return JUDGEQ_OK;
+    if (session->policy.probe.all && !session_looks_ahead(session)) {
+        session->sum = calloc(n_layer, sizeof *session->sum);
+        if (!session->sum) return error_memory(error, "summed attention");
+    }
+    session->n_ring = session->params.slack == JUDGEQ_SLACK_NONE ? 0 : widest_window(session);
+    return JUDGEQ_OK;
+}
+
+void bound_free(judgeq_session *session) {
+    for (int32_t l = 0; session->sum && l < session->model->info.n_layer; l++) score_map_free(&session->sum[l]);
+    free(session->sum);
+    free(session->ring);
+}
+
+/* Where the ring has the query of a position in a layer. */
+static float *ring_at(const judgeq_session *session, int32_t layer, int32_t position) {
+    const size_t at = (size_t)layer * (size_t)session->n_ring + (size_t)(position % session->n_ring);
+    return session->ring + at * query_size(session);
+}
+
+/* ---- a token ----------------------------------------------------------------------------------------------------- */
+
+bool bound_wants_query(const judgeq_session *session) {
+    return session->n_ring > 0;
+}
+
+bool bound_wants_attention(const judgeq_session *session) {
+    return session->sum != NULL;
+}
+
+void bound_trim(judgeq_session *session) {
+    free(session->ring);
+    session->ring = NULL;
+    session->ring_from = session->n_position;
+}
+
+static judgeq_status reserve_ring(judgeq_session *session, judgeq_error *error) {
+    const size_t n_layer = (size_t)session->model->info.n_layer;
+    if (session->n_ring == 0 || session->ring) return JUDGEQ_OK;
+    session->ring = malloc(n_layer * (size_t)session->n_ring * query_size(session) * sizeof *session->ring);
+    return session->ring ? JUDGEQ_OK : error_memory(error, "the queries of a window");
+}
+
+judgeq_status bound_reserve(judgeq_session *session, judgeq_error *error) {
+    judgeq_status status = reserve_ring(session, error);
+    for (int32_t l = 0; session->sum && status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {
+        int64_t most = 0;
+        for (int32_t h = 0; h < session->layer[l].n_head_kv; h++) {
+            const int64_t n = session->layer[l].head[h].n_row;
+            most = n > most ? n : most;
+        }
+        status = score_map_reserve(&session->sum[l], most + 1, error);
+    }
+    return status;
+}
+
+void bound_note_queries(judgeq_session *session, struct ggml_tensor *const *query, size_t row) {
+    const size_t bytes = query_size(session) * sizeof *session->ring;
+    for (int32_t l = 0; session->ring && l < session->model->info.n_layer; l++) {
+        ggml_backend_tensor_get(query[l], ring_at(session, l, session->n_position - 1), row * bytes, bytes);
+    }
+}
+
+judgeq_status bound_note_attention(judgeq_session *session, struct ggml_tensor *const *by_run, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (int32_t l = 0; session->sum && status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {
+        status = rescore_take(&session->layer[l], by_run + (size_t)l * (size_t)session->model->info.n_head_kv,
+                              &session->sum[l], error);
+    }
+    return status;
+}
+
+void bound_count(judgeq_session *session) {
+    for (int32_t l = 0; session->sum && l < session->model->info.n_layer; l++) score_map_counts(&session->sum[l], 1);
+}
+
+/* What the removed tokens added to rows that stay is left: nobody could tell it from the rest. */
+void bound_rewind(judgeq_session *session) {
+    for (int32_t l = 0; session->sum && l < session->model->info.n_layer; l++) {
+        score_map *sum = &session->sum[l];
+        const int32_t group = sum->n_head / sum->n_head_kv;
+        for (int32_t h = 0; h < sum->n_head; h++) {
+            const int64_t n = session->layer[l].head[h / group].n_row;
+            if (n >= sum->n_row) continue;
+            memset(sum->value + (size_t)h * (size_t)sum->n_row + n, 0, (size_t)(sum->n_row - n) * sizeof *sum->value);
+        }
+    }
+}
+
+/* ---- the choice -------------------------------------------------------------------------------------------------- */
+
+judgeq_status bound_score(judgeq_session *session, int32_t index, const cache_layer *cache, int32_t window,
+                          score_map *map, judgeq_error *error) {
+    int32_t n = session->n_position - session->ring_from;
+    if (n > window) n = window;
+    if (!session->ring || n <= 0) return JUDGEQ_OK;
+    float *query = malloc((size_t)n * query_size(session) * sizeof *query);
+    if (!query) return error_memory(error, "the queries of a window");
+    for (int32_t i = 0; i < n; i++) {
+        memcpy(query + (size_t)i * query_size(session), ring_at(session, index, session->n_position - n + i),
+               query_size(session) * sizeof *query);
+    }
+    const judgeq_status status = rescore_queries(session, index, cache, query, n, true, map, error);
+    free(query);
+    return status;
+}
+
+/* A read of no token: the rows held are scored and cut. */
+static judgeq_status choose_again(judgeq_session *session, judgeq_error *error) {
+    reading *r = NULL;
+    bool done = false;
+    judgeq_status status = read_begin(&session, 1, NULL, 0, &r, error);
+    while (status == JUDGEQ_OK && !done) status = read_step(r, &done, error);
+    read_end(r);
+    return status;
+}
+
+judgeq_status bound_hold(judgeq_session *session, judgeq_error *error) {
+    if (session->slack == 0 || session->n_position - session->n_prompt < session->slack) return JUDGEQ_OK;
+    const double start = clock_seconds();
+    const judgeq_status status = choose_again(session, error);
+    session->stats.rejudge_s += clock_seconds() - start;
+    session->stats.n_rejudged += status == JUDGEQ_OK;
+    return status;
+}

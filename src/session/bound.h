@@ -1,0 +1,41 @@
+/* bound: the fixed amount of KV cache while a session decodes. Every token adds a row to each head; after `slack` of
+ * them the policy chooses again among all rows. What it scores by then: soft tokens, which are read again; the queries
+ * of the last tokens, for policies that probe from a window; the attention summed so far, for those that probe by every
+ * row (H2O); lookaheads as after a read. */
+#ifndef JUDGEQ_SRC_BOUND_H
+#define JUDGEQ_SRC_BOUND_H
+
+#include "engine/block.h"
+#include "state.h"
+
+/* What a session needs for it; once its policies are known. */
+judgeq_status bound_init(judgeq_session *session, judgeq_error *error);
+void bound_free(judgeq_session *session);
+
+/* Lets the policy choose again where another row would pass the bound. The session is what it was after an error. */
+judgeq_status bound_hold(judgeq_session *session, judgeq_error *error);
+
+/* Gives back the memory that the next token makes again. */
+void bound_trim(judgeq_session *session);
+
+/* Before a token is decoded: room for what bound_note adds. */
+judgeq_status bound_reserve(judgeq_session *session, judgeq_error *error);
+/* What a token decoded alone must return for bound_note. */
+bool bound_wants_query(const judgeq_session *session);
+bool bound_wants_attention(const judgeq_session *session);
+/* Stores the queries of the token just decoded: row `row` of query[n_layer]. */
+void bound_note_queries(judgeq_session *session, struct ggml_tensor *const *query, size_t row);
+/* Adds its attention, where attend.h has not; by_run [n_layer, n_head_kv]. */
+judgeq_status bound_note_attention(judgeq_session *session, struct ggml_tensor *const *by_run, judgeq_error *error);
+/* Counts it. */
+void bound_count(judgeq_session *session);
+
+/* Forgets what was added for tokens that are no longer there. */
+void bound_rewind(judgeq_session *session);
+
+/* Adds to the map of a policy with a window, for a layer whose rows end with those of the last tokens: the attention of
+ * these tokens' queries. */
+judgeq_status bound_score(judgeq_session *session, int32_t index, const cache_layer *cache, int32_t window,
+                          score_map *map, judgeq_error *error);
+
+#endif
