@@ -372,6 +372,10 @@ typedef struct judgeq_session_params {
     int32_t
         slack; /* rows that decoding adds to each head before the policy chooses again among all rows held; 0: a quarter
                   of the budget, 32 at least; JUDGEQ_SLACK_NONE: it never does, and every decoded token adds a row */
+    /* Any number of tokens: before positions pass n_ctx, the rows held are given positions from 0 on, and their keys
+     * are rotated to these; long texts are read in pieces of 2,048 tokens at most. Needs a policy that evicts, a budget
+     * in rows, and a slack. judgeq_session_positions still tells the original positions. */
+    bool unbounded;
     int32_t n_ctx;         /* tokens of prompt and response; 0: what the model was trained for */
     judgeq_engine *engine; /* of the same model; NULL: the session makes one of its own, with n_threads */
     int32_t n_threads;     /* of its own engine, as in judgeq_engine_new */

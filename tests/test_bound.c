@@ -1,5 +1,6 @@
 /* The bound while decoding: it holds at every moment, memory stays flat, and what the policy chooses again is what it
  * would have chosen from one prompt of all tokens. */
+#include "engine/reposition.h"
 #include "fixture.h"
 #include "judgeq.h"
 #include "session/state.h"
@@ -236,6 +237,111 @@ static void test_rewind(void **state) {
     judgeq_session_free(session);
 }
 
+/* ---- beyond the context ------------------------------------------------------------------------------------------ */
+
+/* Attention depends on distances only: rows that all move alike, and queries with them, change nothing. */
+static void test_reposition(void **state) {
+    (void)state;
+    static const struct {
+        judgeq_kv_type type;
+        double bound;
+    } cases[] = {{JUDGEQ_KV_F32, 1e-3}, {JUDGEQ_KV_F16, 0.05}, {JUDGEQ_KV_Q8_0, 0.5}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        judgeq_session_params params = defaults(BUDGET, JUDGEQ_SLACK_NONE);
+        params.kv_type = cases[c].type;
+        judgeq_session *moved = start("streaming", params), *left = start("streaming", params);
+        check(judgeq_session_prefill(moved, token, BUDGET, &error));
+        check(judgeq_session_prefill(left, token, BUDGET, &error));
+        for (int32_t l = 0; l < judgeq_model_get_info(model)->n_layer; l++) {
+            check(reposition_layer(&moved->layer[l], &model->layer[l], &moved->engine->graphs, BUDGET + 299, -300,
+                                   &error));
+        }
+        moved->n_shift = -300;
+        for (int i = 0; i < 10; i++) {
+            check(judgeq_session_decode(moved, token[i], &error));
+            check(judgeq_session_decode(left, token[i], &error));
+            const double off = fixture_max_difference(judgeq_session_logits(moved), judgeq_session_logits(left),
+                                                      (size_t)judgeq_model_get_info(model)->n_vocab);
+            if (!(off < cases[c].bound)) fail_msg("%s: logits differ by %g", judgeq_kv_type_name(cases[c].type), off);
+        }
+        expect_same_rows(moved, left, "original positions");
+        judgeq_session_free(moved);
+        judgeq_session_free(left);
+    }
+}
+
+/* RoPE's positions: consecutive up to the next token's, and within the context. */
+static void expect_positions(const judgeq_session *session, int32_t n_ctx, const char *what) {
+    const judgeq_model_info *info = judgeq_model_get_info(model);
+    for (int32_t l = 0; l < info->n_layer; l++) {
+        for (int32_t h = 0; h < info->n_head_kv; h++) {
+            const cache_head *head = &session->layer[l].head[h];
+            const int32_t *rope = head->rope ? head->rope : head->position;
+            for (int64_t i = 0; i < head->n_row; i++) {
+                if (rope[i] < 0 || rope[i] >= n_ctx || (i > 0 && rope[i] <= rope[i - 1])) {
+                    fail_msg("%s: row %d at position %d", what, (int)i, rope[i]);
+                }
+                if (i > 0) assert_true(head->position[i] > head->position[i - 1]);
+            }
+        }
+    }
+    assert_true(session->n_position - session->n_shift <= n_ctx);
+}
+
+/* A text many times as long as the context, in one read and in turns, and answers between them. */
+static void test_unbounded(void **state) {
+    (void)state;
+    enum { N_CTX = 250 };
+    const judgeq_preset *preset;
+    for (size_t p = 0; (preset = judgeq_preset_at(p)) != NULL; p++) {
+        judgeq_session_params params = defaults(BUDGET, SLACK);
+        params.n_ctx = N_CTX;
+        params.unbounded = true;
+        params.kv_type = p % 2 ? JUDGEQ_KV_F16 : JUDGEQ_KV_F32;
+        if (strcmp(preset->name, "full") == 0) continue;
+        judgeq_session *session = start(preset->name, params);
+        check(judgeq_session_read(session, token, 900, &error));
+        expect_positions(session, N_CTX, preset->name);
+        size_t peak = 0;
+        judgeq_stats stats;
+        for (int turn = 0; turn < 12; turn++) {
+            check(judgeq_session_read(session, token + 100 * turn, 170, &error));
+            expect_bound(session, 0, preset->name);
+            for (int i = 0; i < 30; i++) {
+                check(judgeq_session_decode(session, token[i], &error));
+                expect_bound(session, SLACK, preset->name);
+                expect_positions(session, N_CTX, preset->name);
+            }
+            judgeq_session_get_stats(session, &stats);
+            if (turn == 6) peak = stats.kv_bytes_peak;
+        }
+        assert_int_equal(stats.n_position, 900 + 12 * 200);
+        if (stats.kv_bytes_peak != peak) fail_msg("%s: the peak went on growing", preset->name);
+        judgeq_session_free(session);
+    }
+}
+
+static void test_unbounded_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *policy;
+        int32_t budget, slack, n_ctx;
+    } cases[] = {{"full", 40, 0, 0}, {"judge", 40, JUDGEQ_SLACK_NONE, 0}, {"snapkv", 0, 0, 0}, {"snapkv", 40, 0, 64}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        judgeq_policy *policy = NULL;
+        judgeq_session *session = NULL;
+        judgeq_session_params params = defaults(cases[i].budget, cases[i].slack);
+        params.n_ctx = cases[i].n_ctx;
+        params.budget_fraction = cases[i].budget == 0 ? 0.5f : 0.0f;
+        params.unbounded = true;
+        check(judgeq_policy_parse(cases[i].policy, &policy, &error));
+        params.policy = policy;
+        assert_int_equal(judgeq_session_new(model, &params, &session, &error), JUDGEQ_ERROR_ARGUMENT);
+        assert_non_null(strstr(error.message, "unbounded"));
+        judgeq_policy_free(policy);
+    }
+}
+
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static int set_up(void **state) {
@@ -266,8 +372,15 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_always),           cmocka_unit_test(test_slack),    cmocka_unit_test(test_as_one_prompt),
-        cmocka_unit_test(test_everything_stays), cmocka_unit_test(test_together), cmocka_unit_test(test_rewind),
+        cmocka_unit_test(test_always),
+        cmocka_unit_test(test_slack),
+        cmocka_unit_test(test_as_one_prompt),
+        cmocka_unit_test(test_everything_stays),
+        cmocka_unit_test(test_together),
+        cmocka_unit_test(test_rewind),
+        cmocka_unit_test(test_reposition),
+        cmocka_unit_test(test_unbounded),
+        cmocka_unit_test(test_unbounded_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -46,6 +46,16 @@ static judgeq_status allocate_heads(cache_layer *layer, const int64_t *capacity,
     return JUDGEQ_OK;
 }
 
+static judgeq_status allocate_rope(cache_layer *layer, judgeq_error *error) {
+    for (int32_t h = 0; h < layer->n_head_kv; h++) {
+        cache_head *head = &layer->head[h];
+        head->rope = malloc((size_t)head->capacity * sizeof *head->rope);
+        if (!head->rope) return error_memory(error, "the positions of a KV cache");
+        memcpy(head->rope, head->position, (size_t)head->n_row * sizeof *head->rope);
+    }
+    return JUDGEQ_OK;
+}
+
 judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, cache_shape shape, const int64_t *capacity,
                                cache_meter *meter, judgeq_error *error) {
     *layer = (cache_layer){.type = shape.type,
@@ -90,7 +100,10 @@ void cache_layer_free(cache_layer *layer) {
         ggml_backend_buffer_free(layer->buffer);
     }
     ggml_free(layer->context);
-    for (int32_t h = 0; layer->head && h < layer->n_head_kv; h++) free(layer->head[h].position);
+    for (int32_t h = 0; layer->head && h < layer->n_head_kv; h++) {
+        free(layer->head[h].position);
+        free(layer->head[h].rope);
+    }
     free(layer->head);
     *layer = (cache_layer){0};
 }
@@ -131,7 +144,10 @@ judgeq_status cache_layer_trim(cache_layer *layer, judgeq_error *error) {
 void cache_layer_append(cache_layer *layer, int64_t n, int32_t first_position) {
     for (int32_t h = 0; h < layer->n_head_kv; h++) {
         cache_head *head = &layer->head[h];
-        for (int64_t i = 0; i < n; i++) head->position[head->n_row + i] = first_position + (int32_t)i;
+        for (int64_t i = 0; i < n; i++) {
+            head->position[head->n_row + i] = first_position + (int32_t)i;
+            if (head->rope) head->rope[head->n_row + i] = first_position + (int32_t)i - layer->shift;
+        }
         head->n_row += n;
     }
 }
@@ -270,7 +286,10 @@ static judgeq_status gather_heads(const cache_layer *from, host_image source, co
                 copy_columns(&a, &b, from->head_dim, ggml_type_size(from->type), row, n);
             }
         }
-        for (int64_t i = 0; i < n; i++) to->head[h].position[i] = from->head[h].position[row ? row[i] : i];
+        for (int64_t i = 0; i < n; i++) {
+            to->head[h].position[i] = from->head[h].position[row ? row[i] : i];
+            if (from->head[h].rope) to->head[h].rope[i] = from->head[h].rope[row ? row[i] : i];
+        }
         to->head[h].n_row = n;
     }
     free(scratch);
@@ -288,8 +307,12 @@ judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kep
     const cache_shape shape = {type, from->n_head_kv, from->head_dim, from->padding};
     judgeq_status status = cache_layer_init(out, from->backend, shape, capacity, meter, error);
     free(capacity);
-    if (status != JUDGEQ_OK) return status;
-
+    if (status == JUDGEQ_OK && from->head[0].rope) status = allocate_rope(out, error);
+    if (status != JUDGEQ_OK) {
+        cache_layer_free(out);
+        return status;
+    }
+    out->shift = from->shift;
     host_image source = image_of(from), target = image_of(out);
     if (!source.k || !source.v || !target.k || !target.v) {
         status = error_memory(error, "the host's copy of a KV cache");
@@ -333,6 +356,72 @@ judgeq_status cache_layer_restore(cache_layer *layer, const cache_layer *from, j
     image_free(target);
     return status;
 }
+
+/* ---- keys -------------------------------------------------------------------------------------------------------- */
+
+judgeq_status cache_layer_get_keys(const cache_layer *layer, float *keys, judgeq_error *error) {
+    const host_image image = image_of(layer);
+    const ggml_to_float_t to_float = ggml_get_type_traits(layer->type)->to_float;
+    if (!image.k || !image.v) {
+        image_free(image);
+        return error_memory(error, "the host's copy of a KV cache");
+    }
+    image_get(layer, image);
+    for (int32_t h = 0; h < layer->n_head_kv; h++) {
+        const head_image head = head_image_of(layer, image.k, image.v, h);
+        for (int64_t i = 0; i < layer->head[h].n_row; i++, keys += layer->head_dim) {
+            const char *row = head.k + (size_t)i * head.row;
+            if (layer->type == GGML_TYPE_F32) {
+                memcpy(keys, row, head.row);
+            } else {
+                to_float(row, keys, layer->head_dim);
+            }
+            if (cache_turned(layer)) hadamard_row(keys, layer->head_dim);
+        }
+    }
+    image_free(image);
+    return JUDGEQ_OK;
+}
+
+/* One head's. row [head_dim] */
+static void set_head(const cache_layer *layer, const head_image *head, int32_t h, const float *keys, float *row) {
+    const ggml_from_float_t from_float = ggml_get_type_traits_cpu(layer->type)->from_float;
+    for (int64_t i = 0; i < layer->head[h].n_row; i++, keys += layer->head_dim) {
+        char *to = head->k + (size_t)i * head->row;
+        memcpy(row, keys, (size_t)layer->head_dim * sizeof *row);
+        if (cache_turned(layer)) hadamard_row(row, layer->head_dim);
+        if (layer->type == GGML_TYPE_F32) {
+            memcpy(to, row, head->row);
+        } else {
+            from_float(row, to, layer->head_dim);
+        }
+    }
+}
+
+judgeq_status cache_layer_set_keys(cache_layer *layer, const float *keys, int32_t last, int32_t shift,
+                                   judgeq_error *error) {
+    const host_image image = image_of(layer);
+    float *row = malloc((size_t)layer->head_dim * sizeof *row);
+    judgeq_status status = row && image.k && image.v ? JUDGEQ_OK : error_memory(error, "a row of a KV cache");
+    if (status == JUDGEQ_OK && !layer->head[0].rope) status = allocate_rope(layer, error);
+    if (status == JUDGEQ_OK) {
+        image_get(layer, image);
+        for (int32_t h = 0; h < layer->n_head_kv; h++) {
+            const head_image head = head_image_of(layer, image.k, image.v, h);
+            const int64_t n = layer->head[h].n_row;
+            set_head(layer, &head, h, keys, row);
+            for (int64_t i = 0; i < n; i++) layer->head[h].rope[i] = last - (int32_t)(n - 1 - i);
+            keys += n * layer->head_dim;
+        }
+        image_set(layer, image);
+        layer->shift = shift;
+    }
+    free(row);
+    image_free(image);
+    return status;
+}
+
+/* ---- views ------------------------------------------------------------------------------------------------------- */
 
 cache_run cache_layer_run(const cache_layer *layer, int32_t first_head) {
     const cache_head *first = &layer->head[first_head];

@@ -31,6 +31,7 @@ typedef struct cache_head {
     int64_t capacity;  /* rows allocated */
     int64_t first;     /* of its segment, counted in rows of all heads before it */
     int32_t *position; /* [capacity]; original positions of the rows, ascending */
+    int32_t *rope;     /* [capacity]; positions that their keys are rotated by, ascending; NULL: the original ones */
 } cache_head;
 
 /* What a layer's cache is made of, beside its rows. */
@@ -48,6 +49,7 @@ typedef struct cache_layer {
     ggml_backend_buffer_t buffer;
     ggml_backend_t backend;
     cache_meter *meter;
+    int32_t shift; /* of rows that come: rotated by their position less this */
 } cache_layer;
 
 /* Heads [first_head, first_head + n_head) that hold the same number of rows in the same capacity. */
@@ -76,6 +78,13 @@ int64_t cache_padded(const cache_layer *layer, int64_t n);
 
 /* Notes that the graph just computed has written n rows at the end of every head, at positions first, first + 1, ... */
 void cache_layer_append(cache_layer *layer, int64_t n, int32_t first_position);
+
+/* The keys of all heads' rows, one head after the other, as they were before rounding: [rows, head_dim]. */
+judgeq_status cache_layer_get_keys(const cache_layer *layer, float *keys, judgeq_error *error);
+/* Replaces them: keys that are rotated by the positions last - n_row + 1 ... last in each head, which holds n_row rows.
+ * Positions of rows that come are less by `shift`. */
+judgeq_status cache_layer_set_keys(cache_layer *layer, const float *keys, int32_t last, int32_t shift,
+                                   judgeq_error *error);
 
 /* Removes all rows at positions >= n_position. */
 void cache_layer_truncate(cache_layer *layer, int32_t n_position);

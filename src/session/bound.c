@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "engine/reposition.h"
 #include "read.h"
 #include "rescore.h"
 
@@ -141,11 +142,75 @@ static judgeq_status choose_again(judgeq_session *session, judgeq_error *error) 
     return status;
 }
 
+/* ---- beyond the context ------------------------------------------------------------------------------------------ */
+
+/* Pieces of a read beyond the context: long ones are scored better, short ones take less memory. */
+enum { PIECE_MOST = 2048, PIECE_LEAST = 16 };
+
+/* Positions that a read or a choice needs after those of the tokens. */
+static int32_t beside(const judgeq_session *session) {
+    const policy_probe *probe = &session->policy.probe;
+    return session_soft_rows(session) + probe->lookahead + probe->response;
+}
+
+/* Rows that the heads of a layer hold at most between reads. */
+static int32_t most_rows(const judgeq_session *session) {
+    int64_t most = 0;
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) {
+        for (int32_t h = 0; h < session->layer[l].n_head_kv; h++) {
+            const int64_t n = session->layer[l].head[h].n_row;
+            most = n > most ? n : most;
+        }
+    }
+    return (int32_t)most;
+}
+
+int32_t bound_piece(const judgeq_session *session) {
+    const int32_t room = session->params.n_ctx - most_rows(session) - beside(session);
+    return room < PIECE_MOST ? room : PIECE_MOST;
+}
+
+judgeq_status bound_check(const judgeq_session *session, judgeq_error *error) {
+    const judgeq_session_params *params = &session->params;
+    if (!params->unbounded) return JUDGEQ_OK;
+    if (session->policy.keep_all || params->slack == JUDGEQ_SLACK_NONE || params->budget == 0) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "unbounded needs a policy that evicts, a budget in rows, and a slack: the rows must stay few");
+    }
+    /* ada: one head may hold what all of a layer's may */
+    const int64_t heads = session->policy.allocate == POLICY_ADA ? session->model->info.n_head_kv : 1;
+    const int64_t share = params->budget / 4 > 32 ? params->budget / 4 : 32;
+    const int64_t rows = heads * params->budget + (params->slack > 0 ? params->slack : share);
+    if (rows + beside(session) + PIECE_LEAST <= params->n_ctx) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                     "unbounded: a budget of %d rows does not fit into the context of %d with %d rows beside it",
+                     params->budget, params->n_ctx, beside(session));
+}
+
+judgeq_status bound_make_room(judgeq_session *session, int32_t n, judgeq_error *error) {
+    const int32_t next = session->n_position - session->n_shift;
+    if (!session->params.unbounded || next + n + beside(session) <= session->params.n_ctx) return JUDGEQ_OK;
+    const int32_t rows = most_rows(session), shift = session->n_position - rows;
+    judgeq_status status = JUDGEQ_OK;
+    for (int32_t l = 0; status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {
+        status = reposition_layer(&session->layer[l], &session->model->layer[l], &session->engine->graphs, rows - 1,
+                                  shift, error);
+    }
+    session->n_shift = shift;
+    session->ring_from = session->n_position; /* its queries are rotated by other positions */
+    session->failed = status != JUDGEQ_OK;
+    return status;
+}
+
+/* ---- the moment -------------------------------------------------------------------------------------------------- */
+
 judgeq_status bound_hold(judgeq_session *session, judgeq_error *error) {
-    if (session->slack == 0 || session->n_position - session->n_prompt < session->slack) return JUDGEQ_OK;
+    if (session->slack == 0 || session->n_position - session->n_prompt < session->slack) {
+        return bound_make_room(session, 1, error);
+    }
     const double start = clock_seconds();
     const judgeq_status status = choose_again(session, error);
     session->stats.rejudge_s += clock_seconds() - start;
     session->stats.n_rejudged += status == JUDGEQ_OK;
-    return status;
+    return status == JUDGEQ_OK ? bound_make_room(session, session->slack, error) : status;
 }

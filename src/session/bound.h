@@ -15,6 +15,14 @@ void bound_free(judgeq_session *session);
 /* Lets the policy choose again where another row would pass the bound. The session is what it was after an error. */
 judgeq_status bound_hold(judgeq_session *session, judgeq_error *error);
 
+/* Of a session that is unbounded: before n more tokens, and what is computed beside them, pass the context, the rows
+ * held get positions from 0 on. After an error the session can only be freed. */
+judgeq_status bound_make_room(judgeq_session *session, int32_t n, judgeq_error *error);
+/* The most tokens that such a session reads at once. */
+int32_t bound_piece(const judgeq_session *session);
+/* Fails where an unbounded session's context has no room for its budget, slack and a piece. */
+judgeq_status bound_check(const judgeq_session *session, judgeq_error *error);
+
 /* Gives back the memory that the next token makes again. */
 void bound_trim(judgeq_session *session);
 

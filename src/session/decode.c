@@ -48,7 +48,8 @@ judgeq_status decode_plainly(judgeq_session *session, int32_t token, block_want 
     status = graph_allocate(&session->engine->graphs, logits, error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_set(id, &token, 0, sizeof token);
-    ggml_backend_tensor_set(position, &session->n_position, 0, sizeof session->n_position);
+    const int32_t at = session->n_position - session->n_shift;
+    ggml_backend_tensor_set(position, &at, 0, sizeof at);
     status = graph_compute(&session->engine->graphs, GRAPH_TOKEN, 1, error);
     return status == JUDGEQ_OK ? take(session, logits, 0, error) : status;
 }
@@ -120,7 +121,8 @@ static judgeq_status prepare(judgeq_session *const *session, size_t n, const int
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_set(d->token, token, 0, ggml_nbytes(d->token));
     for (size_t i = 0; i < n; i++) {
-        ggml_backend_tensor_set(d->position, &session[i]->n_position, i * sizeof(int32_t), sizeof(int32_t));
+        const int32_t at = session[i]->n_position - session[i]->n_shift;
+        ggml_backend_tensor_set(d->position, &at, i * sizeof at, sizeof at);
     }
     return JUDGEQ_OK;
 }

@@ -43,6 +43,7 @@ struct reading {
     int32_t n_new, n_soft;
     int32_t n_held;     /* the most rows that a head of a layer holds before */
     int32_t n_position; /* of the first new row */
+    int32_t n_shift;    /* the sessions' */
     int32_t chunk, rows_at_once;
     reader *reader; /* [n_reader] */
     before *before; /* [n_reader] */
@@ -202,7 +203,8 @@ judgeq_status read_begin(judgeq_session *const *session, size_t n_session, const
                    .engine = &first->engine->graphs,
                    .n_new = n_new,
                    .n_held = most_held(first),
-                   .n_position = first->n_position};
+                   .n_position = first->n_position,
+                   .n_shift = first->n_shift};
     const judgeq_status status = start(r, session, n_session, tokens, error);
     if (status != JUDGEQ_OK) {
         read_end(r);
@@ -278,7 +280,7 @@ static judgeq_status run_chunk(reading *r, int32_t start, int32_t stop, block_re
     if (want.own_softmax) product_replace(g->context, g->nodes, !as_trained);
     judgeq_status status = graph_allocate(r->engine, result, error);
     if (status != JUDGEQ_OK) return status;
-    set_positions(position, r->n_position + start);
+    set_positions(position, r->n_position - r->n_shift + start);
     const double work = out->output ? chunk_work(&r->layer, n, r->n_held + start) : 0;
     status = graph_compute(r->engine, GRAPH_ROWS, work, error);
     if (status == JUDGEQ_OK) cache_layer_append(&r->staging, n, r->n_position + start);

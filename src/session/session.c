@@ -170,6 +170,7 @@ judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session
         status = allocate(session, error);
     }
     if (status == JUDGEQ_OK) status = bound_init(session, error);
+    if (status == JUDGEQ_OK) status = bound_check(session, error);
     if (status == JUDGEQ_OK) status = support_check(session, error);
     if (status != JUDGEQ_OK) {
         judgeq_session_free(session);
@@ -181,7 +182,7 @@ judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session
 
 void judgeq_session_free(judgeq_session *session) {
     if (!session) return;
-    read_end(session->reading);
+    judgeq_session_read_abandon(session);
     for (int32_t l = 0; session->layer && l < session->model->info.n_layer; l++) cache_layer_free(&session->layer[l]);
     session_forget_scores(session);
     free(session->layer);
@@ -217,7 +218,10 @@ static judgeq_status check_read(const judgeq_session *session, const int32_t *to
     if (status != JUDGEQ_OK) return status;
     if (n == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the prompt is empty");
     const int32_t n_ctx = session->params.n_ctx, n_before = session->n_position;
-    if (n > (size_t)(n_ctx - n_before)) {
+    if (session->params.unbounded && n > (size_t)(INT32_MAX / 2 - n_before)) {
+        return error_set(error, JUDGEQ_ERROR_LIMIT, "%zu tokens after %d: more than a sequence can have", n, n_before);
+    }
+    if (!session->params.unbounded && n > (size_t)(n_ctx - n_before)) {
         char before[64] = "";
         if (n_before > 0) snprintf(before, sizeof before, " after the %d before it", n_before);
         return error_set(error, JUDGEQ_ERROR_LIMIT,
@@ -287,32 +291,72 @@ judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t
 
 judgeq_status judgeq_session_prefill(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
                                      judgeq_error *error) {
-    return judgeq_session_prefill_all(&session, 1, tokens, n_tokens, error);
+    const judgeq_status status = check_first(session, error);
+    return status == JUDGEQ_OK ? judgeq_session_read(session, tokens, n_tokens, error) : status;
 }
 
-judgeq_status judgeq_session_read(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
-                                  judgeq_error *error) {
-    const judgeq_status status = check_read(session, tokens, n_tokens, error);
-    return status == JUDGEQ_OK ? read_all(&session, 1, tokens, (int32_t)n_tokens, error) : status;
+/* The next piece of what is to be read: all of it, unless the session is unbounded. */
+static judgeq_status begin_piece(judgeq_session *session, judgeq_error *error) {
+    reading *r; /* the session has it as well */
+    size_t n = session->n_unread;
+    judgeq_status status = JUDGEQ_OK;
+    if (session->params.unbounded) {
+        const size_t most = (size_t)bound_piece(session);
+        n = n < most ? n : most;
+        status = bound_make_room(session, (int32_t)n, error);
+    }
+    if (status != JUDGEQ_OK) return status;
+    const int32_t *tokens = session->unread + session->unread_at;
+    session->unread_at += n;
+    session->n_unread -= n;
+    return read_begin(&session, 1, tokens, (int32_t)n, &r, error);
+}
+
+static void forget_unread(judgeq_session *session) {
+    free(session->unread);
+    session->unread = NULL;
+    session->n_unread = session->unread_at = 0;
 }
 
 judgeq_status judgeq_session_read_begin(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
                                         judgeq_error *error) {
-    reading *r; /* the session has it as well */
-    const judgeq_status status = check_read(session, tokens, n_tokens, error);
-    return status == JUDGEQ_OK ? read_begin(&session, 1, tokens, (int32_t)n_tokens, &r, error) : status;
+    judgeq_status status = check_read(session, tokens, n_tokens, error);
+    if (status != JUDGEQ_OK) return status;
+    session->unread = malloc(n_tokens * sizeof *tokens);
+    if (!session->unread) return error_memory(error, "the tokens to read");
+    memcpy(session->unread, tokens, n_tokens * sizeof *tokens);
+    session->n_unread = n_tokens;
+    status = begin_piece(session, error);
+    if (status != JUDGEQ_OK) forget_unread(session);
+    return status;
 }
 
 judgeq_status judgeq_session_read_step(judgeq_session *session, bool *done, judgeq_error *error) {
     *done = false;
     if (!session->reading) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "no read was begun");
-    const judgeq_status status = read_step(session->reading, done, error);
-    if (*done || status != JUDGEQ_OK) read_end(session->reading);
+    bool end = false;
+    judgeq_status status = read_step(session->reading, &end, error);
+    if (end || status != JUDGEQ_OK) read_end(session->reading);
+    if (end && session->n_unread > 0) {
+        status = begin_piece(session, error);
+    } else {
+        *done = end;
+    }
+    if (*done || status != JUDGEQ_OK) forget_unread(session);
+    return status;
+}
+
+judgeq_status judgeq_session_read(judgeq_session *session, const int32_t *tokens, size_t n_tokens,
+                                  judgeq_error *error) {
+    bool done = false;
+    judgeq_status status = judgeq_session_read_begin(session, tokens, n_tokens, error);
+    while (status == JUDGEQ_OK && !done) status = judgeq_session_read_step(session, &done, error);
     return status;
 }
 
 void judgeq_session_read_abandon(judgeq_session *session) {
     read_end(session->reading);
+    forget_unread(session);
 }
 
 static judgeq_status check_decode(const judgeq_session *session, int32_t token, judgeq_error *error) {
@@ -322,7 +366,7 @@ static judgeq_status check_decode(const judgeq_session *session, int32_t token, 
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "a session decodes after a prompt was read");
     }
     status = check_token(session, token, error);
-    if (status != JUDGEQ_OK || session->n_position < session->params.n_ctx) return status;
+    if (status != JUDGEQ_OK || session->params.unbounded || session->n_position < session->params.n_ctx) return status;
     return error_set(error, JUDGEQ_ERROR_LIMIT, "the context of %d tokens is full", session->params.n_ctx);
 }
 

@@ -37,9 +37,12 @@ struct judgeq_session {
     int32_t *layer_budget;   /* [n_layer] rows per KV head */
     int32_t n_prompt;        /* positions that the policy has chosen among: what was read, and answers before it */
     int32_t n_position;      /* position of the next token: the sequence's length, not the rows held */
+    int32_t n_shift;         /* the next token is rotated (RoPE) by n_position less this */
     int64_t n_read;          /* tokens read so far */
-    float *logits;           /* [n_vocab]; NULL once trimmed, until the next graph */
-    int32_t *deferred;       /* [n_deferred] */
+    int32_t *unread;         /* [n_unread], what follows the read under way, in pieces; the rest of an allocation */
+    size_t n_unread, unread_at;
+    float *logits;     /* [n_vocab]; NULL once trimmed, until the next graph */
+    int32_t *deferred; /* [n_deferred] */
     size_t n_deferred;
     /* bound.h */
     int32_t slack; /* rows that decoding adds before the policy chooses again; 0: any number */
