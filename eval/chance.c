@@ -2,28 +2,24 @@
 
 #include <string.h>
 
-/* splitmix64 (Steele, Lea, Flood, 2014) */
-static uint64_t next(chance *d) {
-    uint64_t z = (d->state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+#include "base/splitmix.h"
 
 chance chance_from(const char *text, uint64_t a, uint64_t b) {
     chance d = {0xcbf29ce484222325u}; /* FNV-1a over the text */
     for (const char *c = text; *c; c++) d.state = (d.state ^ (unsigned char)*c) * 0x100000001b3u;
-    d.state ^= next(&d) + a;
-    d.state ^= next(&d) + b;
+    uint64_t drawn = splitmix_next(&d.state); /* which changes the state that it joins */
+    d.state ^= drawn + a;
+    drawn = splitmix_next(&d.state);
+    d.state ^= drawn + b;
     return d;
 }
 
 size_t chance_below(chance *d, size_t n) {
-    return (size_t)(next(d) % n);
+    return (size_t)(splitmix_next(&d->state) % n);
 }
 
 double chance_share(chance *d) {
-    return (double)(next(d) >> 11) * 0x1p-53;
+    return (double)(splitmix_next(&d->state) >> 11) * 0x1p-53;
 }
 
 void chance_shuffle(chance *d, void *item, size_t n, size_t size) {

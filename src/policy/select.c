@@ -1,6 +1,7 @@
 #include "select.h"
 
 #include "base/error.h"
+#include "base/splitmix.h"
 #include "rank.h"
 
 #include <math.h>
@@ -24,16 +25,9 @@ static void layer_rows_free(layer_rows *layer) {
     free(layer->key);
 }
 
-/* splitmix64's finaliser (Steele, Lea and Flood, 2014) */
-static uint64_t mix(uint64_t x) {
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
 static uint64_t random_key(uint64_t seed, int32_t layer, int32_t head, int32_t position) {
-    uint64_t place = mix(seed + 0x9e3779b97f4a7c15u) ^ ((uint64_t)(uint32_t)layer << 32 | (uint32_t)head);
-    uint64_t hash = mix(mix(place) + (uint32_t)position);
+    uint64_t place = splitmix_next(&seed) ^ ((uint64_t)(uint32_t)layer << 32 | (uint32_t)head);
+    uint64_t hash = splitmix_hash(splitmix_hash(place) + (uint32_t)position);
     return (hash >> 32) << 32 | ~(uint32_t)position;
 }
 

@@ -35,9 +35,6 @@ struct judgeq_trainer {
 /* What ranks add up beside the gradient. */
 enum { TRAINER_LOSS, TRAINER_EXAMPLES, TRAINER_SKIPPED, TRAINER_FAILED, TRAINER_COUNTS };
 
-/* n numbers by a seed and a stream; splitmix64 (Steele, Lea, Flood, 2014). */
-uint64_t trainer_random(uint64_t *state);
-
 /* Streams of random numbers, so that no choice depends on how many numbers another one drew. */
 typedef enum trainer_stream {
     TRAINER_STREAM_TOKENS = 1,
@@ -45,7 +42,7 @@ typedef enum trainer_stream {
     TRAINER_STREAM_ORDER = 3,
     TRAINER_STREAM_REPLAY = 4
 } trainer_stream;
-/* A state that such a stream starts from. */
+/* A state that such a stream starts from: splitmix_next. */
 uint64_t trainer_seed(const judgeq_trainer *trainer, trainer_stream stream);
 
 /* Layers that the soft tokens have vectors for. */

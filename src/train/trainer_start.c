@@ -4,12 +4,13 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/splitmix.h"
 #include "model/judge.h"
 #include "trainer.h"
 
 /* Below n. The bias of the remainder is n / 2^64. */
 static size_t random_below(uint64_t *state, size_t n) {
-    return (size_t)(trainer_random(state) % n);
+    return (size_t)(splitmix_next(state) % n);
 }
 
 static void shuffle(size_t *list, size_t n, uint64_t state) {
@@ -109,6 +110,6 @@ void trainer_shuffle(judgeq_trainer *trainer, int64_t epoch) {
     if (epoch == trainer->order_epoch) return;
     memcpy(trainer->order, trainer->train, trainer->n_train * sizeof *trainer->order);
     uint64_t state = trainer_seed(trainer, TRAINER_STREAM_ORDER);
-    shuffle(trainer->order, trainer->n_train, trainer_random(&state) + (uint64_t)epoch);
+    shuffle(trainer->order, trainer->n_train, splitmix_next(&state) + (uint64_t)epoch);
     trainer->order_epoch = epoch;
 }

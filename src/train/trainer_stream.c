@@ -2,6 +2,7 @@
  * one is learnt from when it comes, and again, drawn by the seed, while it is among the latest. All of it follows from
  * the number of the step, so that a resumed run needs no more than the examples' tokens. */
 #include "base/error.h"
+#include "base/splitmix.h"
 #include "session/export.h"
 #include "trainer.h"
 
@@ -31,9 +32,9 @@ void trainer_stream_order(judgeq_trainer *trainer) {
     const bool fresh = trainer->step % p->n_replay == 0;
     if (fresh && oldest > trainer->n_held) example_store_drop(&trainer->store, oldest - 1);
     uint64_t state = trainer_seed(trainer, TRAINER_STREAM_REPLAY);
-    state = trainer_random(&state) + (uint64_t)trainer->step;
+    state = splitmix_next(&state) + (uint64_t)trainer->step;
     for (int32_t i = 0; i < p->n_accumulate; i++) {
-        const size_t drawn = oldest + (size_t)(trainer_random(&state) % (newest + 1 - oldest));
+        const size_t drawn = oldest + (size_t)(splitmix_next(&state) % (newest + 1 - oldest));
         trainer->order[i] = fresh && i == 0 ? newest : drawn;
     }
 }
