@@ -15,12 +15,7 @@ char *unicode_lower(const char *text) {
 }
 
 char *unicode_valid(const char *bytes, size_t n, size_t *length) {
-    *length = utf8_repair(bytes, n, NULL);
-    char *valid = malloc(*length + 1);
-    if (!valid) return NULL;
-    utf8_repair(bytes, n, valid);
-    valid[*length] = '\0';
-    return valid;
+    return utf8_repaired(bytes, n, length);
 }
 
 size_t unicode_broken(const char *bytes, size_t n, size_t *first) {

@@ -248,6 +248,22 @@ static void test_cut_texts(void **state) {
 
 /* ---- what is not UTF-8 ------------------------------------------------------------------------------------------- */
 
+/* In two pieces, wherever they are cut, and byte by byte, it is repaired as at once. */
+static void check_pieces(const char *bytes, size_t n, const char *valid) {
+    for (size_t cut = 0; cut <= n + 1; cut++) {
+        char out[UTF8_REPAIR_MOST * 64];
+        utf8_pieces pieces = {0};
+        size_t length = 0;
+        for (size_t i = 0; cut > n && i < n; i++) length += utf8_repair_piece(&pieces, bytes + i, 1, out + length);
+        if (cut <= n) length = utf8_repair_piece(&pieces, bytes, cut, out);
+        if (cut <= n) length += utf8_repair_piece(&pieces, bytes + cut, n - cut, out + length);
+        assert_true(utf8_valid(out, length));
+        length += utf8_repair_end(&pieces, out + length);
+        assert_int_equal(length, strlen(valid));
+        assert_memory_equal(out, valid, length);
+    }
+}
+
 static void test_damaged_texts(void **state) {
     (void)state;
     /* the right side by Python's bytes.decode("utf-8", "replace") */
@@ -293,6 +309,7 @@ static void test_damaged_texts(void **state) {
             assert_int_equal(length, strlen(cases[i].valid));
             assert_memory_equal(repaired, cases[i].valid, length);
             assert_int_equal(utf8_repair(cases[i].bytes, n, NULL), length);
+            check_pieces(cases[i].bytes, n, cases[i].valid);
             int32_t *ours = NULL, *valid = NULL;
             size_t n_ours = 0, n_valid = 0;
             assert_int_equal(judgeq_tokenize(model, cases[i].bytes, n, BEGIN_CONTROL, &ours, &n_ours, NULL), JUDGEQ_OK);
