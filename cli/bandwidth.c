@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "progress.h"
+#include "base/clock.h"
 
 /* Numbers of each of the three arrays; passes over them. */
 enum { N_NUMBER = 12 << 20, N_PASS = 4, LANES = 8 };
@@ -57,10 +57,10 @@ static void *fill(void *data) {
 /* Seconds of `work` in n threads; negative where one cannot be started. */
 static double pass(part *parts, pthread_t *thread, int32_t n, void *(*work)(void *)) {
     int32_t started = 0;
-    const double start = progress_clock();
+    const double start = clock_seconds();
     while (started < n && pthread_create(&thread[started], NULL, work, &parts[started]) == 0) started++;
     for (int32_t i = 0; i < started; i++) pthread_join(thread[i], NULL);
-    return started == n ? progress_clock() - start : -1;
+    return started == n ? clock_seconds() - start : -1;
 }
 
 static double best(part *parts, pthread_t *thread, int32_t n, void *(*work)(void *)) {

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "progress.h"
+#include "base/clock.h"
+#include "base/error.h"
 #include "resident.h"
 
 const char *bench_measure_name(bench_measure measure) {
@@ -21,12 +22,6 @@ const char *bench_measure_name(bench_measure measure) {
                                                      "resident_bytes_peak",
                                                      "bandwidth_share"};
     return name[measure];
-}
-
-static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *message) {
-    error->code = status;
-    snprintf(error->message, sizeof error->message, "%s", message);
-    return status;
 }
 
 /* ---- cells ------------------------------------------------------------------------------------------------------- */
@@ -87,7 +82,7 @@ judgeq_status bench_cells_make(const bench_options *o, const arms *all, bench_ce
         whole = cell_init(&out->cell[i], o->n_repeat);
         out->n_cell++;
     }
-    return whole ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_MEMORY, "no memory for the measurements");
+    return whole ? JUDGEQ_OK : error_memory(error, "the measurements");
 }
 
 void bench_cells_free(bench_cells *cells) {
@@ -109,7 +104,7 @@ judgeq_status bench_memory_run(bench_cells *cells, int32_t repeat, judgeq_error 
     for (size_t i = 0; i < cells->n_memory; i++) {
         bench_memory *memory = &cells->memory[i];
         if (!bandwidth_measure(memory->n_threads, &memory->now)) {
-            return failed(error, JUDGEQ_ERROR_MEMORY, "no memory to measure its speed (288 MiB)");
+            return error_set(error, JUDGEQ_ERROR_MEMORY, "no memory to measure its speed (288 MiB)");
         }
         if (repeat < 0) continue;
         memory->read[repeat] = memory->now.read;
@@ -131,7 +126,7 @@ static judgeq_status batch_init(const bench_setup *setup, const bench_cell *cell
     *b = (batch){.n = (size_t)cell->n_batch};
     b->session = calloc(b->n, sizeof(judgeq_session *));
     b->token = calloc(b->n, sizeof *b->token);
-    if (!b->session || !b->token) return failed(error, JUDGEQ_ERROR_MEMORY, "no memory for a batch");
+    if (!b->session || !b->token) return error_memory(error, "a batch");
     judgeq_session_params params = judgeq_session_default_params();
     params.policy = cell->arm->parsed;
     params.judge = setup->judge;
@@ -170,23 +165,23 @@ static void choose_tokens(const bench_setup *setup, batch *b) {
 }
 
 static judgeq_status respond(const bench_setup *setup, batch *b, judgeq_error *error) {
-    const double start = progress_clock();
+    const double start = clock_seconds();
     for (int32_t i = 0; i < setup->options->n_tokens; i++) {
-        if (!setup->progress(setup->progress_data, 0, 0)) return failed(error, JUDGEQ_ERROR_CANCELLED, "cancelled");
+        if (!setup->progress(setup->progress_data, 0, 0)) return error_set(error, JUDGEQ_ERROR_CANCELLED, "cancelled");
         const judgeq_status status = judgeq_session_decode_all(b->session, b->token, b->n, error);
         if (status != JUDGEQ_OK) return status;
         choose_tokens(setup, b);
     }
-    b->decode_s = progress_clock() - start;
+    b->decode_s = clock_seconds() - start;
     return JUDGEQ_OK;
 }
 
 static judgeq_status run(const bench_setup *setup, const bench_cell *cell, batch *b, judgeq_error *error) {
-    const double start = progress_clock();
+    const double start = clock_seconds();
     judgeq_status status = judgeq_session_prefill_all(b->session, b->n, setup->tokens, (size_t)cell->length, error);
     if (status != JUDGEQ_OK) return status;
     choose_tokens(setup, b);
-    b->first_token_s = progress_clock() - start;
+    b->first_token_s = clock_seconds() - start;
     return respond(setup, b, error);
 }
 

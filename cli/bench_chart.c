@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/error.h"
 #include "bench_report.h"
 #include "plot/chart.h"
 
@@ -125,8 +126,7 @@ judgeq_status bench_chart_write(const bench_cells *cells, const char *path, judg
     if (series) {
         status = draw(lines, n, series, path, error);
     } else {
-        error->code = status;
-        snprintf(error->message, sizeof error->message, "no memory for the picture");
+        status = error_memory(error, "the picture");
     }
     for (size_t i = 0; lines && i < cells->n_cell; i++) line_free(&lines[i]);
     free(lines);

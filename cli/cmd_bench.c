@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "bench_cells.h"
 #include "bench_chart.h"
@@ -93,12 +95,6 @@ typedef struct bench {
     char doing[96];
 } bench;
 
-static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *message) {
-    error->code = status;
-    snprintf(error->message, sizeof error->message, "%s", message);
-    return status;
-}
-
 /* ---- progress ---------------------------------------------------------------------------------------------------- */
 
 /* A decoded token costs about as much as so many rows of a prompt. */
@@ -111,7 +107,7 @@ static double work_of(const bench_cell *cell, int32_t n_tokens) {
 static bool show(void *data, int64_t done, int64_t total) {
     bench *b = data;
     if (interrupt_seen()) return false;
-    const double now = progress_clock(), every = b->progress.terminal ? 0.2 : 10;
+    const double now = clock_seconds(), every = b->progress.terminal ? 0.2 : 10;
     if (b->options.quiet || total <= 0 || now - b->progress.last < every) return true;
     b->progress.last = now;
     const double share = (b->done + b->cell_work * (double)done / (double)total) / b->work;
@@ -143,7 +139,7 @@ static judgeq_status parse_arms(bench *b, const char *policies, judgeq_error *er
     judgeq_status status = arms_parse(policies, "", b->options.budgets, first, &b->arms, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < b->arms.n_arm; i++) {
         if (b->arms.arm[i].kv_type == first) continue;
-        status = failed(error, JUDGEQ_ERROR_ARGUMENT, "KV types are given by --kv-types, and not after a policy");
+        status = error_set(error, JUDGEQ_ERROR_ARGUMENT, "KV types are given by --kv-types, and not after a policy");
     }
     return status;
 }
@@ -155,7 +151,7 @@ static judgeq_status make_tokens(bench *b, judgeq_error *error) {
         most = length > most ? length : most;
     }
     b->tokens = malloc(most * sizeof *b->tokens);
-    if (!b->tokens) return failed(error, JUDGEQ_ERROR_MEMORY, "no memory for the prompt");
+    if (!b->tokens) return error_memory(error, "the prompt");
     const size_t n_vocab = (size_t)judgeq_model_get_info(b->model)->n_vocab;
     chance draw = chance_from("bench", b->options.seed, 0);
     for (size_t i = 0; i < most; i++) b->tokens[i] = (int32_t)chance_below(&draw, n_vocab);
@@ -223,7 +219,7 @@ static judgeq_status run_turns(bench *b, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
     for (int32_t r = -o->n_warm_up; status == JUDGEQ_OK && r < o->n_repeat; r++) status = run_turn(b, r, error);
     progress_end(&b->progress);
-    if (status == JUDGEQ_ERROR_CANCELLED) snprintf(error->message, sizeof error->message, "interrupted");
+    if (status == JUDGEQ_ERROR_CANCELLED) status = error_set(error, JUDGEQ_ERROR_CANCELLED, "interrupted");
     bench_cells_finish(&b->cells);
     return status;
 }
@@ -241,13 +237,13 @@ static judgeq_status write_files(const bench *b, judgeq_error *error) {
 static judgeq_status print(const bench *b, judgeq_error *error) {
     if (!b->options.json) {
         const bool printed = bench_print(&b->cells, stdout);
-        return printed ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_IO, "cannot write to standard output");
+        return printed ? JUDGEQ_OK : error_set(error, JUDGEQ_ERROR_IO, "cannot write to standard output");
     }
     json_t *object = bench_json(&b->setup, &b->cells);
-    if (!object) return failed(error, JUDGEQ_ERROR_MEMORY, "no memory for the results");
+    if (!object) return error_memory(error, "the results");
     const bool printed = say_json(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(object);
-    return printed ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_IO, "cannot write to standard output");
+    return printed ? JUDGEQ_OK : error_set(error, JUDGEQ_ERROR_IO, "cannot write to standard output");
 }
 
 static judgeq_status run_all(bench *b, judgeq_error *error) {

@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "commands.h"
 #include "cores_note.h"
@@ -96,7 +97,7 @@ typedef struct command {
 static void show(command *c) {
     const data_maker *m = &c->maker;
     const size_t all = json_array_size(m->sources.prompts), wanted = (size_t)m->options.n_examples;
-    const double now = progress_clock();
+    const double now = clock_seconds();
     double share = (double)m->next / (double)all;
     if (wanted > 0 && wanted < all) share = (double)m->n_examples / (double)wanted;
     if (c->options.data.quiet || !c->progress.terminal || now - c->progress.last < 0.1) return;
@@ -119,7 +120,7 @@ static bool go_on(void *data) {
 
 static judgeq_status make_examples(command *c, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
-    c->started = progress_clock();
+    c->started = clock_seconds();
     c->started_at = c->maker.n_examples;
     while (status == JUDGEQ_OK && !data_maker_done(&c->maker)) status = data_maker_next(&c->maker, error);
     if (c->progress.last > 0) progress_end(&c->progress);

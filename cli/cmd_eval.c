@@ -6,7 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/error.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "base/visible.h"
 #include "commands.h"
 #include "eval_options.h"
@@ -22,7 +25,6 @@
 #include "say.h"
 #include "summary.h"
 #include "trial.h"
-#include "unicode.h"
 
 /* In parts: C promises string literals of 4095 characters only. */
 static const char HELP_TASKS[] =
@@ -124,12 +126,6 @@ typedef struct evaluation {
     double work_now;             /* done of it */
 } evaluation;
 
-static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *message) {
-    error->code = status;
-    snprintf(error->message, sizeof error->message, "%s", message);
-    return status;
-}
-
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static judgeq_status load_model(evaluation *e, judgeq_error *error) {
@@ -187,7 +183,7 @@ static judgeq_status make_plan(evaluation *e, judgeq_error *error) {
 /* Bytes that are no UTF-8, as a path may have them, become U+FFFD: JSON has no others. */
 static json_t *text(const char *bytes) {
     size_t n;
-    char *valid = unicode_valid(bytes, strlen(bytes), &n);
+    char *valid = utf8_repaired(bytes, strlen(bytes), &n);
     json_t *string = valid ? json_stringn(valid, n) : NULL;
     free(valid);
     return string;
@@ -272,7 +268,7 @@ static void say_damaged(const records *r) {
 static judgeq_status open_records(evaluation *e, judgeq_error *error) {
     const char *folder = e->options.output;
     json_t *run = run_object(e);
-    if (!run) return failed(error, JUDGEQ_ERROR_FORMAT, "a policy or a task is not UTF-8");
+    if (!run) return error_set(error, JUDGEQ_ERROR_FORMAT, "a policy or a task is not UTF-8");
     judgeq_status status = JUDGEQ_OK;
     if (e->ranks.rank == 0) status = records_open(folder, run, &e->records, error);
     if (status == JUDGEQ_OK && e->ranks.rank == 0 && !e->options.quiet) say_damaged(&e->records);
@@ -294,7 +290,7 @@ static double work_of(const evaluation *e, const plan_item *item) {
 }
 
 static void show(evaluation *e) {
-    const double now = progress_clock(), every = e->progress.terminal ? 0.5 : 30;
+    const double now = clock_seconds(), every = e->progress.terminal ? 0.5 : 30;
     if (e->options.quiet || now - e->progress.last < every) return;
     e->progress.last = now;
     char before[96], after[64] = "just begun", left[32], name[44];
@@ -331,10 +327,8 @@ static judgeq_status check_versus(const evaluation *e, judgeq_error *error) {
     bool known = !versus || strcmp(versus, "full") == 0;
     for (size_t i = 0; !known && i < e->arms.n_policy; i++) known = strcmp(versus, e->arms.policy[i]) == 0;
     if (known) return JUDGEQ_OK;
-    error->code = JUDGEQ_ERROR_ARGUMENT;
-    snprintf(error->message, sizeof error->message, "--versus %.*s: is none of the policies: %.*s, or full",
-             VISIBLE_FIT(versus, 100), VISIBLE_FIT(e->policies, 300));
-    return error->code;
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT, "--versus %.*s: is none of the policies: %.*s, or full",
+                     VISIBLE_FIT(versus, 100), VISIBLE_FIT(e->policies, 300));
 }
 
 /* The first few, and how many there are. */
@@ -459,7 +453,7 @@ static judgeq_status share_out(evaluation *e, judgeq_error *error) {
     e->mine = calloc(e->plan.n_item, sizeof *e->mine);
     if (!work || !e->mine) {
         free(work);
-        return failed(error, JUDGEQ_ERROR_MEMORY, "no memory for the plan");
+        return error_memory(error, "the plan");
     }
     for (size_t i = 0; i < e->plan.n_item; i++) {
         if (records_have(&e->records, e->plan.item[i].key)) continue;
@@ -489,8 +483,8 @@ static judgeq_status run_plan(evaluation *e, judgeq_error *error) {
     }
     progress_end(&e->progress);
     if (status == JUDGEQ_ERROR_CANCELLED) {
-        snprintf(error->message, sizeof error->message,
-                 "interrupted after %zu of %zu samples; the same command continues", e->n_done, e->n_todo);
+        status = error_set(error, JUDGEQ_ERROR_CANCELLED,
+                           "interrupted after %zu of %zu samples; the same command continues", e->n_done, e->n_todo);
     }
     return status;
 }
@@ -509,11 +503,11 @@ static bool print_summary(const json_t *summary) {
 
 static judgeq_status print_tables(const evaluation *e, judgeq_error *error) {
     json_t *summary = summary_make(&e->records, e->options.versus);
-    if (!summary) return failed(error, JUDGEQ_ERROR_MEMORY, "no memory for the tables");
+    if (!summary) return error_memory(error, "the tables");
     const bool done =
         e->options.json ? say_json(summary, JSON_COMPACT | JSON_REAL_PRECISION(9)) : print_summary(summary);
     json_decref(summary);
-    return done ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_IO, "cannot write to standard output");
+    return done ? JUDGEQ_OK : error_set(error, JUDGEQ_ERROR_IO, "cannot write to standard output");
 }
 
 static judgeq_status evaluate(evaluation *e, judgeq_error *error) {

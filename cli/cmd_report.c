@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/visible.h"
 #include "command_line.h"
@@ -59,12 +60,6 @@ static int read_options(int argc, char **argv, report_options *o) {
     if (optind + 1 < argc) return wrong("one folder at a time, what is \"%s\"?", argv[optind + 1]);
     o->folder = argv[optind];
     return 0;
-}
-
-static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *path, const char *what) {
-    error->code = status;
-    snprintf(error->message, sizeof error->message, "%.*s: %s", VISIBLE_FIT(path, 300), what);
-    return status;
 }
 
 /* ---- what the page holds ----------------------------------------------------------------------------------------- */
@@ -127,11 +122,11 @@ static judgeq_status find_paths(const report_options *o, paths *out, judgeq_erro
         asprintf(&out->output, "%s%s", o->output ? o->output : o->folder, o->output ? "" : "/report.html") >= 0;
     const bool both = made && asprintf(&out->pictures, "%s%s", o->pictures ? o->pictures : o->folder,
                                        o->pictures ? "" : "/pictures") >= 0;
-    return both ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_MEMORY, o->folder, "out of memory");
+    return both ? JUDGEQ_OK : error_file(error, JUDGEQ_ERROR_MEMORY, o->folder, "out of memory");
 }
 
 static judgeq_status draw(const results *r, const char *folder, json_t **pictures, judgeq_error *error) {
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST) return failed(error, JUDGEQ_ERROR_IO, folder, strerror(errno));
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST) return error_file(error, JUDGEQ_ERROR_IO, folder, strerror(errno));
     gallery g = {0};
     gallery_add_accuracy(&g, r);
     gallery_add_frontier(&g, r);
@@ -153,10 +148,10 @@ static judgeq_status report(const report_options *o, const results *r, judgeq_er
     if (status == JUDGEQ_OK) {
         data = page_object(r, o, pictures);
         status = data ? page_write(&page_report, data, p.output, error)
-                      : failed(error, JUDGEQ_ERROR_MEMORY, p.output, "out of memory for the page");
+                      : error_file(error, JUDGEQ_ERROR_MEMORY, p.output, "out of memory for the page");
     }
     if (status == JUDGEQ_OK && o->json && !print_json(data, p.pictures)) {
-        status = failed(error, JUDGEQ_ERROR_IO, "cannot write to standard output", strerror(errno));
+        status = error_file(error, JUDGEQ_ERROR_IO, "cannot write to standard output", strerror(errno));
     }
     if (status == JUDGEQ_OK && !o->quiet) {
         say("wrote %s, and %zu pictures in %s", p.output, n, p.pictures);

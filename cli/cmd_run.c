@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/error.h"
 #include "commands.h"
 #include "cores_note.h"
 #include "exit_status.h"
@@ -149,14 +151,14 @@ static judgeq_status make_session(run *r, judgeq_error *error) {
 
 /* Everything up to the prompt's tokens. */
 static judgeq_status prepare(run *r, judgeq_error *error) {
-    const double start = progress_clock();
+    const double start = clock_seconds();
     judgeq_status status =
         find_model(r->options.model, r->default_model, sizeof r->default_model, &r->model_path, error);
     if (status == JUDGEQ_OK) status = devices_load_model(&r->options.devices, r->model_path, &r->model, error);
     if (status == JUDGEQ_OK) find_model_notes(r->model, r->model_path, r->options.quiet);
     if (status == JUDGEQ_OK) status = load_judge(r, error);
     if (status == JUDGEQ_OK) status = make_session(r, error);
-    r->started = progress_clock();
+    r->started = clock_seconds();
     r->load_s = r->started - start;
     if (status != JUDGEQ_OK) return status;
     status = prompt_tokenize(r->model, &r->options, r->text, &r->tokens, &r->n_tokens, error);
@@ -170,10 +172,10 @@ static judgeq_status respond(run *r, judgeq_error *error) {
         .file = o->json ? NULL : stdout, .terminal = isatty(STDOUT_FILENO), .stop = o->stop, .n_stop = o->n_stop};
     progress_begin(&r->progress, (int64_t)r->n_tokens, o->quiet);
     interrupt_catch();
-    const judgeq_status status = judgeq_session_prefill(r->session, r->tokens, r->n_tokens, error);
+    judgeq_status status = judgeq_session_prefill(r->session, r->tokens, r->n_tokens, error);
     progress_end(&r->progress);
     if (status == JUDGEQ_ERROR_CANCELLED) {
-        snprintf(error->message, sizeof error->message, "interrupted while reading the prompt");
+        status = error_set(error, JUDGEQ_ERROR_CANCELLED, "interrupted while reading the prompt");
     }
     if (status != JUDGEQ_OK) return status;
     return generate(r->model, r->session, o, r->n_tokens, r->started, &r->stream, &r->generation, error);
@@ -186,9 +188,7 @@ static judgeq_status report(const run *r, judgeq_error *error) {
     const report_source source = {
         .model_path = r->model_path, .judge_path = r->found.path, .policy = r->policy, .load_s = r->load_s};
     if (r->options.json && !report_json(&source, &stats, &r->generation, &r->stream)) {
-        error->code = JUDGEQ_ERROR_IO;
-        snprintf(error->message, sizeof error->message, "cannot write to standard output: %s", strerror(errno));
-        return JUDGEQ_ERROR_IO;
+        return error_set(error, JUDGEQ_ERROR_IO, "cannot write to standard output: %s", strerror(errno));
     }
     if (!r->options.quiet && r->generation.reason != GENERATE_INTERRUPTED) report_summary(&stats, &r->generation);
     return JUDGEQ_OK;
@@ -210,12 +210,11 @@ static void run_free(run *r) {
 static judgeq_status check_budget(const run *r, judgeq_error *error) {
     const char *policy = judgeq_policy_text(r->policy);
     if (r->options.budget_given || strcmp(policy, "full") == 0) return JUDGEQ_OK;
-    error->code = JUDGEQ_ERROR_ARGUMENT;
-    snprintf(error->message, sizeof error->message,
-             "policy \"%.200s\" needs a budget: --budget 256 (rows per layer and KV head) or --budget 10%% (of the "
-             "prompt)",
-             policy);
-    return JUDGEQ_ERROR_ARGUMENT;
+    return error_set(
+        error, JUDGEQ_ERROR_ARGUMENT,
+        "policy \"%.200s\" needs a budget: --budget 256 (rows per layer and KV head) or --budget 10%% (of the "
+        "prompt)",
+        policy);
 }
 
 static int run_all(run *r) {

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "base/visible.h"
 #include "commands.h"
@@ -137,17 +139,11 @@ static bool is_first(const training *t) {
     return t->ranks.rank == 0;
 }
 
-static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *what, const char *path) {
-    error->code = status;
-    snprintf(error->message, sizeof error->message, "%.*s: %s", VISIBLE_FIT(path, 300), what);
-    return status;
-}
-
 /* ---- what is shown ----------------------------------------------------------------------------------------------- */
 
 static void show_bar(training *t, int64_t done, int64_t total) {
     const int64_t step = judgeq_trainer_steps_done(t->trainer), n_steps = judgeq_trainer_steps(t->trainer);
-    const double now = progress_clock(), part = total > 0 ? (double)done / (double)total : 0;
+    const double now = clock_seconds(), part = total > 0 ? (double)done / (double)total : 0;
     if (t->options.quiet || !t->progress.terminal || now - t->progress.last < 0.1) return;
     t->progress.last = now;
     const double taken = (double)(step - t->first_step) + (t->measuring ? 0 : part);
@@ -249,17 +245,17 @@ static judgeq_status set_paths(training *t, judgeq_error *error) {
     snprintf(t->folder, sizeof t->folder, "%.*s", slash ? (int)(slash - output) + 1 : 1, slash ? output : ".");
     t->options.params.scratch = t->folder;
     if (n >= (int)sizeof t->checkpoint || m >= (int)sizeof t->log_path - 1) {
-        return failed(error, JUDGEQ_ERROR_ARGUMENT, "the path is too long", output);
+        return error_file(error, JUDGEQ_ERROR_ARGUMENT, output, "the path is too long");
     }
     snprintf(t->data_path, sizeof t->data_path, "%s.data.jsonl", output); /* one longer than log_path */
     if (!t->options.sources.output) t->options.sources.output = t->data_path;
     const bool there = access(t->checkpoint, F_OK) == 0;
     if (there && !t->options.resume) {
-        return failed(error, JUDGEQ_ERROR_ARGUMENT, "an interrupted run: --resume continues it; or remove the file",
-                      t->checkpoint);
+        return error_file(error, JUDGEQ_ERROR_ARGUMENT, t->checkpoint,
+                          "an interrupted run: --resume continues it; or remove the file");
     }
     if (there || !t->options.resume) return JUDGEQ_OK;
-    return failed(error, JUDGEQ_ERROR_ARGUMENT, "no such file: there is no run to resume", t->checkpoint);
+    return error_file(error, JUDGEQ_ERROR_ARGUMENT, t->checkpoint, "no such file: there is no run to resume");
 }
 
 /* Before hours of work: whether its results can be written. Every file in their folder, in the log's, or the set's. */
@@ -327,7 +323,7 @@ static judgeq_status prepare(training *t, judgeq_error *error) {
 /* ---- the run ----------------------------------------------------------------------------------------------------- */
 
 static judgeq_status log_failed(const training *t, judgeq_error *error) {
-    return failed(error, JUDGEQ_ERROR_IO, strerror(errno), t->log.path);
+    return error_file(error, JUDGEQ_ERROR_IO, t->log.path, strerror(errno));
 }
 
 static judgeq_status measure(training *t, judgeq_error *error) {
@@ -353,20 +349,19 @@ static bool measure_due(const training *t) {
 }
 
 static judgeq_status save(training *t, judgeq_error *error) {
-    t->last_checkpoint = progress_clock();
+    t->last_checkpoint = clock_seconds();
     return judgeq_trainer_save(t->trainer, t->checkpoint, error);
 }
 
 static judgeq_status run_steps(training *t, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
-    t->last_checkpoint = progress_clock();
+    t->last_checkpoint = clock_seconds();
     while (status == JUDGEQ_OK) {
         if (t->options.online) status = train_online_feed(&t->online, &t->dry, error);
         if (status == JUDGEQ_OK && measure_due(t)) status = measure(t, error);
         if (status != JUDGEQ_OK || t->dry || judgeq_trainer_steps_done(t->trainer) == judgeq_trainer_steps(t->trainer))
             break;
-        if (is_first(t) && progress_clock() - t->last_checkpoint >= t->options.checkpoint_every)
-            status = save(t, error);
+        if (is_first(t) && clock_seconds() - t->last_checkpoint >= t->options.checkpoint_every) status = save(t, error);
         if (status == JUDGEQ_OK) status = judgeq_trainer_step(t->trainer, &t->last, error);
         if (status == JUDGEQ_OK && is_first(t) && !train_log_step(&t->log, &t->last)) status = log_failed(t, error);
     }
@@ -402,9 +397,8 @@ static judgeq_status keep(training *t, judgeq_error *error) {
         *error = own;
         return status;
     }
-    snprintf(error->message, sizeof error->message, "interrupted after step %lld of %lld; --resume continues",
-             (long long)judgeq_trainer_steps_done(t->trainer), (long long)judgeq_trainer_steps(t->trainer));
-    return JUDGEQ_ERROR_CANCELLED;
+    return error_set(error, JUDGEQ_ERROR_CANCELLED, "interrupted after step %lld of %lld; --resume continues",
+                     (long long)judgeq_trainer_steps_done(t->trainer), (long long)judgeq_trainer_steps(t->trainer));
 }
 
 /* The judge is written: a picture that cannot be drawn is worth a note, not a failure. */

@@ -6,32 +6,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "base/visible.h"
 #include "data_loop.h"
 #include "say.h"
-#include "unicode.h"
 
 /* ---- the file ---------------------------------------------------------------------------------------------------- */
-
-static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *path, const char *what) {
-    error->code = status;
-    snprintf(error->message, sizeof error->message, "%.*s: %.*s", VISIBLE_FIT(path, 300), VISIBLE_FIT(what, 180));
-    return status;
-}
 
 static judgeq_status put(data_maker *m, json_t *line, judgeq_error *error) {
     char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
     json_decref(line);
-    if (!text) return failed(error, JUDGEQ_ERROR_MEMORY, m->options.output, "no memory for a line");
+    if (!text) return error_memory(error, "a line");
     char *whole = NULL;
     const int n = asprintf(&whole, "%s\n", text);
     free(text);
-    if (n < 0) return failed(error, JUDGEQ_ERROR_MEMORY, m->options.output, "no memory for a line");
+    if (n < 0) return error_memory(error, "a line");
     const bool written = file_append(fileno(m->file), whole, (size_t)n);
     const int reason = errno;
     free(whole);
-    return written ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_IO, m->options.output, strerror(reason));
+    return written ? JUDGEQ_OK : error_file(error, JUDGEQ_ERROR_IO, m->options.output, strerror(reason));
 }
 
 /* Says everything that the examples depend on, so that a run can be resumed and a judge be traced. */
@@ -39,7 +34,7 @@ static json_t *make_header(const data_maker *m) {
     const judgeq_model_info *model = judgeq_model_get_info(m->model);
     char hash[17];
     size_t length;
-    char *name = unicode_valid(model->name, strlen(model->name), &length); /* the file's, which need not be UTF-8 */
+    char *name = utf8_repaired(model->name, strlen(model->name), &length); /* the file's, which need not be UTF-8 */
     if (!name) return NULL;
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_sources_hash(&m->sources));
     const data_options *o = &m->options;
@@ -81,10 +76,11 @@ static judgeq_status hand_over(const data_maker *m, const json_t *prompt, const 
                                   .n_prompt = json_array_size(prompt),
                                   .n_response = json_array_size(response),
                                   .session = session};
-    judgeq_status status = prompt_ids && response_ids && example.n_prompt > 0 && example.n_response > 0
-                               ? m->take(m->data, &example, error)
-                               : failed(error, JUDGEQ_ERROR_FORMAT, m->options.output,
-                                        "an example's \"prompt\" or \"response\" is no array of the vocabulary's ids");
+    judgeq_status status =
+        prompt_ids && response_ids && example.n_prompt > 0 && example.n_response > 0
+            ? m->take(m->data, &example, error)
+            : error_file(error, JUDGEQ_ERROR_FORMAT, m->options.output,
+                         "an example's \"prompt\" or \"response\" is no array of the vocabulary's ids");
     free(prompt_ids);
     free(response_ids);
     return status;
@@ -102,12 +98,12 @@ static judgeq_status read_old_lines(data_maker *m, judgeq_error *error) {
         json_t *object = json_loads(line, 0, NULL), *header = number == 0 ? make_header(m) : NULL;
         const json_t *prompt = json_object_get(object, "prompt_number");
         if (number == 0 && !json_equal(object, header)) {
-            status = failed(
+            status = error_file(
                 error, JUDGEQ_ERROR_MISMATCH, m->options.output,
                 "was begun with another model or quantisation, other options or other sources, and cannot be resumed");
         } else if (number > 0 && !json_is_integer(prompt)) {
-            status =
-                failed(error, JUDGEQ_ERROR_FORMAT, m->options.output, "holds a line that judgeq data did not write");
+            status = error_file(error, JUDGEQ_ERROR_FORMAT, m->options.output,
+                                "holds a line that judgeq data did not write");
         } else if (number > 0) {
             m->next = (size_t)json_integer_value(prompt) + 1;
             m->n_examples++;
@@ -120,7 +116,7 @@ static judgeq_status read_old_lines(data_maker *m, judgeq_error *error) {
     free(line);
     if (status != JUDGEQ_OK) return status;
     if (fseek(m->file, end, SEEK_SET) != 0 || ftruncate(fileno(m->file), end) != 0) {
-        return failed(error, JUDGEQ_ERROR_IO, m->options.output, strerror(errno));
+        return error_file(error, JUDGEQ_ERROR_IO, m->options.output, strerror(errno));
     }
     return end == 0 ? put(m, make_header(m), error) : JUDGEQ_OK;
 }
@@ -129,10 +125,10 @@ judgeq_status data_maker_open(data_maker *m, judgeq_error *error) {
     const data_options *o = &m->options;
     m->file = fopen(o->output, o->resume ? "r+" : "wx");
     if (!m->file && errno == EEXIST) {
-        return failed(error, JUDGEQ_ERROR_ARGUMENT, o->output,
-                      "is there already: --resume continues it; or remove the file");
+        return error_file(error, JUDGEQ_ERROR_ARGUMENT, o->output,
+                          "is there already: --resume continues it; or remove the file");
     }
-    if (!m->file) return failed(error, JUDGEQ_ERROR_IO, o->output, strerror(errno));
+    if (!m->file) return error_file(error, JUDGEQ_ERROR_IO, o->output, strerror(errno));
     if (o->resume) return read_old_lines(m, error);
     const judgeq_status status = put(m, make_header(m), error);
     if (status != JUDGEQ_OK) unlink(o->output);
@@ -153,7 +149,7 @@ static char *join(const judgeq_message *message, size_t n) {
 static judgeq_status tokenize_raw(const data_maker *m, const judgeq_message *message, size_t n_message,
                                   int32_t **tokens, size_t *n, judgeq_error *error) {
     char *text = join(message, n_message);
-    if (!text) return failed(error, JUDGEQ_ERROR_MEMORY, "prompt", "no memory");
+    if (!text) return error_memory(error, "a prompt");
     const judgeq_status status = judgeq_tokenize(m->model, text, strlen(text), JUDGEQ_TEXT_BEGIN, tokens, n, error);
     free(text);
     return status;
@@ -176,7 +172,7 @@ static judgeq_status tokenize(const data_maker *m, const json_t *prompt, int32_t
     const size_t n_message = json_array_size(prompt);
     const judgeq_chat_params params = {.think = m->options.no_think ? JUDGEQ_THINK_OFF : JUDGEQ_THINK_DEFAULT};
     judgeq_message *message = calloc(n_message + 1, sizeof *message);
-    if (!message) return failed(error, JUDGEQ_ERROR_MEMORY, "prompt", "no memory");
+    if (!message) return error_memory(error, "a prompt");
     for (size_t i = 0; i < n_message; i++) {
         const json_t *at = json_array_get(prompt, i);
         message[i].role = json_string_value(json_object_get(at, "role"));
@@ -191,7 +187,7 @@ static judgeq_status tokenize(const data_maker *m, const json_t *prompt, int32_t
 /* ---- responses --------------------------------------------------------------------------------------------------- */
 
 static judgeq_status cancelled(judgeq_error *error) {
-    return failed(error, JUDGEQ_ERROR_CANCELLED, "interrupted", "--resume continues");
+    return error_set(error, JUDGEQ_ERROR_CANCELLED, "interrupted: --resume continues");
 }
 
 static bool go_on(void *data, int64_t done, int64_t total) {
@@ -211,7 +207,7 @@ static judgeq_status respond(data_maker *m, judgeq_session *session, json_t *res
     for (int32_t i = 0; status == JUDGEQ_OK && i < m->options.n_tokens; i++) {
         const int32_t token = judgeq_sampler_sample(sampler, judgeq_session_logits(session), n_vocab);
         if (token < 0 || json_array_append_new(response, json_integer(token)) != 0) {
-            status = failed(error, JUDGEQ_ERROR_MEMORY, "response", "no memory");
+            status = error_memory(error, "a response");
         } else if (judgeq_token_ends(m->model, token) || data_cut_loop(response) || i + 1 == m->options.n_tokens) {
             break;
         } else if (!m->go_on(m->data)) {
@@ -258,7 +254,7 @@ static judgeq_status open_session(data_maker *m, const int32_t *tokens, size_t n
 static judgeq_status keep(data_maker *m, json_t *prompt, json_t *response, judgeq_session *session,
                           judgeq_error *error) {
     char *text = response_text(m, response);
-    if (!text) return failed(error, JUDGEQ_ERROR_MEMORY, "response", "no memory");
+    if (!text) return error_memory(error, "a response");
     const bool answered = data_sources_answered(json_array_get(m->sources.prompts, m->next), text);
     free(text);
     if (json_array_size(response) < 2) {
@@ -285,7 +281,7 @@ static judgeq_status make_example(data_maker *m, const int32_t *tokens, size_t n
     judgeq_session *session = NULL;
     bool made = response && prompt;
     for (size_t i = 0; made && i < n; i++) made = json_array_append_new(prompt, json_integer(tokens[i])) == 0;
-    judgeq_status status = made ? JUDGEQ_OK : failed(error, JUDGEQ_ERROR_MEMORY, "example", "no memory");
+    judgeq_status status = made ? JUDGEQ_OK : error_memory(error, "an example");
     if (status == JUDGEQ_OK) status = open_session(m, tokens, n, &session, error);
     if (status == JUDGEQ_OK) status = respond(m, session, response, error);
     if (status == JUDGEQ_OK) status = keep(m, prompt, response, session, error);
@@ -326,10 +322,10 @@ judgeq_status data_maker_read(data_maker *m, const judgeq_model *model, const da
     m->options = *options;
     m->model = model;
     if (!data_sources_read(&m->sources, model, &m->options.sources)) {
-        return failed(error, JUDGEQ_ERROR_MEMORY, "sources", "no memory");
+        return error_memory(error, "the sources");
     }
     if (json_array_size(m->sources.prompts) > 0) return choose_raw(m, error);
-    return failed(error, JUDGEQ_ERROR_ARGUMENT, options->sources.source[0], "the sources hold no prompt");
+    return error_file(error, JUDGEQ_ERROR_ARGUMENT, options->sources.source[0], "the sources hold no prompt");
 }
 
 bool data_maker_done(const data_maker *m) {
@@ -347,19 +343,18 @@ judgeq_status data_maker_refuse_empty(data_maker *m, judgeq_error *error) {
     if (m->n_examples > 0) return JUDGEQ_OK;
     const data_sources_params *o = &m->options.sources;
     unlink(m->options.output); /* a header alone */
-    error->code = JUDGEQ_ERROR_FORMAT;
-    snprintf(error->message, sizeof error->message,
-             "%.*s: not one example was made, and nothing is written: of %zu prompts, %zu were shorter than --min %d "
-             "tokens, %zu longer than --max %d or than the model's context, %zu got no answer, %zu a wrong one",
-             VISIBLE_FIT(m->options.output, 200), json_array_size(m->sources.prompts), m->n_short, o->min_tokens,
-             m->n_long, o->max_tokens, m->n_silent, m->n_wrong);
-    return error->code;
+    return error_set(
+        error, JUDGEQ_ERROR_FORMAT,
+        "%.*s: not one example was made, and nothing is written: of %zu prompts, %zu were shorter than --min %d "
+        "tokens, %zu longer than --max %d or than the model's context, %zu got no answer, %zu a wrong one",
+        VISIBLE_FIT(m->options.output, 200), json_array_size(m->sources.prompts), m->n_short, o->min_tokens, m->n_long,
+        o->max_tokens, m->n_silent, m->n_wrong);
 }
 
 judgeq_status data_maker_close(data_maker *m, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
     if (m->file && fclose(m->file) != 0) {
-        status = failed(error, JUDGEQ_ERROR_IO, m->options.output, strerror(errno));
+        status = error_file(error, JUDGEQ_ERROR_IO, m->options.output, strerror(errno));
     }
     data_sources_free(&m->sources);
     *m = (data_maker){0};

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "say.h"
 
 static const char DEFAULT_POLICY[] = "judge";
@@ -16,9 +17,7 @@ static const double MINUTES_PER_WEIGHT = 68 / 0.49e9;
 judgeq_status fallback_take(const char *text, char **taken, judgeq_policy **policy, judgeq_error *error) {
     if (asprintf(taken, "%s%s", FALLBACK_POLICY, text + strlen(DEFAULT_POLICY)) < 0) {
         *taken = NULL;
-        error->code = JUDGEQ_ERROR_MEMORY;
-        snprintf(error->message, sizeof error->message, "no memory for a policy");
-        return JUDGEQ_ERROR_MEMORY;
+        return error_memory(error, "a policy");
     }
     judgeq_policy_free(*policy);
     *policy = NULL;

@@ -1,4 +1,5 @@
 #include "find_judge.h"
+#include "base/error.h"
 #include "base/visible.h"
 
 #include <dirent.h>
@@ -18,17 +19,11 @@
 #error "CMake defines JUDGEQ_SOURCE_JUDGES and JUDGEQ_JUDGES_FROM_PROGRAM"
 #endif
 
-static judgeq_status no_memory(judgeq_error *error) {
-    error->code = JUDGEQ_ERROR_MEMORY;
-    snprintf(error->message, sizeof error->message, "no memory for a judge's path");
-    return JUDGEQ_ERROR_MEMORY;
-}
-
 static judgeq_status load(const judge_search *search, const char *path, judge_found *found, judgeq_error *error) {
     const judgeq_status status = judgeq_judge_load(path, search->model, &found->judge, error);
     if (status != JUDGEQ_OK) return status;
     found->path = strdup(path);
-    return found->path ? JUDGEQ_OK : no_memory(error);
+    return found->path ? JUDGEQ_OK : error_memory(error, "a judge's path");
 }
 
 /* ---- beside the model -------------------------------------------------------------------------------------------- */
@@ -50,10 +45,8 @@ static judgeq_status try_beside(const judge_search *search, judge_found *found, 
     judgeq_error reason = {0};
     const judgeq_status status = load(search, path, found, &reason);
     if (status == JUDGEQ_OK) return JUDGEQ_OK;
-    error->code = status;
-    snprintf(error->message, sizeof error->message,
-             "%.400s; it is beside the model: move it away, or name a judge with --judge FILE", reason.message);
-    return status;
+    return error_set(error, status, "%.400s; it is beside the model: move it away, or name a judge with --judge FILE",
+                     reason.message);
 }
 
 /* ---- in the judges folders --------------------------------------------------------------------------------------- */
@@ -111,12 +104,11 @@ static judgeq_status look(const judge_search *search, judge_found *found, judgeq
 }
 
 static judgeq_status refuse(const judgeq_model_info *model, judgeq_error *error) {
-    error->code = JUDGEQ_ERROR_IO;
-    snprintf(error->message, sizeof error->message,
-             "the policy needs a judge for %.*s (fingerprint %s), and there is none beside the model or among the "
-             "judges that come with judgeq; name one with --judge FILE, or use another policy: --policy snapkv",
-             VISIBLE_FIT(*model->name ? model->name : "this model", 100), model->fingerprint);
-    return JUDGEQ_ERROR_IO;
+    return error_set(
+        error, JUDGEQ_ERROR_IO,
+        "the policy needs a judge for %.*s (fingerprint %s), and there is none beside the model or among the "
+        "judges that come with judgeq; name one with --judge FILE, or use another policy: --policy snapkv",
+        VISIBLE_FIT(*model->name ? model->name : "this model", 100), model->fingerprint);
 }
 
 static judgeq_status fall_back(const judge_search *search, judge_found *found, judgeq_error *error) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "base/visible.h"
 #include "say.h"
 
@@ -12,12 +13,11 @@ judgeq_status find_model(const char *named, char *room, size_t size, const char 
     const bool known = judgeq_default_model_path(room, size);
     *path = room;
     if (known && access(room, F_OK) == 0) return JUDGEQ_OK;
-    error->code = JUDGEQ_ERROR_IO;
-    snprintf(error->message, sizeof error->message,
-             "the default model is not there (%.*s): run tools/deps.sh or ./demo.sh in judgeq's source tree, which "
-             "fetch it, or name a model with -m FILE",
-             VISIBLE_FIT(known ? room : "no home folder", 300));
-    return JUDGEQ_ERROR_IO;
+    return error_set(
+        error, JUDGEQ_ERROR_IO,
+        "the default model is not there (%.*s): run tools/deps.sh or ./demo.sh in judgeq's source tree, which "
+        "fetch it, or name a model with -m FILE",
+        VISIBLE_FIT(known ? room : "no home folder", 300));
 }
 
 void find_model_notes(const judgeq_model *model, const char *path, bool quiet) {

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "interrupt.h"
 #include "logprobs.h"
-#include "progress.h"
 
 /* What every step needs. */
 typedef struct generator {
@@ -74,7 +74,7 @@ static bool ends_response(const generator *g, int32_t token) {
 /* One more token of the response; *done where it ends with or before this one. deferred: it is in the cache. */
 static judgeq_status take_token(generator *g, int32_t token, bool deferred, bool *done, judgeq_error *error) {
     generation *out = g->out;
-    if (out->n_token == 0) out->ttft_s = progress_clock() - g->started;
+    if (out->n_token == 0) out->ttft_s = clock_seconds() - g->started;
     *done = ends_response(g, token);
     if (*done) return JUDGEQ_OK;
     if (out->logprobs &&

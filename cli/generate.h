@@ -23,7 +23,7 @@ typedef struct generation {
 } generation;
 
 /* Decodes after prefill; the response goes to `stream`. n_prompt: tokens prefilled. started: when the work on the
- * prompt began, on progress_clock. Ctrl-C ends it with CANCELLED; a stream that takes no more, with IO. */
+ * prompt began, on clock_seconds. Ctrl-C ends it with CANCELLED; a stream that takes no more, with IO. */
 judgeq_status generate(const judgeq_model *model, judgeq_session *session, const options *options, size_t n_prompt,
                        double started, text_stream *stream, generation *out, judgeq_error *error);
 void generation_free(generation *response);

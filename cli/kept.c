@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "cores_note.h"
 #include "exit_status.h"
 #include "fallback.h"
@@ -13,21 +14,15 @@
 #include "prompt.h"
 #include "say.h"
 
-static judgeq_status no_memory(judgeq_error *error, const char *what) {
-    error->code = JUDGEQ_ERROR_MEMORY;
-    snprintf(error->message, sizeof error->message, "out of memory for %s", what);
-    return JUDGEQ_ERROR_MEMORY;
-}
-
 /* ---- the prompt -------------------------------------------------------------------------------------------------- */
 
 static judgeq_status read_texts(kept *k, judgeq_error *error) {
     k->text_end = calloc(k->n_token, sizeof *k->text_end);
-    if (!k->text_end) return no_memory(error, "the tokens' texts");
+    if (!k->text_end) return error_memory(error, "the tokens' texts");
     for (size_t i = 0; i < k->n_token; i++) {
         char bytes[512]; /* longer tokens are runs of spaces or dashes: their beginning shows as much */
         const int32_t length = judgeq_token_text(k->model, k->token[i], bytes, sizeof bytes);
-        if (length > 0 && !text_stream_put(&k->text, bytes, (size_t)length)) return no_memory(error, "the text");
+        if (length > 0 && !text_stream_put(&k->text, bytes, (size_t)length)) return error_memory(error, "the text");
         k->text_end[i] = k->text.length;
     }
     return JUDGEQ_OK;
@@ -70,7 +65,7 @@ static judgeq_status make_cut(kept *k, const kept_options *o, const judgeq_polic
     kept_cut *cut = &k->cut[k->n_cut];
     cut->budget = *budget;
     cut->policy_text = strdup(judgeq_policy_text(policy));
-    if (!cut->policy_text) return no_memory(error, "a policy");
+    if (!cut->policy_text) return error_memory(error, "a policy");
     k->n_cut++; /* from here on kept_free sees to it */
     return judgeq_session_new(k->model, &params, &cut->session, error);
 }
@@ -80,7 +75,7 @@ static judgeq_status make_cuts(kept *k, const kept_options *o, judgeq_policy *co
     kept_budget budget[KEPT_BUDGETS_MOST];
     const size_t n_budget = choose_budgets(o, k->n_token, budget);
     k->cut = calloc((size_t)KEPT_POLICIES_MOST * KEPT_BUDGETS_MOST, sizeof *k->cut);
-    judgeq_status status = k->cut ? JUDGEQ_OK : no_memory(error, "the sessions");
+    judgeq_status status = k->cut ? JUDGEQ_OK : error_memory(error, "the sessions");
     for (size_t i = 0; i < o->n_policy; i++) {
         for (size_t b = 0; status == JUDGEQ_OK && b < n_budget; b++) {
             k->cut[k->n_cut].policy = k->fallback ? k->fallback : o->policy[i];
@@ -92,9 +87,9 @@ static judgeq_status make_cuts(kept *k, const kept_options *o, judgeq_policy *co
 
 static judgeq_status prefill(kept *k, judgeq_error *error) {
     judgeq_session **all = calloc(k->n_cut, sizeof(judgeq_session *));
-    if (!all) return no_memory(error, "the sessions");
+    if (!all) return error_memory(error, "the sessions");
     for (size_t i = 0; i < k->n_cut; i++) all[i] = k->cut[i].session;
-    const judgeq_status status = judgeq_session_prefill_all(all, k->n_cut, k->token, k->n_token, error);
+    judgeq_status status = judgeq_session_prefill_all(all, k->n_cut, k->token, k->n_token, error);
     free(all);
     for (size_t i = 0; status == JUDGEQ_OK && i < k->n_cut; i++) {
         judgeq_stats stats;
@@ -102,7 +97,7 @@ static judgeq_status prefill(kept *k, judgeq_error *error) {
         k->cut[i].rows = stats.budget == 0 ? (int32_t)k->n_token : stats.budget; /* 0: policy full */
     }
     if (status == JUDGEQ_ERROR_CANCELLED) {
-        snprintf(error->message, sizeof error->message, "interrupted while reading the prompt");
+        status = error_set(error, JUDGEQ_ERROR_CANCELLED, "interrupted while reading the prompt");
     }
     return status;
 }
@@ -121,11 +116,9 @@ static judgeq_status load_judge(kept *k, const kept_options *o, judgeq_policy **
 static judgeq_status check_view(const kept *k, const kept_options *o, judgeq_error *error) {
     const judgeq_model_info *info = judgeq_model_get_info(k->model);
     if (o->layer < info->n_layer && o->head < info->n_head_kv) return JUDGEQ_OK;
-    error->code = JUDGEQ_ERROR_ARGUMENT;
-    snprintf(error->message, sizeof error->message,
-             "--layer and --head count from 0, and the model has %d layers with %d KV heads", info->n_layer,
-             info->n_head_kv);
-    return JUDGEQ_ERROR_ARGUMENT;
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                     "--layer and --head count from 0, and the model has %d layers with %d KV heads", info->n_layer,
+                     info->n_head_kv);
 }
 
 static judgeq_status make(kept *k, const kept_options *o, judgeq_policy **policy, judgeq_error *error) {

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/visible.h"
 #include "interrupt.h"
 #include "say.h"
@@ -16,12 +16,6 @@
 static const double QUIET_START = 0.3, BAR_EVERY = 0.1, LINE_EVERY = 2.0;
 
 enum { BAR_LEAST = 8, BAR_MOST = 32, LINE_WIDTH = 80 }; /* characters */
-
-double progress_clock(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 const char *progress_count(char *text, size_t size, int64_t n) {
     char digits[32];
@@ -41,7 +35,7 @@ static bool is_terminal(void) {
 }
 
 void progress_begin(progress *p, int64_t n_tokens, bool quiet) {
-    *p = (progress){.n_tokens = n_tokens, .quiet = quiet, .terminal = is_terminal(), .start = progress_clock()};
+    *p = (progress){.n_tokens = n_tokens, .quiet = quiet, .terminal = is_terminal(), .start = clock_seconds()};
 }
 
 static int terminal_width(void) {
@@ -105,7 +99,7 @@ bool progress_report(void *data, int64_t done, int64_t total) {
     progress *p = data;
     if (interrupt_seen()) return false;
     if (p->quiet || total <= 0) return true;
-    const double now = progress_clock(), share = (double)done / (double)total;
+    const double now = clock_seconds(), share = (double)done / (double)total;
     const double wait = p->last > 0 ? (p->terminal ? BAR_EVERY : LINE_EVERY) : (p->terminal ? QUIET_START : LINE_EVERY);
     if (now - (p->last > 0 ? p->last : p->start) < wait) return true;
     if (!p->terminal && (share - p->shown < 0.1 || done == total)) return true;

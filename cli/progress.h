@@ -25,9 +25,6 @@ void progress_draw(const char *names, const char *numbers, double share);
 /* "0:42", "1:02:03" */
 void progress_time(char *text, size_t size, double seconds);
 
-/* Seconds on a clock that only goes forward. */
-double progress_clock(void);
-
 /* 1234567 as "1,234,567", in `text`. */
 const char *progress_count(char *text, size_t size, int64_t n);
 

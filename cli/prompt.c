@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "files.h"
 #include "say.h"
 #include "standard_input.h"
@@ -152,11 +153,9 @@ judgeq_status prompt_check_length(const judgeq_model *model, const options *o, s
     char response[64] = "", worse[96] = "";
     if (n_response > 0) snprintf(response, sizeof response, " and for %d of the response (-n)", n_response);
     if (beyond) snprintf(worse, sizeof worse, "; beyond what it was trained for, a model answers worse");
-    error->code = JUDGEQ_ERROR_LIMIT;
-    snprintf(
-        error->message, sizeof error->message,
+    return error_set(
+        error, JUDGEQ_ERROR_LIMIT,
         "the prompt has %zu tokens, the context holds %zu (the model was trained for %d): --ctx %zu makes room for "
         "them%s%s",
         n_tokens, n_ctx, n_trained, wanted, response, worse);
-    return JUDGEQ_ERROR_LIMIT;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/error.h"
 #include "ranks.h"
 
 /* How many processes a launcher says that it has started. Slurm sets the last one in the steps that srun starts, not in
@@ -14,13 +15,11 @@ judgeq_status ranks_begin(ranks *r, judgeq_error *error) {
     for (size_t i = 0; i < sizeof SIZES / sizeof SIZES[0]; i++) {
         const char *size = getenv(SIZES[i]);
         if (!size || strtol(size, NULL, 10) < 2) continue;
-        error->code = JUDGEQ_ERROR_UNSUPPORTED;
-        snprintf(
-            error->message, sizeof error->message,
+        return error_set(
+            error, JUDGEQ_ERROR_UNSUPPORTED,
             "one of %.20s processes (%s), which would all do the same work and write the same files: this judgeq was "
             "built without MPI. Configure it with -DJUDGEQ_MPI=ON, or start one process",
             size, SIZES[i]);
-        return error->code;
     }
     return JUDGEQ_OK;
 }

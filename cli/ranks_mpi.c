@@ -5,14 +5,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/error.h"
 #include "interrupt.h"
 #include "ranks.h"
-
-static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *what) {
-    error->code = status;
-    snprintf(error->message, sizeof error->message, "%s", what);
-    return status;
-}
 
 /* Set by the mpirun of Open MPI, by Slurm's PMIx, by the mpirun of MPICH. A program that was started alone does not
  * join: that would cost it half a second. */
@@ -42,7 +37,7 @@ static int32_t count_sharing(void) {
 judgeq_status ranks_begin(ranks *r, judgeq_error *error) {
     *r = (ranks){.n = 1, .n_sharing = 1};
     if (!started_by_mpirun()) return JUDGEQ_OK;
-    if (MPI_Init(NULL, NULL) != MPI_SUCCESS) return failed(error, JUDGEQ_ERROR_BACKEND, "MPI could not be started");
+    if (MPI_Init(NULL, NULL) != MPI_SUCCESS) return error_set(error, JUDGEQ_ERROR_BACKEND, "MPI could not be started");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_size(MPI_COMM_WORLD, &r->n);
     MPI_Comm_rank(MPI_COMM_WORLD, &r->rank);
@@ -66,13 +61,13 @@ judgeq_status ranks_sum(void *data, double *values, size_t n, judgeq_error *erro
     MPI_Request request;
     int done = 0;
     if (MPI_Iallreduce(MPI_IN_PLACE, values, (int)n, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD, &request) != MPI_SUCCESS) {
-        return failed(error, JUDGEQ_ERROR_BACKEND, "MPI could not add up what the ranks have");
+        return error_set(error, JUDGEQ_ERROR_BACKEND, "MPI could not add up what the ranks have");
     }
     while (!done) {
         if (MPI_Test(&request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
-            return failed(error, JUDGEQ_ERROR_CANCELLED, "a rank is gone");
+            return error_set(error, JUDGEQ_ERROR_CANCELLED, "a rank is gone");
         }
-        if (!done && interrupt_seen()) return failed(error, JUDGEQ_ERROR_CANCELLED, "interrupted");
+        if (!done && interrupt_seen()) return error_set(error, JUDGEQ_ERROR_CANCELLED, "interrupted");
         if (!done) nanosleep(&pause, NULL);
     }
     return JUDGEQ_OK;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/visible.h"
 #include "plot/chart.h"
 
@@ -22,12 +23,6 @@ typedef struct curves {
 
 static double number(const json_t *value) {
     return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
-static judgeq_status failed(judgeq_error *error, judgeq_status status, const char *path, const char *what) {
-    error->code = status;
-    snprintf(error->message, sizeof error->message, "%.*s: %s", VISIBLE_FIT(path, 300), what);
-    return status;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
@@ -80,7 +75,7 @@ static bool add_measures(curves *c, const json_t *line) {
 
 static judgeq_status read_log(curves *c, const char *path, judgeq_error *error) {
     FILE *file = fopen(path, "r");
-    if (!file) return failed(error, JUDGEQ_ERROR_IO, path, strerror(errno));
+    if (!file) return error_file(error, JUDGEQ_ERROR_IO, path, strerror(errno));
     char *text = NULL;
     size_t room = 0;
     bool whole = true;
@@ -95,8 +90,8 @@ static judgeq_status read_log(curves *c, const char *path, judgeq_error *error) 
     const bool failure = ferror(file) != 0;
     free(text);
     fclose(file);
-    if (!whole) return failed(error, JUDGEQ_ERROR_MEMORY, path, "no memory for the curves");
-    return failure ? failed(error, JUDGEQ_ERROR_IO, path, "cannot read it to its end") : JUDGEQ_OK;
+    if (!whole) return error_file(error, JUDGEQ_ERROR_MEMORY, path, "no memory for the curves");
+    return failure ? error_file(error, JUDGEQ_ERROR_IO, path, "cannot read it to its end") : JUDGEQ_OK;
 }
 
 /* ---- drawing ----------------------------------------------------------------------------------------------------- */

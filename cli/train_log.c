@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/visible.h"
 
@@ -61,12 +62,6 @@ bool train_log_notice(train_log *log, int64_t step, const char *message) {
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
-static judgeq_status failed(const char *path, judgeq_error *error) {
-    error->code = JUDGEQ_ERROR_IO;
-    snprintf(error->message, sizeof error->message, "%.*s: %s", VISIBLE_FIT(path, 300), strerror(errno));
-    return error->code;
-}
-
 /* A line of steps up to `step`; notes a measurement. Broken lines (a kill may leave one) are dropped. */
 static bool belongs(train_log *log, const char *line, int64_t step) {
     json_t *object = json_loads(line, 0, NULL);
@@ -100,7 +95,8 @@ static judgeq_status trim(train_log *log, const char *path, int64_t step, judgeq
     const int reason = errno;
     if (from) fclose(from);
     errno = reason;
-    const judgeq_status status = copied ? file_write_atomic(path, lines, size, error) : failed(path, error);
+    const judgeq_status status = copied ? file_write_atomic(path, lines, size, error)
+                                        : error_file(error, JUDGEQ_ERROR_IO, path, strerror(errno));
     free(lines);
     return status;
 }
@@ -110,7 +106,7 @@ judgeq_status train_log_open(train_log *log, const char *path, bool resume, int6
     const judgeq_status status = resume ? trim(log, path, step, error) : JUDGEQ_OK;
     if (status != JUDGEQ_OK) return status;
     log->file = fopen(path, resume ? "a" : "w");
-    return log->file ? JUDGEQ_OK : failed(path, error);
+    return log->file ? JUDGEQ_OK : error_file(error, JUDGEQ_ERROR_IO, path, strerror(errno));
 }
 
 bool train_log_close(train_log *log) {

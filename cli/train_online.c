@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/error.h"
+
 /* An example becomes the set's last; the session that answered spares reading it once more. */
 static judgeq_status take(void *data, const data_example *e, judgeq_error *error) {
     const train_online *online = data;
@@ -26,10 +28,8 @@ judgeq_status train_online_begin(train_online *online, const judgeq_model *model
     if (status != JUDGEQ_OK) return status;
     const size_t n = json_array_size(online->maker.sources.prompts);
     if (n < (size_t)options->n_examples) {
-        error->code = JUDGEQ_ERROR_ARGUMENT;
-        snprintf(error->message, sizeof error->message, "-n %d: the sources hold %zu prompts only", options->n_examples,
-                 n);
-        return error->code;
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "-n %d: the sources hold %zu prompts only", options->n_examples,
+                         n);
     }
     char hash[17];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_sources_hash(&online->maker.sources));

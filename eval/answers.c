@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fail.h"
-#include "unicode.h"
+#include "base/error.h"
+#include "base/utf8.h"
 
 /* Where the answer's first line ends with something in it. */
 static bool has_line(const text_buffer *t) {
@@ -84,7 +84,7 @@ static judgeq_status next_step(const answers *a, judgeq_sampler *sampler, step *
     out->n = 0;
     for (size_t i = 0; i < a->n_answer; i++) {
         const int32_t token = next_token(a, &a->answer[i], sampler);
-        if (token == -2) return eval_fail_memory(error, "an answer");
+        if (token == -2) return error_memory(error, "an answer");
         if (token < 0) continue;
         out->session[out->n] = a->answer[i].session;
         out->token[out->n++] = token;
@@ -97,7 +97,7 @@ static judgeq_status run_steps(const answers *a, judgeq_sampler *sampler, step *
     while (status == JUDGEQ_OK && next->n > 0) {
         status = judgeq_session_decode_all(next->session, next->token, next->n, error);
         if (status == JUDGEQ_OK && a->progress && !a->progress(a->progress_data, 1, 1)) {
-            status = eval_fail(error, JUDGEQ_ERROR_CANCELLED, "interrupted");
+            status = error_set(error, JUDGEQ_ERROR_CANCELLED, "interrupted");
         }
         if (status == JUDGEQ_OK) status = next_step(a, sampler, next, error);
     }
@@ -109,7 +109,7 @@ judgeq_status answers_decode(answers *a, judgeq_error *error) {
     judgeq_sampler *sampler = NULL;
     step next = {malloc(a->n_answer * sizeof(judgeq_session *)), malloc(a->n_answer * sizeof *next.token), 0};
     judgeq_status status = judgeq_sampler_new(&greedy, &sampler, error);
-    if (status == JUDGEQ_OK && (!next.session || !next.token)) status = eval_fail_memory(error, "answers");
+    if (status == JUDGEQ_OK && (!next.session || !next.token)) status = error_memory(error, "answers");
     if (status == JUDGEQ_OK) status = run_steps(a, sampler, &next, error);
     judgeq_sampler_free(sampler);
     free((void *)next.session);
@@ -118,7 +118,7 @@ judgeq_status answers_decode(answers *a, judgeq_error *error) {
 }
 
 char *answer_scored(const answer *own, size_t *n) {
-    return unicode_valid(own->scored.bytes ? own->scored.bytes : "", own->scored.length, n);
+    return utf8_repaired(own->scored.bytes ? own->scored.bytes : "", own->scored.length, n);
 }
 
 void answer_free(answer *own) {

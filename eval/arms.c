@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fail.h"
+#include "base/error.h"
 
 /* Cuts `list` at `separator`, without the spaces around the parts. *n parts, each and the array the caller's. */
 static char **split(const char *list, char separator, size_t *n) {
@@ -50,11 +50,11 @@ static judgeq_status parse_policy(const char *text, judgeq_policy **parsed, judg
                                   judgeq_error *error) {
     const char *end = find_kv_type(text, kv_type);
     if (!end) {
-        return eval_fail(error, JUDGEQ_ERROR_ARGUMENT,
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "policy \"%s\": expected a KV type after the @: f16, f32, q8_0 or q4_0", text);
     }
     char *policy = strndup(text, (size_t)(end - text));
-    if (!policy) return eval_fail_memory(error, "policies");
+    if (!policy) return error_memory(error, "policies");
     const judgeq_status status = judgeq_policy_parse(policy, parsed, error);
     free(policy);
     return status;
@@ -81,7 +81,7 @@ static judgeq_status parse_policies(arms *a, const char *list, const char *choic
     a->policy = split(list, separator, &a->n_policy);
     a->parsed = a->policy ? calloc(a->n_policy, sizeof(judgeq_policy *)) : NULL;
     a->kv_type = a->policy ? calloc(a->n_policy, sizeof *a->kv_type) : NULL;
-    if (!a->parsed || !a->kv_type) return eval_fail_memory(error, "policies");
+    if (!a->parsed || !a->kv_type) return error_memory(error, "policies");
     judgeq_status status = JUDGEQ_OK;
     size_t n = 0; /* without the full cache, which is there in any case */
     for (size_t i = 0; i < a->n_policy; i++) {
@@ -94,11 +94,10 @@ static judgeq_status parse_policies(arms *a, const char *list, const char *choic
         a->kv_type[n] = kv_type;
         free(policy);
         policy = a->policy[n];
-        status =
-            policy ? parse_policy(policy, &a->parsed[n], &a->kv_type[n], error) : eval_fail_memory(error, "policies");
+        status = policy ? parse_policy(policy, &a->parsed[n], &a->kv_type[n], error) : error_memory(error, "policies");
         for (size_t k = 0; status == JUDGEQ_OK && k < n; k++) {
             if (same_arm(a, k, n)) {
-                status = eval_fail(error, JUDGEQ_ERROR_ARGUMENT, "policies \"%s\" and \"%s\" are the same",
+                status = error_set(error, JUDGEQ_ERROR_ARGUMENT, "policies \"%s\" and \"%s\" are the same",
                                    a->policy[k], policy);
             }
         }
@@ -120,7 +119,7 @@ static judgeq_status parse_budget(const char *budget, arm *out, judgeq_error *er
         out->share = value / 100;
         return JUDGEQ_OK;
     }
-    return eval_fail(error, JUDGEQ_ERROR_ARGUMENT,
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                      "budget \"%s\": expected rows per layer and KV head, 1 or more, or a share of the prompt such as "
                      "5%%",
                      budget);
@@ -132,7 +131,7 @@ static bool keeps_all(const judgeq_policy *policy) {
 
 static judgeq_status make_arms(arms *a, judgeq_kv_type kv_type, judgeq_error *error) {
     a->arm = calloc(1 + a->n_policy * a->n_budget, sizeof *a->arm);
-    if (!a->arm) return eval_fail_memory(error, "policies and budgets");
+    if (!a->arm) return error_memory(error, "policies and budgets");
     a->arm[0] = (arm){.policy = "full", .kv_type = kv_type};
     a->n_arm = 1;
     judgeq_status status = JUDGEQ_OK;
@@ -156,7 +155,7 @@ judgeq_status arms_parse(const char *policies, const char *choices, const char *
     judgeq_status status = parse_policies(out, policies, choices, kv_type, error);
     if (status == JUDGEQ_OK) {
         out->budget = split(budgets, ',', &out->n_budget);
-        status = out->budget ? make_arms(out, kv_type, error) : eval_fail_memory(error, "budgets");
+        status = out->budget ? make_arms(out, kv_type, error) : error_memory(error, "budgets");
     }
     if (status != JUDGEQ_OK) arms_free(out);
     return status;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fail.h"
+#include "base/error.h"
 #include "files.h"
 #include "json_loose.h"
 #include "python_list.h"
@@ -22,10 +22,10 @@ static judgeq_status take_line(benchmark *b, char *line, json_int_t place, judge
     }
     judgeq_status status = JUDGEQ_OK;
     if (!json_is_object(object)) {
-        status = eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s:%lld: %s%.200s", b->path, (long long)place,
+        status = error_set(error, JUDGEQ_ERROR_FORMAT, "%s:%lld: %s%.200s", b->path, (long long)place,
                            object ? "is JSON, but no object" : "not JSON: ", object ? "" : reason.text);
     } else if (json_array_append(b->lines, object) != 0 || json_array_append_new(b->places, json_integer(place)) != 0) {
-        status = eval_fail_memory(error, b->path);
+        status = error_memory(error, b->path);
     }
     json_decref(object);
     return status;
@@ -35,8 +35,8 @@ judgeq_status benchmark_read_lines(benchmark *b, judgeq_error *error) {
     char *bytes = NULL;
     b->lines = json_array();
     b->places = json_array();
-    judgeq_status status = b->lines && b->places && b->path ? files_read_utf8(b->path, &bytes, error)
-                                                            : eval_fail_memory(error, "a benchmark");
+    judgeq_status status =
+        b->lines && b->places && b->path ? files_read_utf8(b->path, &bytes, error) : error_memory(error, "a benchmark");
     json_int_t place = 0;
     for (char *line, *rest = bytes; status == JUDGEQ_OK && (line = strsep(&rest, "\n"));) {
         place++;
@@ -44,7 +44,7 @@ judgeq_status benchmark_read_lines(benchmark *b, judgeq_error *error) {
     }
     free(bytes);
     if (status == JUDGEQ_OK && json_array_size(b->lines) == 0) {
-        status = eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s: holds no sample", b->path);
+        status = error_set(error, JUDGEQ_ERROR_FORMAT, "%s: holds no sample", b->path);
     }
     return status;
 }
@@ -53,7 +53,7 @@ judgeq_status benchmarks_take(benchmarks *all, benchmark *b, judgeq_error *error
     benchmark *larger = realloc(all->benchmark, (all->n + 1) * sizeof *larger);
     if (!larger) {
         benchmark_free(b);
-        return eval_fail_memory(error, "a benchmark");
+        return error_memory(error, "a benchmark");
     }
     all->benchmark = larger;
     all->benchmark[all->n++] = *b;
@@ -168,7 +168,7 @@ static judgeq_status fill_prompt(const benchmark *b, const json_t *line, sample 
     free(prompt);
     out->follow_ups = json_array();
     const bool filled = out->messages && out->follow_ups && (!prefix || out->answer_prefix);
-    return filled ? JUDGEQ_OK : eval_fail_memory(error, "a sample");
+    return filled ? JUDGEQ_OK : error_memory(error, "a sample");
 }
 
 /* scorer_e of LongBench's eval.py. */
@@ -181,12 +181,12 @@ static judgeq_status fill_sample(const benchmark *b, size_t index, sample *out, 
     const json_t *line = json_array_get(b->lines, index);
     const char *wanted = b->family == SAMPLE_RULER ? "outputs" : "answers", *lack = lack_of(b, line);
     const long long place = json_integer_value(json_array_get(b->places, index));
-    if (lack) return eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s:%lld: %s", b->path, place, lack);
+    if (lack) return error_set(error, JUDGEQ_ERROR_FORMAT, "%s:%lld: %s", b->path, place, lack);
     out->references = texts_of(json_object_get(line, wanted));
     out->classes = texts_of(json_object_get(line, "all_classes"));
     if (b->by_length) out->length_group = length_group(line);
     if (!out->references) {
-        return eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s:%lld: \"%s\" is no list of texts", b->path, place, wanted);
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s:%lld: \"%s\" is no list of texts", b->path, place, wanted);
     }
     return fill_prompt(b, line, out, error);
 }
@@ -213,8 +213,7 @@ judgeq_status benchmark_sample(const benchmark *b, size_t index, sample *out, ju
                     .first_line = b->first_line,
                     .n_tokens = b->n_tokens,
                     .cut_to = b->cut_to};
-    judgeq_status status =
-        out->key && out->task ? fill_sample(b, index, out, error) : eval_fail_memory(error, "a sample");
+    judgeq_status status = out->key && out->task ? fill_sample(b, index, out, error) : error_memory(error, "a sample");
     if (status != JUDGEQ_OK) sample_free(out);
     return status;
 }

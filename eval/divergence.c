@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "fail.h"
+#include "base/error.h"
 
 /* log of the sum of exponentials */
 static double log_sum(const float *logits, int32_t n) {
@@ -47,12 +47,12 @@ judgeq_status divergence_measure(const judgeq_model *model, judgeq_session *cons
     if (n_token < 2) return JUDGEQ_OK;
     int32_t *same = malloc((n_session + 1) * sizeof *same);
     double *p = malloc((size_t)n_vocab * sizeof *p);
-    judgeq_status status = same && p ? rewind_all(session, n_session, error) : eval_fail_memory(error, "distributions");
+    judgeq_status status = same && p ? rewind_all(session, n_session, error) : error_memory(error, "distributions");
     for (size_t at = 0; status == JUDGEQ_OK && at + 1 < n_token; at++) {
         for (size_t s = 0; s < n_session; s++) same[s] = token[at];
         status = judgeq_session_decode_all(session, same, n_session, error);
         if (status == JUDGEQ_OK && progress && !progress(progress_data, 1, 1)) {
-            status = eval_fail(error, JUDGEQ_ERROR_CANCELLED, "interrupted");
+            status = error_set(error, JUDGEQ_ERROR_CANCELLED, "interrupted");
         }
         if (status == JUDGEQ_OK) add_step(session, n_session, n_vocab, token[at + 1], p, out);
     }

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "fail.h"
+#include "base/error.h"
 
 typedef struct ranked {
     float mass;
@@ -35,7 +35,7 @@ judgeq_status fidelity_target_make(const judgeq_model *model, const judgeq_sessi
     if (!out->mass || !out->rank || !scratch) {
         free(scratch);
         fidelity_target_free(out);
-        return eval_fail_memory(error, "the response's attention");
+        return error_memory(error, "the response's attention");
     }
     for (size_t h = 0; h < n_head; h++) {
         const int32_t layer = (int32_t)h / info->n_head_kv;

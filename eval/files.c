@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <unistr.h>
 
-#include "fail.h"
+#include "base/error.h"
+#include "base/utf8.h"
 #include "text.h"
-#include "unicode.h"
 
 static const size_t MOST = (size_t)2 << 30;
 
@@ -66,7 +66,7 @@ static char *convert(const encoding *e, const unsigned char *bytes, size_t n, si
 static judgeq_status decode(text_buffer *t, const char *name, char **out, size_t *length, judgeq_error *error) {
     *length = t->length;
     char *bytes = *out = text_take(t);
-    if (!bytes) return eval_fail_memory(error, name);
+    if (!bytes) return error_memory(error, name);
     const encoding e = encoding_of(bytes, *length);
     *length -= e.n_mark;
     if (e.unit <= 1) {
@@ -76,18 +76,18 @@ static judgeq_status decode(text_buffer *t, const char *name, char **out, size_t
     *out = convert(&e, (const unsigned char *)bytes + e.n_mark, *length, length);
     free(bytes);
     if (*out) return JUDGEQ_OK;
-    return errno == EILSEQ ? eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s: begins as %s text and is none", name, e.name)
-                           : eval_fail_memory(error, name);
+    return errno == EILSEQ ? error_set(error, JUDGEQ_ERROR_FORMAT, "%s: begins as %s text and is none", name, e.name)
+                           : error_memory(error, name);
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static judgeq_status refuse_size(const char *name, judgeq_error *error) {
-    return eval_fail(error, JUDGEQ_ERROR_LIMIT, "%s: is larger than 2 GiB; split it into smaller files", name);
+    return error_set(error, JUDGEQ_ERROR_LIMIT, "%s: is larger than 2 GiB; split it into smaller files", name);
 }
 
 static judgeq_status refuse_zero(const char *name, judgeq_error *error) {
-    return eval_fail(error, JUDGEQ_ERROR_FORMAT,
+    return error_set(error, JUDGEQ_ERROR_FORMAT,
                      "%s: holds a zero byte: it is not text (UTF-16 and UTF-32 need a byte order mark)", name);
 }
 
@@ -100,9 +100,9 @@ static judgeq_status fill(FILE *stream, const char *name, text_buffer *t, judgeq
         if (!wide && memchr(part, '\0', n)) return refuse_zero(name, error);
         if (n > MOST - t->length) return refuse_size(name, error);
         text_add(t, part, n);
-        if (t->failed) return eval_fail_memory(error, name);
+        if (t->failed) return error_memory(error, name);
     }
-    return ferror(stream) ? eval_fail(error, JUDGEQ_ERROR_IO, "cannot read %s: %s", name, strerror(errno)) : JUDGEQ_OK;
+    return ferror(stream) ? error_set(error, JUDGEQ_ERROR_IO, "cannot read %s: %s", name, strerror(errno)) : JUDGEQ_OK;
 }
 
 judgeq_status files_read_stream(FILE *stream, const char *name, char **out, size_t *length, judgeq_error *error) {
@@ -126,7 +126,7 @@ judgeq_status files_read_stream(FILE *stream, const char *name, char **out, size
 judgeq_status files_read_text(const char *path, char **out, judgeq_error *error) {
     *out = NULL;
     FILE *file = fopen(path, "rb");
-    if (!file) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
+    if (!file) return error_set(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
     const judgeq_status status = files_read_stream(file, path, out, NULL, error);
     fclose(file);
     return status;
@@ -138,7 +138,7 @@ judgeq_status files_read_utf8(const char *path, char **out, judgeq_error *error)
     const judgeq_status status = files_read_text(path, &bytes, error);
     if (status != JUDGEQ_OK) return status;
     size_t length;
-    *out = unicode_valid(bytes, strlen(bytes), &length);
+    *out = utf8_repaired(bytes, strlen(bytes), &length);
     free(bytes);
-    return *out ? JUDGEQ_OK : eval_fail_memory(error, path);
+    return *out ? JUDGEQ_OK : error_memory(error, path);
 }

@@ -6,8 +6,8 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "base/error.h"
 #include "cuts.h"
-#include "fail.h"
 #include "files.h"
 #include "haystack.h"
 #include "unicode.h"
@@ -78,10 +78,10 @@ static judgeq_status read_file(haystack_source *s, const char *path, judgeq_erro
     const size_t n = bytes ? strlen(bytes) : 0;
     size_t first;
     if (status == JUDGEQ_OK && unicode_broken(bytes, n, &first) > 0) {
-        status = eval_fail(error, JUDGEQ_ERROR_FORMAT,
+        status = error_set(error, JUDGEQ_ERROR_FORMAT,
                            "haystack %s: is not UTF-8 text from byte %zu on; iconv converts texts", path, first + 1);
     }
-    if (status == JUDGEQ_OK && !add_text(s, bytes, n)) status = eval_fail_memory(error, "the haystack");
+    if (status == JUDGEQ_OK && !add_text(s, bytes, n)) status = error_memory(error, "the haystack");
     free(bytes);
     return status;
 }
@@ -107,7 +107,7 @@ static bool take_file(void *data, const char *path) {
 /* A pipe or a device is no text of the folder's. */
 static bool take_other(void *data, const char *path, const char *why, int reason) {
     folder_walk *walk = data;
-    if (reason != 0) walk->status = eval_fail(walk->error, JUDGEQ_ERROR_IO, "haystack %s: %s", path, why);
+    if (reason != 0) walk->status = error_set(walk->error, JUDGEQ_ERROR_IO, "haystack %s: %s", path, why);
     return walk->status == JUDGEQ_OK;
 }
 
@@ -115,16 +115,16 @@ static judgeq_status read_folder(haystack_source *s, const char *path, judgeq_er
     folder_walk walk = {.source = s, .error = error};
     const files_visitor visitor = {.file = take_file, .other = take_other, .data = &walk};
     const bool walked = files_walk(path, &visitor);
-    return walked || walk.status != JUDGEQ_OK ? walk.status : eval_fail_memory(error, "the haystack");
+    return walked || walk.status != JUDGEQ_OK ? walk.status : error_memory(error, "the haystack");
 }
 
 judgeq_status haystack_source_read(const char *path, haystack_source *out, judgeq_error *error) {
     struct stat info;
     *out = (haystack_source){.hash = 0xcbf29ce484222325u};
-    if (stat(path, &info) != 0) return eval_fail(error, JUDGEQ_ERROR_IO, "haystack %s: %s", path, strerror(errno));
+    if (stat(path, &info) != 0) return error_set(error, JUDGEQ_ERROR_IO, "haystack %s: %s", path, strerror(errno));
     judgeq_status status = S_ISDIR(info.st_mode) ? read_folder(out, path, error) : read_file(out, path, error);
     if (status == JUDGEQ_OK && out->n_sentence == 0) {
-        status = eval_fail(error, JUDGEQ_ERROR_FORMAT,
+        status = error_set(error, JUDGEQ_ERROR_FORMAT,
                            "haystack %s: no text; expected a text file, or a folder of .txt or .md files", path);
     }
     if (status != JUDGEQ_OK) haystack_source_free(out);

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/error.h"
 #include "base/visible.h"
 #include "benchmark.h"
-#include "fail.h"
 #include "text.h"
 
 /* ---- the tasks (its pred.py and eval.py) --------------------------------------------------------------------------
@@ -101,9 +101,9 @@ static judgeq_status read_config(const char *root, const char *name, json_t **ou
     *out = path ? json_load_file(path, 0, &reason) : NULL;
     judgeq_status status = JUDGEQ_OK;
     if (!path) {
-        status = eval_fail_memory(error, "a path");
+        status = error_memory(error, "a path");
     } else if (!json_is_object(*out)) {
-        status = eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s: %.200s", path, *out ? "is no object" : reason.text);
+        status = error_set(error, JUDGEQ_ERROR_FORMAT, "%s: %.200s", path, *out ? "is no object" : reason.text);
     }
     free(path);
     return status;
@@ -125,7 +125,7 @@ static judgeq_status set_task(benchmark *b, const source *from, judgeq_error *er
     const char *template = task ? json_string_value(json_object_get(from->prompts, task->name)) : NULL;
     const json_t *length = task ? json_object_get(from->lengths, task->name) : NULL;
     if (!template || !json_is_integer(length)) {
-        return eval_fail(error, JUDGEQ_ERROR_FORMAT,
+        return error_set(error, JUDGEQ_ERROR_FORMAT,
                          "%s: dataset \"%.*s\": not one of LongBench's 21 tasks, alone or with _e, or config/ has no "
                          "prompt or length for it",
                          b->path, VISIBLE_FIT(name ? name : "", 60));
@@ -140,7 +140,7 @@ static judgeq_status set_task(benchmark *b, const source *from, judgeq_error *er
     b->chat = (task->flags & NO_CHAT) == 0;
     b->first_line = (task->flags & FIRST_LINE) != 0;
     b->cut_to = from->cut_to;
-    return b->name && b->template ? JUDGEQ_OK : eval_fail_memory(error, "a benchmark");
+    return b->name && b->template ? JUDGEQ_OK : error_memory(error, "a benchmark");
 }
 
 static judgeq_status add_file(benchmarks *all, const char *path, const source *from, judgeq_error *error) {
@@ -159,13 +159,13 @@ static judgeq_status add_folder(benchmarks *all, const char *root, const source 
     for (size_t i = 0; status == JUDGEQ_OK && i < (size_t)2 * N_LONGBENCH; i++) {
         char *file = NULL;
         if (asprintf(&file, "%s/data/%s%s.jsonl", root, LONGBENCH[i / 2].name, i % 2 == 0 ? "" : "_e") < 0) {
-            return eval_fail_memory(error, "a path");
+            return error_memory(error, "a path");
         }
         if (is_there(file)) status = add_file(all, file, from, error);
         free(file);
     }
     if (status == JUDGEQ_OK && all->n == before) {
-        status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: data/ holds none of LongBench's files", root);
+        status = error_set(error, JUDGEQ_ERROR_IO, "%s: data/ holds none of LongBench's files", root);
     }
     return status;
 }
@@ -175,10 +175,10 @@ judgeq_status benchmarks_add_longbench(benchmarks *all, const char *path, int32_
     char *root = find_root(path);
     judgeq_status status = JUDGEQ_OK;
     if (!is_there(path)) {
-        status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
+        status = error_set(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
     } else if (!root) {
         status =
-            eval_fail(error, JUDGEQ_ERROR_IO,
+            error_set(error, JUDGEQ_ERROR_IO,
                       "%s: no config/dataset2prompt.json in it, beside it or beside its folder, where LongBench has "
                       "it",
                       path);

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/visible.h"
-#include "fail.h"
 
 static const char GRID[] = "grid", OWN[] = "own", RULER[] = "ruler:", LONGBENCH[] = "longbench:";
 
@@ -13,7 +13,7 @@ static judgeq_status unknown_task(const char *name, judgeq_error *error) {
     text_buffer t = {0};
     for (size_t i = 0; task_at(i); i++) text_print(&t, "%s, ", task_name(task_at(i)));
     const judgeq_status status =
-        eval_fail(error, JUDGEQ_ERROR_ARGUMENT, "unknown task \"%.*s\"; there are %sgrid, and own for all but grid",
+        error_set(error, JUDGEQ_ERROR_ARGUMENT, "unknown task \"%.*s\"; there are %sgrid, and own for all but grid",
                   VISIBLE_FIT(name, 60), t.bytes ? t.bytes : "");
     text_free(&t);
     return status;
@@ -23,13 +23,13 @@ static judgeq_status add_item(plan *p, plan_item item, judgeq_error *error) {
     if (p->n_item == p->capacity) {
         const size_t capacity = p->capacity ? 2 * p->capacity : 64;
         plan_item *larger = realloc(p->item, capacity * sizeof *larger);
-        if (!larger) return eval_fail_memory(error, "a plan");
+        if (!larger) return error_memory(error, "a plan");
         p->item = larger;
         p->capacity = capacity;
     }
     item.key = item.task ? task_key(item.task, item.family, item.length, item.depth, p->request.seed, item.index)
                          : benchmark_key(&p->benchmarks.benchmark[item.benchmark], (size_t)item.index);
-    if (!item.key) return eval_fail_memory(error, "a plan");
+    if (!item.key) return error_memory(error, "a plan");
     p->item[p->n_item++] = item;
     return JUDGEQ_OK;
 }
@@ -98,7 +98,7 @@ static judgeq_status take_names(plan *p, judgeq_error *error) {
     p->tasks = json_array();
     if (!names || !p->tasks) {
         free(names);
-        return eval_fail_memory(error, "a plan");
+        return error_memory(error, "a plan");
     }
     judgeq_status status = JUDGEQ_OK;
     for (char *name; status == JUDGEQ_OK && (name = strtok_r(rest, "\n", &rest));) {
@@ -115,7 +115,7 @@ static judgeq_status take_names(plan *p, judgeq_error *error) {
 
 judgeq_status plan_make(const plan_request *request, plan *out, judgeq_error *error) {
     *out = (plan){.request = *request, .left_out = json_array()};
-    judgeq_status status = out->left_out ? take_names(out, error) : eval_fail_memory(error, "a plan");
+    judgeq_status status = out->left_out ? take_names(out, error) : error_memory(error, "a plan");
     for (int32_t i = 0; status == JUDGEQ_OK && i < request->n_samples; i++) {
         for (size_t n = 0; status == JUDGEQ_OK && n < json_array_size(out->tasks); n++) {
             status = add_named(out, json_string_value(json_array_get(out->tasks, n)), i, error);
@@ -166,5 +166,5 @@ bool plan_leaves_out(judgeq_status status) {
 judgeq_status plan_note(plan *p, size_t index, const char *reason, judgeq_error *error) {
     const plan_item *item = &p->item[index];
     json_t *one = json_pack("{s:s, s:s, s:s}", "key", item->key, "task", item->name, "reason", reason);
-    return json_array_append_new(p->left_out, one) == 0 ? JUDGEQ_OK : eval_fail_memory(error, "a plan");
+    return json_array_append_new(p->left_out, one) == 0 ? JUDGEQ_OK : error_memory(error, "a plan");
 }

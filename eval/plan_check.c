@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/visible.h"
-#include "fail.h"
 
 enum { TEMPLATE_MOST = 128 }; /* tokens that a chat template adds to a message, if they need not be counted */
 
@@ -65,7 +65,7 @@ static judgeq_status check_line(const plan *p, size_t index, const trial_setup *
     if (status == JUDGEQ_OK && !surely_fits(setup, &s)) {
         const benchmark *from = &p->benchmarks.benchmark[p->item[index].benchmark];
         char *name = benchmark_place(from, (size_t)p->item[index].index);
-        status = name ? reading_make(setup->model, &setup->style, &s, &r, error) : eval_fail_memory(error, "a plan");
+        status = name ? reading_make(setup->model, &setup->style, &s, &r, error) : error_memory(error, "a plan");
         if (status == JUDGEQ_OK) status = reading_check(setup->model, &r, trial_answer_tokens(setup, &s), name, error);
         free(name);
     }
@@ -82,7 +82,7 @@ static judgeq_status check_one(plan *p, size_t index, const trial_setup *setup, 
     const judgeq_status status = own ? check_own(p, index, setup, &reason) : check_line(p, index, setup, &reason);
     *stays = status == JUDGEQ_OK;
     if (*stays) return JUDGEQ_OK;
-    if (own || !plan_leaves_out(status)) return eval_fail(error, status, "%s", reason.message);
+    if (own || !plan_leaves_out(status)) return error_set(error, status, "%s", reason.message);
     return plan_note(p, index, reason.message, error);
 }
 
@@ -101,7 +101,7 @@ judgeq_status plan_check(plan *p, const trial_setup *setup, judgeq_error *error)
     p->n_item = kept;
     if (status != JUDGEQ_OK || kept > 0) return status;
     const json_t *first = json_array_get(p->left_out, 0);
-    return eval_fail(error, JUDGEQ_ERROR_FORMAT, "no sample can be asked: %s%s",
+    return error_set(error, JUDGEQ_ERROR_FORMAT, "no sample can be asked: %s%s",
                      json_string_value(json_object_get(first, "reason")),
                      json_array_size(p->left_out) > 1 ? ", and so on for the others" : "");
 }

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fail.h"
+#include "base/error.h"
+#include "base/utf8.h"
 #include "text.h"
-#include "unicode.h"
 
 /* Stands for an answer that is not known yet; what follows an answer does not depend on it. */
 static const char ANSWER[] = "AnswerToCome";
@@ -42,9 +42,9 @@ static judgeq_status cut_middle(const judgeq_model *model, const char *words, in
     }
     judgeq_free(all.token);
     text_add(&t, "", 0);
-    if (!t.failed) *out = unicode_valid(t.bytes, t.length, &n);
+    if (!t.failed) *out = utf8_repaired(t.bytes, t.length, &n);
     text_free(&t);
-    return *out ? JUDGEQ_OK : eval_fail_memory(error, "a prompt");
+    return *out ? JUDGEQ_OK : error_memory(error, "a prompt");
 }
 
 /* ---- in the chat template ---------------------------------------------------------------------------------------- */
@@ -58,7 +58,7 @@ typedef struct conversation {
 static judgeq_status converse(const sample *s, size_t n_turn, conversation *out, judgeq_error *error) {
     const size_t n_message = json_array_size(s->messages);
     *out = (conversation){calloc(n_message + 2 * n_turn + 1, sizeof *out->message), n_message + 2 * n_turn};
-    if (!out->message) return eval_fail_memory(error, "messages");
+    if (!out->message) return error_memory(error, "messages");
     for (size_t i = 0; i < n_message; i++) {
         out->message[i].role = i % 2 == 0 ? "user" : "assistant";
         out->message[i].content = json_string_value(json_array_get(s->messages, i));
@@ -124,7 +124,7 @@ static judgeq_status chat_turn(const judgeq_model *model, const reading_style *s
     }
     judgeq_free(after);
     if (status == JUDGEQ_OK && params.skip == 0) {
-        return eval_fail(error, JUDGEQ_ERROR_UNSUPPORTED,
+        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
                          "task %s: this model's chat template writes earlier turns anew when a later one comes; "
                          "use --raw",
                          s->task);
@@ -150,7 +150,7 @@ static judgeq_status raw_prompt(const judgeq_model *model, const reading_style *
         text_print(&t, "%s%s", joined ? "" : " ", s->answer_prefix);
     }
     char *bytes = text_take(&t);
-    if (!bytes) return eval_fail_memory(error, "a prompt");
+    if (!bytes) return error_memory(error, "a prompt");
     const unsigned control = s->whole || style->control ? JUDGEQ_TEXT_CONTROL : JUDGEQ_TEXT_PLAIN;
     const judgeq_status status = tokenize(model, bytes, JUDGEQ_TEXT_BEGIN | control, out, error);
     free(bytes);
@@ -162,7 +162,7 @@ static judgeq_status raw_turn(const judgeq_model *model, const sample *s, size_t
     text_buffer t = {0};
     text_print(&t, "\n\n%s\n", json_string_value(json_array_get(s->follow_ups, turn)));
     char *bytes = text_take(&t);
-    if (!bytes) return eval_fail_memory(error, "a turn");
+    if (!bytes) return error_memory(error, "a turn");
     const judgeq_status status = tokenize(model, bytes, JUDGEQ_TEXT_PLAIN, out, error);
     free(bytes);
     return status;
@@ -182,7 +182,7 @@ static judgeq_status shorten(const judgeq_model *model, const sample *s, sample 
         cut_middle(model, json_string_value(json_array_get(s->messages, 0)), s->cut_to, &cut, error);
     own->messages = status == JUDGEQ_OK ? json_pack("[s]", cut) : NULL;
     free(cut);
-    return status == JUDGEQ_OK && !own->messages ? eval_fail_memory(error, "a prompt") : status;
+    return status == JUDGEQ_OK && !own->messages ? error_memory(error, "a prompt") : status;
 }
 
 static judgeq_status make(const judgeq_model *model, const reading_style *style, const sample *s, bool turns,
@@ -222,7 +222,7 @@ judgeq_status reading_check(const judgeq_model *model, const reading *r, int32_t
     const int32_t n_ctx = judgeq_model_get_info(model)->n_ctx_train;
     const size_t n = r->prompt.n_token + reading_later(r, n_answer);
     if (n <= (size_t)n_ctx) return JUDGEQ_OK;
-    return eval_fail(error, JUDGEQ_ERROR_LIMIT,
+    return error_set(error, JUDGEQ_ERROR_LIMIT,
                      "%s: prompt and answers may have %zu tokens, the model was trained for %d", name, n, n_ctx);
 }
 

@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/visible.h"
-#include "fail.h"
 #include "text.h"
 
 /* What must be the same for lines of two runs to be compared. */
@@ -38,7 +38,7 @@ static judgeq_status check_identity(const char *path, const json_t *old, const j
     for (int i = 0; status == JUDGEQ_OK && i < N_IDENTITY; i++) {
         json_t *before = identity_of(old, IDENTITY[i]), *now = identity_of(run, IDENTITY[i]);
         if (!json_equal(before, now) && (before || now)) {
-            status = eval_fail(error, JUDGEQ_ERROR_ARGUMENT,
+            status = error_set(error, JUDGEQ_ERROR_ARGUMENT,
                                "%s is of a run with another \"%s\"; name another folder with -o, or remove this one",
                                path, IDENTITY[i]);
         }
@@ -54,20 +54,20 @@ static judgeq_status read_run(const char *path, json_t **out, judgeq_error *erro
     struct stat status;
     *out = NULL;
     if (stat(path, &status) != 0) return JUDGEQ_OK;
-    if (!S_ISREG(status.st_mode)) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: is no regular file", path);
+    if (!S_ISREG(status.st_mode)) return error_set(error, JUDGEQ_ERROR_IO, "%s: is no regular file", path);
     *out = json_load_file(path, JSON_ALLOW_NUL, &reason);
     if (json_is_object(*out)) return JUDGEQ_OK;
     json_decref(*out);
     const bool other = *out != NULL;
     *out = NULL;
-    return eval_fail(error, JUDGEQ_ERROR_FORMAT, "%s: is not the description of a run: %.200s", path,
+    return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: is not the description of a run: %.200s", path,
                      other ? "it is no object" : reason.text);
 }
 
 static judgeq_status write_run(const char *path, const json_t *run, judgeq_error *error) {
     char *bytes = json_dumps(run, JSON_INDENT(2));
     const judgeq_status status =
-        bytes ? file_write_atomic(path, bytes, strlen(bytes), error) : eval_fail_memory(error, "run.json");
+        bytes ? file_write_atomic(path, bytes, strlen(bytes), error) : error_memory(error, "run.json");
     free(bytes);
     return status;
 }
@@ -92,7 +92,7 @@ static judgeq_status note_damage(records *r, const char *path, size_t number, co
     snprintf(place, sizeof place, "%.40s:%zu", slash ? slash + 1 : path, number); /* a name of ours */
     visible_copy(reason, words, sizeof words);
     const bool noted = json_array_append_new(r->damaged, json_pack("{s:s, s:s}", "key", place, "reason", words)) == 0;
-    return noted ? JUDGEQ_OK : eval_fail_memory(error, "samples");
+    return noted ? JUDGEQ_OK : error_memory(error, "samples");
 }
 
 static judgeq_status take_line(records *r, const char *path, const char *bytes, size_t n, size_t number,
@@ -105,7 +105,7 @@ static judgeq_status take_line(records *r, const char *path, const char *bytes, 
     if (!key || !json_is_array(json_object_get(line, "results"))) {
         status = note_damage(r, path, number, line ? "it lacks \"key\" or \"results\"" : reason.text, error);
     } else if (json_object_set(r->lines, key, line) != 0) {
-        status = eval_fail_memory(error, "samples");
+        status = error_memory(error, "samples");
     }
     json_decref(line);
     return status;
@@ -124,7 +124,7 @@ static judgeq_status read_lines(records *r, const char *path, FILE *file, long *
     }
     free(line);
     if (status == JUDGEQ_OK && ferror(file)) {
-        status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
+        status = error_set(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
     }
     return status;
 }
@@ -133,10 +133,10 @@ static judgeq_status read_file(records *r, const char *path, judgeq_error *error
     long end;
     struct stat info;
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
-        return eval_fail(error, JUDGEQ_ERROR_IO, "%s: is no regular file", path);
+        return error_set(error, JUDGEQ_ERROR_IO, "%s: is no regular file", path);
     }
     FILE *file = fopen(path, "r");
-    if (!file) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
+    if (!file) return error_set(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
     const judgeq_status status = read_lines(r, path, file, &end, error);
     fclose(file);
     return status;
@@ -155,18 +155,18 @@ static judgeq_status open_lines(records *r, judgeq_error *error) {
     struct stat info;
     const bool there = stat(r->path, &info) == 0;
     if (there && !S_ISREG(info.st_mode)) {
-        return eval_fail(error, JUDGEQ_ERROR_IO, "%s: is no regular file", r->path);
+        return error_set(error, JUDGEQ_ERROR_IO, "%s: is no regular file", r->path);
     }
     r->file = fopen(r->path, "a+");
-    if (!r->file) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
+    if (!r->file) return error_set(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
     if (flock(fileno(r->file), LOCK_EX | LOCK_NB) != 0) {
-        return eval_fail(error, JUDGEQ_ERROR_IO, "%s: another judgeq eval is writing there", r->path);
+        return error_set(error, JUDGEQ_ERROR_IO, "%s: another judgeq eval is writing there", r->path);
     }
     rewind(r->file);
     const judgeq_status status = read_lines(r, r->path, r->file, &end, error);
     if (status != JUDGEQ_OK) return status;
     if (there && info.st_size > 0 && !is_own(r)) {
-        return eval_fail(error, JUDGEQ_ERROR_FORMAT,
+        return error_set(error, JUDGEQ_ERROR_FORMAT,
                          "%s: holds no sample of judgeq eval, and there is no run.json beside it; name another folder "
                          "with -o, or remove this file",
                          r->path);
@@ -175,7 +175,7 @@ static judgeq_status open_lines(records *r, judgeq_error *error) {
     if (fseek(r->file, 0, SEEK_END) == 0 && (ftell(r->file) == end || ftruncate(fileno(r->file), end) == 0)) {
         return JUDGEQ_OK;
     }
-    return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
+    return error_set(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
 }
 
 /* ---- several ranks ----------------------------------------------------------------------------------------------- */
@@ -194,10 +194,10 @@ static judgeq_status for_others(records *r, judgeq_status (*each)(records *r, co
                                 judgeq_error *error) {
     struct dirent **entry = NULL;
     const int n = scandir(r->folder, &entry, is_rank_file, alphasort);
-    judgeq_status status = n < 0 ? eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->folder, strerror(errno)) : JUDGEQ_OK;
+    judgeq_status status = n < 0 ? error_set(error, JUDGEQ_ERROR_IO, "%s: %s", r->folder, strerror(errno)) : JUDGEQ_OK;
     for (int i = 0; i < n; i++) {
         char *path = status == JUDGEQ_OK ? join(r->folder, entry[i]->d_name) : NULL;
-        if (status == JUDGEQ_OK) status = path ? each(r, path, error) : eval_fail_memory(error, "a run's records");
+        if (status == JUDGEQ_OK) status = path ? each(r, path, error) : error_memory(error, "a run's records");
         free(path);
         free(entry[i]);
     }
@@ -228,12 +228,12 @@ static judgeq_status take_others(records *r, const records *others, judgeq_error
 
 static judgeq_status remove_file(records *r, const char *path, judgeq_error *error) {
     (void)r;
-    return unlink(path) == 0 ? JUDGEQ_OK : eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
+    return unlink(path) == 0 ? JUDGEQ_OK : error_set(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno));
 }
 
 judgeq_status records_gather(records *r, judgeq_error *error) {
     records others = {.lines = json_object(), .damaged = json_incref(r->damaged), .folder = r->folder};
-    judgeq_status status = others.lines ? read_others(&others, error) : eval_fail_memory(error, "a run's records");
+    judgeq_status status = others.lines ? read_others(&others, error) : error_memory(error, "a run's records");
     if (status == JUDGEQ_OK) status = take_others(r, &others, error);
     if (status == JUDGEQ_OK) status = for_others(r, remove_file, error);
     json_decref(others.lines);
@@ -249,9 +249,8 @@ static judgeq_status begin(const char *folder, records *out, char **run_path, ju
                      .folder = strdup(folder),
                      .path = join(folder, "samples.jsonl")};
     *run_path = join(folder, "run.json");
-    return out->lines && out->damaged && out->folder && out->path && *run_path
-               ? JUDGEQ_OK
-               : eval_fail_memory(error, "a run's records");
+    return out->lines && out->damaged && out->folder && out->path && *run_path ? JUDGEQ_OK
+                                                                               : error_memory(error, "a run's records");
 }
 
 judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq_error *error) {
@@ -259,7 +258,7 @@ judgeq_status records_open(const char *folder, json_t *run, records *out, judgeq
     judgeq_status status = begin(folder, out, &run_path, error);
     const bool made = status == JUDGEQ_OK && mkdir(folder, 0777) == 0;
     if (status == JUDGEQ_OK && !made && errno != EEXIST) {
-        status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", folder, strerror(errno));
+        status = error_set(error, JUDGEQ_ERROR_IO, "%s: %s", folder, strerror(errno));
     }
     out->run = json_incref(run);
     if (status == JUDGEQ_OK) status = open_lines(out, error);
@@ -281,7 +280,7 @@ static judgeq_status read_folder(records *r, const char *run_path, judgeq_error 
     judgeq_status status = read_run(run_path, &r->run, error);
     if (status == JUDGEQ_OK && (!r->run || access(r->path, R_OK) != 0)) {
         status =
-            eval_fail(error, JUDGEQ_ERROR_IO, "%s: holds no run of judgeq eval (run.json, samples.jsonl)", r->folder);
+            error_set(error, JUDGEQ_ERROR_IO, "%s: holds no run of judgeq eval (run.json, samples.jsonl)", r->folder);
     }
     return status == JUDGEQ_OK ? read_file(r, r->path, error) : status;
 }
@@ -294,10 +293,10 @@ judgeq_status records_join(const char *folder, json_t *run, int32_t rank, record
     snprintf(name, sizeof name, "samples.%d.jsonl", rank);
     free(out->path);
     out->path = join(folder, name);
-    if (status == JUDGEQ_OK && !out->path) status = eval_fail_memory(error, "a run's records");
+    if (status == JUDGEQ_OK && !out->path) status = error_memory(error, "a run's records");
     if (status == JUDGEQ_OK) out->file = fopen(out->path, "a");
     if (status == JUDGEQ_OK && !out->file) {
-        status = eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", out->path, strerror(errno));
+        status = error_set(error, JUDGEQ_ERROR_IO, "%s: %s", out->path, strerror(errno));
     }
     free(run_path);
     if (status != JUDGEQ_OK) records_close(out);
@@ -316,7 +315,7 @@ judgeq_status records_read(const char *folder, records *out, judgeq_error *error
 
 judgeq_status records_write_run(const records *r, judgeq_error *error) {
     char *path = join(r->folder, "run.json");
-    const judgeq_status status = path ? write_run(path, r->run, error) : eval_fail_memory(error, "run.json");
+    const judgeq_status status = path ? write_run(path, r->run, error) : error_memory(error, "run.json");
     free(path);
     return status;
 }
@@ -327,12 +326,12 @@ judgeq_status records_add(records *r, json_t *line, judgeq_error *error) {
     char *whole = NULL;
     const int n = bytes ? asprintf(&whole, "%s\n", bytes) : -1;
     free(bytes);
-    if (n < 0) return eval_fail_memory(error, "a sample's line");
+    if (n < 0) return error_memory(error, "a sample's line");
     /* at once, so that a kill leaves a line that is cut off at most */
     const bool written = file_append(fileno(r->file), whole, (size_t)n) && fsync(fileno(r->file)) == 0;
     free(whole);
-    if (!written) return eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
-    return json_object_set(r->lines, key, line) == 0 ? JUDGEQ_OK : eval_fail_memory(error, "samples");
+    if (!written) return error_set(error, JUDGEQ_ERROR_IO, "%s: %s", r->path, strerror(errno));
+    return json_object_set(r->lines, key, line) == 0 ? JUDGEQ_OK : error_memory(error, "samples");
 }
 
 bool records_have(const records *r, const char *key) {

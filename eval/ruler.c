@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/error.h"
+#include "base/utf8.h"
 #include "benchmark.h"
-#include "fail.h"
-#include "unicode.h"
 
 /* RULER's files, in RULER's own layout and in HELMET's. */
 
@@ -54,7 +54,7 @@ static char *name_of(const char *path, int32_t *length) {
         base = folder;
         n = (size_t)(slash - folder);
     }
-    return unicode_valid(base, n, &n);
+    return utf8_repaired(base, n, &n);
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
@@ -62,7 +62,7 @@ static char *name_of(const char *path, int32_t *length) {
 static judgeq_status add_file(benchmarks *all, const char *path, judgeq_error *error) {
     benchmark b = {.family = SAMPLE_RULER, .path = strdup(path), .chat = true};
     b.name = name_of(path, &b.length);
-    judgeq_status status = b.name && b.path ? benchmark_read_lines(&b, error) : eval_fail_memory(error, "a benchmark");
+    judgeq_status status = b.name && b.path ? benchmark_read_lines(&b, error) : error_memory(error, "a benchmark");
     if (status != JUDGEQ_OK) {
         benchmark_free(&b);
         return status;
@@ -97,12 +97,12 @@ static judgeq_status each_entry(benchmarks *all, const char *path, int (*wanted)
                                 judgeq_status (*add)(benchmarks *, const char *, judgeq_error *), judgeq_error *error) {
     struct dirent **entry = NULL;
     const int n = scandir(path, &entry, wanted, versionsort);
-    judgeq_status status = n < 0 ? eval_fail(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno)) : JUDGEQ_OK;
+    judgeq_status status = n < 0 ? error_set(error, JUDGEQ_ERROR_IO, "%s: %s", path, strerror(errno)) : JUDGEQ_OK;
     for (int i = 0; i < n; i++) {
         char *inner = NULL;
         if (status == JUDGEQ_OK && asprintf(&inner, "%s/%s", path, entry[i]->d_name) < 0) {
             inner = NULL;
-            status = eval_fail_memory(error, "a path");
+            status = error_memory(error, "a path");
         }
         if (inner) status = add(all, inner, error);
         free(inner);
@@ -124,7 +124,7 @@ judgeq_status benchmarks_add_ruler(benchmarks *all, const char *path, judgeq_err
     judgeq_status status = each_entry(all, path, is_visible, add_entry, error);
     if (status == JUDGEQ_OK && all->n == before) {
         status =
-            eval_fail(error, JUDGEQ_ERROR_IO,
+            error_set(error, JUDGEQ_ERROR_IO,
                       "%s: holds no TASK/validation.jsonl and no TASK/validation_LENGTH.jsonl, as RULER and HELMET "
                       "name them, and no TASK.jsonl",
                       path);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fail.h"
+#include "base/error.h"
 #include "needle.h"
 #include "words.h"
 
@@ -321,7 +321,7 @@ static judgeq_status build(const task_request *r, int32_t n_unit, sample *out, j
     t->build(&b);
     if (!b.failed && out->task) return JUDGEQ_OK;
     sample_free(out);
-    return eval_fail_memory(error, "a sample");
+    return error_memory(error, "a sample");
 }
 
 /* Tokens with n_unit units; below 0 on failure. */
@@ -356,7 +356,7 @@ static judgeq_status fit(const task_request *r, int32_t *n_unit, judgeq_error *e
 
 judgeq_status task_check_shortest(const task_request *r, int64_t n_token, judgeq_error *error) {
     if (n_token <= r->length) return JUDGEQ_OK;
-    return eval_fail(error, JUDGEQ_ERROR_LIMIT, "task %s: the shortest prompt has %lld tokens, --length is %d",
+    return error_set(error, JUDGEQ_ERROR_LIMIT, "task %s: the shortest prompt has %lld tokens, --length is %d",
                      r->task->name, (long long)n_token, r->length);
 }
 
@@ -376,7 +376,7 @@ static judgeq_status build_with_key(const task_request *r, int32_t n_unit, sampl
     out->key = task_key(r->task, r->family, r->length, r->depth, r->seed, r->index);
     if (out->key) return JUDGEQ_OK;
     sample_free(out);
-    return eval_fail_memory(error, "a sample");
+    return error_memory(error, "a sample");
 }
 
 judgeq_status task_make_shortest(const task_request *r, sample *out, judgeq_error *error) {

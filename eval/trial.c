@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "answers.h"
+#include "base/error.h"
 #include "divergence.h"
-#include "fail.h"
 #include "fidelity.h"
 #include "question.h"
 
@@ -45,7 +45,7 @@ static judgeq_status open_sessions(trial *t, judgeq_error *error) {
     t->session = calloc(a->n_arm, sizeof(judgeq_session *));
     t->of_arm = calloc(a->n_arm, sizeof *t->of_arm);
     t->answer = calloc(a->n_arm, sizeof *t->answer);
-    if (!t->session || !t->of_arm || !t->answer) return eval_fail_memory(error, "sessions");
+    if (!t->session || !t->of_arm || !t->answer) return error_memory(error, "sessions");
     judgeq_status status = JUDGEQ_OK;
     for (size_t i = 0; status == JUDGEQ_OK && i < a->n_arm; i++) {
         if (i > 0 && arm_is_full(a, i, n_prompt)) continue;
@@ -185,7 +185,7 @@ static double prefill_seconds(const trial *t) {
 /* kl and perplexity join the results. After everything else: the sessions read the full cache's answer for it. */
 static judgeq_status add_divergence(trial *t, json_t *results, judgeq_error *error) {
     divergence *d = calloc(t->n_session, sizeof *d);
-    if (!d) return eval_fail_memory(error, "results");
+    if (!d) return error_memory(error, "results");
     const judgeq_status status =
         divergence_measure(t->setup->model, t->session, t->n_session, t->answer[0].token, t->answer[0].n_first,
                            t->setup->progress, t->setup->progress_data, d, error);
@@ -211,10 +211,10 @@ static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
     json_t *results = json_array();
     t->hit_rate = calloc(n, sizeof *t->hit_rate);
     t->mass_kept = calloc(n, sizeof *t->mass_kept);
-    judgeq_status status = t->hit_rate && t->mass_kept && results ? JUDGEQ_OK : eval_fail_memory(error, "results");
+    judgeq_status status = t->hit_rate && t->mass_kept && results ? JUDGEQ_OK : error_memory(error, "results");
     for (size_t i = 0; status == JUDGEQ_OK && i < t->setup->arms->n_arm; i++) {
         json_t *result = arm_result(t, i);
-        if (!result || json_array_append_new(results, result) != 0) status = eval_fail_memory(error, "results");
+        if (!result || json_array_append_new(results, result) != 0) status = error_memory(error, "results");
     }
     if (status == JUDGEQ_OK) {
         char *question = question_of(s);
@@ -226,7 +226,7 @@ static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
                       (json_int_t)t->reading.prompt.n_token, "kv_bytes_full", (json_int_t)full_bytes(t), "prefill_s",
                       prefill_seconds(t), "question", question, "references", s->references, "results", results);
         free(question);
-        if (!*line) status = eval_fail_memory(error, "results");
+        if (!*line) status = error_memory(error, "results");
     }
     if (status == JUDGEQ_OK && t->setup->prompts) {
         json_object_set_new(*line, "prompt", prompt_array(&t->reading.prompt));
