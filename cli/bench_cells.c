@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/session_choices.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "resident.h"
@@ -127,19 +128,16 @@ static judgeq_status batch_init(const bench_setup *setup, const bench_cell *cell
     b->session = calloc(b->n, sizeof(judgeq_session *));
     b->token = calloc(b->n, sizeof *b->token);
     if (!b->session || !b->token) return error_memory(error, "a batch");
-    judgeq_session_params params = judgeq_session_default_params();
-    params.policy = cell->arm->parsed;
-    params.judge = setup->judge;
-    params.budget = cell->arm->rows;
-    params.budget_fraction = (float)cell->arm->share;
-    params.n_ctx = cell->length + o->n_tokens;
-    params.n_threads = cell->n_threads;
-    params.chunk = o->n_chunk;
-    params.kv_type = cell->kv_type;
-    params.plain_weights = o->plain_weights;
-    params.seed = o->seed;
-    params.progress = setup->progress;
-    params.progress_data = setup->progress_data;
+    const session_choices choices = {.rows = cell->arm->rows,
+                                     .share = cell->arm->share,
+                                     .n_ctx = cell->length + o->n_tokens,
+                                     .n_threads = cell->n_threads,
+                                     .chunk = o->n_chunk,
+                                     .kv_type = cell->kv_type,
+                                     .plain_weights = o->plain_weights,
+                                     .seed = o->seed};
+    const judgeq_session_params params =
+        session_choices_params(&choices, cell->arm->parsed, setup->judge, setup->progress, setup->progress_data);
     judgeq_status status = JUDGEQ_OK;
     for (size_t i = 0; status == JUDGEQ_OK && i < b->n; i++) {
         status = judgeq_session_new(setup->model, &params, &b->session[i], error);

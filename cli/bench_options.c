@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "cores_note.h"
+#include "device_options.h"
 #include "values.h"
 
 #define wrong(...) usage_wrong("bench", __VA_ARGS__)
@@ -52,7 +53,7 @@ const command_option bench_rows[] = {
     {"warm-up", 0, INTO(bench_options, n_warm_up), .most = 1000},
     {"seed", 0, INTO(bench_options, seed), .most = INT64_MAX},
     {"output", 'o', TAKEN(take_output), .value = COMMAND_FILE, .adds_up = true},
-    ROWS_OF(bench_options, devices, devices_rows),
+    ROWS_OF(bench_options, devices, device_options_rows),
     {"json", 0, INTO(bench_options, json)},
     {"quiet", 0, INTO(bench_options, quiet)},
     {"help", 'h', INTO(bench_options, help)},
@@ -73,7 +74,7 @@ static void cap_threads(bench_options *o) {
 }
 
 int bench_options_read(int argc, char **argv, bench_options *o) {
-    *o = (bench_options){.devices = {.n_offload = -1},
+    *o = (bench_options){.devices = device_options_default(),
                          .budgets = "256",
                          .length = {{512, 2048}, 2},
                          .kv_type = {{JUDGEQ_KV_F16}, 1},

@@ -2,8 +2,8 @@
 #ifndef JUDGEQ_CLI_BENCH_OPTIONS_H
 #define JUDGEQ_CLI_BENCH_OPTIONS_H
 
+#include "app/devices.h"
 #include "command_line.h"
-#include "devices.h"
 #include "judgeq.h"
 
 enum { BENCH_OUTPUTS_MOST = 4 };

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/fallback.h"
+#include "app/find_judge.h"
+#include "app/find_model.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -13,9 +16,6 @@
 #include "chance.h"
 #include "commands.h"
 #include "exit_status.h"
-#include "fallback.h"
-#include "find_judge.h"
-#include "find_model.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "say.h"
@@ -164,7 +164,7 @@ static judgeq_status load_judge(bench *b, judgeq_error *error) {
                                  .model_path = b->model_path,
                                  .named = o->judge,
                                  .by_default = !o->policies,
-                                 .quiet = o->quiet};
+                                 .notes = say_notes(o->quiet)};
     const judgeq_status status = find_judge(&search, b->arms.parsed, b->arms.n_policy, &b->found, error);
     if (status != JUDGEQ_OK || !b->found.fallback) return status;
     arms_free(&b->arms);
@@ -179,7 +179,7 @@ static judgeq_status prepare(bench *b, judgeq_error *error) {
         status = find_model(o->model, b->default_model, sizeof b->default_model, &b->model_path, error);
     }
     if (status == JUDGEQ_OK) status = devices_load_model(&o->devices, b->model_path, &b->model, error);
-    if (status == JUDGEQ_OK) find_model_notes(b->model, b->model_path, o->quiet);
+    if (status == JUDGEQ_OK) find_model_notes(b->model, b->model_path, say_notes(o->quiet));
     if (status == JUDGEQ_OK && o->expand_bytes > 0) {
         size_t n_bytes;
         status = judgeq_model_expand(b->model, o->expand_bytes, o->n_threads.value[0], &n_bytes, error);

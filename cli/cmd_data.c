@@ -2,13 +2,13 @@
 #include <getopt.h>
 #include <stdio.h>
 
+#include "app/find_model.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "commands.h"
 #include "cores_note.h"
 #include "data_maker.h"
 #include "exit_status.h"
-#include "find_model.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "say.h"
@@ -160,7 +160,7 @@ int cmd_data(int argc, char **argv) {
     judgeq_status status = file_check_output(c.options.data.output, &error);
     if (status == JUDGEQ_OK) status = find_model(c.options.model, room, sizeof room, &path, &error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(path, &model, &error);
-    if (status == JUDGEQ_OK) find_model_notes(model, path, c.options.data.quiet);
+    if (status == JUDGEQ_OK) find_model_notes(model, path, say_notes(c.options.data.quiet));
     if (status == JUDGEQ_OK) status = make_set(&c, model, &error);
     judgeq_model_free(model);
     return exit_with(status, &error);

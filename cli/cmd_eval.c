@@ -6,6 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/fallback.h"
+#include "app/find_judge.h"
+#include "app/find_model.h"
+#include "app/prompt.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -14,9 +18,6 @@
 #include "commands.h"
 #include "eval_options.h"
 #include "exit_status.h"
-#include "fallback.h"
-#include "find_judge.h"
-#include "find_model.h"
 #include "interrupt.h"
 #include "plan_check.h"
 #include "progress.h"
@@ -132,23 +133,20 @@ static judgeq_status load_model(evaluation *e, judgeq_error *error) {
     judgeq_status status =
         find_model(e->options.model, e->default_model, sizeof e->default_model, &e->model_path, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(e->model_path, &e->model, error);
-    if (status == JUDGEQ_OK) find_model_notes(e->model, e->model_path, e->options.quiet);
+    if (status == JUDGEQ_OK) find_model_notes(e->model, e->model_path, say_notes(e->options.quiet));
     return status;
 }
 
 /* How samples are read. A model whose chat template cannot be used reads them as they are, which is said. */
 static judgeq_status choose_style(evaluation *e, judgeq_error *error) {
     const eval_options *o = &e->options;
-    const judgeq_message message = {"user", "x"};
-    char *text = NULL;
     e->style = (reading_style){.format = o->raw    ? READING_RAW
                                          : o->chat ? READING_CHAT
                                                    : READING_AUTO,
                                .control = o->raw,
                                .no_think = o->no_think};
     if (o->raw) return JUDGEQ_OK;
-    const judgeq_status status = judgeq_chat_text(e->model, &message, 1, NULL, &text, error);
-    judgeq_free(text);
+    const judgeq_status status = prompt_check_template(e->model, error);
     if (status != JUDGEQ_ERROR_UNSUPPORTED || o->chat) return status;
     if (!o->quiet) say("prompts are read as they are: %s", error->message);
     e->no_template = *error;
@@ -388,7 +386,7 @@ static judgeq_status load_judge(evaluation *e, judgeq_error *error) {
                                  .model_path = e->model_path,
                                  .named = o->judge,
                                  .by_default = !o->policies && !choices_have_probe(&o->choices),
-                                 .quiet = o->quiet || e->ranks.rank > 0};
+                                 .notes = say_notes(o->quiet || e->ranks.rank > 0)};
     const judgeq_status status = find_judge(&search, e->arms.parsed, e->arms.n_policy, &e->found, error);
     if (status != JUDGEQ_OK || !e->found.fallback) return status;
     arms_free(&e->arms);

@@ -3,7 +3,7 @@
 #include "base/visible.h"
 #include "command_line.h"
 #include "commands.h"
-#include "devices.h"
+#include "device_options.h"
 #include "exit_status.h"
 #include "judgeq.h"
 #include "say.h"
@@ -310,14 +310,14 @@ int cmd_inspect(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--kept") == 0) return cmd_kept(argc, argv);
     }
-    inspect_options o = {.devices = {.n_offload = -1}};
+    inspect_options o = {.devices = device_options_default()};
     const int usage = command_line_read("inspect", inspect_rows, argc, argv, &o);
     if (usage != 0) return usage;
     if (o.help) {
         fputs(HELP, stdout);
         return fflush(stdout) == 0 ? 0 : 1;
     }
-    if (o.list) return devices_print(&o.devices, o.json);
+    if (o.list) return device_options_print(&o.devices, o.json);
     if (argc - optind > 1) {
         return usage_wrong("inspect", "one file at a time, what is \"%s\"?", argv[optind + 1]);
     }

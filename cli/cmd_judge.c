@@ -1,9 +1,9 @@
 /* judgeq judge: makes judge files from arrays of soft tokens, and arrays from judge files. */
+#include "app/find_model.h"
 #include "base/file.h"
 #include "command_line.h"
 #include "commands.h"
 #include "exit_status.h"
-#include "find_model.h"
 #include "judgeq.h"
 #include "say.h"
 #include "values.h"

@@ -5,18 +5,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/fallback.h"
+#include "app/find_judge.h"
+#include "app/find_model.h"
+#include "app/generation.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "commands.h"
 #include "cores_note.h"
 #include "exit_status.h"
-#include "fallback.h"
-#include "find_judge.h"
-#include "find_model.h"
-#include "generate.h"
 #include "interrupt.h"
 #include "progress.h"
-#include "prompt.h"
+#include "prompt_text.h"
+#include "response_out.h"
 #include "run_options.h"
 #include "run_report.h"
 #include "say.h"
@@ -112,7 +113,8 @@ typedef struct run {
     int32_t *tokens; /* [n_tokens], the prompt */
     size_t n_tokens;
     progress progress;
-    text_stream stream;
+    judgeq_sampler *sampler;
+    response_out out;
     generation generation;
     double load_s, started;
 } run;
@@ -123,7 +125,7 @@ static judgeq_status load_judge(run *r, judgeq_error *error) {
                                  .model_path = r->model_path,
                                  .named = o->judge,
                                  .by_default = !o->policy && !choices_have_probe(&o->choices),
-                                 .quiet = o->quiet};
+                                 .notes = say_notes(o->quiet)};
     const judgeq_status status = find_judge(&search, &r->policy, 1, &r->found, error);
     if (status != JUDGEQ_OK || !r->found.fallback) return status;
     return fallback_take(o->policy_text, &r->fallback, &r->policy, error);
@@ -131,21 +133,11 @@ static judgeq_status load_judge(run *r, judgeq_error *error) {
 
 static judgeq_status make_session(run *r, judgeq_error *error) {
     const options *o = &r->options;
-    judgeq_session_params params = judgeq_session_default_params();
-    params.policy = r->policy;
-    params.judge = r->found.judge;
-    params.budget = o->budget;
-    params.budget_fraction = o->budget_fraction;
-    params.n_ctx = o->n_ctx;
-    cores_note(o->n_threads, o->quiet);
-    params.n_threads = o->n_threads;
-    params.chunk = o->chunk;
-    params.plain_weights = o->plain_weights;
-    params.kv_type = o->kv_type;
-    params.seed = o->sampler.seed;
-    params.defer = o->defer;
-    params.progress = progress_report;
-    params.progress_data = &r->progress;
+    session_choices chosen = o->session;
+    chosen.seed = o->sampler.seed;
+    cores_note(chosen.n_threads, o->quiet);
+    const judgeq_session_params params =
+        session_choices_params(&chosen, r->policy, r->found.judge, progress_report, &r->progress);
     return judgeq_session_new(r->model, &params, &r->session, error);
 }
 
@@ -155,30 +147,70 @@ static judgeq_status prepare(run *r, judgeq_error *error) {
     judgeq_status status =
         find_model(r->options.model, r->default_model, sizeof r->default_model, &r->model_path, error);
     if (status == JUDGEQ_OK) status = devices_load_model(&r->options.devices, r->model_path, &r->model, error);
-    if (status == JUDGEQ_OK) find_model_notes(r->model, r->model_path, r->options.quiet);
+    if (status == JUDGEQ_OK) find_model_notes(r->model, r->model_path, say_notes(r->options.quiet));
     if (status == JUDGEQ_OK) status = load_judge(r, error);
     if (status == JUDGEQ_OK) status = make_session(r, error);
     r->started = clock_seconds();
     r->load_s = r->started - start;
     if (status != JUDGEQ_OK) return status;
-    status = prompt_tokenize(r->model, &r->options, r->text, &r->tokens, &r->n_tokens, error);
-    if (status != JUDGEQ_OK) return status;
-    return prompt_check_length(r->model, &r->options, r->n_tokens, r->options.n_tokens, error);
+    return prompt_text_tokenize(r->model, &r->options, r->text, r->options.n_tokens, &r->tokens, &r->n_tokens, error);
+}
+
+static judgeq_status read_prompt(run *r, judgeq_error *error) {
+    progress_begin(&r->progress, (int64_t)r->n_tokens, r->options.quiet);
+    interrupt_catch();
+    const judgeq_status status = judgeq_session_prefill(r->session, r->tokens, r->n_tokens, error);
+    progress_end(&r->progress);
+    if (status != JUDGEQ_ERROR_CANCELLED) return status;
+    return error_set(error, JUDGEQ_ERROR_CANCELLED, "interrupted while reading the prompt");
+}
+
+static bool go_on(void *data) {
+    (void)data;
+    return !interrupt_seen();
+}
+
+static judgeq_status begin_response(run *r, judgeq_error *error) {
+    const options *o = &r->options;
+    generation_params params = {.sampler = r->sampler,
+                                .stop = o->stop,
+                                .n_stop = o->n_stop,
+                                .n_tokens = o->n_tokens,
+                                .n_ctx = o->session.n_ctx,
+                                .n_before = r->n_tokens,
+                                .logprobs = o->logprobs,
+                                .started = r->started,
+                                .put = response_out_put,
+                                .go_on = go_on,
+                                .data = &r->out};
+    params.known = judgeq_session_deferred(r->session, &params.n_known);
+    r->out = (response_out){.file = o->json ? NULL : stdout, .terminal = isatty(STDOUT_FILENO)};
+    return generation_init(&r->generation, r->model, &params, error);
+}
+
+static judgeq_status decode(run *r, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (int32_t token = 0; status == JUDGEQ_OK;) {
+        status = generation_next(&r->generation, judgeq_session_logits(r->session), &token, error);
+        if (status != JUDGEQ_OK || token < 0) break;
+        status = judgeq_session_decode(r->session, token, error);
+    }
+    if (status != JUDGEQ_OK || r->generation.end != GENERATION_CANCELLED) return status;
+    return error_set(error, JUDGEQ_ERROR_CANCELLED, "interrupted");
 }
 
 static judgeq_status respond(run *r, judgeq_error *error) {
-    const options *o = &r->options;
-    r->stream = (text_stream){
-        .file = o->json ? NULL : stdout, .terminal = isatty(STDOUT_FILENO), .stop = o->stop, .n_stop = o->n_stop};
-    progress_begin(&r->progress, (int64_t)r->n_tokens, o->quiet);
-    interrupt_catch();
-    judgeq_status status = judgeq_session_prefill(r->session, r->tokens, r->n_tokens, error);
-    progress_end(&r->progress);
-    if (status == JUDGEQ_ERROR_CANCELLED) {
-        status = error_set(error, JUDGEQ_ERROR_CANCELLED, "interrupted while reading the prompt");
-    }
+    judgeq_status status = judgeq_sampler_new(&r->options.sampler, &r->sampler, error);
+    if (status == JUDGEQ_OK) status = begin_response(r, error);
     if (status != JUDGEQ_OK) return status;
-    return generate(r->model, r->session, o, r->n_tokens, r->started, &r->stream, &r->generation, error);
+    status = decode(r, error);
+    /* what came before a failure is good: it stays in sight, and on a line of its own */
+    judgeq_error unwritten = {0};
+    judgeq_status ended = generation_finish(&r->generation, &unwritten);
+    if (ended == JUDGEQ_OK) ended = response_out_end(&r->out, &unwritten);
+    if (status != JUDGEQ_OK || ended == JUDGEQ_OK) return status;
+    *error = unwritten;
+    return ended;
 }
 
 /* With --json the response, and the summary of one that came to its end. */
@@ -187,16 +219,16 @@ static judgeq_status report(const run *r, judgeq_error *error) {
     judgeq_session_get_stats(r->session, &stats);
     const report_source source = {
         .model_path = r->model_path, .judge_path = r->found.path, .policy = r->policy, .load_s = r->load_s};
-    if (r->options.json && !report_json(&source, &stats, &r->generation, &r->stream)) {
+    if (r->options.json && !report_json(&source, &stats, &r->generation)) {
         return error_set(error, JUDGEQ_ERROR_IO, "cannot write to standard output: %s", strerror(errno));
     }
-    if (!r->options.quiet && r->generation.reason != GENERATE_INTERRUPTED) report_summary(&stats, &r->generation);
+    if (!r->options.quiet && r->generation.end != GENERATION_CANCELLED) report_summary(&stats, &r->generation);
     return JUDGEQ_OK;
 }
 
 static void run_free(run *r) {
     generation_free(&r->generation);
-    text_stream_free(&r->stream);
+    judgeq_sampler_free(r->sampler);
     judgeq_free(r->tokens);
     judgeq_session_free(r->session);
     judge_found_free(&r->found);
@@ -223,11 +255,12 @@ static int run_all(run *r) {
     judgeq_status status = judgeq_policy_parse(r->options.policy_text, &r->policy, &error);
     if (status == JUDGEQ_OK) status = check_budget(r, &error);
     if (status != JUDGEQ_OK) return exit_with(status, &error);
-    const int usage = prompt_read(&r->options, "run", &r->text);
+    const int usage = prompt_text_read(&r->options, "run", &r->text);
     if (usage != 0) return usage;
     status = prepare(r, &error);
+    if (status == JUDGEQ_OK) status = read_prompt(r, &error);
     if (status == JUDGEQ_OK) status = respond(r, &error);
-    if (status == JUDGEQ_OK || r->generation.reason == GENERATE_INTERRUPTED) {
+    if (status == JUDGEQ_OK || r->generation.end == GENERATION_CANCELLED) {
         judgeq_error unwritten = {0};
         const judgeq_status reported = report(r, &unwritten);
         if (reported != JUDGEQ_OK) return exit_with(reported, &unwritten);

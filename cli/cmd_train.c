@@ -6,13 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/find_model.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/visible.h"
 #include "commands.h"
 #include "exit_status.h"
-#include "find_model.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "ranks.h"
@@ -298,7 +298,7 @@ static judgeq_status prepare(training *t, judgeq_error *error) {
     if (status == JUDGEQ_OK) status = check_outputs(t, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(model, &t->model, error);
     if (status == JUDGEQ_OK) {
-        find_model_notes(t->model, model, o->quiet);
+        find_model_notes(t->model, model, say_notes(o->quiet));
         status = judgeq_model_expand(t->model, o->cache_bytes, o->params.n_threads, &n_bytes, error);
     }
     if (status == JUDGEQ_OK) status = load_set(t, error);

@@ -1,18 +1,10 @@
 #include "data_loop.h"
 
-static bool same_run(const json_t *tokens, size_t a, size_t b) {
-    for (size_t i = 0; i < DATA_LOOP; i++) {
-        if (!json_equal(json_array_get(tokens, a + i), json_array_get(tokens, b + i))) return false;
-    }
-    return true;
-}
+#include <string.h>
 
-bool data_cut_loop(json_t *tokens) {
-    const size_t n = json_array_size(tokens);
+size_t data_cut_loop(const int32_t *token, size_t n) {
     for (size_t at = 0; at + DATA_LOOP + DATA_LOOP <= n; at++) {
-        if (!same_run(tokens, at, n - DATA_LOOP)) continue;
-        for (size_t i = 1; i <= DATA_LOOP; i++) json_array_remove(tokens, n - i);
-        return true;
+        if (memcmp(token + at, token + n - DATA_LOOP, DATA_LOOP * sizeof *token) == 0) return n - DATA_LOOP;
     }
-    return false;
+    return n;
 }

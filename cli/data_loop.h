@@ -3,13 +3,14 @@
 #ifndef JUDGEQ_CLI_DATA_LOOP_H
 #define JUDGEQ_CLI_DATA_LOOP_H
 
-#include <jansson.h>
-#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* Shorter runs come again in good answers: "... will be held in Graz. ... will be held in Lyon." */
 enum { DATA_LOOP = 16 };
 
-/* Whether the last DATA_LOOP of the tokens (an array of integers) stand before them too; if so, they are cut off. */
-bool data_cut_loop(json_t *tokens);
+/* How many of token[0..n) are left where the last DATA_LOOP of them stand before them too, and are cut off; n where
+ * they do not. */
+size_t data_cut_loop(const int32_t *token, size_t n);
 
 #endif

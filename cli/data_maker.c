@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/generation.h"
+#include "app/session_choices.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/utf8.h"
@@ -137,40 +139,20 @@ judgeq_status data_maker_open(data_maker *m, judgeq_error *error) {
 
 /* ---- prompts ----------------------------------------------------------------------------------------------------- */
 
-/* The user's and other messages one after the other, for models without a chat template. */
-static char *join(const judgeq_message *message, size_t n) {
-    size_t length = 1;
-    for (size_t i = 0; i < n; i++) length += strlen(message[i].content) + 2;
-    char *text = malloc(length), *end = text;
-    for (size_t i = 0; text && i < n; i++) end += sprintf(end, "%s%s", message[i].content, i + 1 < n ? "\n\n" : "");
-    return text;
-}
-
-static judgeq_status tokenize_raw(const data_maker *m, const judgeq_message *message, size_t n_message,
-                                  int32_t **tokens, size_t *n, judgeq_error *error) {
-    char *text = join(message, n_message);
-    if (!text) return error_memory(error, "a prompt");
-    const judgeq_status status = judgeq_tokenize(m->model, text, strlen(text), JUDGEQ_TEXT_BEGIN, tokens, n, error);
-    free(text);
-    return status;
-}
-
 /* Whether prompts are read without a chat template, and a word about it. */
-static judgeq_status choose_raw(data_maker *m, judgeq_error *error) {
-    const judgeq_message message = {"user", "x"};
-    char *text = NULL;
-    const judgeq_status status = judgeq_chat_text(m->model, &message, 1, NULL, &text, error);
-    judgeq_free(text);
-    m->raw = status == JUDGEQ_ERROR_UNSUPPORTED;
-    if (m->raw && !m->options.quiet) say("prompts are read as they are: %s", error->message);
-    return m->raw ? JUDGEQ_OK : status;
+static judgeq_status choose_format(data_maker *m, judgeq_error *error) {
+    const judgeq_status status = prompt_check_template(m->model, error);
+    m->prompt =
+        (prompt_params){.format = status == JUDGEQ_OK ? PROMPT_CHAT : PROMPT_PLAIN, .no_think = m->options.no_think};
+    if (status != JUDGEQ_ERROR_UNSUPPORTED) return status;
+    notes_add(say_notes(m->options.quiet), "prompts are read as they are: %s", error->message);
+    return JUDGEQ_OK;
 }
 
 /* The prompt's tokens. UNSUPPORTED where the chat template refuses its messages, LIMIT where no context holds them. */
 static judgeq_status tokenize(const data_maker *m, const json_t *prompt, int32_t **tokens, size_t *n,
                               judgeq_error *error) {
     const size_t n_message = json_array_size(prompt);
-    const judgeq_chat_params params = {.think = m->options.no_think ? JUDGEQ_THINK_OFF : JUDGEQ_THINK_DEFAULT};
     judgeq_message *message = calloc(n_message + 1, sizeof *message);
     if (!message) return error_memory(error, "a prompt");
     for (size_t i = 0; i < n_message; i++) {
@@ -178,8 +160,7 @@ static judgeq_status tokenize(const data_maker *m, const json_t *prompt, int32_t
         message[i].role = json_string_value(json_object_get(at, "role"));
         message[i].content = json_string_value(json_object_get(at, "content"));
     }
-    const judgeq_status status = m->raw ? tokenize_raw(m, message, n_message, tokens, n, error)
-                                        : judgeq_chat_tokens(m->model, message, n_message, &params, tokens, n, error);
+    const judgeq_status status = prompt_tokenize(m->model, &m->prompt, message, n_message, tokens, n, error);
     free((void *)message);
     return status;
 }
@@ -197,52 +178,57 @@ static bool go_on(void *data, int64_t done, int64_t total) {
     return m->go_on(m->data);
 }
 
-/* The response to prompt m->next: its token ids, with the one that ends it. */
-static judgeq_status respond(data_maker *m, judgeq_session *session, json_t *response, judgeq_error *error) {
-    judgeq_sampler_params params = m->options.sampler;
-    params.seed = (uint32_t)(m->options.sources.seed * 0x9e3779b1u + m->next); /* a resumed run draws the same */
-    judgeq_sampler *sampler = NULL;
-    judgeq_status status = judgeq_sampler_new(&params, &sampler, error);
-    const int32_t n_vocab = judgeq_model_get_info(m->model)->n_vocab;
-    for (int32_t i = 0; status == JUDGEQ_OK && i < m->options.n_tokens; i++) {
-        const int32_t token = judgeq_sampler_sample(sampler, judgeq_session_logits(session), n_vocab);
-        if (token < 0 || json_array_append_new(response, json_integer(token)) != 0) {
-            status = error_memory(error, "a response");
-        } else if (judgeq_token_ends(m->model, token) || data_cut_loop(response) || i + 1 == m->options.n_tokens) {
-            break;
-        } else if (!m->go_on(m->data)) {
-            status = cancelled(error);
-        } else {
-            status = judgeq_session_decode(session, token, error);
-        }
+/* Decodes until the response ends or begins to repeat itself. *n: tokens of it that are good. */
+static judgeq_status decode(judgeq_session *session, generation *g, size_t *n, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (int32_t token = 0; status == JUDGEQ_OK;) {
+        status = generation_next(g, judgeq_session_logits(session), &token, error);
+        *n = g->end_token < 0 ? data_cut_loop(g->token, g->n_token) : g->n_token;
+        if (status != JUDGEQ_OK || token < 0 || *n < g->n_token) break;
+        status = judgeq_session_decode(session, token, error);
     }
-    judgeq_sampler_free(sampler);
-    return status;
+    return status == JUDGEQ_OK && g->end == GENERATION_CANCELLED ? cancelled(error) : status;
 }
 
-static char *response_text(const data_maker *m, const json_t *response) {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    if (!out) return NULL;
-    for (size_t i = 0; i < json_array_size(response); i++) {
-        char piece[512];
+static bool append(json_t *array, int32_t token) {
+    return json_array_append_new(array, json_integer(token)) == 0;
+}
+
+/* The response to prompt m->next: its token ids, with the one that ends it. */
+static judgeq_status respond(data_maker *m, judgeq_session *session, size_t n_prompt, json_t *response,
+                             judgeq_error *error) {
+    judgeq_sampler_params drawing = m->options.sampler;
+    drawing.seed = (uint32_t)(m->options.sources.seed * 0x9e3779b1u + m->next); /* a resumed run draws the same */
+    generation_params params = {
+        .n_tokens = m->options.n_tokens, .n_before = n_prompt, .logprobs = -1, .go_on = m->go_on, .data = m->data};
+    generation g = {0};
+    size_t n = 0;
+    judgeq_status status = judgeq_sampler_new(&drawing, &params.sampler, error);
+    if (status == JUDGEQ_OK) status = generation_init(&g, m->model, &params, error);
+    if (status == JUDGEQ_OK) status = decode(session, &g, &n, error);
+    bool whole = true;
+    for (size_t i = 0; status == JUDGEQ_OK && whole && i < n; i++) whole = append(response, g.token[i]);
+    if (status == JUDGEQ_OK && whole && g.end_token >= 0) whole = append(response, g.end_token);
+    generation_free(&g);
+    judgeq_sampler_free(params.sampler);
+    return whole ? status : error_memory(error, "a response");
+}
+
+/* The caller's: text_stream_free. */
+static judgeq_status response_text(const data_maker *m, const json_t *response, text_stream *out, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t i = 0; status == JUDGEQ_OK && i < json_array_size(response); i++) {
         const int32_t token = (int32_t)json_integer_value(json_array_get(response, i));
-        const int32_t n = judgeq_token_text(m->model, token, piece, sizeof piece);
-        if (n > 0) fwrite(piece, 1, (size_t)n, out);
+        status = text_stream_add_token(out, m->model, token, error);
     }
-    fclose(out);
-    return text;
+    return status == JUDGEQ_OK ? text_stream_end(out, error) : status;
 }
 
 /* A session that has read the prompt; watched, where somebody wants its examples. */
 static judgeq_status open_session(data_maker *m, const int32_t *tokens, size_t n, judgeq_session **out,
                                   judgeq_error *error) {
-    judgeq_session_params params = judgeq_session_default_params();
-    params.n_threads = m->options.n_threads;
-    params.kv_type = m->options.kv_type;
-    params.progress = go_on;
-    params.progress_data = m;
+    const session_choices choices = {.n_threads = m->options.n_threads, .kv_type = m->options.kv_type};
+    const judgeq_session_params params = session_choices_params(&choices, NULL, NULL, go_on, m);
     judgeq_status status = judgeq_session_new(m->model, &params, out, error);
     if (status == JUDGEQ_OK) status = judgeq_session_prefill(*out, tokens, n, error);
     if (status == JUDGEQ_ERROR_CANCELLED) status = cancelled(error);
@@ -253,10 +239,12 @@ static judgeq_status open_session(data_maker *m, const int32_t *tokens, size_t n
 /* Adds an example to the file, unless the response is none or a wrong one. */
 static judgeq_status keep(data_maker *m, json_t *prompt, json_t *response, judgeq_session *session,
                           judgeq_error *error) {
-    char *text = response_text(m, response);
-    if (!text) return error_memory(error, "a response");
-    const bool answered = data_sources_answered(json_array_get(m->sources.prompts, m->next), text);
-    free(text);
+    text_stream text = {0};
+    judgeq_status status = response_text(m, response, &text, error);
+    const bool answered =
+        status == JUDGEQ_OK && data_sources_answered(json_array_get(m->sources.prompts, m->next), text.text);
+    text_stream_free(&text);
+    if (status != JUDGEQ_OK) return status;
     if (json_array_size(response) < 2) {
         m->n_silent++;
         return JUDGEQ_OK;
@@ -267,7 +255,7 @@ static judgeq_status keep(data_maker *m, json_t *prompt, json_t *response, judge
     }
     json_t *line =
         json_pack("{s:I, s:O, s:O}", "prompt_number", (json_int_t)m->next, "prompt", prompt, "response", response);
-    const judgeq_status status = put(m, line, error);
+    status = put(m, line, error);
     if (status != JUDGEQ_OK) return status;
     m->n_examples++;
     judgeq_stats stats;
@@ -283,7 +271,7 @@ static judgeq_status make_example(data_maker *m, const int32_t *tokens, size_t n
     for (size_t i = 0; made && i < n; i++) made = json_array_append_new(prompt, json_integer(tokens[i])) == 0;
     judgeq_status status = made ? JUDGEQ_OK : error_memory(error, "an example");
     if (status == JUDGEQ_OK) status = open_session(m, tokens, n, &session, error);
-    if (status == JUDGEQ_OK) status = respond(m, session, response, error);
+    if (status == JUDGEQ_OK) status = respond(m, session, n, response, error);
     if (status == JUDGEQ_OK) status = keep(m, prompt, response, session, error);
     judgeq_session_free(session);
     json_decref(prompt);
@@ -324,7 +312,7 @@ judgeq_status data_maker_read(data_maker *m, const judgeq_model *model, const da
     if (!data_sources_read(&m->sources, model, &m->options.sources)) {
         return error_memory(error, "the sources");
     }
-    if (json_array_size(m->sources.prompts) > 0) return choose_raw(m, error);
+    if (json_array_size(m->sources.prompts) > 0) return choose_format(m, error);
     return error_file(error, JUDGEQ_ERROR_ARGUMENT, options->sources.source[0], "the sources hold no prompt");
 }
 

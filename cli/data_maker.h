@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "app/prompt.h"
 #include "data_options.h"
 
 /* An example that stands in the file. */
@@ -23,7 +24,7 @@ typedef struct data_maker {
     size_t next;       /* prompt */
     size_t n_examples; /* in the file */
     size_t n_short, n_long, n_refused, n_silent, n_wrong;
-    bool raw; /* prompts are read without a chat template */
+    prompt_params prompt;
     /* set by the caller, before data_maker_read */
     bool (*go_on)(void *data); /* asked often */
     /* called for every example, those included that an earlier run left in the file; or NULL */

@@ -4,14 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/fallback.h"
+#include "app/find_model.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "cores_note.h"
 #include "exit_status.h"
-#include "fallback.h"
-#include "find_model.h"
 #include "interrupt.h"
 #include "progress.h"
-#include "prompt.h"
+#include "prompt_text.h"
 #include "say.h"
 
 /* ---- the prompt -------------------------------------------------------------------------------------------------- */
@@ -20,9 +21,8 @@ static judgeq_status read_texts(kept *k, judgeq_error *error) {
     k->text_end = calloc(k->n_token, sizeof *k->text_end);
     if (!k->text_end) return error_memory(error, "the tokens' texts");
     for (size_t i = 0; i < k->n_token; i++) {
-        char bytes[512]; /* longer tokens are runs of spaces or dashes: their beginning shows as much */
-        const int32_t length = judgeq_token_text(k->model, k->token[i], bytes, sizeof bytes);
-        if (length > 0 && !text_stream_put(&k->text, bytes, (size_t)length)) return error_memory(error, "the text");
+        const judgeq_status status = text_stream_add_token(&k->text, k->model, k->token[i], error);
+        if (status != JUDGEQ_OK) return status;
         k->text_end[i] = k->text.length;
     }
     return JUDGEQ_OK;
@@ -51,17 +51,11 @@ static size_t choose_budgets(const kept_options *o, size_t n_token, kept_budget 
 /* The first session's progress counts. */
 static judgeq_status make_cut(kept *k, const kept_options *o, const judgeq_policy *policy, progress *bar,
                               const kept_budget *budget, judgeq_error *error) {
-    judgeq_session_params params = judgeq_session_default_params();
-    params.policy = policy;
-    params.judge = k->found.judge;
-    params.budget = budget->rows;
-    params.budget_fraction = budget->fraction;
-    params.n_ctx = o->run.n_ctx;
-    params.n_threads = o->run.n_threads;
-    params.kv_type = o->run.kv_type;
-    params.seed = o->run.sampler.seed;
-    params.progress = progress_report;
-    params.progress_data = bar;
+    session_choices chosen = o->run.session;
+    chosen.rows = budget->rows;
+    chosen.share = budget->fraction;
+    chosen.seed = o->run.sampler.seed;
+    const judgeq_session_params params = session_choices_params(&chosen, policy, k->found.judge, progress_report, bar);
     kept_cut *cut = &k->cut[k->n_cut];
     cut->budget = *budget;
     cut->policy_text = strdup(judgeq_policy_text(policy));
@@ -107,7 +101,7 @@ static judgeq_status load_judge(kept *k, const kept_options *o, judgeq_policy **
                                  .model_path = k->model_path,
                                  .named = o->run.judge,
                                  .by_default = o->by_default && !choices_have_probe(&o->run.choices),
-                                 .quiet = o->run.quiet};
+                                 .notes = say_notes(o->run.quiet)};
     const judgeq_status status = find_judge(&search, policy, o->n_policy, &k->found, error);
     if (status != JUDGEQ_OK || !k->found.fallback) return status;
     return fallback_take(o->policy[0], &k->fallback, &policy[0], error);
@@ -124,15 +118,16 @@ static judgeq_status check_view(const kept *k, const kept_options *o, judgeq_err
 static judgeq_status make(kept *k, const kept_options *o, judgeq_policy **policy, judgeq_error *error) {
     judgeq_status status = find_model(o->run.model, k->default_model, sizeof k->default_model, &k->model_path, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(k->model_path, &k->model, error);
-    if (status == JUDGEQ_OK) find_model_notes(k->model, k->model_path, o->run.quiet);
+    if (status == JUDGEQ_OK) find_model_notes(k->model, k->model_path, say_notes(o->run.quiet));
     if (status == JUDGEQ_OK) status = check_view(k, o, error);
     if (status == JUDGEQ_OK) status = load_judge(k, o, policy, error);
-    if (status == JUDGEQ_OK) status = prompt_tokenize(k->model, &o->run, k->prompt, &k->token, &k->n_token, error);
-    if (status == JUDGEQ_OK) status = prompt_check_length(k->model, &o->run, k->n_token, 0, error);
+    if (status == JUDGEQ_OK) {
+        status = prompt_text_tokenize(k->model, &o->run, k->prompt, 0, &k->token, &k->n_token, error);
+    }
     if (status == JUDGEQ_OK) status = read_texts(k, error);
     if (status != JUDGEQ_OK) return status;
     progress bar;
-    cores_note(o->run.n_threads, o->run.quiet);
+    cores_note(o->run.session.n_threads, o->run.quiet);
     status = make_cuts(k, o, policy, &bar, error);
     if (status != JUDGEQ_OK) return status;
     progress_begin(&bar, (int64_t)k->n_token, o->run.quiet);
@@ -150,7 +145,7 @@ int kept_make(const kept_options *o, kept *out) {
     for (size_t i = 0; status == JUDGEQ_OK && i < o->n_policy; i++) {
         status = judgeq_policy_parse(o->policy[i], &policy[i], &error);
     }
-    const int usage = status == JUDGEQ_OK ? prompt_read(&o->run, "inspect", &out->prompt) : 0;
+    const int usage = status == JUDGEQ_OK ? prompt_text_read(&o->run, "inspect", &out->prompt) : 0;
     if (status == JUDGEQ_OK && usage == 0) status = make(out, o, policy, &error);
     for (size_t i = 0; i < o->n_policy; i++) judgeq_policy_free(policy[i]);
     return usage != 0 ? usage : exit_with(status, &error);
@@ -207,7 +202,7 @@ static json_t *runs_json(const int32_t *position, size_t n) {
 /* Names come from files and the command line, and need not be UTF-8. NULL becomes null. */
 static json_t *text_json(const char *text) {
     size_t length = 0;
-    char *valid = text ? text_to_utf8(text, strlen(text), &length) : NULL;
+    char *valid = text ? utf8_repaired(text, strlen(text), &length) : NULL;
     json_t *value = valid ? json_stringn(valid, length) : json_null();
     free(valid);
     return value;

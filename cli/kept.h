@@ -4,9 +4,9 @@
 
 #include <jansson.h>
 
-#include "find_judge.h"
+#include "app/find_judge.h"
+#include "app/text_stream.h"
 #include "kept_options.h"
-#include "text_stream.h"
 
 /* One policy at one budget. */
 typedef struct kept_cut {

@@ -60,7 +60,7 @@ static int write_policies(kept_options *o) {
 }
 
 int kept_options_read(int argc, char **argv, kept_options *o) {
-    *o = (kept_options){.run = {.kv_type = JUDGEQ_KV_F16}, .layer = -1, .head = -1};
+    *o = (kept_options){.layer = -1, .head = -1};
     const int status = command_line_read("inspect", kept_rows, argc, argv, o);
     if (status != 0 || o->run.help) return status;
     if (optind < argc)

@@ -1,5 +1,6 @@
 #include "run_options.h"
 #include "commands.h"
+#include "device_options.h"
 #include "values.h"
 
 #include <getopt.h>
@@ -13,9 +14,11 @@
 
 static int take_budget(const command_given *given, void *place) {
     options *o = place;
+    float share;
     o->budget_given = true;
-    if (value_budget(given->value, &o->budget, &o->budget_fraction)) return 0;
-    return usage_wrong_budget(given->command, given->option, given->value);
+    const bool good = value_budget(given->value, &o->session.rows, &share);
+    o->session.share = share;
+    return good ? 0 : usage_wrong_budget(given->command, given->option, given->value);
 }
 
 static int take_stop(const command_given *given, void *place) {
@@ -35,9 +38,9 @@ const command_option options_shared[] = {
     {"chat", 0, INTO(options, chat)},
     {"raw", 0, INTO(options, raw)},
     {"no-think", 0, INTO(options, no_think)},
-    {"threads", 't', INTO(options, n_threads), .least = 1, .most = 1024},
-    {"ctx", 0, INTO(options, n_ctx), .least = 1, .most = INT32_MAX},
-    {"kv-type", 0, TAKEN_INTO(options, kv_type, command_take_kv_type), .value = COMMAND_KV_TYPE},
+    {"threads", 't', INTO(options, session.n_threads), .least = 1, .most = 1024},
+    {"ctx", 0, INTO(options, session.n_ctx), .least = 1, .most = INT32_MAX},
+    {"kv-type", 0, TAKEN_INTO(options, session.kv_type, command_take_kv_type), .value = COMMAND_KV_TYPE},
     {"seed", 0, INTO(options, sampler.seed), .most = UINT32_MAX},
     ROWS_OF(options, choices, choices_rows),
     {"json", 0, INTO(options, json)},
@@ -50,16 +53,16 @@ const command_option run_rows[] = {
     ROWS(options_shared),
     {"policy", 0, INTO(options, policy), .value = COMMAND_POLICY},
     {"budget", 0, TAKEN(take_budget)},
-    {"defer", 0, INTO(options, defer)},
-    {"plain-weights", 0, INTO(options, plain_weights)},
+    {"defer", 0, INTO(options, session.defer)},
+    {"plain-weights", 0, INTO(options, session.plain_weights)},
     {"tokens", 'n', INTO(options, n_tokens), .most = INT32_MAX},
     {"temp", 0, INTO(options, sampler.temperature), .to = 100},
     {"top-k", 0, INTO(options, sampler.top_k), .most = INT32_MAX},
     {"top-p", 0, INTO(options, sampler.top_p), .to = 1},
     {"min-p", 0, INTO(options, sampler.min_p), .to = 1},
     {"stop", 0, TAKEN(take_stop), .adds_up = true},
-    {"chunk", 0, INTO(options, chunk), .least = 1, .most = INT32_MAX / 2},
-    ROWS_OF(options, devices, devices_rows),
+    {"chunk", 0, INTO(options, session.chunk), .least = 1, .most = INT32_MAX / 2},
+    ROWS_OF(options, devices, device_options_rows),
     {"logprobs", 0, INTO(options, logprobs), .most = OPTIONS_LOGPROBS_MOST},
     {0},
 };
@@ -75,7 +78,7 @@ int options_check_shared(const options *o, const char *command) {
 
 static int check_together(const options *o) {
     if (o->logprobs >= 0 && !o->json) return wrong("--logprobs is a part of the JSON output: add --json");
-    if (!o->defer) return 0;
+    if (!o->session.defer) return 0;
     if (o->sampler.temperature > 0) {
         return wrong("--defer keeps tokens that were decoded greedily: it goes with --temp 0 only");
     }
@@ -102,8 +105,7 @@ static int write_policy(options *o) {
 int options_read(int argc, char **argv, options *o) {
     *o = (options){.n_tokens = 256,
                    .sampler = {.temperature = 0, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .seed = 0},
-                   .kv_type = JUDGEQ_KV_F16,
-                   .devices = {.n_offload = -1},
+                   .devices = device_options_default(),
                    .logprobs = -1};
     int status = command_line_read("run", run_rows, argc, argv, o);
     if (status != 0 || o->help) return status;

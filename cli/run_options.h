@@ -2,8 +2,9 @@
 #ifndef JUDGEQ_CLI_RUN_OPTIONS_H
 #define JUDGEQ_CLI_RUN_OPTIONS_H
 
+#include "app/devices.h"
+#include "app/session_choices.h"
 #include "choices.h"
-#include "devices.h"
 #include "judgeq.h"
 
 enum { OPTIONS_STOPS_MOST = 16, OPTIONS_LOGPROBS_MOST = 1000 };
@@ -15,10 +16,7 @@ typedef struct options {
     choices choices;
     char *policy_text; /* policy and the choices, as judgeq_policy_parse reads them. Owned */
     bool budget_given;
-    int32_t budget;        /* rows; 0: budget_fraction */
-    float budget_fraction; /* of the prompt */
-    bool defer;
-    bool plain_weights;
+    session_choices session; /* without the seed, which is the sampler's */
 
     const char *prompt, *file, *system;
     bool chat, raw; /* neither: chat where the model has a template */
@@ -30,9 +28,6 @@ typedef struct options {
     size_t n_stop;
 
     devices devices;
-    int32_t n_threads, n_ctx, chunk;
-    judgeq_kv_type kv_type;
-
     int32_t logprobs; /* alternatives per token; -1: none asked for */
     bool json, quiet;
 } options;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "progress.h"
 #include "say.h"
 
@@ -25,9 +26,9 @@ void report_summary(const judgeq_stats *stats, const generation *response) {
         progress_count(n_written, sizeof n_written, (int64_t)response->n_token),
         per_second(stats->n_decoded, stats->decode_s), megabytes(held, sizeof held, stats->kv_bytes_held),
         megabytes(full, sizeof full, stats->kv_bytes_full), megabytes(peak, sizeof peak, stats->kv_bytes_peak),
-        response->reason == GENERATE_CONTEXT  ? "; ended because the context is full"
-        : response->reason == GENERATE_LENGTH ? "; ended by -n"
-                                              : "");
+        response->end == GENERATION_CONTEXT  ? "; ended because the context is full"
+        : response->end == GENERATION_LENGTH ? "; ended by -n"
+                                             : "");
 }
 
 /* null where there is nothing to divide. */
@@ -39,7 +40,7 @@ static json_t *rate(int64_t n, double seconds) {
 static json_t *any_text(const char *text) {
     if (!text) return json_null();
     size_t length = 0;
-    char *valid = text_to_utf8(text, strlen(text), &length);
+    char *valid = utf8_repaired(text, strlen(text), &length);
     json_t *value = valid ? json_stringn(valid, length) : NULL;
     free(valid);
     return value;
@@ -54,14 +55,15 @@ static json_t *token_array(const generation *response) {
 }
 
 /* As OpenAI's API names it, which has no name for the last. */
-static const char *finish_reason(generate_reason reason) {
-    return reason == GENERATE_STOP ? "stop" : reason == GENERATE_INTERRUPTED ? "interrupted" : "length";
+static const char *finish_reason(generation_end end) {
+    return end == GENERATION_STOP ? "stop" : end == GENERATION_CANCELLED ? "interrupted" : "length";
 }
 
-static json_t *response_object(const judgeq_stats *stats, const generation *response, const text_stream *text) {
+static json_t *response_object(const judgeq_stats *stats, const generation *response) {
+    const text_stream *text = &response->text;
     return json_pack("{s:o, s:o, s:I, s:I, s:s}", "text", json_stringn(text->text ? text->text : "", text->length),
                      "tokens", token_array(response), "prompt_tokens", (json_int_t)stats->n_prompt, "completion_tokens",
-                     (json_int_t)response->n_token, "finish_reason", finish_reason(response->reason));
+                     (json_int_t)response->n_token, "finish_reason", finish_reason(response->end));
 }
 
 static json_t *cache_object(const report_source *source, const judgeq_stats *stats) {
@@ -81,9 +83,8 @@ static json_t *time_object(const report_source *source, const judgeq_stats *stat
                      stats->compact_s, "lookahead_s", stats->lookahead_s, "decode_s", stats->decode_s);
 }
 
-bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response,
-                 const text_stream *text) {
-    json_t *object = response_object(stats, response, text), *cache = cache_object(source, stats);
+bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response) {
+    json_t *object = response_object(stats, response), *cache = cache_object(source, stats);
     json_t *times = time_object(source, stats, response);
     bool done = object && json_object_update(object, cache) == 0 && json_object_update(object, times) == 0;
     if (done && response->logprobs) {

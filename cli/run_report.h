@@ -2,7 +2,7 @@
 #ifndef JUDGEQ_CLI_RUN_REPORT_H
 #define JUDGEQ_CLI_RUN_REPORT_H
 
-#include "generate.h"
+#include "app/generation.h"
 
 /* What a run used. */
 typedef struct report_source {
@@ -15,7 +15,6 @@ typedef struct report_source {
 void report_summary(const judgeq_stats *stats, const generation *response);
 
 /* On standard output, one line. False, with errno set, where that fails. */
-bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response,
-                 const text_stream *text);
+bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response);
 
 #endif

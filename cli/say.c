@@ -29,6 +29,15 @@ void say(const char *format, ...) {
     if (length >= 0) free(message);
 }
 
+static void take_note(void *data, const char *note) {
+    (void)data;
+    say("%s", note);
+}
+
+notes say_notes(bool quiet) {
+    return (notes){.take = quiet ? NULL : take_note};
+}
+
 bool say_json(const json_t *value, size_t flags) {
     if (isatty(STDOUT_FILENO)) flags |= JSON_ENSURE_ASCII;
     return json_dumpf(value, stdout, flags) == 0 && putchar('\n') != EOF;

@@ -6,8 +6,13 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "app/notes.h"
+
 /* One line, "judgeq: MESSAGE", written at once. */
 __attribute__((format(printf, 1, 2))) void say(const char *format, ...);
+
+/* Notes as such lines; quiet: none. */
+notes say_notes(bool quiet);
 
 /* A result in JSON on standard output, and the end of a line; in ASCII where that is a terminal, for the same reason.
  * flags: jansson's. */

@@ -3,19 +3,21 @@
 #ifndef JUDGEQ_EVAL_ANSWERS_H
 #define JUDGEQ_EVAL_ANSWERS_H
 
+#include "app/generation.h"
 #include "reading.h"
 #include "text.h"
 
 typedef struct answer {
     judgeq_session *session;
     int32_t *token; /* [n_token], of all turns, without what ended them */
-    size_t n_token, n_turn_token;
+    size_t n_token;
     size_t n_first;              /* tokens of the first turn's answer */
-    text_buffer text;            /* of the turn */
+    generation generation;       /* of the turn at hand, where its model is set */
     text_buffer scored;          /* what counts of the turns before */
     size_t turn;                 /* 0: the prompt's answer */
-    const reading_tokens *queue; /* what is read before the next answer */
-    size_t n_read;               /* tokens of it that were */
+    int32_t unread;              /* read before the next answer: the end of the last one, or -1, */
+    const reading_tokens *queue; /* and then these */
+    size_t n_read;               /* tokens of the queue that were */
     bool done;
 } answer;
 
@@ -27,7 +29,8 @@ typedef struct answers {
     int32_t n_tokens; /* of each turn's answer, at most */
     judgeq_progress progress;
     void *progress_data;
-    answer *answer; /* [n_answer] */
+    judgeq_sampler *sampler; /* answers_decode's */
+    answer *answer;          /* [n_answer] */
     size_t n_answer;
 } answers;
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "answers.h"
+#include "app/session_choices.h"
 #include "base/error.h"
 #include "divergence.h"
 #include "fidelity.h"
@@ -26,16 +27,10 @@ typedef struct trial {
 /* ---- reading and answering --------------------------------------------------------------------------------------- */
 
 static judgeq_status new_session(const trial_setup *b, const arm *a, judgeq_session **out, judgeq_error *error) {
-    judgeq_session_params params = judgeq_session_default_params();
-    params.policy = a->parsed;
-    params.judge = b->judge;
-    params.budget = a->rows;
-    if (a->rows == 0) params.budget_fraction = (float)a->share;
-    params.n_threads = b->n_threads;
-    params.kv_type = a->kv_type;
-    params.seed = b->seed;
-    params.progress = b->progress;
-    params.progress_data = b->progress_data;
+    const session_choices choices = {
+        .rows = a->rows, .share = a->share, .n_threads = b->n_threads, .kv_type = a->kv_type, .seed = b->seed};
+    const judgeq_session_params params =
+        session_choices_params(&choices, a->parsed, b->judge, b->progress, b->progress_data);
     return judgeq_session_new(b->model, &params, out, error);
 }
 

@@ -9,9 +9,10 @@
 
 #include <cmocka.h>
 
+#include "app/text_stream.h"
 #include "base/error.h"
 #include "base/visible.h"
-#include "text_stream.h"
+#include "response_out.h"
 
 static const struct {
     const char *text, *shown;
@@ -118,9 +119,11 @@ static void test_responses(void **state) {
         char *written = NULL;
         size_t size = 0;
         FILE *file = open_memstream(&written, &size);
-        text_stream stream = {.file = file, .terminal = terminal != 0};
-        for (const char *c = response; *c; c++) assert_true(text_stream_put(&stream, c, 1));
-        assert_true(text_stream_end(&stream));
+        response_out out = {.file = file, .terminal = terminal != 0};
+        text_stream stream = {.put = response_out_put, .data = &out};
+        for (const char *c = response; *c; c++) assert_int_equal(text_stream_add(&stream, c, 1, NULL), JUDGEQ_OK);
+        assert_int_equal(text_stream_end(&stream, NULL), JUDGEQ_OK);
+        assert_int_equal(response_out_end(&out, NULL), JUDGEQ_OK);
         assert_string_equal(stream.text, response);
         text_stream_free(&stream);
         fclose(file);

@@ -1,6 +1,6 @@
 /* logprobs: how likely a token was, and which tokens were likelier, as OpenAI's chat API writes it. */
-#ifndef JUDGEQ_CLI_LOGPROBS_H
-#define JUDGEQ_CLI_LOGPROBS_H
+#ifndef JUDGEQ_APP_LOGPROBS_H
+#define JUDGEQ_APP_LOGPROBS_H
 
 #include <jansson.h>
 

@@ -1,9 +1,7 @@
-#include "devices.h"
+#include "device_options.h"
 
-#include <ggml.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/visible.h"
@@ -11,9 +9,8 @@
 #include "say.h"
 
 static const double MIB = 1 << 20;
-static const char *servers_in_use;
 
-const command_option devices_rows[] = {
+const command_option device_options_rows[] = {
     {"device", 0, INTO(devices, names)},
     /* -ngl is how llama.cpp writes it */
     {"ngl", 0, INTO(devices, n_offload), .most = INT32_MAX, .also = "-ngl"},
@@ -21,30 +18,13 @@ const command_option devices_rows[] = {
     {"rpc-timeout", 0, INTO(devices, seconds), .least = 1, .most = JUDGEQ_RPC_SECONDS_MOST},
     {0}};
 
-/* In whatever thread ggml found it out; nothing can be freed, because that would ask the server again. */
 static void end_with_message(const char *message) {
-    const char *reason = strrchr(message, ':'); /* "FILE:LINE: MESSAGE" */
-    const char *lost = judgeq_rpc_failure();
-    char text[1024], line[1024];
-    snprintf(text, sizeof text, "%s%s (%s)", lost ? "" : "ggml cannot go on with the servers ",
-             lost ? lost : servers_in_use, reason && reason[1] ? reason + 2 : message);
-    visible_copy(text, line, sizeof line);
-    dprintf(STDERR_FILENO, "\njudgeq: %s\n", line);
+    dprintf(STDERR_FILENO, "\njudgeq: %s\n", message);
     _exit(1);
 }
 
-judgeq_status devices_connect(const devices *d, judgeq_error *error) {
-    if (!d->servers) return JUDGEQ_OK;
-    servers_in_use = d->servers;
-    ggml_set_abort_callback(end_with_message);
-    return judgeq_rpc_connect(d->servers, d->seconds, error);
-}
-
-judgeq_status devices_load_model(const devices *d, const char *path, judgeq_model **out, judgeq_error *error) {
-    const judgeq_model_params params = {.devices = d->names, .n_offload = d->n_offload};
-    if (!d->names && !d->servers && d->n_offload < 0) return judgeq_model_load(path, out, error);
-    const judgeq_status status = devices_connect(d, error);
-    return status == JUDGEQ_OK ? judgeq_model_load_on(path, &params, out, error) : status;
+devices device_options_default(void) {
+    return (devices){.n_offload = -1, .lost = end_with_message};
 }
 
 static json_t *device_object(const judgeq_device_info *info) {
@@ -53,7 +33,7 @@ static json_t *device_object(const judgeq_device_info *info) {
                      (json_int_t)info->total_bytes);
 }
 
-int devices_print(const devices *d, bool json) {
+int device_options_print(const devices *d, bool json) {
     judgeq_error error = {0};
     judgeq_device_info info;
     const judgeq_status status = devices_connect(d, &error);

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "text_stream.h"
+#include "base/utf8.h"
 
 /* ln of the sum of exp(logit): what is subtracted from a logit. */
 static double log_total(const float *logits, int32_t n) {
@@ -28,7 +28,7 @@ static json_t *token_object(const judgeq_model *model, int32_t token, double log
     if (!bytes) return NULL;
     judgeq_token_text(model, token, bytes, n);
     size_t length = 0;
-    char *text = text_to_utf8(bytes, (size_t)n, &length);
+    char *text = utf8_repaired(bytes, (size_t)n, &length);
     json_t *object =
         text ? json_pack("{s:s%, s:f, s:o}", "token", text, length, "logprob", logprob, "bytes", byte_array(bytes, n))
              : NULL;

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "say.h"
 
 static const char DEFAULT_POLICY[] = "judge";
 
@@ -54,13 +53,15 @@ static char *quote(const char *path) {
     return text;
 }
 
-void fallback_note(const judgeq_model *model, const char *model_path, const char *judge_path) {
+void fallback_note(const judgeq_model *model, const char *model_path, const char *judge_path, notes note) {
     static const char documentation[] = "/usr/share/doc";
     const char *folder = access(documentation, R_OK) == 0 ? documentation : ".";
     char *from = quote(model_path), *to = quote(judge_path), time[32];
     write_time(time, sizeof time, MINUTES_PER_WEIGHT * count_weights(judgeq_model_get_info(model)));
     if (from && to) {
-        say("note: this model has no judge, so " FALLBACK_POLICY " decides what is kept; a judge answers more. This "
+        notes_add(
+            note,
+            "note: this model has no judge, so " FALLBACK_POLICY " decides what is kept; a judge answers more. This "
             "trains one in about %s on one core, best with texts like yours in place of %s: judgeq train --online "
             "-n 220 --min 300 --max 1000 --retrieval 0.85 --tokens 64 --deep --lr 1e-2 -m %s -o %s %s",
             time, folder, from, to, folder);

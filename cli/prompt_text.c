@@ -1,4 +1,4 @@
-#include "prompt.h"
+#include "prompt_text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/error.h"
+#include "app/prompt.h"
 #include "files.h"
 #include "say.h"
 #include "standard_input.h"
@@ -84,7 +84,7 @@ static int read_document(const options *o, const char *command, char **text, siz
     return read_file("-", o->quiet, text, length);
 }
 
-int prompt_read(const options *o, const char *command, char **text) {
+int prompt_text_read(const options *o, const char *command, char **text) {
     size_t length = 0;
     *text = NULL;
     const int status = read_document(o, command, text, &length);
@@ -101,61 +101,17 @@ int prompt_read(const options *o, const char *command, char **text) {
     return EXIT_FAILURE;
 }
 
-/* Of the context that the prompt is for, which need not be the one that the model was trained for. */
-static judgeq_status tokenize(const judgeq_model *model, const options *o, const char *text, unsigned flags,
-                              int32_t **tokens, size_t *n_tokens, judgeq_error *error) {
-    const int32_t n_ctx = o->n_ctx > 0 ? o->n_ctx : judgeq_model_get_info(model)->n_ctx_train;
-    return judgeq_tokenize_for(model, n_ctx, text, strlen(text), flags, tokens, n_tokens, error);
-}
-
-/* --no-think is to have an effect, or a word. */
-static judgeq_status check_think(const judgeq_model *model, const options *o, const judgeq_message *messages, size_t n,
-                                 judgeq_error *error) {
-    const judgeq_chat_params params[] = {{.think = JUDGEQ_THINK_ON}, {.think = JUDGEQ_THINK_OFF}};
-    char *text[2] = {NULL, NULL};
-    judgeq_status status = judgeq_chat_text(model, messages, n, &params[0], &text[0], error);
-    if (status == JUDGEQ_OK) status = judgeq_chat_text(model, messages, n, &params[1], &text[1], error);
-    if (status == JUDGEQ_OK && strcmp(text[0], text[1]) == 0 && !o->quiet) {
-        say("--no-think changes nothing: the model's chat template has no switch for thinking");
-    }
-    judgeq_free(text[0]);
-    judgeq_free(text[1]);
-    return status;
-}
-
-judgeq_status prompt_tokenize(const judgeq_model *model, const options *o, const char *text, int32_t **tokens,
-                              size_t *n_tokens, judgeq_error *error) {
-    const unsigned raw = JUDGEQ_TEXT_BEGIN | (o->raw ? JUDGEQ_TEXT_CONTROL : JUDGEQ_TEXT_PLAIN);
+judgeq_status prompt_text_tokenize(const judgeq_model *model, const options *o, const char *text, int32_t n_response,
+                                   int32_t **tokens, size_t *n_tokens, judgeq_error *error) {
     const judgeq_message messages[] = {{"system", o->system}, {"user", text}};
     const size_t skip = o->system ? 0 : 1;
-    const judgeq_chat_params params = {.think = o->no_think ? JUDGEQ_THINK_OFF : JUDGEQ_THINK_DEFAULT,
-                                       .n_ctx = o->n_ctx};
-    *tokens = NULL;
-    *n_tokens = 0;
-    if (o->raw) return tokenize(model, o, text, raw, tokens, n_tokens, error);
-    judgeq_status status = judgeq_chat_tokens(model, messages + skip, 2 - skip, &params, tokens, n_tokens, error);
-    if (status == JUDGEQ_OK && o->no_think) status = check_think(model, o, messages + skip, 2 - skip, error);
-    if (status != JUDGEQ_ERROR_UNSUPPORTED || o->chat || o->system) return status;
-    if (!o->quiet) say("the prompt is read as it is: %s", error->message);
-    return tokenize(model, o, text, raw, tokens, n_tokens, error);
-}
-
-judgeq_status prompt_check_length(const judgeq_model *model, const options *o, size_t n_tokens, int32_t n_response,
-                                  judgeq_error *error) {
-    const int32_t n_trained = judgeq_model_get_info(model)->n_ctx_train;
-    const size_t n_ctx = (size_t)(o->n_ctx > 0 ? o->n_ctx : n_trained), wanted = n_tokens + (size_t)n_response;
-    const bool beyond = n_tokens > (size_t)n_trained;
-    if (n_tokens <= n_ctx) {
-        if (!beyond || o->quiet) return JUDGEQ_OK;
-        say("the prompt has %zu tokens, and the model was trained for %d: expect worse answers", n_tokens, n_trained);
-        return JUDGEQ_OK;
-    }
-    char response[64] = "", worse[96] = "";
-    if (n_response > 0) snprintf(response, sizeof response, " and for %d of the response (-n)", n_response);
-    if (beyond) snprintf(worse, sizeof worse, "; beyond what it was trained for, a model answers worse");
-    return error_set(
-        error, JUDGEQ_ERROR_LIMIT,
-        "the prompt has %zu tokens, the context holds %zu (the model was trained for %d): --ctx %zu makes room for "
-        "them%s%s",
-        n_tokens, n_ctx, n_trained, wanted, response, worse);
+    const prompt_params params = {.format = o->raw    ? PROMPT_RAW
+                                            : o->chat ? PROMPT_CHAT
+                                                      : PROMPT_AUTO,
+                                  .no_think = o->no_think,
+                                  .n_ctx = o->session.n_ctx,
+                                  .notes = say_notes(o->quiet)};
+    const judgeq_status status = prompt_tokenize(model, &params, messages + skip, 2 - skip, tokens, n_tokens, error);
+    if (status != JUDGEQ_OK) return status;
+    return prompt_check_length(model, &params, *n_tokens, n_response, error);
 }

@@ -1,6 +1,5 @@
 #include "find_judge.h"
 #include "base/error.h"
-#include "base/visible.h"
 
 #include <dirent.h>
 #include <limits.h>
@@ -10,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/visible.h"
 #include "fallback.h"
-#include "say.h"
 
 /* What the build says: the judges folder of the source tree, and the installed one as seen from the program's own
  * folder, so that an installed tree can be moved. */
@@ -61,7 +60,7 @@ static void try_one(const judge_search *search, const char *path, judge_found *f
     judgeq_error reason = {0};
     const judgeq_status status = load(search, path, found, &reason);
     const bool other = status == JUDGEQ_ERROR_MISMATCH || status == JUDGEQ_ERROR_UNSUPPORTED;
-    if (status != JUDGEQ_OK && !other && !search->quiet) say("note: passed over: %s", reason.message);
+    if (status != JUDGEQ_OK && !other) notes_add(search->notes, "note: passed over: %s", reason.message);
 }
 
 /* Every .gguf file, in the order of their names. */
@@ -115,8 +114,8 @@ static judgeq_status fall_back(const judge_search *search, judge_found *found, j
     char beside[PATH_MAX];
     if (!search->by_default) return refuse(judgeq_model_get_info(search->model), error);
     found->fallback = true;
-    if (!search->quiet && path_beside(search->model_path, beside)) {
-        fallback_note(search->model, search->model_path, beside);
+    if (search->notes.take && path_beside(search->model_path, beside)) {
+        fallback_note(search->model, search->model_path, beside, search->notes);
     }
     return JUDGEQ_OK;
 }
@@ -124,8 +123,9 @@ static judgeq_status fall_back(const judge_search *search, judge_found *found, j
 static void note_weights(const judge_search *search, const judge_found *found) {
     const char *trained = judgeq_judge_get_info(found->judge)->weight_type;
     const char *here = judgeq_model_get_info(search->model)->weight_type;
-    if (search->quiet || !*trained || strcmp(trained, here) == 0) return;
-    say("note: %s: trained with the %s weights of this model, which has %s here", found->path, trained, here);
+    if (!*trained || strcmp(trained, here) == 0) return;
+    notes_add(search->notes, "note: %s: trained with the %s weights of this model, which has %s here", found->path,
+              trained, here);
 }
 
 judgeq_status find_judge(const judge_search *search, judgeq_policy *const *policy, size_t n, judge_found *found,

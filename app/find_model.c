@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/visible.h"
-#include "say.h"
 
 judgeq_status find_model(const char *named, char *room, size_t size, const char **path, judgeq_error *error) {
     *path = named;
@@ -20,9 +19,9 @@ judgeq_status find_model(const char *named, char *room, size_t size, const char 
         VISIBLE_FIT(known ? room : "no home folder", 300));
 }
 
-void find_model_notes(const judgeq_model *model, const char *path, bool quiet) {
+void find_model_notes(const judgeq_model *model, const char *path, notes to) {
     const char *warning;
-    for (size_t i = 0; !quiet && (warning = judgeq_model_warning_at(model, i)) != NULL; i++) {
-        say("note: %s: libllama says: %s", path, warning);
+    for (size_t i = 0; to.take && (warning = judgeq_model_warning_at(model, i)) != NULL; i++) {
+        notes_add(to, "note: %s: libllama says: %s", path, warning);
     }
 }
