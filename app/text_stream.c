@@ -78,7 +78,7 @@ judgeq_status text_stream_add_token(text_stream *stream, const judgeq_model *mod
 }
 
 judgeq_status text_stream_end(text_stream *stream, judgeq_error *error) {
-    const judgeq_status status = reserve(stream, UTF8_REPAIR_MOST * 3, error);
+    const judgeq_status status = reserve(stream, (size_t)UTF8_REPAIR_MOST * 3, error);
     if (status != JUDGEQ_OK) return status;
     if (!stream->stopped) stream->length += utf8_repair_end(&stream->pieces, stream->text + stream->length);
     stream->text[stream->length] = '\0';

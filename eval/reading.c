@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/text_stream.h"
 #include "base/error.h"
-#include "base/utf8.h"
 #include "text.h"
 
 /* Stands for an answer that is not known yet; what follows an answer does not depend on it. */
@@ -17,13 +17,6 @@ static judgeq_status tokenize(const judgeq_model *model, const char *bytes, unsi
     return judgeq_tokenize(model, bytes, strlen(bytes), flags, &out->token, &out->n_token, error);
 }
 
-static judgeq_status add_token(const judgeq_model *model, int32_t token, text_buffer *out) {
-    char piece[256];
-    const int32_t n = judgeq_token_text(model, token, piece, sizeof piece);
-    if (n > 0) text_add(out, piece, (size_t)n);
-    return JUDGEQ_OK;
-}
-
 /* LongBench's rule for long prompts: the first and the last half of what is allowed. The caller's: free(). */
 static judgeq_status cut_middle(const judgeq_model *model, const char *words, int32_t most, char **out,
                                 judgeq_error *error) {
@@ -32,19 +25,20 @@ static judgeq_status cut_middle(const judgeq_model *model, const char *words, in
     judgeq_status status =
         judgeq_tokenize_for(model, 0, words, strlen(words), JUDGEQ_TEXT_PLAIN, &all.token, &all.n_token, error);
     if (status != JUDGEQ_OK) return status;
-    size_t n = (size_t)most, half = n / 2;
-    text_buffer t = {0};
-    if (all.n_token <= n) {
-        text_print(&t, "%s", words);
-    } else {
-        for (size_t i = 0; i < half; i++) add_token(model, all.token[i], &t);
-        for (size_t i = all.n_token - half; i < all.n_token; i++) add_token(model, all.token[i], &t);
+    const size_t n = (size_t)most, half = n / 2;
+    text_stream text = {0};
+    if (all.n_token <= n) status = text_stream_add(&text, words, strlen(words), error);
+    for (size_t i = 0; status == JUDGEQ_OK && all.n_token > n && i < 2 * half; i++) {
+        const int32_t token = all.token[i < half ? i : all.n_token - 2 * half + i];
+        status = text_stream_add_token(&text, model, token, error);
     }
     judgeq_free(all.token);
-    text_add(&t, "", 0);
-    if (!t.failed) *out = utf8_repaired(t.bytes, t.length, &n);
-    text_free(&t);
-    return *out ? JUDGEQ_OK : error_memory(error, "a prompt");
+    if (status == JUDGEQ_OK) status = text_stream_end(&text, error);
+    if (status == JUDGEQ_OK)
+        *out = text.text;
+    else
+        text_stream_free(&text);
+    return status;
 }
 
 /* ---- in the chat template ---------------------------------------------------------------------------------------- */

@@ -15,7 +15,7 @@ static size_t length_of(const char *text) {
     int32_t token[128];
     size_t n = 0, left = 0;
     for (const char *c = text; *c && left == n; c++) {
-        token[n++] = *c;
+        token[n++] = (unsigned char)*c;
         left = data_cut_loop(token, n);
     }
     return left;
