@@ -1,5 +1,7 @@
 #include "prompt.h"
 
+#include "session_choices.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,7 +92,7 @@ judgeq_status prompt_check_length(const judgeq_model *model, const prompt_params
     const size_t n_ctx = context_of(model, params), wanted = n_tokens + (size_t)n_response;
     const bool beyond = n_tokens > (size_t)n_trained;
     if (n_tokens <= n_ctx) {
-        if (beyond) {
+        if (beyond && params->n_ctx != SESSION_ANY_LENGTH) {
             notes_add(params->notes,
                       "the prompt has %zu tokens, and the model was trained for %d: expect worse answers", n_tokens,
                       n_trained);

@@ -1,5 +1,9 @@
 #include "session_choices.h"
 
+int32_t session_choices_length(const session_choices *choices) {
+    return choices->unbounded ? SESSION_ANY_LENGTH : choices->n_ctx;
+}
+
 judgeq_session_params session_choices_params(const session_choices *choices, const judgeq_policy *policy,
                                              const judgeq_judge *judge, judgeq_progress progress, void *data) {
     judgeq_session_params params = judgeq_session_default_params();
@@ -14,6 +18,8 @@ judgeq_session_params session_choices_params(const session_choices *choices, con
     params.plain_weights = choices->plain_weights;
     params.seed = choices->seed;
     params.defer = choices->defer;
+    params.slack = choices->slack;
+    params.unbounded = choices->unbounded;
     params.progress = progress;
     params.progress_data = data;
     return params;

@@ -11,9 +11,15 @@ typedef struct session_choices {
     int32_t n_ctx;            /* tokens of prompt and response; 0: what the model was trained for */
     int32_t n_threads, chunk; /* 0: chosen */
     judgeq_kv_type kv_type;
-    bool plain_weights, defer;
+    int32_t slack; /* rows that decoding adds before the policy chooses again; 0: chosen; or
+                      JUDGEQ_SLACK_NONE: it chooses once for each read, as the papers do */
+    bool plain_weights, defer, unbounded;
     uint64_t seed; /* of the policy random */
 } session_choices;
+
+/* The most tokens that a sequence can have, for prompts and responses: n_ctx, 0, or, unbounded, SESSION_ANY_LENGTH. */
+enum { SESSION_ANY_LENGTH = INT32_MAX / 2 };
+int32_t session_choices_length(const session_choices *choices);
 
 /* With the method that goes with them: policy NULL: full; judge NULL: none. `progress`, with `data`, is asked while
  * prompts are read; or NULL. */

@@ -135,7 +135,8 @@ static judgeq_status batch_init(const bench_setup *setup, const bench_cell *cell
                                      .chunk = o->n_chunk,
                                      .kv_type = cell->kv_type,
                                      .plain_weights = o->plain_weights,
-                                     .seed = o->seed};
+                                     .seed = o->seed,
+                                     .slack = JUDGEQ_SLACK_NONE};
     const judgeq_session_params params =
         session_choices_params(&choices, cell->arm->parsed, setup->judge, setup->progress, setup->progress_data);
     judgeq_status status = JUDGEQ_OK;

@@ -77,6 +77,11 @@ static const char HELP_EVICTION[] =
     "                     model\n"
     "      --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
     "                     replace a choice of the policy (default: the policy's own); docs/policies has the values\n"
+    "      --slack N|none rows that decoding may add to each head before the policy chooses again, among all rows\n"
+    "                     held (default: a quarter of the budget, 32 at least). none: it never does, and every token\n"
+    "                     of the response adds a row\n"
+    "      --unbounded    prompts and responses of any length: before positions pass --ctx, the rows kept are given\n"
+    "                     positions from 0 on; long texts are read in pieces\n"
     "      --defer        keep the tokens that a lookahead among candidates (judge-laq) decoded: they begin the "
     "response\n"
     "    Example: judgeq run -f report.txt -p \"Who signed it?\" --budget 5% --policy snapkv --smooth avg:5\n"
@@ -176,7 +181,7 @@ static judgeq_status begin_response(run *r, judgeq_error *error) {
                                 .stop = o->stop,
                                 .n_stop = o->n_stop,
                                 .n_tokens = o->n_tokens,
-                                .n_ctx = o->session.n_ctx,
+                                .n_ctx = session_choices_length(&o->session),
                                 .n_before = r->n_tokens,
                                 .logprobs = o->logprobs,
                                 .started = r->started,

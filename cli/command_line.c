@@ -284,6 +284,16 @@ int command_take_kv_type(const command_given *given, void *place) {
     return value_kv_type(given->value, place) ? 0 : usage_wrong_kv_type(given->command, given->option, given->value);
 }
 
+int command_take_slack(const command_given *given, void *place) {
+    int64_t rows = JUDGEQ_SLACK_NONE;
+    if (strcmp(given->value, "none") != 0 && !value_integer(given->value, 1, INT32_MAX / 2, &rows)) {
+        return usage_wrong(given->command, "%s \"%s\": expected a whole number of rows, at least 1, or none",
+                           given->option, given->value);
+    }
+    *(int32_t *)place = (int32_t)rows;
+    return 0;
+}
+
 int command_take_choice(const command_given *given, void *place) {
     const char *const *choices = given->row->choices;
     char all[256] = "";

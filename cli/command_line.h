@@ -102,6 +102,7 @@ const char *command_next_part(const char *at, char *part, size_t n_part);
 command_take command_take_list;    /* command_list: "512,2048", each from .least to .most */
 command_take command_take_mib;     /* size_t in bytes, of MiB from .least to .most */
 command_take command_take_kv_type; /* judgeq_kv_type */
+command_take command_take_slack;   /* int32_t: rows, or "none" */
 command_take command_take_choice;  /* an enum: the index of the value in .choices */
 
 #endif

@@ -109,7 +109,7 @@ judgeq_status prompt_text_tokenize(const judgeq_model *model, const options *o, 
                                             : o->chat ? PROMPT_CHAT
                                                       : PROMPT_AUTO,
                                   .no_think = o->no_think,
-                                  .n_ctx = o->session.n_ctx,
+                                  .n_ctx = session_choices_length(&o->session),
                                   .notes = say_notes(o->quiet)};
     const judgeq_status status = prompt_tokenize(model, &params, messages + skip, 2 - skip, tokens, n_tokens, error);
     if (status != JUDGEQ_OK) return status;

@@ -53,6 +53,8 @@ const command_option run_rows[] = {
     ROWS(options_shared),
     {"policy", 0, INTO(options, policy), .value = COMMAND_POLICY},
     {"budget", 0, TAKEN(take_budget)},
+    {"slack", 0, TAKEN_INTO(options, session.slack, command_take_slack)},
+    {"unbounded", 0, INTO(options, session.unbounded)},
     {"defer", 0, INTO(options, session.defer)},
     {"plain-weights", 0, INTO(options, session.plain_weights)},
     {"tokens", 'n', INTO(options, n_tokens), .most = INT32_MAX},

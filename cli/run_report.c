@@ -67,20 +67,21 @@ static json_t *response_object(const judgeq_stats *stats, const generation *resp
 }
 
 static json_t *cache_object(const report_source *source, const judgeq_stats *stats) {
-    return json_pack("{s:o, s:o, s:s, s:o, s:I, s:I, s:I}", "model", any_text(source->model_path), "judge",
+    return json_pack("{s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:I}", "model", any_text(source->model_path), "judge",
                      any_text(source->judge_path), "policy", judgeq_policy_text(source->policy), "budget",
                      stats->budget > 0 ? json_integer(stats->budget) : json_null(), "kv_bytes_full",
                      (json_int_t)stats->kv_bytes_full, "kv_bytes_held", (json_int_t)stats->kv_bytes_held,
-                     "kv_bytes_peak", (json_int_t)stats->kv_bytes_peak);
+                     "kv_bytes_peak", (json_int_t)stats->kv_bytes_peak, "n_rejudged", (json_int_t)stats->n_rejudged);
 }
 
 static json_t *time_object(const report_source *source, const judgeq_stats *stats, const generation *response) {
-    return json_pack("{s:o, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "ttft_s",
+    return json_pack("{s:o, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "ttft_s",
                      response->ttft_s >= 0 ? json_real(response->ttft_s) : json_null(), "prefill_tokens_per_s",
                      rate(stats->n_prompt, stats->prefill_s), "decode_tokens_per_s",
                      rate(stats->n_decoded, stats->decode_s), "load_s", source->load_s, "prefill_s", stats->prefill_s,
                      "embed_s", stats->embed_s, "blocks_s", stats->blocks_s, "score_s", stats->score_s, "compact_s",
-                     stats->compact_s, "lookahead_s", stats->lookahead_s, "decode_s", stats->decode_s);
+                     stats->compact_s, "lookahead_s", stats->lookahead_s, "decode_s", stats->decode_s, "rejudge_s",
+                     stats->rejudge_s);
 }
 
 bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response) {

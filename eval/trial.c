@@ -27,8 +27,12 @@ typedef struct trial {
 /* ---- reading and answering --------------------------------------------------------------------------------------- */
 
 static judgeq_status new_session(const trial_setup *b, const arm *a, judgeq_session **out, judgeq_error *error) {
-    const session_choices choices = {
-        .rows = a->rows, .share = a->share, .n_threads = b->n_threads, .kv_type = a->kv_type, .seed = b->seed};
+    const session_choices choices = {.rows = a->rows,
+                                     .share = a->share,
+                                     .n_threads = b->n_threads,
+                                     .kv_type = a->kv_type,
+                                     .seed = b->seed,
+                                     .slack = JUDGEQ_SLACK_NONE};
     const judgeq_session_params params =
         session_choices_params(&choices, a->parsed, b->judge, b->progress, b->progress_data);
     return judgeq_session_new(b->model, &params, out, error);

@@ -24,7 +24,8 @@ KEYS = {
     "judge": (str, type(None)), "policy": str, "budget": (int, type(None)), "kv_bytes_full": int, "kv_bytes_held": int,
     "kv_bytes_peak": int, "ttft_s": (float, type(None)), "prefill_tokens_per_s": float,
     "decode_tokens_per_s": (float, type(None)), "load_s": float, "prefill_s": float, "embed_s": float,
-    "blocks_s": float, "score_s": float, "compact_s": float, "lookahead_s": float, "decode_s": float}
+    "blocks_s": float, "score_s": float, "compact_s": float, "lookahead_s": float, "decode_s": float, "rejudge_s": float,
+    "n_rejudged": int}
 
 LONG = "the room in the rain is on a string again and the heron sings to the iron ring " * 6
 
@@ -101,9 +102,23 @@ class Commands(Command):
     def test_help_names_every_option(self):
         text = self.succeed("run", "--help").stdout.decode()
         self.assertLess(max(len(line) for line in text.splitlines()), 121)
-        for option in ("model threads ctx kv-type device ngl rpc chunk plain-weights prompt file chat system no-think raw budget policy judge probe reduce "
+        for option in ("model threads ctx kv-type device ngl rpc chunk plain-weights prompt file chat system no-think raw budget slack unbounded policy judge probe reduce "
                        "smooth allocate keep defer tokens stop temp top-k top-p min-p seed json logprobs quiet").split():
             self.assertRegex(text, "--" + option + r"\b")
+
+    def test_the_bound_holds_while_it_answers(self):
+        """60 tokens of answer with a slack of 8: as many choices as fit, and a prompt beyond the context unbounded."""
+        run = ("run", "-m", self.bpe, "-t", "1", "--json", "--quiet", "-n", "60", "--policy", "snapkv", "--budget", "40", "-p", LONG)
+        often = json.loads(self.succeed(*run, "--slack", "8").stdout)
+        never = json.loads(self.succeed(*run, "--slack", "none").stdout)
+        n = often["completion_tokens"]
+        self.assertEqual(often["n_rejudged"], (n - 1) // 8 if n > 1 else 0)
+        self.assertEqual(never["n_rejudged"], 0)
+        self.assertGreaterEqual(never["kv_bytes_held"], often["kv_bytes_held"])
+        more = ("--ctx", "120", "--slack", "8")
+        free = json.loads(self.succeed(*run, *more, "--unbounded").stdout)
+        self.assertGreater(free["prompt_tokens"], 120)
+        self.refuse(2, "unbounded", "run", "-m", self.bpe, "-t", "1", "-p", "x", "--unbounded", "--policy", "full")
 
     def test_wrong_usage(self):
         self.refuse(2, "which command")
@@ -147,6 +162,8 @@ class Values(Command):
                 self.refuse(2, choice + " does not accept", *run, "--policy", "snapkv", "--" + choice, "bogus")
                 self.refuse(2, "without a comma", *run, "--" + choice, "none,keep=none")
         self.refuse(2, "full keeps every row", *run, "--policy", "full", "--smooth", "max:3")
+        for value in "0", "-1", "some", "1.5", "":
+            self.refuse(2, "--slack", *run, "--slack", value)
         self.refuse(2, "needs a budget", "run", "-m", "/nowhere", "-p", "x", "--policy", "snapkv")
         self.refuse(2, "needs a budget", "run", "-m", "/nowhere", "-p", "x", "--keep", "recent:4")
 
