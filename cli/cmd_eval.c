@@ -43,8 +43,8 @@ static const char HELP_RANKS[] =
     "and\n"
     "  an interrupted run continues with any K. All read the same files, and write into one folder.\n"
     "    Example: mpirun -n 4 judgeq eval own --samples 20 -o results -t 1\n";
+static const char HELP_OWN[] = "  own                all of these\n";
 static const char HELP_OPTIONS[] =
-    "  own                all of these\n"
     "  grid               needle_text at every depth: a heat map of length by depth\n"
     "      --length N,..  tokens of a prompt (default: 1024)\n"
     "      --samples N    of each task and length, or of each cell of the grid (default: 8)\n"
@@ -83,6 +83,9 @@ static const char HELP_OPTIONS[] =
     "decoded in\n"
     "                     half of the time. Tokens can then differ from those of judgeq run at near ties; 0: never\n"
     "                     (default: 1024)\n"
+    "      --one-by-one   decode the answers one after the other, each as judgeq run does: the tables then have the "
+    "speed of\n"
+    "                     each policy. Without it all are decoded in step. Implies --expand 0\n"
     "  -t, --threads N    threads that compute (default: one per core, or one where other programs run)\n"
     "    Example: judgeq eval own --policies 'snapkv;snapkv,probe=window:16,keep=recent:16' --budgets 64,5% -o "
     "results\n"
@@ -95,7 +98,7 @@ static const char HELP_OPTIONS[] =
     "full\n"
     "                     cache's answer, which every policy reads for it\n"
     "      --heads        note hit rate and attention mass of every KV head, not only of every layer\n"
-    "      --prompts      note the tokens of every prompt, so that another program can read the same\n"
+    "      --prompts      note text and tokens of every prompt, so that another program can read the same\n"
     "      --json         the tables as one JSON object\n"
     "      --quiet        no progress on standard error\n"
     "  -h, --help         this text\n";
@@ -365,6 +368,7 @@ static judgeq_status check(evaluation *e, judgeq_error *error) {
                              .divergence = o->divergence,
                              .heads = o->heads,
                              .prompts = o->prompts,
+                             .one_by_one = o->one_by_one,
                              .progress = report,
                              .progress_data = e};
     judgeq_status status = check_versus(e, error);
@@ -550,9 +554,18 @@ static int run(evaluation *e) {
     return end;
 }
 
+static void print_tasks(bool own) {
+    for (size_t i = 0; task_at(i); i++) {
+        const task *t = task_at(i);
+        if (task_is_own(t) == own) printf("  %-18s %s\n", task_name(t), task_summary(t));
+    }
+}
+
 static void print_help(void) {
     fputs(HELP_TASKS, stdout);
-    for (size_t i = 0; task_at(i); i++) printf("  %-18s %s\n", task_name(task_at(i)), task_summary(task_at(i)));
+    print_tasks(true);
+    fputs(HELP_OWN, stdout);
+    print_tasks(false);
     fputs(HELP_OPTIONS, stdout);
     fputs(HELP_RANKS, stdout);
 }

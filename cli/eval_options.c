@@ -32,6 +32,7 @@ const command_option eval_rows[] = {
     {"divergence", 0, INTO(eval_options, divergence)},
     {"heads", 0, INTO(eval_options, heads)},
     {"prompts", 0, INTO(eval_options, prompts)},
+    {"one-by-one", 0, INTO(eval_options, one_by_one)},
     {"versus", 0, INTO(eval_options, versus), .value = COMMAND_POLICY},
     {"json", 0, INTO(eval_options, json)},
     {"quiet", 0, INTO(eval_options, quiet)},
@@ -70,6 +71,7 @@ int eval_options_read(int argc, char **argv, eval_options *o) {
                         .kv_type = JUDGEQ_KV_F16};
     int status = command_line_read("eval", eval_rows, argc, argv, o);
     if (status != 0 || o->help) return status;
+    if (o->one_by_one) o->expand_bytes = 0; /* it pays where many decode together */
     status = join_tasks(argc, argv, o);
     if (status == 0) status = choices_text(&o->choices, "eval", &o->choices_text);
     return status != 0 ? status : check_together(o);

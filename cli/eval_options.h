@@ -19,7 +19,7 @@ typedef struct eval_options {
     bool chat, raw; /* neither: as the task says */
     bool no_think;
     judgeq_kv_type kv_type;
-    bool divergence, heads, prompts, json, quiet;
+    bool divergence, heads, prompts, one_by_one, json, quiet;
 } eval_options;
 
 /* The exit status: 0, or 2 after a message. */

@@ -12,15 +12,19 @@ typedef struct needle_fact {
 } needle_fact;
 
 typedef enum needle_kind {
-    NEEDLE_HULL,       /* 7 digits of a barge */
-    NEEDLE_INGREDIENT, /* a word */
-    NEEDLE_INN,        /* two words */
-    NEEDLE_PRICE,      /* 5 digits */
-    NEEDLE_KINDS,
-    NEEDLE_SEAL = NEEDLE_KINDS /* a UUID; never drawn by itself */
+    NEEDLE_HULL,                /* 7 digits of a barge */
+    NEEDLE_INGREDIENT,          /* a word */
+    NEEDLE_INN,                 /* two words */
+    NEEDLE_PRICE,               /* 5 digits */
+    NEEDLE_KINDS,               /* that go with a sample's index; the others are only drawn by name */
+    NEEDLE_SEAL = NEEDLE_KINDS, /* a UUID */
+    NEEDLE_EVENT,               /* a month and a year */
+    NEEDLE_LOCKER,              /* 5 digits of a key */
+    NEEDLE_HOME,                /* a city */
+    NEEDLE_SPECIMEN,            /* 16 hexadecimal digits in three groups */
 } needle_kind;
 
-/* n facts of one kind with different keys and values, out [n]. n: at most 8. */
+/* n facts of one kind with different keys and values, out [n]. n: at most 16. */
 void needle_draw(chance *d, needle_kind kind, size_t n, needle_fact *out);
 
 /* Sentences to hide, at depths 0 (beginning) to 1 (end). */

@@ -12,9 +12,9 @@ static const char GRID[] = "grid", OWN[] = "own", RULER[] = "ruler:", LONGBENCH[
 static judgeq_status unknown_task(const char *name, judgeq_error *error) {
     text_buffer t = {0};
     for (size_t i = 0; task_at(i); i++) text_print(&t, "%s, ", task_name(task_at(i)));
-    const judgeq_status status =
-        error_set(error, JUDGEQ_ERROR_ARGUMENT, "unknown task \"%.*s\"; there are %sgrid, and own for all but grid",
-                  VISIBLE_FIT(name, 60), t.bytes ? t.bytes : "");
+    const judgeq_status status = error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                                           "unknown task \"%.*s\"; there are %sgrid, and own for all but the last two",
+                                           VISIBLE_FIT(name, 60), t.bytes ? t.bytes : "");
     text_free(&t);
     return status;
 }
@@ -84,7 +84,7 @@ static judgeq_status add_named(plan *p, const char *name, int32_t index, judgeq_
     if (is_file(name)) return status; /* add_lines */
     if (strcmp(name, OWN) == 0) {
         for (size_t i = 0; status == JUDGEQ_OK && task_at(i); i++) {
-            status = add_samples(p, task_at(i), false, index, error);
+            if (task_is_own(task_at(i))) status = add_samples(p, task_at(i), false, index, error);
         }
         return status;
     }

@@ -18,7 +18,7 @@ typedef struct plan_item {
 } plan_item;
 
 typedef struct plan_request {
-    const char *tasks;     /* names with "," between them; "own": all of them; "grid": the needle grid */
+    const char *tasks;     /* a line each; "own": those of task_is_own; "grid": the needle grid */
     const int32_t *length; /* [n_length] */
     size_t n_length;
     int32_t n_samples; /* of each task and length; of each depth in the grid */

@@ -13,7 +13,8 @@ typedef struct lines {
     size_t n, n_stratum;
 } lines;
 
-static const char *const MEASURES[] = {"score", "hit_rate", "mass_kept", "kl", "perplexity"};
+static const char *const MEASURES[] = {"score",      "hit_rate",      "mass_kept",     "kl",
+                                       "perplexity", "kv_bytes_held", "kv_bytes_peak", "decode_tokens_per_s"};
 enum { N_MEASURES = sizeof MEASURES / sizeof MEASURES[0] };
 
 /* ---- order ------------------------------------------------------------------------------------------------------- */
@@ -107,10 +108,18 @@ static json_t *estimate_object(const statistics_series *s) {
     return json_pack("{s:f, s:f, s:f}", "mean", e.mean, "low", e.low, "high", e.high);
 }
 
+/* Answers that have all references. */
+static json_t *right_of(const lines *l, size_t first, size_t end, size_t arm) {
+    json_int_t n = 0;
+    for (size_t i = first; i < end; i++) n += json_number_value(json_object_get(result_of(l, i, arm), "score")) == 1;
+    return json_integer(n);
+}
+
 static json_t *row_object(const lines *l, size_t first, size_t end, size_t arm) {
     const json_t *result = result_of(l, first, arm);
     json_t *row = json_pack("{s:O, s:O}", "policy", json_object_get(result, "policy"), "budget",
                             json_object_get(result, "budget"));
+    if (row) json_object_set_new(row, "right", right_of(l, first, end, arm));
     for (int m = 0; row && m < N_MEASURES; m++) {
         statistics_series s;
         if (series_init(l, first, end, arm, arm, MEASURES[m], &s)) {

@@ -123,7 +123,41 @@ static void print_group(const json_t *group, FILE *file) {
     print_table(rows, "score", percent, file);
 }
 
-static void print_fidelity(const json_t *group, FILE *file) {
+/* "1.90", or "-". */
+static void write_number(const json_t *estimate, double scale, int digits, char *out, size_t size) {
+    snprintf(out, size, "-");
+    if (json_is_object(estimate)) snprintf(out, size, "%.*f", digits, part(estimate, "mean") * scale);
+}
+
+/* A row for each policy and budget: what an answer costs. */
+static void print_costs(const json_t *rows, FILE *file) {
+    enum { RIGHT = 7, MIB = 12, SHARE = 7, SPEED = 8 };
+    static const double mib = 1.0 / (1 << 20);
+    const json_t *row;
+    const double full = part(json_object_get(json_array_get(rows, 0), "kv_bytes_held"), "mean");
+    const int policy = column_width(rows, "policy", "policy"), budget = column_width(rows, "budget", "budget");
+    const int widths[] = {policy, budget, RIGHT, MIB, SHARE, MIB, SPEED};
+    char held[32], share[32], peak[32], speed[32];
+    size_t i;
+    fprintf(file, "| %-*s | %-*s | %-*s | KV held, MiB | of full | KV peak, MiB | tokens/s |\n", policy, "policy",
+            budget, "budget", RIGHT, "right");
+    for (size_t c = 0; c < sizeof widths / sizeof *widths; c++) print_rule(widths[c], file);
+    fputs("|\n", file);
+    json_array_foreach((json_t *)rows, i, row) {
+        const json_t *bytes = json_object_get(row, "kv_bytes_held");
+        write_number(bytes, mib, 2, held, sizeof held);
+        write_number(bytes, 100 / full, 1, share, sizeof share);
+        write_number(json_object_get(row, "kv_bytes_peak"), mib, 2, peak, sizeof peak);
+        write_number(json_object_get(row, "decode_tokens_per_s"), 1, 0, speed, sizeof speed);
+        fprintf(file, "| %-*s | %-*s | %*lld | %*s | %*s%% | %*s | %*s |\n", policy, text_of(row, "policy", "?"),
+                budget, text_of(row, "budget", "all"), RIGHT,
+                (long long)json_integer_value(json_object_get(row, "right")), MIB, held, SHARE - 1, share, MIB, peak,
+                SPEED, speed);
+    }
+}
+
+/* Of the first group: what tells policies apart beside their scores. */
+static void print_details(const json_t *group, FILE *file) {
     static const struct {
         const char *measure, *title;
         void (*write)(const json_t *, char *, size_t);
@@ -132,10 +166,15 @@ static void print_fidelity(const json_t *group, FILE *file) {
                   {"kl", "KL divergence from the full cache, nats per token", plain},
                   {"perplexity", "Perplexity of the full cache's answer", plain}};
     const json_t *rows = json_object_get(group, "rows");
-    const bool together = !json_is_string(json_object_get(group, "task"));
+    const char *where = json_is_string(json_object_get(group, "task")) ? "" : ", all tasks";
+    if (has_measure(rows, "kv_bytes_held")) {
+        fprintf(file, "\n### Right answers of %lld, memory and speed%s\n\n",
+                (long long)json_integer_value(json_object_get(group, "samples")), where);
+        print_costs(rows, file);
+    }
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         if (!has_measure(rows, tables[i].measure)) continue;
-        fprintf(file, "\n### %s%s\n\n", tables[i].title, together ? ", all tasks" : "");
+        fprintf(file, "\n### %s%s\n\n", tables[i].title, where);
         print_table(rows, tables[i].measure, tables[i].write, file);
     }
 }
@@ -178,7 +217,7 @@ bool summary_print(const json_t *summary, FILE *file) {
     json_array_foreach((json_t *)groups, i, group) {
         print_group(group, file);
     }
-    if (json_array_size(groups) > 0) print_fidelity(json_array_get(groups, 0), file);
+    if (json_array_size(groups) > 0) print_details(json_array_get(groups, 0), file);
     print_paired(json_object_get(summary, "paired"), file);
     print_left_out(json_integer_value(json_object_get(summary, "left_out")), file);
     if (json_array_size(groups) > 0) {

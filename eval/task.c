@@ -20,10 +20,14 @@ typedef struct builder {
     bool failed;
 } builder;
 
+enum { EIGHT = 8 }; /* questions about one text */
+
 enum {
     NOISE = 1, /* its haystack is noise */
     DEPTH = 2, /* there is a single place to speak of */
     LIST = 4,  /* a unit is a word, and fewer than a handful make no list */
+    APART = 8, /* not one of "own" */
+    TEXT = 16, /* EIGHT samples in a row ask about one text */
 };
 
 struct task {
@@ -112,20 +116,31 @@ static void build_multi_key(builder *b) {
     add_reference(b, fact[0].value);
 }
 
-static void build_multi_value(builder *b) {
+/* Three facts about one thing, which is their key. */
+static void draw_berths(builder *b, needle_fact fact[3]) {
     static const char *const line[] = {"Halberd", "Petrel", "Blue Riband", "Castellan", "Oriel", "Sandpiper"};
     const char *name = line[chance_below(&b->facts, sizeof line / sizeof line[0])];
-    needle_fact fact[3];
-    char question[NEEDLE_TEXT];
     for (int i = 0; i < 3; i++) {
         needle_digits(&b->facts, 4, fact[i].value);
+        snprintf(fact[i].key, NEEDLE_TEXT, "%s", name);
         snprintf(fact[i].sentence, NEEDLE_TEXT, "One berth of the %s line is berth %.8s.", name, fact[i].value);
-        add_reference(b, fact[i].value);
+        snprintf(fact[i].question, NEEDLE_TEXT, "Which three berths does the %s line have?", name);
     }
-    snprintf(question, sizeof question, "Which three berths does the %s line have?", name);
-    ask_below(b, fact, 3, question);
-    snprintf(question, sizeof question, "The three berths of the %s line are", name);
-    begin_answer(b, question);
+}
+
+/* Their values are the references, and the answer is begun. */
+static void expect_berths(builder *b, const needle_fact fact[3]) {
+    char beginning[2 * NEEDLE_TEXT];
+    for (int i = 0; i < 3; i++) add_reference(b, fact[i].value);
+    snprintf(beginning, sizeof beginning, "The three berths of the %s line are", fact[0].key);
+    begin_answer(b, beginning);
+}
+
+static void build_multi_value(builder *b) {
+    needle_fact fact[3];
+    draw_berths(b, fact);
+    ask_below(b, fact, 3, fact[0].question);
+    expect_berths(b, fact);
 }
 
 static void build_multi_query(builder *b) {
@@ -248,6 +263,70 @@ static void build_multi_turn(builder *b) {
     for (int i = 0; i < 3; i++) add_reference(b, fact[i].value);
 }
 
+/* The facts of one text, and which of them are the answer to which question. */
+typedef struct eight {
+    needle_fact fact[NEEDLES_MOST];
+    size_t first[EIGHT + 1]; /* of each question; the last one's end */
+} eight;
+
+/* One fact of each kind, three berths of one line, and a locker among three others. */
+static void draw_eight(builder *b, eight *e) {
+    static const struct {
+        needle_kind kind;
+        size_t n;
+    } single[] = {{NEEDLE_PRICE, 1},    {NEEDLE_HOME, 1},       {NEEDLE_INN, 1},   {NEEDLE_EVENT, 1},
+                  {NEEDLE_SPECIMEN, 1}, {NEEDLE_INGREDIENT, 1}, {NEEDLE_LOCKER, 4}};
+    size_t n = 0;
+    for (size_t i = 0; i < EIGHT - 1; n += single[i++].n) {
+        e->first[i] = n;
+        needle_draw(&b->facts, single[i].kind, single[i].n, &e->fact[n]);
+    }
+    e->first[EIGHT - 1] = n;
+    draw_berths(b, &e->fact[n]);
+    e->first[EIGHT] = n + 3;
+}
+
+/* Questions at even steps in random order; what else belongs to one follows as in spread(). */
+static void place_eight(builder *b, const eight *e, size_t asked, needle_place *place) {
+    size_t order[EIGHT];
+    for (size_t i = 0; i < EIGHT; i++) order[i] = i;
+    chance_shuffle(&b->facts, order, EIGHT, sizeof *order);
+    for (size_t i = 0; i < EIGHT; i++) {
+        b->depth = ((double)order[i] + 0.5) / EIGHT;
+        spread(b, &e->fact[e->first[i]], e->first[i + 1] - e->first[i], &place[e->first[i]]);
+        if (i == asked) b->out->depth = b->depth;
+    }
+}
+
+/* References: the two words of a date by themselves, the three berths, or the value. */
+static void expect_one(builder *b, const needle_fact *fact, size_t asked) {
+    enum { EVENT = 3, BERTHS = EIGHT - 1 };
+    char words[NEEDLE_TEXT], *rest = words;
+    snprintf(words, sizeof words, "%s", fact->value);
+    if (asked == BERTHS) {
+        expect_berths(b, fact);
+    } else if (asked == EVENT) {
+        for (char *word; (word = strtok_r(rest, " ", &rest));) add_reference(b, word);
+    } else {
+        add_reference(b, words);
+    }
+}
+
+static void build_eight(builder *b) {
+    const size_t asked = (size_t)b->request->index % EIGHT;
+    eight e;
+    needle_place place[NEEDLES_MOST];
+    text_buffer t = {0};
+    draw_eight(b, &e);
+    place_eight(b, &e, asked, place);
+    needle_document(b->haystack, b->n_unit, place, e.first[EIGHT], &t);
+    const needle_fact *fact = &e.fact[e.first[asked]];
+    text_print(&t, "\n\nAnswer from the text above. %s", fact->question);
+    add_message(b, &t);
+    set_question(b, fact->question);
+    expect_one(b, fact, asked);
+}
+
 static const task TASKS[] = {
     {"needle_noise", "a fact among a few dull sentences, over and over", build_single, 32, NOISE | DEPTH},
     {"needle_text", "a fact in a long text", build_single, 32, DEPTH},
@@ -263,6 +342,8 @@ static const task TASKS[] = {
      0},
     {"multi_turn", "a text in two messages and three questions, two of them asked after eviction", build_multi_turn, 32,
      0},
+    {"eight_facts", "eight facts of eight kinds in one text; eight samples ask for one each", build_eight, 48,
+     APART | TEXT},
 };
 enum { N_TASKS = sizeof TASKS / sizeof TASKS[0] };
 
@@ -291,10 +372,19 @@ int32_t task_tokens(const task *t) {
     return t->n_tokens;
 }
 
+bool task_is_own(const task *t) {
+    return !(t->flags & APART);
+}
+
 /* Multiples of the golden ratio modulo 1 leave no gap, however many there are, and fall into step with nothing. */
 static double depth_of(const task_request *r) {
     if (!isnan(r->depth)) return r->depth;
     return 0.05 + 0.9 * fmod(0.5 + r->index * 0.6180339887498949, 1);
+}
+
+/* About one text. */
+static int32_t questions(const task *t) {
+    return (t->flags & TEXT) ? EIGHT : 1;
 }
 
 /* The sample with n_unit units. */
@@ -302,10 +392,11 @@ static judgeq_status build(const task_request *r, int32_t n_unit, sample *out, j
     const task *t = r->task;
     char seed[128];
     builder b = {.request = r, .n_unit = n_unit, .depth = depth_of(r), .out = out};
+    const uint64_t text = (uint64_t)(r->index / questions(t));
     snprintf(seed, sizeof seed, "%s/%d", t->name, r->length);
-    b.facts = chance_from(seed, r->seed, (uint64_t)r->index);
+    b.facts = chance_from(seed, r->seed, text);
     snprintf(seed, sizeof seed, "haystack/%s/%d", t->name, r->length);
-    b.haystack = haystack_from(r->source, (t->flags & NOISE) != 0, chance_from(seed, r->seed, (uint64_t)r->index));
+    b.haystack = haystack_from(r->source, (t->flags & NOISE) != 0, chance_from(seed, r->seed, text));
     *out = (sample){.task = strdup(t->name),
                     .family = r->family,
                     .metric = metric_find("all"),
@@ -337,7 +428,22 @@ static int32_t least_units(const task *t) {
     return (t->flags & LIST) ? 40 : 2;
 }
 
-/* The most units that fit, or -1; *n_units: at least `low` fit. */
+/* Fewer units, until every question about the text fits after it: they all have the same text. */
+static judgeq_status fit_others(const task_request *r, int32_t *n_unit, judgeq_error *error) {
+    task_request other = *r;
+    const int32_t n = questions(r->task), least = least_units(r->task);
+    for (int32_t i = 0; n > 1 && i < n; i++) {
+        other.index = r->index - r->index % n + i;
+        for (bool fits = false; !fits && *n_unit > least; *n_unit -= !fits) {
+            const int64_t n_token = count(&other, *n_unit, error);
+            if (n_token < 0) return error->code;
+            fits = n_token <= r->length;
+        }
+    }
+    return JUDGEQ_OK;
+}
+
+/* The most units that fit. */
 static judgeq_status fit(const task_request *r, int32_t *n_unit, judgeq_error *error) {
     int32_t low = least_units(r->task), high = 2 * r->length; /* a unit has more than half a token */
     const int64_t shortest = count(r, low, error);
@@ -351,7 +457,7 @@ static judgeq_status fit(const task_request *r, int32_t *n_unit, judgeq_error *e
         *(n <= r->length ? &low : &high) = middle;
     }
     *n_unit = low;
-    return JUDGEQ_OK;
+    return fit_others(r, n_unit, error);
 }
 
 judgeq_status task_check_shortest(const task_request *r, int64_t n_token, judgeq_error *error) {

@@ -14,6 +14,7 @@ const task *task_find(const char *name);
 const char *task_name(const task *task);
 const char *task_summary(const task *task); /* one line */
 int32_t task_tokens(const task *task);      /* of an answer, at most */
+bool task_is_own(const task *task);         /* one of the fixed set "own", whose means can be compared for ever */
 
 /* Tokens of a sample's prompt; below 0 with *error set on failure. */
 typedef int64_t (*task_count)(void *data, const sample *sample, judgeq_error *error);

@@ -60,16 +60,20 @@ static judgeq_status answer_all(trial *t, judgeq_error *error) {
         judgeq_session_prefill_all(t->session, t->n_session, t->reading.prompt.token, t->reading.prompt.n_token, error);
     if (status == JUDGEQ_OK) status = judgeq_session_watch(t->session[0], error);
     if (status != JUDGEQ_OK) return status;
+    const size_t n_step = t->setup->one_by_one ? 1 : t->n_session;
     for (size_t i = 0; i < t->n_session; i++) t->answer[i].session = t->session[i];
-    answers a = {.model = t->setup->model,
-                 .sample = t->sample,
-                 .reading = &t->reading,
-                 .n_tokens = trial_answer_tokens(t->setup, t->sample),
-                 .progress = t->setup->progress,
-                 .progress_data = t->setup->progress_data,
-                 .answer = t->answer,
-                 .n_answer = t->n_session};
-    return answers_decode(&a, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < t->n_session; i += n_step) {
+        answers a = {.model = t->setup->model,
+                     .sample = t->sample,
+                     .reading = &t->reading,
+                     .n_tokens = trial_answer_tokens(t->setup, t->sample),
+                     .progress = t->setup->progress,
+                     .progress_data = t->setup->progress_data,
+                     .answer = &t->answer[i],
+                     .n_answer = n_step};
+        status = answers_decode(&a, error);
+    }
+    return status;
 }
 
 /* ---- the line ---------------------------------------------------------------------------------------------------- */
@@ -155,6 +159,8 @@ static json_t *arm_result(trial *t, size_t index) {
         json_decref(result);
         result = NULL;
     } else {
+        json_object_set_new(result, "decode_tokens_per_s",
+                            number(t->setup->one_by_one ? (double)stats.n_decoded / stats.decode_s : NAN));
         add_fidelity(t, t->session[s], rows, result);
         json_object_set_new(result, "kl", json_null());
         json_object_set_new(result, "perplexity", json_null());
@@ -229,6 +235,7 @@ static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
     }
     if (status == JUDGEQ_OK && t->setup->prompts) {
         json_object_set_new(*line, "prompt", prompt_array(&t->reading.prompt));
+        json_object_set(*line, "messages", s->messages);
     }
     if (status == JUDGEQ_OK && t->setup->divergence) status = add_divergence(t, results, error);
     json_decref(results);

@@ -15,7 +15,8 @@ typedef struct trial_setup {
     uint64_t seed;   /* of the policy random */
     bool divergence; /* measure kl and perplexity too */
     bool heads;      /* hit rate and mass of every KV head too */
-    bool prompts;    /* the prompt's tokens too */
+    bool prompts;    /* the prompt's text and tokens too */
+    bool one_by_one; /* decode the answers one after the other: a speed for each */
     judgeq_progress progress;
     void *progress_data;
 } trial_setup;

@@ -73,6 +73,7 @@ static const field RESULT_FIELDS[] = {NEEDED("policy", TEXT, NULL),
                                       BYTES("kv_bytes_held"),
                                       BYTES("kv_bytes_peak"),
                                       SECONDS("decode_s"),
+                                      {"decode_tokens_per_s", NUMBER, 0, 1e100, NULL, false},
                                       SHARE("hit_rate"),
                                       SHARE("mass_kept"),
                                       {"kl", NUMBER, 0, 1e100, NULL, false},
@@ -98,6 +99,7 @@ static const field LINE_FIELDS[] = {NEEDED("key", TEXT, NULL),
                                     PARTS("references", ARRAY, &A_TEXT),
                                     NEEDED("results", ARRAY, &A_RESULT),
                                     PARTS("prompt", ARRAY, &A_COUNT),
+                                    PARTS("messages", ARRAY, &A_TEXT),
                                     END};
 static const field LINE = NEEDED(NULL, OBJECT, LINE_FIELDS);
 

@@ -53,7 +53,7 @@ class Eval(unittest.TestCase):
         for line in lines.values():
             del line["prefill_s"]
             for result in line["results"]:
-                del result["decode_s"]
+                del result["decode_s"], result["decode_tokens_per_s"]
         return lines
 
     def test_all_own_tasks(self):
@@ -200,14 +200,16 @@ class Eval(unittest.TestCase):
         said = self.run_eval("aligned", "needle_text", "--policies", f"{long};tova", "--budgets", "64,12.5%", "--length",
                              "600", "--samples", "1").stdout
         tables = [table.split("\n") for table in said.split("\n\n") if table.startswith("|")]
-        self.assertEqual(len(tables), 4)  # score, hit rate, mass kept, differences
+        self.assertEqual(len(tables), 5)  # score, costs, hit rate, mass kept, differences
         for table in tables:
             self.assertEqual(len({tuple(i for i, c in enumerate(line) if c == "|") for line in table}), 1, table)
         self.assertTrue(all(any(long in line for line in table) for table in tables))
+        self.assertEqual([cell.strip() for cell in tables[1][0].split("|")[1:-1]],
+                         ["policy", "budget", "right", "KV held, MiB", "of full", "KV peak, MiB", "tokens/s"])
         self.assertEqual([cell.strip() for cell in tables[0][0].split("|")[1:-1]], ["policy", "budget 64", "budget 12.5%"])
         self.assertEqual([line for line in said.split("\n") if line.startswith("###")],
                          ["### needle_text, 600 tokens: score in %, 1 sample, {:.0f} tokens on average".format(self.lines("aligned")["needle_text/600/1/0"]["prompt_tokens"]),
-                          "### Critical KV hit rate in %",
+                          "### Right answers of 1, memory and speed", "### Critical KV hit rate in %",
                           "### Attention mass kept in %", "### tova against the others: difference of scores in percentage points"])
 
     def test_grid(self):
@@ -584,6 +586,32 @@ class Eval(unittest.TestCase):
         self.assertAlmostEqual(row["hit_rate"]["mean"], sum(scores) / 3, places=6)
         self.assertTrue(min(scores) - 1e-6 <= row["hit_rate"]["low"] <= row["hit_rate"]["high"] <= max(scores) + 1e-6)
         self.assertEqual({pair["other"] for pair in summary["paired"]}, {"full", "snapkv"})
+
+    def test_costs(self):
+        """Right answers, memory and speed are those of the lines; a speed is there where each answer is decoded alone."""
+        common = ["eight_facts", "--policies", "streaming", "--budgets", "64", "--length", "900", "--samples", "3", "--json"]
+        apart = json.loads(self.run_eval("apart", *common, "--one-by-one", "--prompts").stdout)["groups"][0]["rows"]
+        in_step = json.loads(self.run_eval("in-step", *common).stdout)["groups"][0]["rows"]
+        lines, plain = self.lines("apart"), self.without_times("in-step")
+        for key, line in self.without_times("apart").items():
+            self.assertEqual(line.pop("messages")[0].split("\n\nAnswer")[0], lines["eight_facts/900/1/0"]["messages"][0].split("\n\nAnswer")[0])
+            self.assertEqual(len(line.pop("prompt")), line["prompt_tokens"])
+            self.assertEqual(line, plain[key])
+        for i, (row, other) in enumerate(zip(apart, in_step)):
+            results = [line["results"][i] for line in lines.values()]
+            self.assertEqual(row["right"], sum(result["score"] == 1 for result in results))
+            for measure in "kv_bytes_held", "kv_bytes_peak", "decode_tokens_per_s":
+                self.assertAlmostEqual(row[measure]["mean"] / (sum(result[measure] for result in results) / 3), 1, places=6)
+            self.assertTrue(row["decode_tokens_per_s"]["low"] > 0)
+            self.assertIsNone(other["decode_tokens_per_s"])
+        with open(os.path.join(self.path("apart"), "run.json"), encoding="utf-8") as file:
+            self.assertFalse(json.load(file)["settings"]["expanded"])
+        right = next(iter(lines.values()))
+        right["results"][1]["score"] = 1
+        with open(os.path.join(self.path("apart"), "samples.jsonl"), "a", encoding="utf-8") as file:
+            file.write(json.dumps(right) + "\n")
+        again = json.loads(self.run_eval("apart", *common, "--one-by-one", "--prompts").stdout)
+        self.assertEqual(again["groups"][0]["rows"][1]["right"], 1)
 
     def test_wrong_usage(self):
         for more, words in ((["needle"], "unknown task"), ([], "which tasks?"),

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "needle.h"
+#include "prose.h"
 #include "unicode.h"
 
 /* Words stand for tokens. */
@@ -191,6 +193,90 @@ static void test_variables_form_a_chain(void **state) {
     }
 }
 
+/* The text of an eight_facts sample, without the question. The caller's. */
+static char *eight_text(const sample *s) {
+    const char *whole = json_string_value(json_array_get(s->messages, 0)), *end = strstr(whole, "\n\nAnswer from");
+    assert_non_null(end);
+    return strndup(whole, (size_t)(end - whole));
+}
+
+/* Where `part` stands in the text, 0 to 1. */
+static double place_of(const char *text, const char *part) {
+    const char *at = strstr(text, part);
+    assert_non_null(at);
+    return (double)(at - text) / (double)strlen(text);
+}
+
+static void test_eight_questions_about_one_text(void **state) {
+    (void)state;
+    const task *eight = task_find("eight_facts");
+    char *first = NULL;
+    unsigned depths = 0;
+    for (int32_t i = 0; i < 16; i++) {
+        sample s = make(eight, 2000, 1, i, NAN);
+        char *text = eight_text(&s);
+        if (i == 0) first = strdup(text);
+        assert_int_equal(strcmp(text, first) == 0, i < 8);
+        assert_null(strstr(text, s.question));
+        if (i < 8) depths |= 1u << (int)(8 * s.depth);
+        const double place = place_of(text, json_string_value(json_array_get(s.references, 0)));
+        if (fabs(place - s.depth) > 0.04) fail_msg("%s: at %g, not at %g", s.key, place, s.depth);
+        free(text);
+        sample_free(&s);
+    }
+    free(first);
+    assert_int_equal(depths, 0xff); /* each question at another place */
+}
+
+/* Seven kinds have one reference, but a date has two and the berths have three, far apart. A locker is one of four. */
+static void test_eight_kinds(void **state) {
+    (void)state;
+    static const size_t n_reference[] = {1, 1, 1, 2, 1, 1, 1, 3};
+    for (int32_t i = 0; i < 8; i++) {
+        sample s = make(task_find("eight_facts"), 2000, 1, i, NAN);
+        char *text = eight_text(&s);
+        assert_int_equal(json_array_size(s.references), n_reference[i]);
+        assert_int_equal(occurrences(text, "The key of locker "), 4);
+        assert_int_equal(s.answer_prefix != NULL, i == 7);
+        for (size_t k = 0; i == 7 && k < 3; k++) {
+            const double a = place_of(text, json_string_value(json_array_get(s.references, k)));
+            const double b = place_of(text, json_string_value(json_array_get(s.references, (k + 1) % 3)));
+            assert_true(fabs(a - b) > 0.25);
+        }
+        free(text);
+        sample_free(&s);
+    }
+}
+
+/* Nothing in the generated text could be taken for an answer, and every slot of its templates is filled. */
+static void test_prose_holds_no_answer(void **state) {
+    (void)state;
+    text_buffer t = {0};
+    chance d = chance_from("prose", 1, 1);
+    const char *last = NULL;
+    for (int i = 0; i < 3000; i++) last = prose_add(&d, last, &t);
+    assert_null(strpbrk(t.bytes, "0123456789{}"));
+    const needle_kind words[] = {NEEDLE_INGREDIENT, NEEDLE_INN, NEEDLE_EVENT, NEEDLE_HOME};
+    for (size_t k = 0; k < sizeof words / sizeof *words; k++) {
+        needle_fact fact[16];
+        needle_draw(&d, words[k], 16, fact);
+        for (int i = 0; i < 16; i++) {
+            if (words[k] == NEEDLE_EVENT) *strchr(fact[i].value, ' ') = '\0'; /* the month */
+            if (strcasestr(t.bytes, fact[i].value)) fail_msg("\"%s\" is in the prose", fact[i].value);
+        }
+    }
+    text_free(&t);
+}
+
+/* Means over "own" stay comparable: whatever is added is not one of it. */
+static void test_own_is_fixed(void **state) {
+    (void)state;
+    size_t n = 0;
+    for (size_t i = 0; task_at(i); i++) n += task_is_own(task_at(i));
+    assert_int_equal(n, 12);
+    assert_false(task_is_own(task_find("eight_facts")));
+}
+
 static void test_turns(void **state) {
     (void)state;
     sample two = make(task_find("two_questions"), 400, 1, 0, NAN), many = make(task_find("multi_turn"), 400, 1, 0, NAN);
@@ -221,6 +307,10 @@ int main(void) {
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_most_frequent),
         cmocka_unit_test(test_variables_form_a_chain),
+        cmocka_unit_test(test_eight_questions_about_one_text),
+        cmocka_unit_test(test_eight_kinds),
+        cmocka_unit_test(test_prose_holds_no_answer),
+        cmocka_unit_test(test_own_is_fixed),
         cmocka_unit_test(test_turns),
         cmocka_unit_test(test_too_short),
     };
