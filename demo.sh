@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 tools/deps.sh
 tools/quietly build/release.log cmake --preset release
-tools/quietly build/release.log cmake --build --preset release --target judgeq_cli answers
+tools/quietly build/release.log cmake --build --preset release --target judgeq_cli
 exec bash tools/demo_run.sh "$@"

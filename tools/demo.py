@@ -1,91 +1,97 @@
 #!/usr/bin/env python3
-"""The demo of judgeq: questions about one long document, a small KV cache, and what each policy answers.
+"""The demo of judgeq: eight questions about one long document, a small KV cache, and what each policy answers.
 
-    ./demo.sh                                  seed 1: 8 questions; full, streaming, snapkv, judge, judge-laq
+    ./demo.sh                                  seed 1: full, streaming, snapkv, judge, judge-laq
     ./demo.sh --seed 7 --budget 128            another document and other questions, a smaller cache
-    ./demo.sh --policies 'full;h2o;judge' --show-document
-    ./demo.sh --fact 'The cellar floods in May.' 'When does the cellar flood?' 'May'
+    ./demo.sh --policies 'h2o;judge' --show-document
 
-The document and the facts hidden in it are made up by the seed (bench/facts.py). Each question is asked on its own: the
-model reads the document with that question at its end, every policy keeps its rows, and answers from them. What comes out
-is shown as it is; seed 1 is the first one there is, and nothing was chosen for its success.
+The document and the facts hidden in it are made up by the seed: it is the task eight_facts of `judgeq eval`. Each question
+is asked on its own: the model reads the document with that question at its end, every policy keeps its rows, and answers
+from them. What comes out is shown as it is; seed 1 is the first one there is, and nothing was chosen for its success.
 """
 import argparse
 import json
+import os
 import pathlib
+import shlex
 import statistics
+import subprocess
 import sys
+import textwrap
 import time
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
-import facts
-import runner
-
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 MEBIBYTE = 1 << 20
+QUESTIONS = 8 # of eight_facts, about one document
 
 
 def read_options():
     parser = argparse.ArgumentParser(prog="demo.sh", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    runner.add_options(parser, tokens=32)
-    parser.add_argument("--policies", default="full;streaming;snapkv;judge;judge-laq",
-                        help="separated by ';' (%(default)s)")
+    parser.add_argument("--judgeq", metavar="PROGRAM", default=ROOT / "build/release/judgeq", type=pathlib.Path,
+                        help="(%(default)s)")
+    parser.add_argument("--judge", metavar="FILE", help="the judge (judgeq's own for the model)")
+    parser.add_argument("-m", "--model", metavar="FILE", help="the model (the default model)")
+    parser.add_argument("-n", dest="response_tokens", metavar="N", type=int, default=40,
+                        help="longest response in tokens (%(default)s)")
+    parser.add_argument("-t", "--threads", type=int, help="threads that compute (one per core)")
+    parser.add_argument("--policies", default="streaming;snapkv;judge;judge-laq",
+                        help="separated by ';', beside the full cache (%(default)s)")
     parser.add_argument("--budget", type=int, default=256, help="rows per layer and KV head (%(default)s)")
-    parser.add_argument("--tokens", type=int, default=2500, help="length of a prompt, roughly (%(default)s)")
+    parser.add_argument("--tokens", type=int, default=2500, help="of the document with a question, at most (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of document, facts and questions (%(default)s)")
-    parser.add_argument("--questions", type=int, default=8, help="about the document (%(default)s)")
-    parser.add_argument("--fact", nargs=3, metavar=("TEXT", "QUESTION", "ANSWER"), action="append", default=[],
-                        help="a fact of your own, to hide and to ask for instead; may be given several times")
+    parser.add_argument("--questions", type=int, default=QUESTIONS, choices=range(1, QUESTIONS + 1), metavar="N",
+                        help="about the document (%(default)s)")
     parser.add_argument("--show-document", action="store_true", help="print the document first")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    parser.add_argument("-o", "--output", metavar="FOLDER", type=pathlib.Path, default=ROOT / "build/demo",
+                        help="for the results of judgeq eval; those of an earlier demo are replaced (%(default)s)")
     options = parser.parse_args()
-    options.policies = [policy.strip() for policy in options.policies.split(";") if policy.strip()]
+    named = [policy.strip() for policy in options.policies.split(";")]
+    options.policies = [policy for policy in named if policy and policy != "full"]
     if not options.policies:
-        parser.error("--policies names no policy")
-    if not 1 <= options.questions <= facts.QUESTIONS_MOST:
-        parser.error(f"--questions must be 1 to {facts.QUESTIONS_MOST}")
-    if any(not text.strip() for fact in options.fact for text in fact):
-        parser.error("--fact: the text, the question and the answer must not be empty")
-    if not options.judge and not options.model and runner.SHIPPED_JUDGE.exists():
-        options.judge = runner.SHIPPED_JUDGE
+        parser.error("--policies names no policy beside the full cache")
     return options
 
 
-def make_prompts(options):
-    if options.fact:
-        own = [facts.Fact("own", (text,), question, ((answer,),)) for text, question, answer in options.fact]
-        return facts.ask_all(options.seed, options.tokens, own)
-    return facts.make_questions(options.seed, options.tokens, options.questions)
+def command(options):
+    """The command line of judgeq eval."""
+    line = [options.judgeq, "eval", "eight_facts", "--length", options.tokens, "--samples", options.questions, "--seed",
+            options.seed, "--policies", ";".join(options.policies), "--budgets", options.budget, "-n",
+            options.response_tokens, "--one-by-one", "--prompts", "-o", options.output]
+    for option, value in (("-m", options.model), ("--judge", options.judge), ("-t", options.threads)):
+        if value is not None:
+            line += [option, value]
+    return [os.path.relpath(part) if isinstance(part, pathlib.Path) else str(part) for part in line]
 
 
-def run(options, prompts):
-    """[{"question", "references", "answers": one result for each policy, with its score}]"""
-    arms = [(policy, None if policy == "full" else options.budget) for policy in options.policies]
-    worker = runner.Answers(options.answers, options.judge, options.model, options.threads, options.response_tokens)
-    asked = []
-    for number, prompt in enumerate(prompts, 1):
-        print(f"{number} of {len(prompts)}: {prompt.fact.question}", file=sys.stderr, flush=True)
-        answers = worker.ask(prompt.document, prompt.question, arms)
-        for answer in answers:
-            answer["right"] = facts.score(answer["text"], prompt.fact.references) == 1
-        asked.append({"question": prompt.fact.question, "fact": prompt.fact.sentences[0], "depth": prompt.depth,
-                      "references": prompt.fact.references, "answers": answers})
-    worker.close()
-    return asked
+def run(options):
+    """The lines of samples.jsonl, a question each."""
+    samples = options.output / "samples.jsonl"
+    samples.unlink(missing_ok=True) # else judgeq eval would only report them
+    line = command(options)
+    print(f"demo.sh: {shlex.join(line)}", file=sys.stderr, flush=True)
+    try:
+        done = subprocess.run(line, stdout=subprocess.DEVNULL, check=False)
+    except OSError as error:
+        sys.exit(f"demo.sh: cannot run {options.judgeq}: {error.strerror}; ./demo.sh builds it")
+    if done.returncode != 0:
+        sys.exit(done.returncode) # it has said why
+    with samples.open(encoding="utf-8") as file:
+        return sorted(map(json.loads, file), key=lambda sample: sample["index"])
 
 
 # ---- what was seen ---------------------------------------------------------------------------------------------------
 
 
-def summaries(options, asked):
-    """One for each policy."""
+def summaries(asked):
+    """One for each policy, the full cache first."""
     rows = []
-    for index, policy in enumerate(options.policies):
-        mine = [question["answers"][index] for question in asked]
+    for mine in zip(*(sample["results"] for sample in asked)):
         speeds = [one["decode_tokens_per_s"] for one in mine if one["decode_tokens_per_s"]]
-        rows.append({"policy": policy, "right": sum(one["right"] for one in mine), "asked": len(mine),
-                     "kv_share": statistics.fmean(one["kv_bytes_held"] / one["kv_bytes_full"] for one in mine),
+        shares = [one["kv_bytes_held"] / sample["kv_bytes_full"] for one, sample in zip(mine, asked)]
+        rows.append({"policy": mine[0]["policy"], "right": sum(one["score"] == 1 for one in mine), "asked": len(mine),
+                     "kv_share": statistics.fmean(shares),
                      "decode_tokens_per_s": statistics.fmean(speeds) if speeds else None}
                     | {name: max(one[name] for one in mine) for name in ("kv_bytes_held", "kv_bytes_peak")})
     return rows
@@ -93,25 +99,24 @@ def summaries(options, asked):
 
 def conclusion(rows, budget):
     """One sentence made of the results, whatever they are."""
-    full = [row for row in rows if row["policy"] == "full"]
-    small = [row for row in rows if row["policy"] != "full"]
-    parts = [f"with the full cache {row['right']} of {row['asked']} answers were right" for row in full]
-    if small:
-        counts = ", ".join(f"{row['right']} with {row['policy']}" for row in small)
-        parts.append(f"with {budget} rows per layer and KV head, {100 * max(row['kv_share'] for row in small):.0f} % of "
-                     f"the KV memory, {counts}" + ("" if full else f", of {small[0]['asked']}"))
-    text = "; ".join(parts) + "."
-    return text[0].upper() + text[1:]
+    full, *small = rows
+    counts = ", ".join(f"{row['right']} with {row['policy']}" for row in small)
+    return (f"With the full cache {full['right']} of {full['asked']} answers were right; with {budget} rows per layer and KV "
+            f"head, {100 * max(row['kv_share'] for row in small):.0f} % of the KV memory, {counts}.")
 
 
-def show_questions(options, asked):
-    width = max(len(question["question"]) for question in asked)
-    answer = max(len(question["references"][0][0]) for question in asked)
-    print(f"{'what was asked':{width}}  {'hidden':{answer}}  {'  '.join(options.policies)}")
-    for question in asked:
-        marks = "  ".join(f"{'yes' if one['right'] else '-':{len(policy)}}"
-                          for policy, one in zip(options.policies, question["answers"]))
-        print(f"{question['question']:{width}}  {question['references'][0][0]:{answer}}  {marks}".rstrip())
+def mark(score):
+    return "yes" if score == 1 else "-" if score == 0 else "part"
+
+
+def show_questions(asked):
+    policies = [one["policy"] for one in asked[0]["results"]]
+    hidden = [" ".join(sample["references"]) for sample in asked]
+    width, answer = max(len(sample["question"]) for sample in asked), max(6, *map(len, hidden))
+    print(f"{'what was asked':{width}}  {'hidden':{answer}}  {'  '.join(policies)}")
+    for sample, words in zip(asked, hidden):
+        marks = "  ".join(f"{mark(one['score']):{len(policy)}}" for policy, one in zip(policies, sample["results"]))
+        print(f"{sample['question']:{width}}  {words:{answer}}  {marks}".rstrip())
 
 
 def show_table(rows):
@@ -124,45 +129,46 @@ def show_table(rows):
               f"  {peak:>6.2f} MiB  {speed:>8}")
 
 
-def show(options, prompts, asked, rows, seconds):
-    first = asked[0]["answers"][0]
+def document(asked):
+    return asked[0]["messages"][0].rpartition("\n\n")[0] # without the question
+
+
+def show(options, asked, rows, seconds):
     if options.show_document:
-        print(prompts[0].document)
-    reading = statistics.fmean(question["answers"][0].get("blocks_s", 0) for question in asked)
-    count = f"{len(asked)} facts" if len(asked) > 1 else "one fact"
-    print(f"A made-up document with {count} hidden in it, seed {options.seed}: {first['prompt_tokens']} tokens with "
-          f"a question. It was\nread once for each question, in {reading:.1f} s, and answered under each policy.\n")
-    show_questions(options, asked)
+        print(f"{document(asked)}\n")
+    tokens = statistics.fmean(sample["prompt_tokens"] for sample in asked)
+    reading = statistics.fmean(sample["prefill_s"] for sample in asked)
+    print(f"A made-up document with eight facts hidden in it, seed {options.seed}: {tokens:.0f} tokens with a question. It was\n"
+          f"read once for each question, in {reading:.1f} s, and answered under each policy.\n")
+    show_questions(asked)
     print()
     show_table(rows)
     print("""
-yes, right  the answer contains what was hidden
+yes, right  the answer contains what was hidden; part: some of it
 KV cache    the rows that are kept when the answer is done, and their share of the full cache
 at most     the most KV memory at any moment, reading included
 tokens/s    of the answer, one at a time
 """)
-    print(conclusion(rows, options.budget))
+    print(textwrap.fill(conclusion(rows, options.budget), 110))
     print(f"{seconds:.0f} s in all. So few questions about one document say little of a policy: --seed 2 asks others, and\n"
-          "README.md has what was measured on hundreds of prompts.")
+          "README.md has what was measured on more. Every answer, as a web page:\n"
+          f"    {shlex.join([command(options)[0], 'report', os.path.relpath(options.output)])}")
 
 
 def main():
     options, started = read_options(), time.monotonic()
-    prompts = make_prompts(options)
     try:
-        asked = run(options, prompts)
-    except runner.JudgeqFailed as error:
-        sys.exit(f"demo.py: {error}")
+        asked = run(options)
     except KeyboardInterrupt:
-        sys.exit("\ndemo.py: stopped")
-    rows = summaries(options, asked)
+        sys.exit("\ndemo.sh: stopped")
+    rows = summaries(asked)
     if options.json:
-        keep = ("seed", "budget", "tokens")
-        print(json.dumps({name: getattr(options, name) for name in keep}
-                         | {"document": prompts[0].document, "questions": asked, "policies": rows,
+        questions = [{name: sample[name] for name in ("question", "references", "depth", "results")} for sample in asked]
+        print(json.dumps({name: getattr(options, name) for name in ("seed", "budget", "tokens")}
+                         | {"document": document(asked), "questions": questions, "policies": rows,
                             "conclusion": conclusion(rows, options.budget)}))
     else:
-        show(options, prompts, asked, rows, time.monotonic() - started)
+        show(options, asked, rows, time.monotonic() - started)
 
 
 if __name__ == "__main__":
