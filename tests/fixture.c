@@ -23,6 +23,26 @@ int fixture_folder_remove(const char *path) {
     return nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0 ? 0 : -1;
 }
 
+char fixture_folder[256], fixture_model[512];
+
+int fixture_set_up(void **state) {
+    (void)state;
+    const int failed = fixture_folder_new(fixture_folder, sizeof fixture_folder);
+    snprintf(fixture_model, sizeof fixture_model, "%s/model.gguf", fixture_folder);
+    return failed;
+}
+
+int fixture_tear_down(void **state) {
+    (void)state;
+    return fixture_folder_remove(fixture_folder);
+}
+
+const char *path_in(const char *name) {
+    static char path[512];
+    snprintf(path, sizeof path, "%s/%s", fixture_folder, name);
+    return path;
+}
+
 char *fixture_read(const char *path, size_t *size) {
     FILE *file = fopen(path, "rb");
     if (!file) return NULL;

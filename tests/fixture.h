@@ -5,6 +5,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* A folder for tests to write into, and the name of a model in it. */
+extern char fixture_folder[256], fixture_model[512];
+/* Makes and removes it: the form of cmocka's set-up and tear-down. 0 or -1. */
+int fixture_set_up(void **state);
+int fixture_tear_down(void **state);
+/* A path in the folder, until the next call. */
+const char *path_in(const char *name);
+
 /* Makes an empty folder under TMPDIR or /tmp and writes its path. 0 or -1. */
 int fixture_folder_new(char *path, size_t size);
 /* Removes the folder with everything in it. 0 or -1. */

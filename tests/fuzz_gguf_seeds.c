@@ -1,24 +1,14 @@
 /* Writes the corpus that fuzz_gguf starts from into the folder argv[1]: a judge file and tiny models. */
-#include <math.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "judgeq.h"
+#include "tiny_judge.h"
 #include "tiny_model.h"
 
 static bool write_judge(const char *path) {
     static const float soft[2 * 4] = {1, -2, 3, -4, 5, -6, 7, -8};
-    judgeq_judge_info info = {.n_depth = 1,
-                              .n_soft = 2,
-                              .n_embd = 4,
-                              .fingerprint = "0123456789abcdef0123456789abcdef",
-                              .model_name = "seed",
-                              .origin = "made by fuzz_gguf_seeds",
-                              .loss = "kl",
-                              .data_hash = "00",
-                              .steps = 1,
-                              .heldout_loss = 0.5f,
-                              .heldout_hit_rate = 0.5f};
+    const judgeq_judge_info info = tiny_judge_info(2, 4);
     judgeq_judge *judge;
     judgeq_error error;
     bool ok = judgeq_judge_new(soft, &info, &judge, &error) == JUDGEQ_OK &&

@@ -1,10 +1,6 @@
 /* array_file: .npy and .safetensors, against files that numpy and safetensors wrote (tests/data/make.py). */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <cmocka.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -12,7 +8,7 @@
 #include <string.h>
 
 #include "base/array_file.h"
-#include "fixture.h"
+#include "check.h"
 
 #define DATA JUDGEQ_TEST_DATA "/../data/"
 
@@ -21,24 +17,6 @@ static const float golden[6] = {
     -2.75f, -1.6500000953674316f, -0.550000011920929f, 0.550000011920929f, 1.6500000953674316f, 2.75f};
 /* the same .astype("<f2").astype("<f4") */
 static const float golden_half[6] = {-2.75f, -1.650390625f, -0.5498046875f, 0.5498046875f, 1.650390625f, 2.75f};
-
-static char folder[256];
-
-static const char *path_in(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static int setup(void **state) {
-    (void)state;
-    return fixture_folder_new(folder, sizeof folder);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
-}
 
 static void assert_golden(const char *path, const char *tensor, const float *expected) {
     array_file array;
@@ -89,33 +67,23 @@ static void test_refused(void **state) {
     assert_refused(path_in("x"), NULL, JUDGEQ_ERROR_FORMAT, "zip archive");
 }
 
-/* The same bytes as numpy's own. */
-static void test_write_as_numpy(void **state) {
+/* The same bytes as numpy's own, and as those of the safetensors package. */
+static void test_write_as_others_do(void **state) {
     (void)state;
-    assert_int_equal(array_file_write(path_in("a.npy"), "soft", (int64_t[]){2, 3}, 2, golden, NULL), JUDGEQ_OK);
-    size_t size, expected_size;
-    char *expected = fixture_read(DATA "f4_2x3.npy", &expected_size);
-    char *written = fixture_read(path_in("a.npy"), &size);
-    assert_non_null(expected);
-    assert_non_null(written);
-    assert_int_equal(size, expected_size);
-    assert_memory_equal(written, expected, size);
-    free(written);
-    free(expected);
-}
-
-static void test_write_as_safetensors(void **state) {
-    (void)state;
-    assert_int_equal(array_file_write(path_in("a.safetensors"), "soft", (int64_t[]){2, 3}, 2, golden, NULL), JUDGEQ_OK);
-    size_t size, expected_size;
-    char *expected = fixture_read(DATA "one.safetensors", &expected_size);
-    char *written = fixture_read(path_in("a.safetensors"), &size);
-    assert_non_null(expected);
-    assert_non_null(written);
-    assert_int_equal(size, expected_size);
-    assert_memory_equal(written, expected, size);
-    free(written);
-    free(expected);
+    static const char *const files[][2] = {{"a.npy", DATA "f4_2x3.npy"}, {"a.safetensors", DATA "one.safetensors"}};
+    for (size_t i = 0; i < 2; i++) {
+        const char *path = path_in(files[i][0]);
+        assert_int_equal(array_file_write(path, "soft", (int64_t[]){2, 3}, 2, golden, NULL), JUDGEQ_OK);
+        size_t size, expected_size;
+        char *expected = fixture_read(files[i][1], &expected_size);
+        char *written = fixture_read(path, &size);
+        assert_non_null(expected);
+        assert_non_null(written);
+        assert_int_equal(size, expected_size);
+        assert_memory_equal(written, expected, size);
+        free(written);
+        free(expected);
+    }
 }
 
 static void test_round_trips(void **state) {
@@ -268,18 +236,6 @@ static void test_truncated(void **state) {
     }
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_golden, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_write_as_numpy, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_write_as_safetensors, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_round_trips, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_write_errors, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_npy_headers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_safetensors_headers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_bf16, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_truncated, setup, teardown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, IN_FOLDER(test_golden), IN_FOLDER(test_refused), IN_FOLDER(test_write_as_others_do),
+           IN_FOLDER(test_round_trips), IN_FOLDER(test_write_errors), IN_FOLDER(test_npy_headers),
+           IN_FOLDER(test_safetensors_headers), IN_FOLDER(test_bf16), IN_FOLDER(test_truncated))

@@ -3,25 +3,22 @@
  * tests/golden holds what PyTorch computed in F32 over the default model's dequantised weights. On an F32 copy of the
  * model ours is the same computation and must agree closely; on the file as it is, the prompt is read with 16-bit
  * copies of its weights, and what is decoded with activations of 8 bits, so it agrees as far as these go. */
-#include "fixture.h"
 #include "float_model.h"
 #include "golden.h"
 #include "policy/score.h"
 #include "session/export.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { MAP = GOLDEN_HEADS * GOLDEN_PROMPT, MAPS = GOLDEN_LAYERS * MAP };
 
-static char folder[256], model_path[1024];
+static char model_path[1024];
 
 /* ---- maps
  * -------------------------------------------------------------------------------------------------------------- */
@@ -125,7 +122,7 @@ static void test_watched(void **state) {
     judgeq_model *model = NULL;
     judgeq_session *session = NULL;
     char path[512];
-    snprintf(path, sizeof path, "%s/f32.gguf", folder);
+    snprintf(path, sizeof path, "%s/f32.gguf", fixture_folder);
     assert_int_equal(float_model_write(model_path, path), 0);
     if (judgeq_model_load(path, &model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
     judgeq_session_params params = judgeq_session_default_params();
@@ -159,7 +156,7 @@ static void test_watched(void **state) {
 static void test_float_weights(void **state) {
     (void)state;
     char path[512];
-    snprintf(path, sizeof path, "%s/f32.gguf", folder);
+    snprintf(path, sizeof path, "%s/f32.gguf", fixture_folder);
     assert_int_equal(float_model_write(model_path, path), 0);
     compare(path, (bounds){.map_most = 1e-5, .map_mean = 1e-7, .logits = 1e-3, .hit_rate = 1e-3});
 }
@@ -167,16 +164,6 @@ static void test_float_weights(void **state) {
 static void test_file_weights(void **state) {
     (void)state;
     compare(model_path, (bounds){.map_most = 0.02, .map_mean = 5e-5, .logits = 0.6, .hit_rate = 0.02});
-}
-
-static int set_up(void **state) {
-    (void)state;
-    return fixture_folder_new(folder, sizeof folder);
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
 }
 
 int main(void) {
@@ -189,5 +176,5 @@ int main(void) {
         cmocka_unit_test(test_file_weights),
         cmocka_unit_test(test_watched),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
 }

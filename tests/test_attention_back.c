@@ -7,13 +7,11 @@
 #include "train/glu_back.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 /* More than a block of head_dim, of rows (48 in 3 x 19) and of keys, and a rest of each. */
 enum { HEADS = 6, HEADS_KV = 2, GROUP = HEADS / HEADS_KV, SOFT = 19, PROMPT = 70, KEYS = 96, DIM = 140 };
@@ -225,7 +223,4 @@ static void test_glu(void **state) {
     bench_close(&b);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_attention), cmocka_unit_test(test_glu)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_attention), cmocka_unit_test(test_glu))

@@ -1,12 +1,8 @@
 /* test_chart: pictures hold what the data say; texts from files are only ever texts; failures are messages. */
 #include "plot/chart.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <cmocka.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -14,29 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "check.h"
 #include "plot/gnuplot.h"
-
-static char folder[256];
-
-static const char *path_in(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 static bool gnuplot_there(void) {
     return system("command -v gnuplot >/dev/null 2>&1") == 0; /* NOLINT(cert-env33-c): the test's own words */
-}
-
-static int make_folder(void **state) {
-    (void)state;
-    return fixture_folder_new(folder, sizeof folder);
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
 }
 
 /* Draws one chart and returns the file. The caller's. */
@@ -190,7 +168,7 @@ static void test_no_gnuplot(void **state) {
     const char *path = getenv("PATH");
     char *old = strdup(path ? path : "");
     assert_non_null(old);
-    assert_int_equal(setenv("PATH", folder, 1), 0);
+    assert_int_equal(setenv("PATH", fixture_folder, 1), 0);
     judgeq_error error = {0, ""};
     char *picture;
     size_t size;
@@ -209,7 +187,7 @@ int main(void) {
         cmocka_unit_test(test_hostile_texts),    cmocka_unit_test(test_heat_map),
         cmocka_unit_test(test_degenerate),       cmocka_unit_test(test_refusals),
     };
-    const int failed = cmocka_run_group_tests(always, make_folder, remove_folder);
+    const int failed = cmocka_run_group_tests(always, fixture_set_up, fixture_tear_down);
     if (failed != 0) return failed;
-    return gnuplot_there() ? cmocka_run_group_tests(with_gnuplot, make_folder, remove_folder) : 77;
+    return gnuplot_there() ? cmocka_run_group_tests(with_gnuplot, fixture_set_up, fixture_tear_down) : 77;
 }

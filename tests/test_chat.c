@@ -1,24 +1,21 @@
 /* Chat templates: their texts are what jinja2 makes of them (tools/chat_golden.py), their tokens are what libllama
  * makes of the texts, and whatever is written in a message stays text. */
-#include "fixture.h"
 #include "model/chat.h"
 #include "tiny_model.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <jansson.h>
+
+#include "check.h"
 
 /* As tools/chat_golden.py has it: 2025-03-06. */
 #define NOW (1735689600 + 86400 * 64)
 
 enum { MOST_MESSAGES = 8, MOST_TOKENS = 8192 };
 
-static char folder[256];
 static judgeq_model *spm, *bpe;
 
 /* ---- helpers ----------------------------------------------------------------------------------------------------- */
@@ -402,7 +399,7 @@ static judgeq_model *load(const char *name, tiny_vocabulary kind) {
     tiny_spec spec = tiny_spec_base();
     judgeq_model *model = NULL;
     judgeq_error error = {0};
-    snprintf(path, sizeof path, "%s/%s.gguf", folder, name);
+    snprintf(path, sizeof path, "%s/%s.gguf", fixture_folder, name);
     spec.vocabulary = kind;
     if (tiny_model_write(&spec, path) != 0 || judgeq_model_load(path, &model, &error) != JUDGEQ_OK) {
         fprintf(stderr, "%s: %s\n", path, error.message);
@@ -411,18 +408,16 @@ static judgeq_model *load(const char *name, tiny_vocabulary kind) {
 }
 
 static int set_up(void **state) {
-    (void)state;
-    if (fixture_folder_new(folder, sizeof folder) != 0) return -1;
+    if (fixture_set_up(state) != 0) return -1;
     spm = load("spm", TINY_VOCABULARY_SPM);
     bpe = load("bpe", TINY_VOCABULARY_BPE);
     return spm && bpe ? 0 : -1;
 }
 
 static int tear_down(void **state) {
-    (void)state;
     judgeq_model_free(spm);
     judgeq_model_free(bpe);
-    return fixture_folder_remove(folder);
+    return fixture_tear_down(state);
 }
 
 int main(void) {

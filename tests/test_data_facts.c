@@ -1,14 +1,12 @@
 /* Retrieval prompts: what is asked for stands in the passage, and the passage is otherwise as it was. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
+#include "check.h"
 #include "data_facts.h"
 
 static const char PASSAGE[] =
@@ -156,11 +154,6 @@ static void test_scripts_without_spaces(void **state) {
     }
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_passage_stays),          cmocka_unit_test(test_what_is_asked_was_stated),
-        cmocka_unit_test(test_the_seed_decides),           cmocka_unit_test(test_the_answers_are_the_right_ones),
-        cmocka_unit_test(test_passages_without_sentences), cmocka_unit_test(test_scripts_without_spaces),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_the_passage_stays), cmocka_unit_test(test_what_is_asked_was_stated),
+           cmocka_unit_test(test_the_seed_decides), cmocka_unit_test(test_the_answers_are_the_right_ones),
+           cmocka_unit_test(test_passages_without_sentences), cmocka_unit_test(test_scripts_without_spaces))

@@ -1,12 +1,9 @@
 /* Where a response repeats itself, it is cut; where it only says something similar, it is not. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "check.h"
 #include "data_loop.h"
 
 /* Feeds the letters of `text` as tokens, one by one, as a response grows; gives how many are left when it is cut, or
@@ -36,7 +33,4 @@ static void test_other_text_is_not(void **state) {
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert_int_equal(length_of(good[i]), strlen(good[i]));
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_loops_are_cut), cmocka_unit_test(test_other_text_is_not)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_loops_are_cut), cmocka_unit_test(test_other_text_is_not))

@@ -1,16 +1,13 @@
 /* Decoding together is decoding alone: for every family and quirk, with caches of every shape in one batch. */
-#include "fixture.h"
 #include "judgeq.h"
 #include "model/model.h"
 #include "tiny_model.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { N_PROMPT = 90, N_SESSION = 11, N_DECODE = 44 };
 
@@ -21,8 +18,6 @@ static const double SAME_LOGITS = 0.02;
 /* Where quantised products of several columns sum otherwise than those of one, or expanded weights round activations
  * less: as far apart as test_oracle allows quantised models, 0.3 standard deviations. */
 static const double QUANTISED_LOGITS = 0.9;
-
-static char folder[256];
 
 /* Different budgets, ragged heads, everything, KV types; one that computes as libllama. */
 static const struct {
@@ -50,7 +45,7 @@ static judgeq_model *load(const tiny_spec *spec) {
     char path[512];
     judgeq_error error = {0};
     judgeq_model *model = NULL;
-    snprintf(path, sizeof path, "%s/%s.gguf", folder, spec->name);
+    snprintf(path, sizeof path, "%s/%s.gguf", fixture_folder, spec->name);
     assert_int_equal(tiny_model_write(spec, path), 0);
     if (judgeq_model_load(path, &model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
     return model;
@@ -266,22 +261,6 @@ static void test_refusals(void **state) {
     judgeq_model_free(other_model);
 }
 
-static int set_up(void **state) {
-    (void)state;
-    return fixture_folder_new(folder, sizeof folder);
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
-}
-
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_families_and_quirks),
-        cmocka_unit_test(test_quantised),
-        cmocka_unit_test(test_expanded_model_alone),
-        cmocka_unit_test(test_refusals),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_families_and_quirks),
+           cmocka_unit_test(test_quantised), cmocka_unit_test(test_expanded_model_alone),
+           cmocka_unit_test(test_refusals))

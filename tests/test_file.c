@@ -1,10 +1,6 @@
 /* file: mapping, and writing that leaves the old file or the new one. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <cmocka.h>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -17,18 +13,10 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "fixture.h"
-
-static char folder[256];
-
-static const char *path_in(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
+#include "check.h"
 
 static int count_entries(void) {
-    DIR *entries = opendir(folder);
+    DIR *entries = opendir(fixture_folder);
     assert_non_null(entries);
     int n = 0;
     while (readdir(entries)) n++;
@@ -43,16 +31,6 @@ static void assert_content(const char *path, const char *expected) {
     assert_int_equal(size, strlen(expected));
     assert_string_equal(text, expected);
     free(text);
-}
-
-static int setup(void **state) {
-    (void)state;
-    return fixture_folder_new(folder, sizeof folder);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
 }
 
 static void test_map(void **state) {
@@ -81,7 +59,7 @@ static void assert_map_fails(const char *path, judgeq_status code, const char *r
 static void test_map_errors(void **state) {
     (void)state;
     assert_map_fails(path_in("missing"), JUDGEQ_ERROR_IO, "No such file");
-    assert_map_fails(folder, JUDGEQ_ERROR_IO, "folder");
+    assert_map_fails(fixture_folder, JUDGEQ_ERROR_IO, "folder");
     assert_map_fails("/dev/null", JUDGEQ_ERROR_IO, "device or pipe");
     assert_int_equal(fixture_write(path_in("empty"), "", 0), 0);
     assert_map_fails(path_in("empty"), JUDGEQ_ERROR_FORMAT, "empty");
@@ -183,10 +161,10 @@ static void test_check_output(void **state) {
     assert_int_equal(file_check_output(path_in("file"), NULL), JUDGEQ_OK);
     assert_int_equal(file_check_output(path_in("new"), NULL), JUDGEQ_OK);
     assert_int_equal(file_check_folder(path_in("new"), NULL), JUDGEQ_OK);
-    assert_int_equal(file_check_folder(folder, NULL), JUDGEQ_OK);
+    assert_int_equal(file_check_folder(fixture_folder, NULL), JUDGEQ_OK);
     assert_int_equal(file_check_log("/dev/null", NULL), JUDGEQ_OK);
-    assert_no_output(file_check_output, folder, "is a folder");
-    assert_no_output(file_check_log, folder, "is a folder");
+    assert_no_output(file_check_output, fixture_folder, "is a folder");
+    assert_no_output(file_check_log, fixture_folder, "is a folder");
     assert_no_output(file_check_output, "/dev/full", "not a regular file");
     assert_no_output(file_check_output, path_in("missing/file"), "No such file");
     assert_no_output(file_check_output, path_in("file/below"), "Not a directory");
@@ -220,7 +198,7 @@ static void test_write_relative(void **state) {
     (void)state;
     char before[512];
     assert_non_null(getcwd(before, sizeof before));
-    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(chdir(fixture_folder), 0);
     judgeq_status status = file_write_atomic("plain", "x", 1, NULL);
     assert_int_equal(chdir(before), 0);
     assert_int_equal(status, JUDGEQ_OK);
@@ -230,7 +208,7 @@ static void test_write_relative(void **state) {
 static void test_write_through_link(void **state) {
     (void)state;
     char link_path[512];
-    snprintf(link_path, sizeof link_path, "%s/link", folder);
+    snprintf(link_path, sizeof link_path, "%s/link", fixture_folder);
     assert_int_equal(fixture_write(path_in("file"), "old", 3), 0);
     assert_int_equal(symlink("file", link_path), 0);
     assert_int_equal(file_write_atomic(link_path, "new", 3, NULL), JUDGEQ_OK);
@@ -250,7 +228,7 @@ static void assert_write_fails(const char *path, const char *reason) {
 static void test_write_errors(void **state) {
     (void)state;
     assert_write_fails(path_in("missing/file"), "No such file");
-    assert_write_fails(folder, "not a regular file");
+    assert_write_fails(fixture_folder, "not a regular file");
     assert_write_fails("/dev/full", "not a regular file");
     assert_write_fails("/proc/judgeq", "cannot create");
     assert_int_equal(fixture_write(path_in("file"), "old", 3), 0);
@@ -284,19 +262,6 @@ static void test_write_no_space(void **state) {
     assert_int_equal(count_entries(), 1);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_map, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_map_errors, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_shrinks, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_guard, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_append, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_check_output, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_write, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_write_relative, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_write_through_link, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_write_errors, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_write_no_space, setup, teardown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, IN_FOLDER(test_map), IN_FOLDER(test_map_errors), IN_FOLDER(test_shrinks), IN_FOLDER(test_guard),
+           IN_FOLDER(test_append), IN_FOLDER(test_check_output), IN_FOLDER(test_write), IN_FOLDER(test_write_relative),
+           IN_FOLDER(test_write_through_link), IN_FOLDER(test_write_errors), IN_FOLDER(test_write_no_space))

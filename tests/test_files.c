@@ -1,6 +1,4 @@
 /* Texts in every encoding that says what it is, folders with everything in them, and places to cut a text at. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,31 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "check.h"
 #include "cuts.h"
 #include "files.h"
-#include "fixture.h"
 #include "haystack.h"
 #include "unicode.h"
-
-static char folder[256];
-
-static const char *path_in(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static int set_up(void **state) {
-    (void)state;
-    return fixture_folder_new(folder, sizeof folder);
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
-}
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
@@ -116,7 +94,7 @@ static void test_sizes(void **state) {
     assert_non_null(strstr(error.message, "2 GiB"));
     assert_int_equal(files_read_text("/dev/zero", &text, &error), JUDGEQ_ERROR_FORMAT);
     assert_int_equal(files_read_text("/no/such", &text, &error), JUDGEQ_ERROR_IO);
-    assert_int_equal(files_read_text(folder, &text, &error), JUDGEQ_ERROR_IO);
+    assert_int_equal(files_read_text(fixture_folder, &text, &error), JUDGEQ_ERROR_IO);
     unlink(path_in("huge"));
 }
 
@@ -142,7 +120,7 @@ typedef struct seen {
 
 static void note(char *list, size_t size, const char *path, const char *why) {
     const size_t used = strlen(list);
-    snprintf(list + used, size - used, "%s%s ", path + strlen(folder) + 1, why);
+    snprintf(list + used, size - used, "%s%s ", path + strlen(fixture_folder) + 1, why);
 }
 
 static bool note_file(void *data, const char *path) {
@@ -275,16 +253,7 @@ static void test_haystack_of_another_encoding(void **state) {
     haystack_source_free(&source);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encodings),
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_broken_bytes),
-        cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_stops),
-        cmocka_unit_test(test_characters),
-        cmocka_unit_test(test_haystack_without_spaces),
-        cmocka_unit_test(test_haystack_of_another_encoding),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_encodings), cmocka_unit_test(test_sizes),
+           cmocka_unit_test(test_broken_bytes), cmocka_unit_test(test_walk), cmocka_unit_test(test_stops),
+           cmocka_unit_test(test_characters), cmocka_unit_test(test_haystack_without_spaces),
+           cmocka_unit_test(test_haystack_of_another_encoding))

@@ -1,11 +1,7 @@
 /* fingerprint: a judge fits every quantisation of its model, libllama's own quantiser's too, and no other model; files
  * of format version 1, which name one quantisation. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <cmocka.h>
 
 #include <llama.h>
 #include <math.h>
@@ -13,13 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fixture.h"
+#include "check.h"
 #include "model/judge.h"
 #include "tiny_model.h"
 
 enum { N_SOFT = 2, N_EMBD = 256 };
 
-static char folder[256], whole_path[512], other_path[512], judge_path[512];
+static char whole_path[512], other_path[512], judge_path[512];
 static judgeq_model *whole; /* F32 */
 
 /* Rows that every block size divides. */
@@ -67,11 +63,10 @@ static judgeq_judge *make_judge(const char *fingerprint) {
 
 /* A judge of `whole`, in judge_path. */
 static int setup(void **state) {
-    (void)state;
-    if (fixture_folder_new(folder, sizeof folder) != 0) return -1;
-    snprintf(whole_path, sizeof whole_path, "%s/whole.gguf", folder);
-    snprintf(other_path, sizeof other_path, "%s/other.gguf", folder);
-    snprintf(judge_path, sizeof judge_path, "%s/judge.gguf", folder);
+    if (fixture_set_up(state) != 0) return -1;
+    snprintf(whole_path, sizeof whole_path, "%s/whole.gguf", fixture_folder);
+    snprintf(other_path, sizeof other_path, "%s/other.gguf", fixture_folder);
+    snprintf(judge_path, sizeof judge_path, "%s/judge.gguf", fixture_folder);
     const tiny_spec spec = base_spec();
     if (tiny_model_write(&spec, whole_path) != 0) return -1;
     whole = load_model(whole_path);
@@ -82,9 +77,8 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
-    (void)state;
     judgeq_model_free(whole);
-    return fixture_folder_remove(folder);
+    return fixture_tear_down(state);
 }
 
 /* The judge fits the model in other_path, whose file is not that of `whole`. */
@@ -134,7 +128,7 @@ static void quantise(const char *from, enum llama_ftype type) {
 static void test_quantised_by_libllama(void **state) {
     (void)state;
     char again[512];
-    snprintf(again, sizeof again, "%s/again.gguf", folder);
+    snprintf(again, sizeof again, "%s/again.gguf", fixture_folder);
     static const enum llama_ftype types[] = {LLAMA_FTYPE_MOSTLY_F16, LLAMA_FTYPE_MOSTLY_BF16, LLAMA_FTYPE_MOSTLY_Q8_0,
                                              LLAMA_FTYPE_MOSTLY_Q4_1, LLAMA_FTYPE_MOSTLY_Q4_K_M};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
@@ -330,17 +324,8 @@ static void test_session(void **state) {
     judgeq_policy_free(policy);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_weight_types, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_quantised_by_libllama, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_other_models, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_of_a_kind, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_other_weights, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_other_token, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_version_1_without_a_model, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_version_1, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_session, setup, teardown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+TESTS_MAIN(NULL, NULL, TEST(test_weight_types), TEST(test_quantised_by_libllama), TEST(test_other_models),
+           TEST(test_of_a_kind), TEST(test_other_weights), TEST(test_other_token), TEST(test_version_1_without_a_model),
+           TEST(test_version_1), TEST(test_session))

@@ -1,13 +1,10 @@
 /* Attention tile by tile, against softmax and sums in double precision. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "check.h"
 #include "ggml-cpu.h"
 
 #include "cpu/flash.h"
@@ -99,7 +96,4 @@ static void test_what_it_cannot_take(void **unused) {
     assert_false(flash_available(GGML_TYPE_Q8_0, 64));
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes), cmocka_unit_test(test_what_it_cannot_take)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_shapes), cmocka_unit_test(test_what_it_cannot_take))

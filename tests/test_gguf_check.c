@@ -1,10 +1,6 @@
 /* gguf_check: hostile headers are refused by name, and what passes is read by ggml without an abort. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <cmocka.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/gguf_check.h"
-#include "fixture.h"
+#include "check.h"
 #include "model/gguf_file.h"
 #include "tiny_model.h"
 
@@ -469,13 +465,8 @@ static void test_tiny_models(void **state) {
     assert_int_equal(fixture_folder_remove(folder), 0);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_header),      cmocka_unit_test(test_counts),          cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_values),      cmocka_unit_test(test_arrays),          cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_dimensions),  cmocka_unit_test(test_several_tensors), cmocka_unit_test(test_alignment),
-        cmocka_unit_test(test_every_byte),  cmocka_unit_test(test_truncated),       cmocka_unit_test(test_open),
-        cmocka_unit_test(test_tiny_models),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_header), cmocka_unit_test(test_counts), cmocka_unit_test(test_keys),
+           cmocka_unit_test(test_values), cmocka_unit_test(test_arrays), cmocka_unit_test(test_tensors),
+           cmocka_unit_test(test_dimensions), cmocka_unit_test(test_several_tensors), cmocka_unit_test(test_alignment),
+           cmocka_unit_test(test_every_byte), cmocka_unit_test(test_truncated), cmocka_unit_test(test_open),
+           cmocka_unit_test(test_tiny_models))

@@ -1,16 +1,12 @@
 /* gguf_file: metadata read with type checks. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <cmocka.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fixture.h"
+#include "check.h"
 #include "model/gguf_file.h"
 
 typedef struct values {
@@ -135,11 +131,6 @@ static void test_read_others(void **state) {
     assert_int_equal(gguf_read_strings(&v->file, "string", GGUF_REQUIRED, &id, &n, NULL), JUDGEQ_ERROR_FORMAT);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_read_integers, open_values, close_values),
-        cmocka_unit_test_setup_teardown(test_read_absent, open_values, close_values),
-        cmocka_unit_test_setup_teardown(test_read_others, open_values, close_values),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test_setup_teardown(test_read_integers, open_values, close_values),
+           cmocka_unit_test_setup_teardown(test_read_absent, open_values, close_values),
+           cmocka_unit_test_setup_teardown(test_read_others, open_values, close_values))

@@ -1,19 +1,16 @@
 /* The golden values: they agree with each other by the formulas of the papers, and with libllama on the default model.
  */
-#include "fixture.h"
 #include "golden.h"
 #include "judgeq.h"
 #include "llama_oracle.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { N_MAPS = GOLDEN_LAYERS * GOLDEN_HEADS, N_VALUES = N_MAPS * GOLDEN_PROMPT };
 
@@ -158,14 +155,6 @@ static void test_libllama_agrees(void **state) {
     free(logits);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_maps_are_attention),
-        cmocka_unit_test(test_mse_loss),
-        cmocka_unit_test(test_kl_loss),
-        cmocka_unit_test(test_hit_rates),
-        cmocka_unit_test(test_gradients_and_soft_tokens),
-        cmocka_unit_test(test_libllama_agrees),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_maps_are_attention), cmocka_unit_test(test_mse_loss),
+           cmocka_unit_test(test_kl_loss), cmocka_unit_test(test_hit_rates),
+           cmocka_unit_test(test_gradients_and_soft_tokens), cmocka_unit_test(test_libllama_agrees))

@@ -1,6 +1,5 @@
 /* The trainer's gradient is the derivative of its loss: by finite differences on every family, quirk and weight type,
  * and against PyTorch's on the default model. */
-#include "fixture.h"
 #include "float_model.h"
 #include "golden.h"
 #include "session/export.h"
@@ -11,18 +10,14 @@
 #include "train/loss.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { PROMPT = 40, RESPONSE = 7, SOFT = 5, DIRECTIONS = 4 };
-
-static char folder[256];
 
 #define CHECK(call)                                                                                                    \
     do {                                                                                                               \
@@ -130,7 +125,7 @@ static void test_finite_differences(void **state) {
         const tiny_spec spec = tiny_spec_at(i);
         char path[512];
         int32_t tokens[PROMPT + RESPONSE];
-        snprintf(path, sizeof path, "%s/tiny.gguf", folder);
+        snprintf(path, sizeof path, "%s/tiny.gguf", fixture_folder);
         assert_int_equal(tiny_model_write(&spec, path), 0);
         tiny_prompt(i, 200, tokens, PROMPT + RESPONSE);
         for (int deep = 0; deep < 2; deep++) {
@@ -167,7 +162,7 @@ static void test_deep_judges(void **state) {
     tiny_spec spec;
     char path[512];
     int32_t tokens[PROMPT + RESPONSE];
-    snprintf(path, sizeof path, "%s/deep.gguf", folder);
+    snprintf(path, sizeof path, "%s/deep.gguf", fixture_folder);
     assert_true(tiny_spec_find("rope-base", &spec));
     assert_int_equal(tiny_model_write(&spec, path), 0);
     tiny_prompt(3, 200, tokens, PROMPT + RESPONSE);
@@ -235,8 +230,8 @@ static void test_weight_types(void **state) {
         const tiny_spec spec = tiny_spec_at(i);
         if (!tiny_spec_is_type(i)) continue;
         char path[512], floats[512];
-        snprintf(path, sizeof path, "%s/tiny.gguf", folder);
-        snprintf(floats, sizeof floats, "%s/floats.gguf", folder);
+        snprintf(path, sizeof path, "%s/tiny.gguf", fixture_folder);
+        snprintf(floats, sizeof floats, "%s/floats.gguf", fixture_folder);
         assert_int_equal(tiny_model_write(&spec, path), 0);
         assert_int_equal(float_model_write(path, floats), 0);
         const size_t n_value = (size_t)SOFT * (size_t)spec.n_embd;
@@ -311,7 +306,7 @@ static void test_golden_float_weights(void **state) {
     (void)state;
     need_default_model();
     char path[512];
-    snprintf(path, sizeof path, "%s/f32.gguf", folder);
+    snprintf(path, sizeof path, "%s/f32.gguf", fixture_folder);
     assert_int_equal(float_model_write(model_path, path), 0);
     compare(path, (bounds){.target = 1e-4, .loss = 1e-4, .gradient = 1e-3});
     assert_int_equal(unlink(path), 0);
@@ -343,7 +338,7 @@ static void test_ten_steps(void **state) {
     (void)state;
     tiny_spec spec;
     char path[512];
-    snprintf(path, sizeof path, "%s/rope-base.gguf", folder);
+    snprintf(path, sizeof path, "%s/rope-base.gguf", fixture_folder);
     assert_true(tiny_spec_find("rope-base", &spec));
     assert_int_equal(tiny_model_write(&spec, path), 0);
     bench taught[TAUGHT];
@@ -434,27 +429,7 @@ static void test_long_loss(void **state) {
     assert_true(isnan(loss_of_maps(LOSS_KL, map, target, 1, N, NULL)));
 }
 
-static int set_up(void **state) {
-    (void)state;
-    return fixture_folder_new(folder, sizeof folder);
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
-}
-
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_long_loss),
-        cmocka_unit_test(test_finite_differences),
-        cmocka_unit_test(test_deep_judges),
-        cmocka_unit_test(test_weight_types),
-        cmocka_unit_test(test_ten_steps),
-        cmocka_unit_test(test_clip),
-        cmocka_unit_test(test_golden_float_weights),
-        cmocka_unit_test(test_golden_file_weights),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_losses), cmocka_unit_test(test_long_loss),
+           cmocka_unit_test(test_finite_differences), cmocka_unit_test(test_deep_judges),
+           cmocka_unit_test(test_weight_types), cmocka_unit_test(test_ten_steps), cmocka_unit_test(test_clip),
+           cmocka_unit_test(test_golden_float_weights), cmocka_unit_test(test_golden_file_weights))

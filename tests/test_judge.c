@@ -1,10 +1,6 @@
 /* judge: the judge file, its binding to one model, import and export. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <cmocka.h>
 
 #include <ggml.h>
 #include <gguf.h>
@@ -16,47 +12,26 @@
 #include <sys/resource.h>
 
 #include "base/array_file.h"
-#include "fixture.h"
+#include "check.h"
 #include "model/judge.h"
+#include "tiny_judge.h"
 #include "tiny_model.h"
 
 #define N_SOFT 3
 #define N_EMBD 64
 #define FINGERPRINT "0123456789abcdef0123456789abcdef"
 
-static char folder[256];
 static float soft[N_SOFT * N_EMBD];
 
-static const char *path_in(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static int setup(void **state) {
-    (void)state;
+static int set_up(void **state) {
     for (int i = 0; i < N_SOFT * N_EMBD; i++) soft[i] = (float)(i - 100) / 7;
-    return fixture_folder_new(folder, sizeof folder);
-}
-
-static int teardown(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
+    return fixture_set_up(state);
 }
 
 static judgeq_judge_info sample_info(void) {
-    return (judgeq_judge_info){.n_depth = 1,
-                               .n_soft = N_SOFT,
-                               .n_embd = N_EMBD,
-                               .fingerprint = FINGERPRINT,
-                               .model_name = "a model",
-                               .weight_type = "q4_1",
-                               .origin = "trained by test_judge",
-                               .loss = "kl",
-                               .data_hash = "0badcafe",
-                               .steps = 600,
-                               .heldout_loss = 0.25f,
-                               .heldout_hit_rate = 0.75f};
+    judgeq_judge_info info = tiny_judge_info(N_SOFT, N_EMBD);
+    info.origin = "trained by test_judge";
+    return info;
 }
 
 static judgeq_judge *make_judge(void) {
@@ -242,14 +217,20 @@ static void test_unknown_fields(void **state) {
     judgeq_judge_free(judge);
 }
 
-static void test_truncated(void **state) {
-    (void)state;
+/* The bytes of a judge's file, which is judge.gguf of the folder. The caller's. */
+static char *saved_judge(size_t *size) {
     judgeq_judge *judge = make_judge();
     assert_int_equal(judgeq_judge_save(judge, path_in("judge.gguf"), NULL), JUDGEQ_OK);
     judgeq_judge_free(judge);
+    char *bytes = fixture_read(path_in("judge.gguf"), size);
+    assert_non_null(bytes);
+    return bytes;
+}
+
+static void test_truncated(void **state) {
+    (void)state;
     size_t size;
-    char *whole = fixture_read(path_in("judge.gguf"), &size);
-    assert_non_null(whole);
+    char *whole = saved_judge(&size);
     /* 3 x 64 floats fill the last block of 32 bytes: every byte is needed */
     while (size-- > 0) {
         assert_int_equal(fixture_write(path_in("cut.gguf"), whole, size), 0);
@@ -335,12 +316,8 @@ static void test_wrong_files(void **state) {
 
 static void test_nan_in_file(void **state) {
     (void)state;
-    judgeq_judge *judge = make_judge();
-    assert_int_equal(judgeq_judge_save(judge, path_in("judge.gguf"), NULL), JUDGEQ_OK);
-    judgeq_judge_free(judge);
     size_t size;
-    char *file = fixture_read(path_in("judge.gguf"), &size);
-    assert_non_null(file);
+    char *file = saved_judge(&size);
     memset(file + size - sizeof(float), 0xff, sizeof(float));
     assert_int_equal(fixture_write(path_in("judge.gguf"), file, size), 0);
     free(file);
@@ -435,20 +412,8 @@ static void test_export(void **state) {
     judgeq_model_free(model);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_new, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_new_refuses, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_deep, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_unknown_fields, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_truncated, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_wrong_files, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_nan_in_file, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_no_space, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_import_and_bind, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_import_refuses, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_export, setup, teardown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+#define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, fixture_tear_down)
+
+TESTS_MAIN(NULL, NULL, TEST(test_new), TEST(test_new_refuses), TEST(test_round_trip), TEST(test_deep),
+           TEST(test_unknown_fields), TEST(test_truncated), TEST(test_wrong_files), TEST(test_nan_in_file),
+           TEST(test_no_space), TEST(test_import_and_bind), TEST(test_import_refuses), TEST(test_export))

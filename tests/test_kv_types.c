@@ -2,28 +2,23 @@
  * of an F16 cache, and their logits against libllama's with a cache of the same type. */
 #include "engine/attend.h"
 #include "engine/graph.h"
-#include "fixture.h"
 #include "llama_oracle.h"
 #include "session/state.h"
+#include "tiny_judge.h"
 #include "tiny_model.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "check.h"
 #include "ggml-cpu.h"
 
 enum { N_PROMPT = 150, BUDGET = 48, N_SOFT = 8, N_DECODE = 80 };
 
 static const judgeq_kv_type quantised[] = {JUDGEQ_KV_Q8_0, JUDGEQ_KV_Q4_0};
 enum { N_QUANTISED = 2 };
-
-static char folder[256];
 
 /* ---- helpers ----------------------------------------------------------------------------------------------------- */
 
@@ -33,7 +28,7 @@ static judgeq_model *load(const char *name, int n_layer, char path[512]) {
     judgeq_model *model = NULL;
     assert_true(tiny_spec_find(name, &spec));
     spec.n_layer = n_layer;
-    snprintf(path, 512, "%s/%s-%d.gguf", folder, name, n_layer);
+    snprintf(path, 512, "%s/%s-%d.gguf", fixture_folder, name, n_layer);
     assert_int_equal(tiny_model_write(&spec, path), 0);
     if (judgeq_model_load(path, &model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
     return model;
@@ -280,21 +275,6 @@ static void test_attention_is_its_definition(void **state) {
 
 /* ---- sessions ---------------------------------------------------------------------------------------------------- */
 
-static judgeq_judge *random_judge(const judgeq_model *model) {
-    const judgeq_model_info *info = judgeq_model_get_info(model);
-    const int n = N_SOFT * info->n_embd;
-    float *soft = malloc((size_t)n * sizeof *soft);
-    srand(1);
-    for (int i = 0; i < n; i++) soft[i] = noise();
-    const judgeq_judge_info about = {
-        .n_depth = 1, .n_soft = N_SOFT, .n_embd = info->n_embd, .fingerprint = info->fingerprint};
-    judgeq_judge *judge = NULL;
-    judgeq_error error = {0};
-    if (judgeq_judge_new(soft, &about, &judge, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
-    free(soft);
-    return judge;
-}
-
 /* Every policy keeps what it keeps of an F16 cache, and only then rounds it: position by position, and row by row. */
 static void compare_rows(const judgeq_session *rounded, const judgeq_session *half, const char *name) {
     const judgeq_model_info *info = &half->model->info;
@@ -323,7 +303,7 @@ static void test_chosen_before_rounded(void **state) {
     (void)state;
     char path[512];
     judgeq_model *model = load("mistral", 2, path);
-    judgeq_judge *judge = random_judge(model);
+    judgeq_judge *judge = tiny_judge(model, 1, N_SOFT);
     const judgeq_preset *preset;
     for (size_t at = 0; (preset = judgeq_preset_at(at)); at++) {
         judgeq_session *half = run(model, judge, preset->name, JUDGEQ_KV_F16);
@@ -581,27 +561,7 @@ static void test_refusals(void **state) {
     judgeq_model_free(model);
 }
 
-static int set_up(void **state) {
-    (void)state;
-    return fixture_folder_new(folder, sizeof folder);
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
-}
-
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attention_is_its_definition),
-        cmocka_unit_test(test_chosen_before_rounded),
-        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_libllama),
-        cmocka_unit_test(test_near_f16),
-        cmocka_unit_test(test_plain_and_watched),
-        cmocka_unit_test(test_rewind),
-        cmocka_unit_test(test_read_together),
-        cmocka_unit_test(test_refusals),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_attention_is_its_definition),
+           cmocka_unit_test(test_chosen_before_rounded), cmocka_unit_test(test_bytes), cmocka_unit_test(test_libllama),
+           cmocka_unit_test(test_near_f16), cmocka_unit_test(test_plain_and_watched), cmocka_unit_test(test_rewind),
+           cmocka_unit_test(test_read_together), cmocka_unit_test(test_refusals))

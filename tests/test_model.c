@@ -1,19 +1,16 @@
 /* Models that must be refused, each by a message that names what is wrong, and what loads must say about itself. */
-#include "fixture.h"
 #include "llama_oracle.h"
 #include "model/model.h"
 #include "tiny_model.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
-static char folder[256], path[512];
+static const char *const path = fixture_model;
 
 static tiny_model build(const char *name) {
     tiny_spec spec;
@@ -288,7 +285,7 @@ static void test_truncated(void **state) {
     judgeq_error error = {0};
     judgeq_model *model = NULL;
     assert_int_equal(judgeq_model_load("/nowhere/model.gguf", &model, &error), JUDGEQ_ERROR_IO);
-    assert_int_equal(judgeq_model_load(folder, &model, &error), JUDGEQ_ERROR_IO);
+    assert_int_equal(judgeq_model_load(fixture_folder, &model, &error), JUDGEQ_ERROR_IO);
 }
 
 /* Weights are not read at load; the first logits tell, and then the tensor is named. */
@@ -351,26 +348,7 @@ static void test_text(void **state) {
     }
 }
 
-static int set_up(void **state) {
-    (void)state;
-    const int failed = fixture_folder_new(folder, sizeof folder);
-    snprintf(path, sizeof path, "%s/model.gguf", folder);
-    return failed;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
-}
-
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_info),         cmocka_unit_test(test_block),
-        cmocka_unit_test(test_architecture), cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_tensors),      cmocka_unit_test(test_norm_type),
-        cmocka_unit_test(test_alignment),    cmocka_unit_test(test_vocabulary),
-        cmocka_unit_test(test_truncated),    cmocka_unit_test(test_weights_not_finite),
-        cmocka_unit_test(test_text),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_info), cmocka_unit_test(test_block),
+           cmocka_unit_test(test_architecture), cmocka_unit_test(test_shapes), cmocka_unit_test(test_tensors),
+           cmocka_unit_test(test_norm_type), cmocka_unit_test(test_alignment), cmocka_unit_test(test_vocabulary),
+           cmocka_unit_test(test_truncated), cmocka_unit_test(test_weights_not_finite), cmocka_unit_test(test_text))

@@ -1,20 +1,17 @@
 /* The ways in which a model comes as files: in parts, with fused matrices, with one number per layer, with any name;
  * and files that are no model, each named for what it is. */
-#include "fixture.h"
 #include "judgeq.h"
 #include "llama_oracle.h"
 #include "tiny_model.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "check.h"
 
-static char folder[256], path[512];
+static const char *const path = fixture_model;
 
 static tiny_model build(const char *name) {
     tiny_spec spec;
@@ -80,13 +77,13 @@ static void compare(const judgeq_model *model, const char *from) {
 /* ---- parts ------------------------------------------------------------------------------------------------------- */
 
 static void path_of(int i, int n, char out[600]) {
-    snprintf(out, 600, "%s/part-%05d-of-%05d.gguf", folder, i, n);
+    snprintf(out, 600, "%s/part-%05d-of-%05d.gguf", fixture_folder, i, n);
 }
 
 static void write_parts(const char *spec, int n) {
     char prefix[512];
     tiny_model tiny = build(spec);
-    snprintf(prefix, sizeof prefix, "%s/part", folder);
+    snprintf(prefix, sizeof prefix, "%s/part", fixture_folder);
     assert_int_equal(tiny_model_save_parts(&tiny, prefix, n), 0);
     tiny_model_free(&tiny);
 }
@@ -123,7 +120,7 @@ static void test_parts_refused(void **state) {
     path_of(3, 3, third);
     write_parts("llama", 3);
     expect_message(second, JUDGEQ_ERROR_UNSUPPORTED, "is part 2 of 3", first);
-    snprintf(other, sizeof other, "%s/renamed.gguf", folder);
+    snprintf(other, sizeof other, "%s/renamed.gguf", fixture_folder);
     assert_int_equal(rename(second, other), 0);
     expect_message(first, JUDGEQ_ERROR_IO, "part 2 of 3 is needed", second);
     expect_message(other, JUDGEQ_ERROR_FORMAT, "is part 2 of 3", "-00002-of-00003.gguf");
@@ -203,7 +200,7 @@ static void test_parts_overlap(void **state) {
     char prefix[512], first[600];
     tiny_model tiny = build("llama");
     struct gguf_context *twice = gguf_init_empty();
-    snprintf(prefix, sizeof prefix, "%s/part", folder);
+    snprintf(prefix, sizeof prefix, "%s/part", fixture_folder);
     path_of(1, 2, first);
     assert_int_equal(tiny_model_save_parts(&tiny, prefix, 2), 0);
     struct ggml_tensor *again = ggml_get_tensor(tiny.context, "token_embd.weight");
@@ -407,30 +404,7 @@ static void test_other_files(void **state) {
     }
 }
 
-static int set_up(void **state) {
-    (void)state;
-    const int failed = fixture_folder_new(folder, sizeof folder);
-    snprintf(path, sizeof path, "%s/model.gguf", folder);
-    return failed;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
-}
-
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_parts_refused),
-        cmocka_unit_test(test_parts_keys),
-        cmocka_unit_test(test_parts_overlap),
-        cmocka_unit_test(test_numbers_of_layers),
-        cmocka_unit_test(test_fused_refused),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_weight_types),
-        cmocka_unit_test(test_other_kinds),
-        cmocka_unit_test(test_other_files),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_parts), cmocka_unit_test(test_parts_refused),
+           cmocka_unit_test(test_parts_keys), cmocka_unit_test(test_parts_overlap),
+           cmocka_unit_test(test_numbers_of_layers), cmocka_unit_test(test_fused_refused), cmocka_unit_test(test_names),
+           cmocka_unit_test(test_weight_types), cmocka_unit_test(test_other_kinds), cmocka_unit_test(test_other_files))

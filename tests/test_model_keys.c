@@ -1,19 +1,16 @@
 /* Every key that libllama knows of an architecture: the loader reads it, or it does nothing, or it is refused by name
  * unless its value does nothing. */
-#include "fixture.h"
 #include "judgeq.h"
 #include "model/model_keys.h"
 #include "tiny_model.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
-static char folder[256], path[512];
+static const char *const path = fixture_model;
 
 static const char *const families[] = {"llama", "qwen2", "qwen3"};
 
@@ -231,24 +228,5 @@ static void test_unknown_keys(void **state) {
     judgeq_model_free(model);
 }
 
-static int set_up(void **state) {
-    (void)state;
-    const int failed = fixture_folder_new(folder, sizeof folder);
-    snprintf(path, sizeof path, "%s/model.gguf", folder);
-    return failed;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
-}
-
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_key),
-        cmocka_unit_test(test_refused_by_name),
-        cmocka_unit_test(test_neutral_depends_on_the_model),
-        cmocka_unit_test(test_unknown_keys),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_every_key), cmocka_unit_test(test_refused_by_name),
+           cmocka_unit_test(test_neutral_depends_on_the_model), cmocka_unit_test(test_unknown_keys))

@@ -1,26 +1,23 @@
 /* Online training on tiny models: a set that grows while a judge is trained on it. */
-#include "fixture.h"
 #include "judgeq.h"
 #include "tiny_model.h"
 #include "train/example.h"
 #include "train/example_store.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { SOFT = 4, VALUES = SOFT * 64, PROMPT = 60, RESPONSE = 6 };
 /* 10 examples, 2 of them held out; 3 steps on each of the others. */
 enum { EXAMPLES = 10, HELD = 2, REPLAY = 3, RING = 4, STEPS = (EXAMPLES - HELD) * REPLAY };
 
-static char folder[256], model_path[512], checkpoint[512];
+static char model_path[512], checkpoint[512];
 static judgeq_model *model;
 
 #define CHECK(call)                                                                                                    \
@@ -42,7 +39,7 @@ static judgeq_trainer_params stream_params(void) {
     params.heldout = 0.2;
     params.n_threads = 1;
     params.seed = 7;
-    params.scratch = folder;
+    params.scratch = fixture_folder;
     return params;
 }
 
@@ -356,7 +353,7 @@ static void test_store(void **state) {
         for (int32_t l = 0; l < e[i]->n_layer; l++) e[i]->layer[l].backend = backend; /* the session's is gone */
     }
     example_store store;
-    CHECK(example_store_init(&store, folder, (size_t)1 << 30, error));
+    CHECK(example_store_init(&store, fixture_folder, (size_t)1 << 30, error));
     CHECK(example_store_grow(&store, 3, error));
     for (size_t i = 0; i < 3; i++) example_store_put(&store, i, e[i]);
     const size_t bytes = store.bytes;
@@ -379,33 +376,22 @@ static void test_store(void **state) {
 }
 
 static int set_up(void **state) {
-    (void)state;
     tiny_spec spec;
-    if (fixture_folder_new(folder, sizeof folder) != 0 || !tiny_spec_find("rope-base", &spec)) return -1;
-    snprintf(model_path, sizeof model_path, "%s/tiny.gguf", folder);
-    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", folder);
+    if (fixture_set_up(state) != 0 || !tiny_spec_find("rope-base", &spec)) return -1;
+    snprintf(model_path, sizeof model_path, "%s/tiny.gguf", fixture_folder);
+    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", fixture_folder);
     if (tiny_model_write(&spec, model_path) != 0) return -1;
     return judgeq_model_load(model_path, &model, NULL) == JUDGEQ_OK ? 0 : -1;
 }
 
 static int tear_down(void **state) {
-    (void)state;
     judgeq_model_free(model);
-    return fixture_folder_remove(folder);
+    return fixture_tear_down(state);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_an_example_comes_when_it_is_needed),
-        cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_continues_bit_for_bit),
-        cmocka_unit_test(test_held_out_examples_are_not_learnt),
-        cmocka_unit_test(test_only_recent_examples_are_replayed),
-        cmocka_unit_test(test_decoding_sees_what_reading_sees),
-        cmocka_unit_test(test_the_target_max),
-        cmocka_unit_test(test_the_target_max_is_refused),
-        cmocka_unit_test(test_a_session_of_something_else_is_refused),
-        cmocka_unit_test(test_store),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_an_example_comes_when_it_is_needed), cmocka_unit_test(test_learns),
+           cmocka_unit_test(test_continues_bit_for_bit), cmocka_unit_test(test_held_out_examples_are_not_learnt),
+           cmocka_unit_test(test_only_recent_examples_are_replayed),
+           cmocka_unit_test(test_decoding_sees_what_reading_sees), cmocka_unit_test(test_the_target_max),
+           cmocka_unit_test(test_the_target_max_is_refused),
+           cmocka_unit_test(test_a_session_of_something_else_is_refused), cmocka_unit_test(test_store))

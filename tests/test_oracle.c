@@ -10,19 +10,16 @@
  * same token must win wherever libllama's choice leads by more than twice the difference. Where the weights are
  * quantised, each product quantises its input to 8 bits, which turns a difference in the last bit of an activation into
  * one of a whole step (1/127 of the block's largest). */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "check.h"
 #include "judgeq.h"
 #include "llama_oracle.h"
 #include "tiny_model.h"
@@ -45,8 +42,6 @@ static double tolerance(enum ggml_type type) {
         return 0.3;
     }
 }
-
-static char folder[256];
 
 typedef struct seen {
     double worst;
@@ -127,7 +122,7 @@ static void compare(const judgeq_model *model, oracle *o, const int32_t *tokens,
 
 static void compare_spec(tiny_spec spec, const size_t *lengths, size_t n_lengths) {
     char path[512];
-    snprintf(path, sizeof path, "%s/%s.gguf", folder, spec.name);
+    snprintf(path, sizeof path, "%s/%s.gguf", fixture_folder, spec.name);
     assert_int_equal(tiny_model_write(&spec, path), 0);
     judgeq_model *model = NULL;
     judgeq_error error = {0};
@@ -208,22 +203,6 @@ static void test_default_model(void **state) {
     judgeq_model_free(model);
 }
 
-static int set_up(void **state) {
-    (void)state;
-    return fixture_folder_new(folder, sizeof folder);
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
-}
-
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_families_and_quirks),
-        cmocka_unit_test(test_weight_types),
-        cmocka_unit_test(test_long_prompt),
-        cmocka_unit_test(test_default_model),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_families_and_quirks),
+           cmocka_unit_test(test_weight_types), cmocka_unit_test(test_long_prompt),
+           cmocka_unit_test(test_default_model))

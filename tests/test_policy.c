@@ -2,13 +2,11 @@
  * docs/policies. Expected values are written by hand. */
 #include "policy/policy.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 static judgeq_policy read_good(const char *text) {
     judgeq_policy policy;
@@ -341,17 +339,9 @@ static void the_longest_text_fits(void **state) {
                         "smooth=max:63,allocate=pyramid:99.9999,keep=sink:1000000+recent:1000000");
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_texts_are_read_and_written_again),
-        cmocka_unit_test(bad_texts_are_refused_by_name),
-        cmocka_unit_test(a_long_bad_text_leaves_room_for_the_help),
-        cmocka_unit_test(presets_are_those_of_the_design),
-        cmocka_unit_test(every_preset_has_a_page_with_its_choices),
-        cmocka_unit_test(the_soft_tokens_are_the_policys_or_its_drafts),
-        cmocka_unit_test(fractions_do_not_drift),
-        cmocka_unit_test(kept_rows_follow_the_budget),
-        cmocka_unit_test(the_longest_text_fits),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(good_texts_are_read_and_written_again),
+           cmocka_unit_test(bad_texts_are_refused_by_name), cmocka_unit_test(a_long_bad_text_leaves_room_for_the_help),
+           cmocka_unit_test(presets_are_those_of_the_design),
+           cmocka_unit_test(every_preset_has_a_page_with_its_choices),
+           cmocka_unit_test(the_soft_tokens_are_the_policys_or_its_drafts), cmocka_unit_test(fractions_do_not_drift),
+           cmocka_unit_test(kept_rows_follow_the_budget), cmocka_unit_test(the_longest_text_fits))

@@ -8,14 +8,12 @@
 #include "train/product_back.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 /* Neither rows nor N fit the kernel's tiles, and 37 is more than it takes at a time. */
 enum { ROWS = 7, COLUMNS = 768, N = 37, SLICES = 2 };
@@ -198,8 +196,4 @@ static void test_kernels(void **state) {
     assert_true(n > 0);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kernels), cmocka_unit_test(test_pairs),
-                                       cmocka_unit_test(test_types)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_kernels), cmocka_unit_test(test_pairs), cmocka_unit_test(test_types))

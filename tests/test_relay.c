@@ -3,15 +3,13 @@
 #include "model/relay.h"
 
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum {
     HEAD = 9,
@@ -167,11 +165,5 @@ static void test_a_server_that_goes(void **state) {
     assert_int_equal(finish(&b), RELAY_SERVER_CLOSED);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes_come_out),
-        cmocka_unit_test(test_silence),
-        cmocka_unit_test(test_a_server_that_goes),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_bytes_come_out), cmocka_unit_test(test_silence),
+           cmocka_unit_test(test_a_server_that_goes))

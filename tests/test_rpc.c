@@ -1,15 +1,12 @@
 /* Devices: a model whose layers are on two RPC servers, processes of this test that lend their CPU. The same kernels
  * run on the same numbers there as in plain mode here, so logits are equal bit for bit. */
 #include "engine/graph.h"
-#include "fixture.h"
 #include "session/state.h"
 #include "tiny_model.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +14,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { N_SERVER = 2, N_PROMPT = 150, N_DECODE = 20, SKIPPED = 77 };
 
-static char folder[256];
 static pid_t server[N_SERVER];
 static int port[N_SERVER];
 
@@ -80,7 +76,7 @@ static judgeq_model *load(const char *name, const judgeq_model_params *params) {
     judgeq_error error = {0};
     judgeq_model *model = NULL;
     assert_true(tiny_spec_find(name, &spec));
-    snprintf(path, sizeof path, "%s/%s.gguf", folder, name);
+    snprintf(path, sizeof path, "%s/%s.gguf", fixture_folder, name);
     assert_int_equal(tiny_model_write(&spec, path), 0);
     if (judgeq_model_load_on(path, params, &model, &error) != JUDGEQ_OK) fail_msg("%s: %s", name, error.message);
     return model;
@@ -251,7 +247,7 @@ static void test_refusals(void **state) {
     judgeq_model *model = NULL;
     judgeq_error error = {0};
     assert_true(tiny_spec_find("llama", &spec));
-    snprintf(path, sizeof path, "%s/llama.gguf", folder);
+    snprintf(path, sizeof path, "%s/llama.gguf", fixture_folder);
     assert_int_equal(tiny_model_write(&spec, path), 0);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_not_equal(judgeq_model_load_on(path, &wrong[i].params, &model, &error), JUDGEQ_OK);
@@ -306,9 +302,8 @@ static void stop_servers(void) {
 }
 
 static int tear_down(void **state) {
-    (void)state;
     stop_servers();
-    return fixture_folder_remove(folder);
+    return fixture_tear_down(state);
 }
 
 int main(void) {
@@ -320,7 +315,7 @@ int main(void) {
     };
     char servers[64];
     judgeq_error error = {0};
-    if (fixture_folder_new(folder, sizeof folder) != 0) return 1;
+    if (fixture_set_up(NULL) != 0) return 1;
     for (int i = 0; i < N_SERVER; i++) start_server(i);
     int status = 0;
     for (int i = 0; i < N_SERVER && status == 0; i++) status = wait_for_server(i);

@@ -4,13 +4,11 @@
 #include "policy/score.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 static void assert_near(double a, double b, double tolerance) {
     if (!(fabs(a - b) <= tolerance)) fail_msg("%.9g is not %.9g", a, b);
@@ -284,17 +282,11 @@ static void rank_take_takes_what_sorting_would(void **state) {
     assert_int_equal(rank_take(key, N, -1), 0);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reductions_are_those_worked_out_by_hand),
-        cmocka_unit_test(pieces_give_what_the_whole_gives),
-        cmocka_unit_test(maps_that_make_no_sense_are_refused),
-        cmocka_unit_test(smoothing_is_that_worked_out_by_hand),
-        cmocka_unit_test(every_width_and_length_smooths_as_the_definition_says),
-        cmocka_unit_test(hit_rates_are_those_worked_out_by_hand),
-        cmocka_unit_test(mass_kept_is_a_share_of_the_prompts),
-        cmocka_unit_test(rank_keys_are_ordered_as_scores_and_then_positions),
-        cmocka_unit_test(rank_take_takes_what_sorting_would),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(reductions_are_those_worked_out_by_hand),
+           cmocka_unit_test(pieces_give_what_the_whole_gives), cmocka_unit_test(maps_that_make_no_sense_are_refused),
+           cmocka_unit_test(smoothing_is_that_worked_out_by_hand),
+           cmocka_unit_test(every_width_and_length_smooths_as_the_definition_says),
+           cmocka_unit_test(hit_rates_are_those_worked_out_by_hand),
+           cmocka_unit_test(mass_kept_is_a_share_of_the_prompts),
+           cmocka_unit_test(rank_keys_are_ordered_as_scores_and_then_positions),
+           cmocka_unit_test(rank_take_takes_what_sorting_would))

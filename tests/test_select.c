@@ -3,13 +3,11 @@
 #include "policy/select.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 static judgeq_policy read_policy(const char *text) {
     judgeq_policy policy;
@@ -389,17 +387,12 @@ static void a_small_budget_cuts_what_is_always_kept(void **state) {
     }
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_kept_rows_are_those_worked_out_by_hand),
-        cmocka_unit_test(selection_is_that_of_picking_row_by_row),
-        cmocka_unit_test(random_rows_depend_on_seed_layer_and_head_alone),
-        cmocka_unit_test(selections_that_make_no_sense_are_refused),
-        cmocka_unit_test(scores_that_are_not_numbers_are_the_worst),
-        cmocka_unit_test(a_layer_without_rows_keeps_none),
-        cmocka_unit_test(layer_budgets_are_those_worked_out_by_hand),
-        cmocka_unit_test(a_pyramid_uses_the_whole_budget_and_no_more),
-        cmocka_unit_test(a_small_budget_cuts_what_is_always_kept),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(the_kept_rows_are_those_worked_out_by_hand),
+           cmocka_unit_test(selection_is_that_of_picking_row_by_row),
+           cmocka_unit_test(random_rows_depend_on_seed_layer_and_head_alone),
+           cmocka_unit_test(selections_that_make_no_sense_are_refused),
+           cmocka_unit_test(scores_that_are_not_numbers_are_the_worst),
+           cmocka_unit_test(a_layer_without_rows_keeps_none),
+           cmocka_unit_test(layer_budgets_are_those_worked_out_by_hand),
+           cmocka_unit_test(a_pyramid_uses_the_whole_budget_and_no_more),
+           cmocka_unit_test(a_small_budget_cuts_what_is_always_kept))

@@ -1,18 +1,16 @@
 /* What holds for every preset, on tiny models of two families: whatever is scored, rows are only ever dropped. */
-#include "fixture.h"
 #include "session/state.h"
+#include "tiny_judge.h"
 #include "tiny_model.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { N_PROMPT = 150, BUDGET = 48, N_SOFT = 8, N_DECODE = 12, CHUNK = 40 };
 
@@ -29,22 +27,6 @@ typedef struct world {
 
 /* ---- helpers
  * ----------------------------------------------------------------------------------------------------------- */
-
-/* A deep judge of random soft tokens: what it attends to does not matter here. */
-static judgeq_judge *random_judge(const judgeq_model *model) {
-    const judgeq_model_info *info = judgeq_model_get_info(model);
-    const int n = info->n_layer * N_SOFT * info->n_embd;
-    float *soft = malloc((size_t)n * sizeof *soft);
-    srand(1);
-    for (int i = 0; i < n; i++) soft[i] = (float)rand() / (float)RAND_MAX - 0.5f;
-    const judgeq_judge_info about = {
-        .n_depth = info->n_layer, .n_soft = N_SOFT, .n_embd = info->n_embd, .fingerprint = info->fingerprint};
-    judgeq_judge *judge = NULL;
-    judgeq_error error = {0};
-    if (judgeq_judge_new(soft, &about, &judge, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
-    free(soft);
-    return judge;
-}
 
 static judgeq_session *start(const world *w, const char *text, judgeq_session_params params) {
     judgeq_error error = {0};
@@ -532,7 +514,7 @@ static void world_init(world *w, const char *spec_name) {
     snprintf(path, sizeof path, "%s/model.gguf", w->folder);
     assert_int_equal(tiny_model_write(&spec, path), 0);
     if (judgeq_model_load(path, &w->model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
-    w->judge = random_judge(w->model);
+    w->judge = tiny_judge(w->model, judgeq_model_get_info(w->model)->n_layer, N_SOFT);
     tiny_prompt(3, judgeq_model_get_info(w->model)->n_vocab, w->prompt, N_PROMPT);
 }
 

@@ -1,24 +1,20 @@
 /* One model, shared by threads: each has sessions of its own, tokenises and loads files, and gets what it would get
  * alone. The thread sanitizer (preset thread) sees here what threads share without agreement. */
-#include "fixture.h"
 #include "judgeq.h"
+#include "tiny_judge.h"
 #include "tiny_model.h"
 
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { N_THREAD = 4, N_PROMPT = 150, N_DECODE = 12, N_SOFT = 4, BUDGET = 40, LONG_RUN = 20000 };
 
 static const char *const policies[] = {"full", "snapkv", "h2o", "judge", "laq", "adakv,probe=window:4,keep=none"};
 enum { N_POLICY = sizeof policies / sizeof *policies };
-
-static char folder[256];
 
 /* What the threads share, and what each of them must find. */
 typedef struct world {
@@ -94,21 +90,6 @@ static void *work(void *of) {
 
 /* ---- tests ------------------------------------------------------------------------------------------------------- */
 
-static judgeq_judge *random_judge(const judgeq_model *model) {
-    const judgeq_model_info *info = judgeq_model_get_info(model);
-    const judgeq_judge_info about = {
-        .n_depth = 1, .n_soft = N_SOFT, .n_embd = info->n_embd, .fingerprint = info->fingerprint};
-    const size_t n = (size_t)about.n_soft * (size_t)about.n_embd;
-    float *soft = malloc(n * sizeof *soft);
-    judgeq_judge *judge = NULL;
-    judgeq_error error = {0};
-    assert_non_null(soft);
-    for (size_t i = 0; i < n; i++) soft[i] = (float)((i * 7919) % 1000) / 1000 - 0.5F;
-    if (judgeq_judge_new(soft, &about, &judge, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
-    free(soft);
-    return judge;
-}
-
 static void make_text(world *w) {
     static const char begin[] = "The iron heron <|im_start|> is on the ring. ";
     w->text = malloc(sizeof begin + LONG_RUN);
@@ -124,10 +105,10 @@ static void make_world(world *w, const char *name) {
     judgeq_error error = {0};
     *w = (world){0};
     assert_true(tiny_spec_find(name, &spec));
-    snprintf(w->path, sizeof w->path, "%s/%s.gguf", folder, name);
+    snprintf(w->path, sizeof w->path, "%s/%s.gguf", fixture_folder, name);
     assert_int_equal(tiny_model_write(&spec, w->path), 0);
     if (judgeq_model_load(w->path, &w->model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
-    w->judge = random_judge(w->model);
+    w->judge = tiny_judge(w->model, 1, N_SOFT);
     make_text(w);
     tiny_prompt(1, judgeq_model_get_info(w->model)->n_vocab, w->prompt, N_PROMPT);
     if (tokenise(w, &w->token, &w->n_token, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
@@ -163,17 +144,4 @@ static void test_threads_share_a_model(void **state) {
     }
 }
 
-static int set_up(void **state) {
-    (void)state;
-    return fixture_folder_new(folder, sizeof folder);
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
-}
-
-int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_threads_share_a_model)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_threads_share_a_model))

@@ -1,13 +1,10 @@
 /* The softmax of score rows, against exp() in double precision. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
+#include "check.h"
 #include "ggml-cpu.h"
 
 #include "cpu/softmax.h"
@@ -77,8 +74,4 @@ static void test_causal(void **state) {
     }
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_nan_stays),
-                                       cmocka_unit_test(test_causal)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_rows), cmocka_unit_test(test_nan_stays), cmocka_unit_test(test_causal))

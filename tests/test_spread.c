@@ -1,12 +1,9 @@
 /* Medians and ranges of numbers that were worked out by hand. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
-
+#include "check.h"
 #include "spread.h"
 
 static void expect(double *value, size_t n, double median, double low, double high) {
@@ -34,7 +31,4 @@ static void test_nothing(void **state) {
     assert_true(spread_of(value, 1).median == 1); /* and they were left in their order */
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_medians), cmocka_unit_test(test_nothing)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_medians), cmocka_unit_test(test_nothing))

@@ -2,14 +2,11 @@
 #include "statistics.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "chance.h"
+#include "check.h"
 
 /* n values of one stratum. */
 static statistics_series series(double *value, size_t *stratum, size_t n, size_t n_stratum) {
@@ -72,11 +69,5 @@ static void test_sign_flips(void **state) {
     assert_true(isnan(statistics_mean(&empty).mean));
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mean_weighs_strata_equally),
-        cmocka_unit_test(test_interval_is_the_normal_one),
-        cmocka_unit_test(test_sign_flips),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_mean_weighs_strata_equally),
+           cmocka_unit_test(test_interval_is_the_normal_one), cmocka_unit_test(test_sign_flips))

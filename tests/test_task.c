@@ -3,14 +3,11 @@
 #include "task.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "check.h"
 #include "needle.h"
 #include "prose.h"
 #include "unicode.h"
@@ -299,20 +296,9 @@ static void test_too_short(void **state) {
     assert_non_null(strstr(error.message, "multi_query"));
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_length),
-        cmocka_unit_test(test_seed_is_the_sample),
-        cmocka_unit_test(test_references_stand_once),
-        cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_most_frequent),
-        cmocka_unit_test(test_variables_form_a_chain),
-        cmocka_unit_test(test_eight_questions_about_one_text),
-        cmocka_unit_test(test_eight_kinds),
-        cmocka_unit_test(test_prose_holds_no_answer),
-        cmocka_unit_test(test_own_is_fixed),
-        cmocka_unit_test(test_turns),
-        cmocka_unit_test(test_too_short),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_length), cmocka_unit_test(test_seed_is_the_sample),
+           cmocka_unit_test(test_references_stand_once), cmocka_unit_test(test_depth),
+           cmocka_unit_test(test_most_frequent), cmocka_unit_test(test_variables_form_a_chain),
+           cmocka_unit_test(test_eight_questions_about_one_text), cmocka_unit_test(test_eight_kinds),
+           cmocka_unit_test(test_prose_holds_no_answer), cmocka_unit_test(test_own_is_fixed),
+           cmocka_unit_test(test_turns), cmocka_unit_test(test_too_short))

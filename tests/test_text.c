@@ -2,25 +2,22 @@
  * vocabulary lacks is said. */
 #include "base/stack.h"
 #include "base/utf8.h"
-#include "fixture.h"
 #include "llama_oracle.h"
 #include "model/gguf_file.h"
 #include "model/model.h"
 #include "model/tokenizer.h"
 #include "tiny_model.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { BEGIN_CONTROL = JUDGEQ_TEXT_BEGIN | JUDGEQ_TEXT_CONTROL };
 
-static char folder[256], path[512];
+static const char *const path = fixture_model;
 
 /* ---- models ------------------------------------------------------------------------------------------------------ */
 
@@ -538,25 +535,8 @@ static void test_log(void **state) {
     assert_int_equal(n, 1);
 }
 
-static int set_up(void **state) {
-    (void)state;
-    const int failed = fixture_folder_new(folder, sizeof folder);
-    snprintf(path, sizeof path, "%s/model.gguf", folder);
-    return failed;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
-}
-
-int main(void) {
-    /* libllama's log goes to the oracle from the first one on: what is about the log comes before */
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_log),           cmocka_unit_test(test_refused),   cmocka_unit_test(test_warnings),
-        cmocka_unit_test(test_opened_once),   cmocka_unit_test(test_beginning), cmocka_unit_test(test_too_long),
-        cmocka_unit_test(test_damaged_texts), cmocka_unit_test(test_cut_texts), cmocka_unit_test(test_long_runs),
-        cmocka_unit_test(test_same_tokens),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+/* libllama's log goes to the oracle from the first one on: what is about the log comes before */
+TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_log), cmocka_unit_test(test_refused),
+           cmocka_unit_test(test_warnings), cmocka_unit_test(test_opened_once), cmocka_unit_test(test_beginning),
+           cmocka_unit_test(test_too_long), cmocka_unit_test(test_damaged_texts), cmocka_unit_test(test_cut_texts),
+           cmocka_unit_test(test_long_runs), cmocka_unit_test(test_same_tokens))

@@ -1,10 +1,6 @@
 /* The chooser of threads, on made-up clocks. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <cmocka.h>
 
 #include <ftw.h>
 #include <stdio.h>
@@ -14,6 +10,7 @@
 
 #include "base/cores.h"
 #include "base/threads.h"
+#include "check.h"
 #include "judgeq.h"
 
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place) {
@@ -141,13 +138,6 @@ static void test_quotas(void **state) {
     assert_int_equal(cores_of_quota("/no/such/folder"), 0);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_takes_the_faster_way),
-        cmocka_unit_test(test_starts_as_the_hint_says),
-        cmocka_unit_test(test_follows_a_change),
-        cmocka_unit_test(test_does_as_it_is_told),
-        cmocka_unit_test(test_quotas),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_takes_the_faster_way), cmocka_unit_test(test_starts_as_the_hint_says),
+           cmocka_unit_test(test_follows_a_change), cmocka_unit_test(test_does_as_it_is_told),
+           cmocka_unit_test(test_quotas))

@@ -1,22 +1,17 @@
 /* The test kit itself: every tiny model loads in libllama and computes something worth comparing. */
-#include "fixture.h"
 #include "llama_oracle.h"
 #include "tiny_model.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { N_PROMPT = 40 };
 
-static char folder[256];
-
 static void path_of(const char *name, char out[512]) {
-    snprintf(out, 512, "%s/%s.gguf", folder, name);
+    snprintf(out, 512, "%s/%s.gguf", fixture_folder, name);
 }
 
 static char *build(const tiny_spec *spec, size_t *size) {
@@ -229,7 +224,7 @@ static void test_impossible_specs_are_refused(void **state) {
     spec.n_head_kv = 3;
     assert_int_equal(tiny_model_write(&spec, path), -1);
     spec = tiny_spec_base();
-    snprintf(path, sizeof path, "%s/no-such-folder/model.gguf", folder);
+    snprintf(path, sizeof path, "%s/no-such-folder/model.gguf", fixture_folder);
     assert_int_equal(tiny_model_write(&spec, path), -1);
     assert_null(oracle_open(path, 256, NULL));
     assert_true(oracle_error()[0] != 0);
@@ -250,28 +245,9 @@ static void test_models_can_be_damaged(void **state) {
     assert_non_null(strstr(oracle_error(), "block_count"));
 }
 
-static int make_folder(void **state) {
-    (void)state;
-    return fixture_folder_new(folder, sizeof folder);
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    return fixture_folder_remove(folder);
-}
-
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_families_and_quirks_load),
-        cmocka_unit_test(test_weight_types_load),
-        cmocka_unit_test(test_bytes_follow_from_the_spec),
-        cmocka_unit_test(test_rope_quirks_change_the_logits),
-        cmocka_unit_test(test_oracle_is_consistent),
-        cmocka_unit_test(test_cache_types_and_flash_attention),
-        cmocka_unit_test(test_vocabularies),
-        cmocka_unit_test(test_chat_template),
-        cmocka_unit_test(test_impossible_specs_are_refused),
-        cmocka_unit_test(test_models_can_be_damaged),
-    };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
-}
+TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_families_and_quirks_load),
+           cmocka_unit_test(test_weight_types_load), cmocka_unit_test(test_bytes_follow_from_the_spec),
+           cmocka_unit_test(test_rope_quirks_change_the_logits), cmocka_unit_test(test_oracle_is_consistent),
+           cmocka_unit_test(test_cache_types_and_flash_attention), cmocka_unit_test(test_vocabularies),
+           cmocka_unit_test(test_chat_template), cmocka_unit_test(test_impossible_specs_are_refused),
+           cmocka_unit_test(test_models_can_be_damaged))

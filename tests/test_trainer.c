@@ -1,23 +1,20 @@
 /* Training runs on tiny models: they learn, they stop and continue bit for bit, and they say what is wrong with a set.
  */
-#include "fixture.h"
 #include "judgeq.h"
 #include "tiny_model.h"
 #include "train/measure.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { EXAMPLES = 12, SOFT = 4, VALUES = SOFT * 64, BAD_TOKEN = 250 };
 
-static char folder[256], model_path[512], set_path[512], checkpoint[512];
+static char model_path[512], set_path[512], checkpoint[512];
 static judgeq_model *model;
 
 #define CHECK(call)                                                                                                    \
@@ -69,7 +66,7 @@ static judgeq_status load_lines(const char *lines, judgeq_training_set **set, ju
     char text[8192], path[512];
     const int used = write_header(text, sizeof text, judgeq_model_get_info(model)->fingerprint);
     const int all = used + snprintf(text + used, sizeof text - (size_t)used, "%s", lines);
-    snprintf(path, sizeof path, "%s/lines.jsonl", folder);
+    snprintf(path, sizeof path, "%s/lines.jsonl", fixture_folder);
     assert_int_equal(fixture_write(path, text, (size_t)all), 0);
     return judgeq_training_set_load(path, model, set, error);
 }
@@ -116,7 +113,7 @@ static void test_refused_sets(void **state) {
     char path[512], text[256];
     judgeq_training_set *set = NULL;
     judgeq_error error = {0};
-    snprintf(path, sizeof path, "%s/other.jsonl", folder);
+    snprintf(path, sizeof path, "%s/other.jsonl", fixture_folder);
     const int n = write_header(text, sizeof text, "0123456789abcdef0123456789abcdef");
     assert_int_equal(fixture_write(path, text, (size_t)n), 0);
     assert_int_equal(judgeq_training_set_load(path, model, &set, &error), JUDGEQ_ERROR_MISMATCH);
@@ -140,7 +137,7 @@ static judgeq_trainer_params test_params(void) {
     params.heldout = 0.25;
     params.n_threads = 1;
     params.seed = 7;
-    params.scratch = folder;
+    params.scratch = fixture_folder;
     return params;
 }
 
@@ -332,7 +329,7 @@ static void test_other_quantisation(void **state) {
     char path[512], text[200];
     tiny_spec spec = tiny_spec_base();
     spec.weight_type = GGML_TYPE_Q8_0;
-    snprintf(path, sizeof path, "%s/q8_0.gguf", folder);
+    snprintf(path, sizeof path, "%s/q8_0.gguf", fixture_folder);
     assert_int_equal(tiny_model_write(&spec, path), 0);
     judgeq_model *other = NULL;
     CHECK(judgeq_model_load(path, &other, error));
@@ -355,7 +352,7 @@ static void test_other_quantisation(void **state) {
     judgeq_trainer_free(trainer);
     judgeq_training_set_free(set);
 
-    snprintf(path, sizeof path, "%s/before.jsonl", folder);
+    snprintf(path, sizeof path, "%s/before.jsonl", fixture_folder);
     int used = write_header(text, sizeof text, judgeq_model_get_info(model)->file_fingerprint);
     used += snprintf(text + used, sizeof text - (size_t)used, "{\"prompt\": [1, 2], \"response\": [3, 4]}\n");
     assert_int_equal(fixture_write(path, text, (size_t)used), 0);
@@ -471,7 +468,7 @@ static void test_skips_and_names(void **state) {
     char path[512], notice[512] = "";
     tiny_spec spec = tiny_spec_base();
     tiny_model tiny;
-    snprintf(path, sizeof path, "%s/nan.gguf", folder);
+    snprintf(path, sizeof path, "%s/nan.gguf", fixture_folder);
     assert_int_equal(tiny_model_build(&spec, &tiny), 0);
     struct ggml_tensor *embedding = ggml_get_tensor(tiny.context, "token_embd.weight");
     ((float *)embedding->data)[(size_t)BAD_TOKEN * (size_t)spec.n_embd] = NAN;
@@ -534,12 +531,11 @@ static void test_measures(void **state) {
 }
 
 static int set_up(void **state) {
-    (void)state;
     const tiny_spec spec = tiny_spec_base();
-    if (fixture_folder_new(folder, sizeof folder) != 0) return -1;
-    snprintf(model_path, sizeof model_path, "%s/model.gguf", folder);
-    snprintf(set_path, sizeof set_path, "%s/set.jsonl", folder);
-    snprintf(checkpoint, sizeof checkpoint, "%s/run.checkpoint", folder);
+    if (fixture_set_up(state) != 0) return -1;
+    snprintf(model_path, sizeof model_path, "%s/model.gguf", fixture_folder);
+    snprintf(set_path, sizeof set_path, "%s/set.jsonl", fixture_folder);
+    snprintf(checkpoint, sizeof checkpoint, "%s/run.checkpoint", fixture_folder);
     if (tiny_model_write(&spec, model_path) != 0) return -1;
     if (judgeq_model_load(model_path, &model, NULL) != JUDGEQ_OK) return -1;
     write_set(set_path);
@@ -547,26 +543,13 @@ static int set_up(void **state) {
 }
 
 static int tear_down(void **state) {
-    (void)state;
     judgeq_model_free(model);
-    return fixture_folder_remove(folder);
+    return fixture_tear_down(state);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set),
-        cmocka_unit_test(test_broken_lines),
-        cmocka_unit_test(test_refused_sets),
-        cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_continues_bit_for_bit),
-        cmocka_unit_test(test_same_without_scratch),
-        cmocka_unit_test(test_cancelled_step_changes_nothing),
-        cmocka_unit_test(test_other_quantisation),
-        cmocka_unit_test(test_refused_checkpoints),
-        cmocka_unit_test(test_refused_parameters),
-        cmocka_unit_test(test_starts),
-        cmocka_unit_test(test_skips_and_names),
-        cmocka_unit_test(test_measures),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_set), cmocka_unit_test(test_broken_lines),
+           cmocka_unit_test(test_refused_sets), cmocka_unit_test(test_learns),
+           cmocka_unit_test(test_continues_bit_for_bit), cmocka_unit_test(test_same_without_scratch),
+           cmocka_unit_test(test_cancelled_step_changes_nothing), cmocka_unit_test(test_other_quantisation),
+           cmocka_unit_test(test_refused_checkpoints), cmocka_unit_test(test_refused_parameters),
+           cmocka_unit_test(test_starts), cmocka_unit_test(test_skips_and_names), cmocka_unit_test(test_measures))

@@ -2,12 +2,10 @@
 #include "train/value_norm.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 /* Two layers of two KV heads, each with two query heads; 3 rows, and room for more, of 2 numbers. */
 enum { LAYERS = 2, HEADS_KV = 2, GROUP = 2, ROWS = 3, ROOM = 5, WIDTH = 2 };
@@ -79,7 +77,4 @@ static void test_values_of_zero(void **state) {
     ggml_backend_free(backend);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_weighs), cmocka_unit_test(test_values_of_zero)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_weighs), cmocka_unit_test(test_values_of_zero))

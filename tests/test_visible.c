@@ -1,17 +1,14 @@
 /* Messages show text from outside, and nothing of it steers a terminal. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "app/text_stream.h"
 #include "base/error.h"
 #include "base/visible.h"
+#include "check.h"
 #include "response_out.h"
 
 static const struct {
@@ -132,13 +129,6 @@ static void test_responses(void **state) {
     }
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_a_part_of_a_text_is_of_whole_characters),
-        cmocka_unit_test(test_a_long_text_is_cut_between_characters),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_responses),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_forms), cmocka_unit_test(test_a_part_of_a_text_is_of_whole_characters),
+           cmocka_unit_test(test_a_long_text_is_cut_between_characters), cmocka_unit_test(test_errors),
+           cmocka_unit_test(test_responses))
