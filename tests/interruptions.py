@@ -1,6 +1,7 @@
 """What the tests of judgeq train share: a run that is interrupted again and again until it is done."""
 
 import os
+import signal
 import subprocess
 
 
@@ -21,3 +22,15 @@ def interrupt_until_done(test, command, output, number, seconds, n_steps, done=l
         if process.returncode > 0 and said:
             test.assertRegex(said, f"interrupted after step [0-9]+ of {n_steps}; --resume continues")
     return test.fail("never done")
+
+
+def check_ends_the_same(test, suffixes):
+    """However often a run of test.interrupt_until_done is interrupted, it leaves the files of one that was not."""
+    whole = test.path("reference.gguf")
+    test.succeed(whole)
+    for name, number in ("int", signal.SIGINT), ("kill", signal.SIGKILL):
+        with test.subTest(name):
+            output = test.path(name + ".gguf")
+            test.assertGreater(test.interrupt_until_done(output, number), 0)
+            for suffix in suffixes:
+                test.assertEqual(test.read(output + suffix), test.read(whole + suffix))

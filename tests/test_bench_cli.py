@@ -9,11 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 from arguments import with_defaults
+from in_folder import InFolder
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
@@ -22,20 +22,12 @@ MEASURES = ["first_token_s", *PARTS, "prefill_tokens_per_s", "decode_tokens_per_
             "bandwidth_share"]
 
 
-class Bench(unittest.TestCase):
+class Bench(InFolder):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.model = cls.path("model.gguf")
-        cls.judge = cls.path("model.judge.gguf")
-        subprocess.run([MAKE_FIXTURE, "endless", "long", cls.model], check=True)
-        subprocess.run([MAKE_FIXTURE, "judge", cls.model, cls.judge], check=True)
+        super().setUpClass()
+        cls.make_long_model(MAKE_FIXTURE)
         cls.inspected = json.loads(subprocess.check_output([JUDGEQ, "inspect", cls.model, "--json"]))
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
 
     def run_bench(self, *more, status=0):
         defaults = {"-m": self.model, "-t": "1", "--repeat": "2", "--warm-up": "0", "-n": "4"}

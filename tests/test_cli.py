@@ -10,12 +10,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 import terminal
 from arguments import with_defaults
+from in_folder import InFolder
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
@@ -35,13 +35,12 @@ def default_model():
     return os.path.join(cache, "judgeq", "SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
-class Command(unittest.TestCase):
+class Command(InFolder):
     """A folder with models, and ways to run the command."""
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        super().setUpClass()
         cls.spm = cls.fixture("model", "llama", "spm.gguf")
         cls.bpe = cls.fixture("model", "bpe-smollm", "bpe.gguf")
         cls.endless = cls.fixture("endless", "bpe-smollm", "endless.gguf")

@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
+
+from in_folder import InFolder
 
 JUDGEQ = os.path.abspath(sys.argv[1])
 
@@ -21,11 +22,10 @@ def words_of(line):
     return [word for part in line.split(" ") for word in (re.findall(r"[:=]+|[^:=]+", part) or [""])]
 
 
-class Completion(unittest.TestCase):
+class Completion(InFolder):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        super().setUpClass()
         cls.script = os.path.join(cls.folder, "judgeq.bash")
         with open(cls.script, "w", encoding="utf-8") as file:
             file.write(output(JUDGEQ, "completion", "bash"))

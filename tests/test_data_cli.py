@@ -4,43 +4,30 @@ test_data_cli.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import unittest
 
 from arguments import with_defaults
+from in_folder import InFolder
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
 SENTENCE = "The heron sings to the iron ring in the rain, and the string is on the ring again. "
 
 
-class Data(unittest.TestCase):
+class Data(InFolder):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.model = cls.path("model.gguf")  # never ends a response by itself
-        subprocess.run([MAKE_FIXTURE, "endless", "bpe-smollm", cls.model], check=True)
+        super().setUpClass()
+        cls.make_model(MAKE_FIXTURE, "endless", "bpe-smollm")
         cls.texts = cls.path("texts")
         os.makedirs(os.path.join(cls.texts, "inner"))
         cls.write("texts/a.txt", SENTENCE * 30)
         cls.write("texts/inner/b.md", ("# Über Ströme\n\n" + "Größe, Fläche, Straße; 東京と京都。\n" * 40))
         cls.write("texts/picture.png", "not a text, and not asked for")
         cls.write("texts/.hidden.txt", SENTENCE)
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
-
-    @classmethod
-    def write(cls, name, text):
-        with open(cls.path(name), "wb") as file:
-            file.write(text if isinstance(text, bytes) else text.encode())
-        return cls.path(name)
 
     def arguments(self, output, *more):
         defaults = {"-m": self.model, "-o": output, "-t": "1", "--tokens": "6", "--min": "40", "--max": "400"}
@@ -55,11 +42,6 @@ class Data(unittest.TestCase):
         header, *examples = [json.loads(line) for line in self.read(output).splitlines()]
         self.assertEqual(header["judgeq_data"], 1)
         return examples, done.stderr.decode()
-
-    @staticmethod
-    def read(path):
-        with open(path, "rb") as file:
-            return file.read()
 
     def test_folder(self):
         output = self.path("folder.jsonl")

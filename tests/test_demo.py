@@ -3,10 +3,8 @@
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
 sys.dont_write_bytecode = True
@@ -14,22 +12,16 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import demo
 from arguments import with_defaults
+from in_folder import InFolder
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
 
-class Demo(unittest.TestCase):
+class Demo(InFolder):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.model = cls.path("model.gguf")
-        subprocess.run([MAKE_FIXTURE, "endless", "long", cls.model], check=True)
-        subprocess.run([MAKE_FIXTURE, "judge", cls.model, cls.path("model.judge.gguf")], check=True)
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
+        super().setUpClass()
+        cls.make_long_model(MAKE_FIXTURE)
 
     def demo(self, *more, status=0):
         defaults = {"--judgeq": JUDGEQ, "-m": self.model, "-t": "1", "-n": "3", "--tokens": "1200", "-o": self.path("demo")}

@@ -4,16 +4,15 @@ test_eval_cli.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 import json
 import math
 import os
-import shutil
 import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 from arguments import with_defaults
+from in_folder import InFolder
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
@@ -21,19 +20,11 @@ OWN = ["common_words", "frequent_words", "multi_key", "multi_query", "multi_turn
        "needle_text", "needle_uuid", "question_first", "two_questions", "variable_tracking"]
 
 
-class Eval(unittest.TestCase):
+class Eval(InFolder):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.model = cls.path("model.gguf")
-        cls.judge = cls.path("model.judge.gguf")
-        subprocess.run([MAKE_FIXTURE, "endless", "long", cls.model], check=True)
-        subprocess.run([MAKE_FIXTURE, "judge", cls.model, cls.judge], check=True)
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
+        super().setUpClass()
+        cls.make_long_model(MAKE_FIXTURE)
 
     def arguments(self, output, *more):
         defaults = {"-m": self.model, "-o": self.path(output), "-t": "1", "-n": "4"}

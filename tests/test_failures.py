@@ -6,7 +6,6 @@ import collections
 import errno
 import json
 import os
-import re
 import resource
 import shutil
 import signal
@@ -15,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import unittest
+
+from in_folder import InFolder
 
 JUDGEQ, MAKE_FIXTURE, SHIM = (os.path.abspath(path) for path in sys.argv[1:4])
 
@@ -29,13 +30,11 @@ def unchecked(frames):
     return frames[:1] == ["libggml-base.so.0 ?"] or any(frame.endswith(" ggml_graph_compute") for frame in frames)
 
 
-class Failing(unittest.TestCase):
+class Failing(InFolder):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.model = cls.path("model.gguf")
-        subprocess.run([MAKE_FIXTURE, "endless", "bpe-smollm", cls.model], check=True)
+        super().setUpClass()
+        cls.make_model(MAKE_FIXTURE, "endless", "bpe-smollm")
         described = json.loads(subprocess.run([JUDGEQ, "inspect", "--json", cls.model], check=True,
                                               capture_output=True).stdout)
         cls.soft = cls.path("soft.npy")

@@ -1,18 +1,18 @@
 """judgeq inspect --kept on tiny models: the rows against what a policy says, the marks against the rows, the page's data.
 test_kept.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 
-import html.parser
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
 import terminal
 from arguments import with_defaults
+from in_folder import InFolder
+from page_elements import Elements
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
@@ -26,37 +26,13 @@ def positions(runs):
     return [i for first, last in zip(runs[::2], runs[1::2]) for i in range(first, last + 1)]
 
 
-class Elements(html.parser.HTMLParser):
-    """The page's elements, and the text of each script, as a browser reads them."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.scripts, self.addresses = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.addresses += [value for name, value in attributes if name in ("src", "href")]
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_data(self, text):
-        if self.tags and self.tags[-1] == "script":
-            self.scripts[-1] += text
-
-
-class Kept(unittest.TestCase):
+class Kept(InFolder):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        super().setUpClass()
         cls.model, cls.judge = cls.path("model.gguf"), cls.path("judge.gguf")
         subprocess.run([MAKE_FIXTURE, "model", "bpe-smollm", cls.model], check=True)
         subprocess.run([MAKE_FIXTURE, "judge", cls.model, cls.judge], check=True)
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
 
     def arguments(self, *more):
         defaults = {"-m": self.model, "--judge": self.judge, "-t": "1"}

@@ -3,14 +3,12 @@ test_online_cli.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import unittest
 
 import interruptions
+from in_folder import InFolder
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
@@ -20,22 +18,16 @@ STEPS = (EXAMPLES - HELD) * REPLAY
 PROMPTS = ["--tokens", "6", "--min", "40", "--max", "400"]
 
 
-class Online(unittest.TestCase):
+class Online(InFolder):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.model = cls.path("model.gguf")  # never ends a response by itself
-        subprocess.run([MAKE_FIXTURE, "endless", "bpe-smollm", cls.model], check=True)
+        super().setUpClass()
+        cls.make_model(MAKE_FIXTURE, "endless", "bpe-smollm")
         cls.talks = cls.path("talks.jsonl")
         with open(cls.talks, "w") as file:
             for i in range(14):
                 turn = {"role": "user", "content": SENTENCE * 2 + "ring " * i}
                 print(json.dumps({"messages": [turn]}), file=file)
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
 
     def arguments(self, output, *more, n=EXAMPLES):
         return [JUDGEQ, "train", "--online", "-m", self.model, "-n", str(n), "-o", output, "-t", "1", "--n-soft", "4",
@@ -46,11 +38,6 @@ class Online(unittest.TestCase):
         done = subprocess.run(self.arguments(output, *more, n=n), capture_output=True, timeout=120)
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         return done.stderr.decode()
-
-    @staticmethod
-    def read(path):
-        with open(path, "rb") as file:
-            return file.read()
 
     def lines(self, path):
         return [json.loads(line) for line in self.read(path).splitlines()]
@@ -109,15 +96,7 @@ class Online(unittest.TestCase):
                                                   number, 0.007, STEPS, done)
 
     def test_interrupted_runs_end_the_same(self):
-        whole = self.path("reference.gguf")
-        self.succeed(whole)
-        for name, number in ("int", signal.SIGINT), ("kill", signal.SIGKILL):
-            with self.subTest(name):
-                output = self.path(name + ".gguf")
-                self.assertGreater(self.interrupt_until_done(output, number), 0)
-                self.assertEqual(self.read(output), self.read(whole))
-                self.assertEqual(self.read(output + ".log.jsonl"), self.read(whole + ".log.jsonl"))
-                self.assertEqual(self.read(output + ".data.jsonl"), self.read(whole + ".data.jsonl"))
+        interruptions.check_ends_the_same(self, ("", ".log.jsonl", ".data.jsonl"))
 
     def test_lost_examples_are_made_again(self):
         """A power cut may take lines that were written but not synced."""

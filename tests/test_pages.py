@@ -7,10 +7,10 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
 import damage
+from in_folder import InFolder
 
 DEPS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools", "deps.sh")
 sys.path.append(subprocess.run([DEPS, "--print-playwright"], capture_output=True, check=True, encoding="utf-8").stdout.strip())
@@ -27,13 +27,12 @@ TEXT = "the room in the rain is on a string again\nand the heron sings to the ir
 HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 
 
-class Pages(unittest.TestCase):
+class Pages(InFolder):
     SPEC = "bpe-smollm"  # of the model
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        super().setUpClass()
         cls.model, cls.judge = cls.path("model.gguf"), cls.path("judge.gguf")
         subprocess.run([MAKE_FIXTURE, "model", cls.SPEC, cls.model], check=True)
         subprocess.run([MAKE_FIXTURE, "judge", cls.model, cls.judge], check=True)

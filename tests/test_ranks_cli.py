@@ -3,14 +3,14 @@ test_ranks_cli.py JUDGEQ_WITH_MPI JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 
 import json
 import os
-import shutil
 import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
+
+from in_folder import InFolder
 
 WITH_MPI, JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:4])
 MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--mca", "btl", "self,vader,tcp"]
@@ -20,16 +20,7 @@ def tokens(seed, n):
     return [(37 * i * i + 11 * seed + 5) % 200 for i in range(n)]
 
 
-class Ranks(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
-
+class Ranks(InFolder):
     def ranks_of(self, output):
         """Process ids of the ranks that write `output`, by rank."""
         found = {}
@@ -159,8 +150,7 @@ class Eval(Ranks):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.model = cls.path("model.gguf")
-        subprocess.run([MAKE_FIXTURE, "endless", "long", cls.model], check=True)
+        cls.make_model(MAKE_FIXTURE, "endless", "long")
         cls.whole = cls.path("whole")
         subprocess.run(cls.command(0, cls.whole), check=True, capture_output=True)
 

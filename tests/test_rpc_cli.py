@@ -3,16 +3,16 @@ test_rpc_cli.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
+
+from in_folder import InFolder
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 PROMPT = "The iron heron is on the ring, and the ring is on the heron. " * 20
@@ -67,11 +67,10 @@ def free_port():
         return free.getsockname()[1]
 
 
-class Rpc(unittest.TestCase):
+class Rpc(InFolder):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        super().setUpClass()
         cls.model = os.path.join(cls.folder, "model.gguf")
         cls.endless = os.path.join(cls.folder, "endless.gguf")
         subprocess.run([MAKE_FIXTURE, "model", "q8_0", cls.model], check=True)

@@ -4,15 +4,14 @@ test_train_cli.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import unittest
 import xml.etree.ElementTree
 
 import interruptions
 from arguments import with_defaults
+from in_folder import InFolder
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
@@ -21,13 +20,11 @@ def tokens(seed, n):
     return [(37 * i * i + 11 * seed + 5) % 200 for i in range(n)]
 
 
-class Train(unittest.TestCase):
+class Train(InFolder):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="judgeq-test-")
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.model = cls.path("model.gguf")
-        subprocess.run([MAKE_FIXTURE, "model", "llama", cls.model], check=True)
+        super().setUpClass()
+        cls.make_model(MAKE_FIXTURE, "model", "llama")
         described = subprocess.run([JUDGEQ, "inspect", "--json", cls.model], check=True, capture_output=True)
         cls.fingerprint = json.loads(described.stdout)["fingerprint"]
         cls.data = cls.path("set.jsonl")
@@ -35,10 +32,6 @@ class Train(unittest.TestCase):
             print(json.dumps({"judgeq_data": 1, "model_fingerprint": cls.fingerprint}), file=file)
             for i in range(20):
                 print(json.dumps({"prompt": tokens(i, 90 + i), "response": tokens(i + 50, 8)}), file=file)
-
-    @classmethod
-    def path(cls, name):
-        return os.path.join(cls.folder, name)
 
     def arguments(self, output, *more):
         defaults = {"-m": self.model, "--data": self.data, "-o": output, "-t": "1", "--n-soft": "4", "--epochs": "3",
@@ -59,11 +52,6 @@ class Train(unittest.TestCase):
         self.assertEqual(done.returncode, status, said)
         self.assertIn(words, said)
         self.assertEqual(said.count("\n"), 1, said)
-
-    @staticmethod
-    def read(path):
-        with open(path, "rb") as file:
-            return file.read()
 
     def test_whole_run(self):
         output = self.path("whole.gguf")
@@ -124,14 +112,7 @@ class Train(unittest.TestCase):
                                                   0.005, 27)
 
     def test_interrupted_runs_end_the_same(self):
-        whole = self.path("reference.gguf")
-        self.succeed(whole)
-        for name, number in ("int", signal.SIGINT), ("kill", signal.SIGKILL):
-            with self.subTest(name):
-                output = self.path(name + ".gguf")
-                self.assertGreater(self.interrupt_until_done(output, number), 0)
-                self.assertEqual(self.read(output), self.read(whole))
-                self.assertEqual(self.read(output + ".log.jsonl"), self.read(whole + ".log.jsonl"))
+        interruptions.check_ends_the_same(self, ("", ".log.jsonl"))
 
     def test_an_old_checkpoint_is_not_overwritten(self):
         output = self.path("old.gguf")
