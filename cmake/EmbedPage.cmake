@@ -1,6 +1,6 @@
 # Puts a web page's style and script into its HTML, and the whole into a C array:
-# cmake -DHTML=FILE -DSTYLES=FILES -DSCRIPTS=FILES -DNAME=page_kept -DOUTPUT=FILE.c -P EmbedPage.cmake
-# HTML holds the markers @STYLE@ and @SCRIPT@; @DATA@ is left for the program. Works on hexadecimal digits throughout: CMake
+# cmake -DHTML=FILES -DSTYLES=FILES -DSCRIPTS=FILES -DNAME=page_kept -DOUTPUT=FILE.c -P EmbedPage.cmake
+# The files of each kind follow one another. HTML holds the markers @STYLE@ and @SCRIPT@; @DATA@ is left for the program. Works on hexadecimal digits throughout: CMake
 # would take semicolons and brackets in the files for its own.
 function(read_all files out)
     set(all "")

@@ -94,14 +94,6 @@ static char *english(const char *text) {
     return words;
 }
 
-double overlap_f1(const char *answer, const char *reference) {
-    char *a = english(answer), *b = english(reference);
-    const double score = f1_of_texts(a, b);
-    free(a);
-    free(b);
-    return score;
-}
-
 /* What LongBench drops from Chinese words, beside ASCII's. */
 static bool is_punctuation(uint32_t point) {
     static const char chinese[] =
@@ -117,10 +109,19 @@ static char *chinese_words(const char *text) {
     return reduced;
 }
 
-double overlap_f1_zh(const char *answer, const char *reference) {
-    char *a = chinese_words(answer), *b = chinese_words(reference);
+/* words: a text as words with spaces between them. */
+static double f1_of_words(const char *answer, const char *reference, char *(*words)(const char *)) {
+    char *a = words(answer), *b = words(reference);
     const double score = f1_of_texts(a, b);
     free(a);
     free(b);
     return score;
+}
+
+double overlap_f1(const char *answer, const char *reference) {
+    return f1_of_words(answer, reference, english);
+}
+
+double overlap_f1_zh(const char *answer, const char *reference) {
+    return f1_of_words(answer, reference, chinese_words);
 }

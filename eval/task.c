@@ -78,14 +78,21 @@ static void begin_answer(builder *b, const char *words) {
     if (!b->out->answer_prefix) b->failed = true;
 }
 
+/* The text, and a question at its end. before: the question's first words, which no record needs. */
+static void ask(builder *b, text_buffer *text, const char *before, const char *question) {
+    text_print(text, "\n\n%s%s", before, question);
+    add_message(b, text);
+    set_question(b, question);
+}
+
+static const char FROM_ABOVE[] = "Answer from the text above. ";
+
 /* A document that hides n facts, and what is asked about it. */
 static void ask_below(builder *b, const needle_fact *fact, size_t n, const char *question) {
     needle_place place[NEEDLES_MOST];
     text_buffer t = {0};
     needle_document(b->haystack, b->n_unit, place, spread(b, fact, n, place), &t);
-    text_print(&t, "\n\nAnswer from the text above. %s", question);
-    add_message(b, &t);
-    set_question(b, question);
+    ask(b, &t, FROM_ABOVE, question);
 }
 
 /* A kind of fact that goes with the index, so that a few samples see them all. */
@@ -177,9 +184,7 @@ static void build_variables(builder *b) {
     }
     needle_document(b->haystack, b->n_unit, place, 6, &t);
     snprintf(question, sizeof question, "Which four chests hold %s coins?", number[0]);
-    text_print(&t, "\n\nAnswer from the text above. %s", question);
-    add_message(b, &t);
-    set_question(b, question);
+    ask(b, &t, FROM_ABOVE, question);
     begin_answer(b, "The four chests are");
     for (int i = 0; i < 4; i++) add_reference(b, name[i]);
 }
@@ -191,9 +196,7 @@ static void build_common_words(builder *b) {
     text_print(&t, "A list of words follows. A few of them come up again and again, all the others only rarely.\n\n");
     words_common(&b->facts, b->n_unit, common, &t);
     snprintf(question, sizeof question, "Which %d words come up most often in the list above?", WORDS_COMMON);
-    text_print(&t, "\n\n%s", question);
-    add_message(b, &t);
-    set_question(b, question);
+    ask(b, &t, "", question);
     begin_answer(b, "The words that come up most often are");
     for (int i = 0; i < WORDS_COMMON; i++) add_reference(b, common[i]);
 }
@@ -204,9 +207,7 @@ static void build_frequent_words(builder *b) {
     text_print(&t, "The following message is written in a secret language.\n\n");
     words_frequent(&b->facts, b->n_unit, frequent, &t);
     snprintf(question, sizeof question, "Which %d words occur most often in the message above?", WORDS_FREQUENT);
-    text_print(&t, "\n\n%s", question);
-    add_message(b, &t);
-    set_question(b, question);
+    ask(b, &t, "", question);
     begin_answer(b, "The words that occur most often are");
     for (int i = 0; i < WORDS_FREQUENT; i++) add_reference(b, frequent[i]);
 }
@@ -256,9 +257,7 @@ static void build_multi_turn(builder *b) {
     b->haystack.draw = chance_from("second part", b->request->seed, (uint64_t)b->request->index);
     b->haystack.next += (size_t)b->n_unit;
     needle_document(b->haystack, b->n_unit - b->n_unit / 2, place + 1, 2, &t);
-    text_print(&t, "\n\nAnswer from the text. %s", fact[0].question);
-    add_message(b, &t);
-    set_question(b, fact[0].question);
+    ask(b, &t, "Answer from the text. ", fact[0].question);
     for (int i = 1; i < 3; i++) add_follow_up(b, fact[i].question);
     for (int i = 0; i < 3; i++) add_reference(b, fact[i].value);
 }
@@ -321,9 +320,7 @@ static void build_eight(builder *b) {
     place_eight(b, &e, asked, place);
     needle_document(b->haystack, b->n_unit, place, e.first[EIGHT], &t);
     const needle_fact *fact = &e.fact[e.first[asked]];
-    text_print(&t, "\n\nAnswer from the text above. %s", fact->question);
-    add_message(b, &t);
-    set_question(b, fact->question);
+    ask(b, &t, FROM_ABOVE, fact->question);
     expect_one(b, fact, asked);
 }
 
