@@ -69,5 +69,16 @@ static void test_sign_flips(void **state) {
     assert_true(isnan(statistics_mean(&empty).mean));
 }
 
+/* Scores come from files with nine digits: 1/3 and 2/3 of them still make the ties that they are. */
+static void test_ties_of_rounded_scores(void **state) {
+    (void)state;
+    double whole[] = {2.0 / 3, -1.0 / 3, 1, -1.0 / 3, 1.0 / 3, -2.0 / 3, 1.0 / 3, -0.5}, rounded[8];
+    size_t stratum[8] = {0};
+    for (int i = 0; i < 8; i++) rounded[i] = round(whole[i] * 1e9) / 1e9;
+    const statistics_series a = series(whole, stratum, 8, 1), b = series(rounded, stratum, 8, 1);
+    assert_true(statistics_sign_flip(&a) == statistics_sign_flip(&b));
+}
+
 TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_mean_weighs_strata_equally),
-           cmocka_unit_test(test_interval_is_the_normal_one), cmocka_unit_test(test_sign_flips))
+           cmocka_unit_test(test_interval_is_the_normal_one), cmocka_unit_test(test_sign_flips),
+           cmocka_unit_test(test_ties_of_rounded_scores))
