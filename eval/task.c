@@ -189,27 +189,31 @@ static void build_variables(builder *b) {
     for (int i = 0; i < 4; i++) add_reference(b, name[i]);
 }
 
+/* The list is in *text; its n words that are asked for are the references. */
+static void ask_for_words(builder *b, text_buffer *text, const char *question, const char *answer,
+                          const char *const *word, int n) {
+    ask(b, text, "", question);
+    begin_answer(b, answer);
+    for (int i = 0; i < n; i++) add_reference(b, word[i]);
+}
+
 static void build_common_words(builder *b) {
     text_buffer t = {0};
     const char *common[WORDS_COMMON];
-    char question[NEEDLE_TEXT];
     text_print(&t, "A list of words follows. A few of them come up again and again, all the others only rarely.\n\n");
     words_common(&b->facts, b->n_unit, common, &t);
-    snprintf(question, sizeof question, "Which %d words come up most often in the list above?", WORDS_COMMON);
-    ask(b, &t, "", question);
-    begin_answer(b, "The words that come up most often are");
-    for (int i = 0; i < WORDS_COMMON; i++) add_reference(b, common[i]);
+    ask_for_words(b, &t, "Which 5 words come up most often in the list above?", "The words that come up most often are",
+                  common, WORDS_COMMON);
 }
 
 static void build_frequent_words(builder *b) {
     text_buffer t = {0};
-    char frequent[WORDS_FREQUENT][WORDS_CODED], question[NEEDLE_TEXT];
+    char coded[WORDS_FREQUENT][WORDS_CODED];
     text_print(&t, "The following message is written in a secret language.\n\n");
-    words_frequent(&b->facts, b->n_unit, frequent, &t);
-    snprintf(question, sizeof question, "Which %d words occur most often in the message above?", WORDS_FREQUENT);
-    ask(b, &t, "", question);
-    begin_answer(b, "The words that occur most often are");
-    for (int i = 0; i < WORDS_FREQUENT; i++) add_reference(b, frequent[i]);
+    words_frequent(&b->facts, b->n_unit, coded, &t);
+    const char *const frequent[WORDS_FREQUENT] = {coded[0], coded[1], coded[2]};
+    ask_for_words(b, &t, "Which 3 words occur most often in the message above?", "The words that occur most often are",
+                  frequent, WORDS_FREQUENT);
 }
 
 static void build_question_first(builder *b) {

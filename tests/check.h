@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "fixture.h"
+#include "judgeq.h"
 
 /* The program of these tests, each a cmocka_unit_test or an IN_FOLDER. set_up and tear_down, or NULL, come before the
  * first and after the last: fixture_set_up and fixture_tear_down give all of them one folder. */
@@ -18,6 +19,14 @@
         const struct CMUnitTest tests[] = {__VA_ARGS__};                                                               \
         return cmocka_run_group_tests(tests, set_up, tear_down);                                                       \
     }
+
+/* A call of the library that must succeed; it passes on its argument `error`. */
+#define CHECK(call)                                                                                                    \
+    do {                                                                                                               \
+        judgeq_error check_error = {0};                                                                                \
+        judgeq_error *error = &check_error;                                                                            \
+        if ((call) != JUDGEQ_OK) fail_msg("%s", check_error.message);                                                  \
+    } while (0)
 
 /* A test in a folder of its own. */
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, fixture_set_up, fixture_tear_down)

@@ -84,6 +84,21 @@ double fixture_mean_difference(const float *a, const float *b, size_t n) {
     return sum / (double)n;
 }
 
+double fixture_relative(const float *a, const float *b, size_t n) {
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        size += (double)b[i] * (double)b[i];
+    }
+    return sqrt(difference / size);
+}
+
+int32_t fixture_best(const float *logits, int32_t n) {
+    int32_t b = 0;
+    for (int32_t i = 1; i < n; i++) b = logits[i] > logits[b] ? i : b;
+    return b;
+}
+
 double fixture_deviation(const float *a, size_t n) {
     double sum = 0, squares = 0;
     for (size_t i = 0; i < n; i++) {

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* A folder for tests to write into, and the name of a model in it. */
 extern char fixture_folder[256], fixture_model[512];
@@ -26,6 +27,10 @@ int fixture_write(const char *path, const void *bytes, size_t size);
 /* Largest |a - b|; infinity where one of them is not a finite number. */
 double fixture_max_difference(const float *a, const float *b, size_t n);
 double fixture_mean_difference(const float *a, const float *b, size_t n);
+/* |a - b| / |b| */
+double fixture_relative(const float *a, const float *b, size_t n);
+/* The place of the largest, the first of equal ones. */
+int32_t fixture_best(const float *logits, int32_t n);
 /* The population's standard deviation; NaN where a value is not finite. */
 double fixture_deviation(const float *a, size_t n);
 

@@ -74,10 +74,7 @@ static judgeq_session *start(const judgeq_model *model, int kind) {
 }
 
 static int32_t best(const judgeq_model *model, const judgeq_session *session) {
-    const float *logits = judgeq_session_logits(session);
-    int32_t b = 0;
-    for (int32_t i = 1; i < judgeq_model_get_info(model)->n_vocab; i++) b = logits[i] > logits[b] ? i : b;
-    return b;
+    return fixture_best(judgeq_session_logits(session), judgeq_model_get_info(model)->n_vocab);
 }
 
 /* True where `together` would choose the token, or one that is as good within the difference of the logits. */

@@ -19,13 +19,6 @@
 
 enum { PROMPT = 40, RESPONSE = 7, SOFT = 5, DIRECTIONS = 4 };
 
-#define CHECK(call)                                                                                                    \
-    do {                                                                                                               \
-        judgeq_error check_error = {0};                                                                                \
-        judgeq_error *error = &check_error;                                                                            \
-        if ((call) != JUDGEQ_OK) fail_msg("%s", check_error.message);                                                  \
-    } while (0)
-
 /* ---- a model, an example, soft tokens ---------------------------------------------------------------------------- */
 
 typedef struct bench {
@@ -138,16 +131,6 @@ static void test_finite_differences(void **state) {
     }
 }
 
-/* |a - b| / |b| */
-static double relative(const float *a, const float *b, size_t n) {
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        size += (double)b[i] * (double)b[i];
-    }
-    return sqrt(difference / size);
-}
-
 /* ---- deep judges ------------------------------------------------------------------------------------------------- */
 
 /* The session's hook: the map as prefill sees it. */
@@ -176,7 +159,7 @@ static void test_deep_judges(void **state) {
                 loss_at(&deep, LOSS_KL, flat.example->target, soft, NULL));
     for (size_t i = flat.n_value; i < deep.n_value; i++) soft[i] = draw(&seed);
     loss_at(&deep, LOSS_KL, flat.example->target, soft, NULL);
-    assert_true(relative(deep.map, flat.map, deep.n_map) > 0.01);
+    assert_true(fixture_relative(deep.map, flat.map, deep.n_map) > 0.01);
 
     const judgeq_judge_info about = {.n_depth = deep.info->n_layer,
                                      .n_soft = SOFT,
@@ -196,7 +179,7 @@ static void test_deep_judges(void **state) {
     CHECK(judgeq_session_new(deep.model, &params, &session, error));
     session_on_scores(session, take_map, seen);
     CHECK(judgeq_session_prefill(session, tokens, PROMPT, error));
-    const double off = relative(seen, deep.map, deep.n_map);
+    const double off = fixture_relative(seen, deep.map, deep.n_map);
     if (!(off <= 1e-4)) fail_msg("the maps of prefill and of training differ by %g", off);
     judgeq_session_free(session);
     judgeq_policy_free(policy);
@@ -243,7 +226,7 @@ static void test_weight_types(void **state) {
         float *ours = gradient_of(path, false, target, soft), *kept = gradient_of(path, true, target, soft);
         float *exact = gradient_of(floats, false, target, soft);
         assert_memory_equal(ours, kept, n_value * sizeof *ours);
-        const double off = relative(ours, exact, n_value);
+        const double off = fixture_relative(ours, exact, n_value);
         if (getenv("JUDGEQ_TEST_VERBOSE")) print_message("%-24s %.2g\n", spec.name, off);
         if (!(off <= 0.15)) fail_msg("%s: the gradient differs by %g", spec.name, off);
         free(soft);
@@ -269,7 +252,7 @@ static void compare(const char *path, bounds allowed) {
     assert_int_equal(b.n_map, GOLDEN_LAYERS * GOLDEN_HEADS * GOLDEN_PROMPT);
     float *soft = golden_floats("soft-kl", b.n_value), *target = golden_floats("target", b.n_map);
     float *out = malloc(b.n_value * sizeof *out);
-    const double off = relative(b.example->target, target, b.n_map);
+    const double off = fixture_relative(b.example->target, target, b.n_map);
     print_message("targets differ by %.2g\n", off);
     assert_true(off <= allowed.target);
     const struct {
@@ -279,7 +262,8 @@ static void compare(const char *path, bounds allowed) {
     for (int i = 0; i < 2; i++) {
         float *golden = golden_floats(losses[i].gradient, b.n_value);
         const double expected = golden_value(losses[i].loss);
-        const double loss = loss_at(&b, losses[i].kind, target, soft, out), slope = relative(out, golden, b.n_value);
+        const double loss = loss_at(&b, losses[i].kind, target, soft, out),
+                     slope = fixture_relative(out, golden, b.n_value);
         print_message("%s %.9g, expected %.9g; gradient differs by %.2g\n", losses[i].loss, loss, expected, slope);
         assert_true(fabs(loss - expected) <= allowed.loss * expected);
         assert_true(slope <= allowed.gradient);

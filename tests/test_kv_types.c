@@ -71,12 +71,6 @@ static void decode(judgeq_session *session, int32_t token) {
     if (judgeq_session_decode(session, token, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
 }
 
-static int32_t best(const float *logits, int32_t n) {
-    int32_t b = 0;
-    for (int32_t i = 1; i < n; i++) b = logits[i] > logits[b] ? i : b;
-    return b;
-}
-
 /* Row `row` of a head's keys or values as floats [head_dim], unpacked by ggml. */
 static void read_row(const cache_layer *layer, bool values, int32_t head, int64_t row, float *out) {
     const cache_head *h = &layer->head[head];
@@ -418,13 +412,13 @@ static void test_near_f16(void **state) {
     for (int t = 0; t < N_QUANTISED; t++) session[t] = run(model, NULL, "snapkv", quantised[t]);
     for (int i = 0; i < N_DECODE; i++) {
         const float *logits = judgeq_session_logits(half);
-        const int32_t token = best(logits, n_vocab);
+        const int32_t token = fixture_best(logits, n_vocab);
         for (int t = 0; t < N_QUANTISED; t++) {
             const float *ours = judgeq_session_logits(session[t]);
             const double difference = fixture_max_difference(ours, logits, (size_t)n_vocab);
             worst[t] = fmax(worst[t], difference / fixture_deviation(logits, (size_t)n_vocab));
-            other[t] += best(ours, n_vocab) != token;
-            assert_true((double)(ours[best(ours, n_vocab)] - ours[token]) <= 2 * difference);
+            other[t] += fixture_best(ours, n_vocab) != token;
+            assert_true((double)(ours[fixture_best(ours, n_vocab)] - ours[token]) <= 2 * difference);
         }
         decode(half, token);
         for (int t = 0; t < N_QUANTISED; t++) decode(session[t], token);

@@ -20,13 +20,6 @@ enum { EXAMPLES = 10, HELD = 2, REPLAY = 3, RING = 4, STEPS = (EXAMPLES - HELD) 
 static char model_path[512], checkpoint[512];
 static judgeq_model *model;
 
-#define CHECK(call)                                                                                                    \
-    do {                                                                                                               \
-        judgeq_error check_error = {0};                                                                                \
-        judgeq_error *error = &check_error;                                                                            \
-        if ((call) != JUDGEQ_OK) fail_msg("%s", check_error.message);                                                  \
-    } while (0)
-
 static judgeq_trainer_params stream_params(void) {
     judgeq_trainer_params params = judgeq_trainer_default_params();
     params.n_soft = SOFT;
@@ -227,15 +220,6 @@ static void test_only_recent_examples_are_replayed(void **state) {
     }
 }
 
-static double relative(const float *a, const float *b, size_t n) {
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        size += (double)b[i] * (double)b[i];
-    }
-    return sqrt(difference / size);
-}
-
 /* What a set's example gives, read in one pass, is what decoding sees: F32 weights, so that only rounding differs. */
 static void test_decoding_sees_what_reading_sees(void **state) {
     (void)state;
@@ -248,13 +232,13 @@ static void test_decoding_sees_what_reading_sees(void **state) {
                        error));
     CHECK(example_answer(model, &params, t.prompt, t.n_prompt, t.response, RESPONSE, SOFT, &decoded, error));
     const size_t n = (size_t)read->n_layer * (size_t)read->n_head * t.n_prompt;
-    const double off = relative(decoded->target, read->target, n);
+    const double off = fixture_relative(decoded->target, read->target, n);
     print_message("targets differ by %.2g\n", off);
     assert_true(off < 1e-5);
     for (int32_t l = 0; l < read->n_layer; l++) {
         const size_t n_key = (size_t)read->layer[l].head[0].n_row * (size_t)read->layer[l].head_dim;
         assert_int_equal(decoded->layer[l].head[0].n_row, t.n_prompt);
-        assert_true(relative(decoded->layer[l].k->data, read->layer[l].k->data, n_key) < 1e-5);
+        assert_true(fixture_relative(decoded->layer[l].k->data, read->layer[l].k->data, n_key) < 1e-5);
     }
     example_free(read);
     example_free(decoded);
@@ -285,7 +269,7 @@ static void test_the_target_max(void **state) {
         }
         example_free(mean);
     }
-    assert_true(relative(most->target, expected, n) < 1e-5);
+    assert_true(fixture_relative(most->target, expected, n) < 1e-5);
     free(sum);
     free(expected);
     example_free(most);

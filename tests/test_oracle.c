@@ -64,15 +64,9 @@ static judgeq_session *prefilled(const judgeq_model *model, const int32_t *token
     return session;
 }
 
-static int32_t best(const float *logits, int32_t n) {
-    int32_t b = 0;
-    for (int32_t i = 1; i < n; i++) b = logits[i] > logits[b] ? i : b;
-    return b;
-}
-
 /* The lead of the best logit over the second: below the tolerance either may win. */
 static double margin(const float *logits, int32_t n) {
-    const int32_t b = best(logits, n);
+    const int32_t b = fixture_best(logits, n);
     double second = -INFINITY;
     for (int32_t i = 0; i < n; i++) {
         if (i != b && (double)logits[i] > second) second = (double)logits[i];
@@ -89,13 +83,13 @@ static void compare_logits(const judgeq_session *session, const oracle *o, bool 
     const double difference = fixture_max_difference(ours, theirs, (size_t)n_vocab) / scale;
     const int32_t token = oracle_best(o);
     s->worst = difference > s->worst ? difference : s->worst;
-    s->n_other += best(ours, n_vocab) != token;
+    s->n_other += fixture_best(ours, n_vocab) != token;
     if (difference <= (plain ? 0 : allowed) &&
-        (best(ours, n_vocab) == token || margin(theirs, n_vocab) < 2 * difference * scale)) {
+        (fixture_best(ours, n_vocab) == token || margin(theirs, n_vocab) < 2 * difference * scale)) {
         return;
     }
     fail_msg("%s, %s, token %d: difference %g (allowed %g), best %d and %d", name, plain ? "plain" : "default",
-             oracle_n_past(o), difference, plain ? 0 : allowed, best(ours, n_vocab), token);
+             oracle_n_past(o), difference, plain ? 0 : allowed, fixture_best(ours, n_vocab), token);
 }
 
 /* Follows the oracle's greedy tokens, in plain mode and by default. */

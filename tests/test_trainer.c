@@ -17,13 +17,6 @@ enum { EXAMPLES = 12, SOFT = 4, VALUES = SOFT * 64, BAD_TOKEN = 250 };
 static char model_path[512], set_path[512], checkpoint[512];
 static judgeq_model *model;
 
-#define CHECK(call)                                                                                                    \
-    do {                                                                                                               \
-        judgeq_error check_error = {0};                                                                                \
-        judgeq_error *error = &check_error;                                                                            \
-        if ((call) != JUDGEQ_OK) fail_msg("%s", check_error.message);                                                  \
-    } while (0)
-
 /* ---- sets -------------------------------------------------------------------------------------------------------- */
 
 static int write_header(char *text, size_t size, const char *fingerprint) {
