@@ -1,23 +1,21 @@
 /* Sessions that share an engine: the same tokens and logits as with one each, and no memory beside their rows. */
-#include "fixture.h"
 #include "judgeq.h"
+#include "tiny_judge.h"
 #include "tiny_model.h"
 
 #include <malloc.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { N_PROMPT = 150, N_DECODE = 6, N_SOFT = 4, BUDGET = 40, IDLE = 64, IDLE_ROWS = 128 };
 
 static const char *const policies[] = {"full", "snapkv", "judge", "laq", "judge-laq", "oracle"};
 enum { N_POLICY = sizeof policies / sizeof *policies };
 
-static char folder[256], path[300];
+static const char *const path = fixture_model;
 static judgeq_model *model;
 static judgeq_judge *judge;
 static int32_t prompt[N_PROMPT];
@@ -162,36 +160,23 @@ static void test_idle(void **state) {
 
 /* Wide enough that a session's rows are what a real model's are beside the session itself. */
 static int set_up(void **state) {
-    (void)state;
     tiny_spec spec = tiny_spec_base();
     spec.n_layer = 6;
     spec.head_dim = 64;
     spec.n_head = spec.n_head_kv = 4;
     spec.n_embd = 64;
-    if (fixture_folder_new(folder, sizeof folder) != 0) return -1;
-    snprintf(path, sizeof path, "%s/model.gguf", folder);
+    if (fixture_set_up(state) != 0) return -1;
     if (tiny_model_write(&spec, path) != 0 || judgeq_model_load(path, &model, &error) != JUDGEQ_OK) return -1;
-    const judgeq_model_info *info = judgeq_model_get_info(model);
-    const size_t n_soft = (size_t)N_SOFT * (size_t)info->n_embd;
-    float *soft = malloc(n_soft * sizeof *soft);
-    for (size_t i = 0; soft && i < n_soft; i++) soft[i] = 0.3f * (float)((int)(i % 11) - 5);
-    const judgeq_judge_info about = {
-        .n_depth = 1, .n_soft = N_SOFT, .n_embd = info->n_embd, .fingerprint = info->fingerprint};
-    const judgeq_status status = soft ? judgeq_judge_new(soft, &about, &judge, &error) : JUDGEQ_ERROR_MEMORY;
-    free(soft);
-    tiny_prompt(3, info->n_vocab, prompt, N_PROMPT);
-    return status == JUDGEQ_OK ? 0 : -1;
+    judge = tiny_judge(model, 1, N_SOFT);
+    tiny_prompt(3, judgeq_model_get_info(model)->n_vocab, prompt, N_PROMPT);
+    return judge ? 0 : -1;
 }
 
 static int tear_down(void **state) {
-    (void)state;
     judgeq_judge_free(judge);
     judgeq_model_free(model);
-    return fixture_folder_remove(folder);
+    return fixture_tear_down(state);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shared), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_trim), cmocka_unit_test(test_idle)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_shared), cmocka_unit_test(test_refused),
+           cmocka_unit_test(test_trim), cmocka_unit_test(test_idle))

@@ -1,25 +1,23 @@
 /* Reading on: turns after turns give what one prompt of all of them gives, the budget holds after each, a read that is
  * abandoned or fails leaves no trace, and steps of one session go between the tokens of others. */
-#include "fixture.h"
 #include "judgeq.h"
 #include "llama_oracle.h"
 #include "session/state.h"
+#include "tiny_judge.h"
 #include "tiny_model.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { N_TURN = 4, N_ALL = 230, N_SOFT = 4, BUDGET = 40, EVERYTHING = 1000 };
 
 /* Where turns end: a long one, one token, a short one, one longer than a chunk. */
 static const int32_t turn_end[N_TURN] = {70, 71, 90, N_ALL};
 
-static char folder[256], path[300];
+static const char *const path = fixture_model;
 static judgeq_model *model;
 static judgeq_judge *judge;
 static int32_t token[N_ALL];
@@ -331,38 +329,23 @@ static void test_steps_between_tokens(void **state) {
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static int set_up(void **state) {
-    (void)state;
     tiny_spec spec;
-    if (!tiny_spec_find("qwen3", &spec) || fixture_folder_new(folder, sizeof folder) != 0) return -1;
+    if (!tiny_spec_find("qwen3", &spec) || fixture_set_up(state) != 0) return -1;
     spec.head_dim = 64; /* quantised rows are turned */
     spec.n_ctx = 512;
-    snprintf(path, sizeof path, "%s/model.gguf", folder);
     if (tiny_model_write(&spec, path) != 0 || judgeq_model_load(path, &model, &error) != JUDGEQ_OK) return -1;
-    const judgeq_model_info *info = judgeq_model_get_info(model);
-    const size_t n_soft = (size_t)N_SOFT * (size_t)info->n_embd;
-    float *soft = malloc(n_soft * sizeof *soft);
-    for (size_t i = 0; soft && i < n_soft; i++) soft[i] = (float)((i * 7919) % 1000) / 1000 - 0.5F;
-    const judgeq_judge_info about = {
-        .n_depth = 1, .n_soft = N_SOFT, .n_embd = info->n_embd, .fingerprint = info->fingerprint};
-    const judgeq_status status = soft ? judgeq_judge_new(soft, &about, &judge, &error) : JUDGEQ_ERROR_MEMORY;
-    free(soft);
-    tiny_prompt(5, info->n_vocab, token, N_ALL);
-    return status == JUDGEQ_OK ? 0 : -1;
+    judge = tiny_judge(model, 1, N_SOFT);
+    tiny_prompt(5, judgeq_model_get_info(model)->n_vocab, token, N_ALL);
+    return judge ? 0 : -1;
 }
 
 static int tear_down(void **state) {
-    (void)state;
     judgeq_judge_free(judge);
     judgeq_model_free(model);
-    return fixture_folder_remove(folder);
+    return fixture_tear_down(state);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_turns_are_one_prompt), cmocka_unit_test(test_answers_between),
-        cmocka_unit_test(test_plain_is_libllama),    cmocka_unit_test(test_budget_holds),
-        cmocka_unit_test(test_quantised_rows_stay),  cmocka_unit_test(test_no_trace),
-        cmocka_unit_test(test_refused_meanwhile),    cmocka_unit_test(test_steps_between_tokens),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_turns_are_one_prompt), cmocka_unit_test(test_answers_between),
+           cmocka_unit_test(test_plain_is_libllama), cmocka_unit_test(test_budget_holds),
+           cmocka_unit_test(test_quantised_rows_stay), cmocka_unit_test(test_no_trace),
+           cmocka_unit_test(test_refused_meanwhile), cmocka_unit_test(test_steps_between_tokens))
