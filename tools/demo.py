@@ -89,7 +89,7 @@ def summaries(asked):
     rows = []
     for mine in zip(*(sample["results"] for sample in asked)):
         speeds = [one["decode_tokens_per_s"] for one in mine if one["decode_tokens_per_s"]]
-        shares = [one["kv_bytes_held"] / sample["kv_bytes_full"] for one, sample in zip(mine, asked)]
+        shares = [one["kv_bytes_held"] / sample["results"][0]["kv_bytes_held"] for one, sample in zip(mine, asked)]
         rows.append({"policy": mine[0]["policy"], "right": sum(one["score"] == 1 for one in mine), "asked": len(mine),
                      "kv_share": statistics.fmean(shares),
                      "decode_tokens_per_s": statistics.fmean(speeds) if speeds else None}
