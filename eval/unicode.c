@@ -6,16 +6,10 @@
 #include <unictype.h>
 #include <unistr.h>
 
-#include "base/utf8.h"
-
 char *unicode_lower(const char *text) {
     size_t n = 0;
     /* with its terminating zero, so that what comes back has one */
     return (char *)u8_tolower((const uint8_t *)text, strlen(text) + 1, NULL, NULL, NULL, &n);
-}
-
-char *unicode_valid(const char *bytes, size_t n, size_t *length) {
-    return utf8_repaired(bytes, n, length);
 }
 
 size_t unicode_broken(const char *bytes, size_t n, size_t *first) {

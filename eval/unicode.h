@@ -9,10 +9,6 @@
 /* The text in lower case, as str.lower(); the caller's: free(). NULL without memory. */
 char *unicode_lower(const char *text);
 
-/* bytes[0..n) with everything that is not UTF-8 replaced by U+FFFD, one for what could begin a character, as Python's
- * errors="replace" has it; [*length], terminated; the caller's: free(). NULL without memory. */
-char *unicode_valid(const char *bytes, size_t n, size_t *length);
-
 /* How many of bytes[0..n) belong to no character of UTF-8; *first: where the first of them is. */
 size_t unicode_broken(const char *bytes, size_t n, size_t *first);
 

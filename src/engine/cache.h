@@ -64,6 +64,8 @@ judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, cache
 /* The same, with room for n rows in every head. */
 judgeq_status cache_layer_init_even(cache_layer *layer, ggml_backend_t backend, cache_shape shape, int64_t n,
                                     cache_meter *meter, judgeq_error *error);
+/* Makes room for positions that keys are rotated by, which are the original ones so far. */
+judgeq_status cache_layer_add_rope(cache_layer *layer, judgeq_error *error);
 /* Accepts a zeroed layer. */
 void cache_layer_free(cache_layer *layer);
 

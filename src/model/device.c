@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backends.h"
 #include "base/error.h"
-#include "base/quiet.h"
 #include "rpc.h"
 #include "tensors.h"
 
@@ -14,13 +14,8 @@ static bool is_cpu(ggml_backend_dev_t device) {
     return type == GGML_BACKEND_DEVICE_TYPE_CPU || type == GGML_BACKEND_DEVICE_TYPE_ACCEL;
 }
 
-void device_load_backends(void) {
-    quiet_ggml_log();
-    if (ggml_backend_dev_count() == 0) ggml_backend_load_all();
-}
-
 bool judgeq_device_at(size_t index, judgeq_device_info *out) {
-    device_load_backends();
+    backends_load();
     if (index >= ggml_backend_dev_count()) return false;
     ggml_backend_dev_t device = ggml_backend_dev_get(index);
     *out = (judgeq_device_info){.name = ggml_backend_dev_name(device),
@@ -68,7 +63,7 @@ static judgeq_status take_named(judgeq_model *model, const char *names, judgeq_e
 }
 
 static judgeq_status choose_devices(judgeq_model *model, const char *names, judgeq_error *error) {
-    device_load_backends();
+    backends_load();
     const size_t n = ggml_backend_dev_count();
     model->device = calloc(n > 0 ? n : 1, sizeof(ggml_backend_dev_t));
     if (!model->device) return error_memory(error, "devices");

@@ -4,9 +4,6 @@
 
 #include "model.h"
 
-/* Lets ggml find its devices, where it was built with loadable backends. */
-void device_load_backends(void);
-
 /* Copies the weights of the model's first layers, as many as params say, to its devices. */
 judgeq_status device_place(judgeq_model *model, const judgeq_model_params *params, judgeq_error *error);
 

@@ -16,8 +16,8 @@
 #include "ggml-backend.h"
 #include "ggml-rpc.h"
 
+#include "backends.h"
 #include "base/error.h"
-#include "device.h"
 #include "relay.h"
 
 enum { FIRST_ANSWER_SECONDS = 10, ANSWER_SECONDS = 120, QUEUED = 16 };
@@ -39,7 +39,7 @@ static remote *remotes;
 static _Atomic(const char *) first_failure;
 
 judgeq_status rpc_find_function(const char *name, void **out, judgeq_error *error) {
-    device_load_backends();
+    backends_load();
     ggml_backend_reg_t registry = ggml_backend_reg_by_name("RPC");
     *out = registry ? ggml_backend_reg_get_proc_address(registry, name) : NULL;
     if (*out) return JUDGEQ_OK;

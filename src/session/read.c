@@ -275,8 +275,9 @@ static judgeq_status run_chunk(reading *r, int32_t start, int32_t stop, block_re
                           ggml_view_2d(g->context, r->hidden, r->hidden->ne[0], out->output->ne[1], row,
                                        (size_t)(start + want.first_output) * row));
     }
-    /* soft rows as in training, if they are enough for products that take KERNEL_COLUMNS rows at a time */
-    const bool as_trained = start >= r->n_new && 2 * n >= KERNEL_COLUMNS;
+    /* soft rows as in training, if they are enough for products that take KERNEL_COLUMNS rows at a time; but while tokens
+     * are decoded, time counts more, and quantised weights are multiplied as decoding does */
+    const bool as_trained = r->n_new > 0 && start >= r->n_new && 2 * n >= KERNEL_COLUMNS;
     if (want.own_softmax) product_replace(g->context, g->nodes, !as_trained);
     judgeq_status status = graph_allocate(r->engine, result, error);
     if (status != JUDGEQ_OK) return status;
