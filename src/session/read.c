@@ -20,6 +20,11 @@
 /* Shorter prompts do not pay for a layer's expansion. */
 enum { EXPAND_LEAST = 128 };
 
+/* Of the judge's soft tokens, the first ones are enough to choose again while tokens are decoded, where every row
+ * counts as much as a token. They do not see those after them, so they score as they do among all. Of the default
+ * judge's 32, 8 and 16 find as many of the rows that the answer attends to: docs/policies/judge.md. */
+enum { SOFT_MOST = 8 };
+
 /* A graph reads at most CHUNK_MOST rows of the prompt; of these, at most ROWS_MOST attend at once. Both are fewer, but
  * at least ROWS_LEAST, where their attention [n_head, rows, n_key] would exceed GRAPH_BYTES, so that a graph stays
  * small, or CACHE_BYTES, so that it stays in the CPU's cache. */
@@ -178,6 +183,7 @@ static judgeq_status start(reading *r, judgeq_session *const *session, size_t n_
         const int32_t n_soft = session_soft_rows(session[i]);
         r->n_soft = n_soft > r->n_soft ? n_soft : r->n_soft;
     }
+    if (r->n_new == 0 && r->n_soft > SOFT_MOST) r->n_soft = SOFT_MOST;
     judgeq_status status = allocate(r, n_session, tokens, error);
     if (status == JUDGEQ_OK) status = enter_all(r, session, n_session, error);
     if (status != JUDGEQ_OK) return status;
@@ -275,8 +281,8 @@ static judgeq_status run_chunk(reading *r, int32_t start, int32_t stop, block_re
                           ggml_view_2d(g->context, r->hidden, r->hidden->ne[0], out->output->ne[1], row,
                                        (size_t)(start + want.first_output) * row));
     }
-    /* soft rows as in training, if they are enough for products that take KERNEL_COLUMNS rows at a time; but while tokens
-     * are decoded, time counts more, and quantised weights are multiplied as decoding does */
+    /* soft rows as in training, if they are enough for products that take KERNEL_COLUMNS rows at a time; but while
+     * tokens are decoded, time counts more, and quantised weights are multiplied as decoding does */
     const bool as_trained = r->n_new > 0 && start >= r->n_new && 2 * n >= KERNEL_COLUMNS;
     if (want.own_softmax) product_replace(g->context, g->nodes, !as_trained);
     judgeq_status status = graph_allocate(r->engine, result, error);

@@ -18,7 +18,7 @@ static scorer scorer_of(const judgeq_policy *policy, int32_t n_new, int32_t n_so
     s.first[0] = n_new - rows;
     s.end[0] = n_new;
     s.first[1] = n_new;
-    s.end[1] = n_new + (probe->soft ? (probe->n_soft ? probe->n_soft : n_soft) : 0);
+    s.end[1] = n_new + (!probe->soft ? 0 : probe->n_soft > 0 && probe->n_soft < n_soft ? probe->n_soft : n_soft);
     s.active = !policy->keep_all && (by_rows || s.end[1] > s.first[1]);
     return s;
 }

@@ -1,0 +1,16 @@
+/* context: a document that is read before its question is known, and questions that follow it: the two parts of what one
+ * user's message would be, "document, blank line, question". */
+#ifndef JUDGEQ_APP_CONTEXT_H
+#define JUDGEQ_APP_CONTEXT_H
+
+#include "prompt.h"
+
+/* The beginning of a prompt, up to the document's last token. system: a message before it, or NULL. *tokens:
+ * judgeq_free. Fails as prompt_tokenize does. */
+judgeq_status context_document_tokens(const judgeq_model *model, const prompt_params *params, const char *system,
+                                      const char *text, int32_t **tokens, size_t *n_tokens, judgeq_error *error);
+/* What follows it: a blank line, the question, the end of the turn, and the beginning of the answer. */
+judgeq_status context_question_tokens(const judgeq_model *model, const prompt_params *params, const char *question,
+                                      int32_t **tokens, size_t *n_tokens, judgeq_error *error);
+
+#endif

@@ -1,0 +1,35 @@
+#include "ingest_options.h"
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "values.h"
+
+#define wrong(...) usage_wrong("ingest", __VA_ARGS__)
+
+const command_option ingest_rows[] = {
+    ROWS_OF(ingest_options, run, options_session),
+    {"output", 'o', INTO(ingest_options, output), .value = COMMAND_FILE},
+    {0},
+};
+
+int ingest_options_read(int argc, char **argv, ingest_options *o) {
+    *o = (ingest_options){.run = options_default()};
+    int status = command_line_read("ingest", ingest_rows, argc, argv, o);
+    if (status != 0 || o->run.help) return status;
+    o->file = argv + optind;
+    o->n_file = argc - optind;
+    if (o->n_file == 0) return wrong("which document? judgeq ingest --budget 512 FILE... -o DOCUMENT.kv");
+    if (!o->output) return wrong("where to? -o DOCUMENT.kv");
+    for (int i = 0; i < o->n_file; i++) {
+        if (strcmp(o->file[i], o->output) == 0) return wrong("-o \"%s\" is one of the documents", o->output);
+    }
+    status = options_check_shared(&o->run, "ingest");
+    return status != 0 ? status : options_write_policy(&o->run, "ingest");
+}
+
+void ingest_options_free(ingest_options *o) {
+    options_free(&o->run);
+}
