@@ -222,6 +222,23 @@ static void test_together(void **state) {
     judgeq_engine_free(engine);
 }
 
+/* A window that is wider than what stays of it, and one whose rows the policy need not keep. */
+static void test_wide_window(void **state) {
+    (void)state;
+    static const char *const names[] = {"snapkv", "snapkv,keep=none", "adakv", "pyramidkv", "laq++"};
+    for (size_t p = 0; p < sizeof names / sizeof *names; p++) {
+        for (int32_t budget = 1; budget < 9; budget += 7) {
+            judgeq_session *session = start(names[p], defaults(budget, 3));
+            check(judgeq_session_prefill(session, token, 50, &error));
+            for (int i = 0; i < 40; i++) {
+                check(judgeq_session_decode(session, token[i], &error));
+                expect_bound(session, 3, names[p]);
+            }
+            judgeq_session_free(session);
+        }
+    }
+}
+
 /* What a rewind removes does not count as summed attention of the rows that come in its place. */
 static void test_rewind(void **state) {
     (void)state;
@@ -381,6 +398,7 @@ int main(void) {
         cmocka_unit_test(test_reposition),
         cmocka_unit_test(test_unbounded),
         cmocka_unit_test(test_unbounded_refused),
+        cmocka_unit_test(test_wide_window),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -116,11 +116,27 @@ void bound_rewind(judgeq_session *session) {
 
 /* ---- the choice -------------------------------------------------------------------------------------------------- */
 
+/* Of the last n tokens, those whose rows every head still ends with: of the others, the budget may have left none. */
+static int32_t held_at_end(const judgeq_session *session, const cache_layer *cache, int32_t n) {
+    for (int32_t h = 0; h < cache->n_head_kv; h++) {
+        const cache_head *head = &cache->head[h];
+        int32_t same = 0;
+        while (same < n && same < head->n_row &&
+               head->position[head->n_row - 1 - same] == session->n_position - 1 - same) {
+            same++;
+        }
+        n = same;
+    }
+    return n;
+}
+
 judgeq_status bound_score(judgeq_session *session, int32_t index, const cache_layer *cache, int32_t window,
                           score_map *map, judgeq_error *error) {
     int32_t n = session->n_position - session->ring_from;
     if (n > window) n = window;
     if (!session->ring || n <= 0) return JUDGEQ_OK;
+    n = held_at_end(session, cache, n);
+    if (n == 0) return JUDGEQ_OK;
     float *query = malloc((size_t)n * query_size(session) * sizeof *query);
     if (!query) return error_memory(error, "the queries of a window");
     for (int32_t i = 0; i < n; i++) {
