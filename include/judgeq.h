@@ -467,7 +467,8 @@ JUDGEQ_API judgeq_status judgeq_session_decode_all(judgeq_session *const *sessio
  * were decoded. */
 JUDGEQ_API judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, judgeq_error *error);
 /* For a session that waits: gives back what it holds beside its rows, the logits and the room for more rows. Both are
- * made again by the next call that computes. Fails with MEMORY, and then has changed nothing but the logits. */
+ * made again by the next call that computes. The logits stay where the policy looks ahead, which begins with the token
+ * that they predict. Fails with MEMORY, and then has changed nothing but the logits. */
 JUDGEQ_API judgeq_status judgeq_session_trim(judgeq_session *session, judgeq_error *error);
 /* Logits of the next token, [n_vocab]; valid until the next call that changes the session. NULL once trimmed. */
 JUDGEQ_API const float *judgeq_session_logits(const judgeq_session *session);

@@ -254,6 +254,28 @@ static void test_rewind(void **state) {
     judgeq_session_free(session);
 }
 
+/* A lookahead begins with the token that the logits predict, also of a session that waited. */
+static void test_trimmed(void **state) {
+    (void)state;
+    const judgeq_preset *preset;
+    for (size_t p = 0; (preset = judgeq_preset_at(p)) != NULL; p++) {
+        if (!decodes_ahead(preset->name)) continue;
+        judgeq_session *trimmed = start(preset->name, defaults(BUDGET, SLACK));
+        judgeq_session *other = start(preset->name, defaults(BUDGET, SLACK));
+        check(judgeq_session_prefill(trimmed, token, 100, &error));
+        check(judgeq_session_prefill(other, token, 100, &error));
+        for (int i = 0; i < 2 * SLACK; i++) {
+            check(judgeq_session_trim(trimmed, &error));
+            check(judgeq_session_decode(trimmed, token[i], &error));
+            check(judgeq_session_decode(other, token[i], &error));
+        }
+        /* a window's queries are given back */
+        if (trimmed->n_ring == 0) expect_same_rows(trimmed, other, preset->name);
+        judgeq_session_free(trimmed);
+        judgeq_session_free(other);
+    }
+}
+
 /* ---- beyond the context ------------------------------------------------------------------------------------------ */
 
 /* Attention depends on distances only: rows that all move alike, and queries with them, change nothing. */
@@ -399,6 +421,7 @@ int main(void) {
         cmocka_unit_test(test_unbounded),
         cmocka_unit_test(test_unbounded_refused),
         cmocka_unit_test(test_wide_window),
+        cmocka_unit_test(test_trimmed),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

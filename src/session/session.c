@@ -464,8 +464,10 @@ judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, j
 judgeq_status judgeq_session_trim(judgeq_session *session, judgeq_error *error) {
     judgeq_status status = check_ready(session, error);
     if (status != JUDGEQ_OK) return status;
-    free(session->logits);
-    session->logits = NULL;
+    if (!session_looks_ahead(session)) { /* which begins with the token that they predict */
+        free(session->logits);
+        session->logits = NULL;
+    }
     bound_trim(session);
     for (int32_t l = 0; status == JUDGEQ_OK && session->prefilled && l < session->model->info.n_layer; l++) {
         status = cache_layer_trim(&session->layer[l], error);
