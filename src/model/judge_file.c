@@ -1,7 +1,6 @@
 /* judge_file: reads and writes judge files (docs/judge-files.md). */
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -9,10 +8,9 @@
 #include "base/visible.h"
 #include "ggml.h"
 #include "gguf.h"
+#include "gguf_bytes.h"
 #include "gguf_file.h"
-#include "guard.h"
 #include "judge.h"
-#include "tensors.h"
 
 /* ---- load -------------------------------------------------------------------------------------------------------- */
 
@@ -128,7 +126,8 @@ static void set_text(struct gguf_context *gguf, const char *key, const char *tex
     if (text[0]) gguf_set_val_str(gguf, key, text);
 }
 
-static void set_keys(struct gguf_context *gguf, const judgeq_judge *judge) {
+static void set_keys(struct gguf_context *gguf, const void *owner) {
+    const judgeq_judge *judge = owner;
     const judgeq_judge_info *info = &judge->info;
     gguf_set_val_str(gguf, "general.architecture", JUDGE_ARCHITECTURE);
     gguf_set_val_str(gguf, "general.type", "judge");
@@ -144,44 +143,13 @@ static void set_keys(struct gguf_context *gguf, const judgeq_judge *judge) {
     if (!isnan(info->heldout_hit_rate)) gguf_set_val_f32(gguf, JUDGE_KEY_HELDOUT_HIT_RATE, info->heldout_hit_rate);
 }
 
-static void add_soft_tokens(struct gguf_context *gguf, struct ggml_context *context, const judgeq_judge_info *info) {
-    struct ggml_tensor *tensor = ggml_new_tensor_3d(context, GGML_TYPE_F32, info->n_embd, info->n_soft, info->n_depth);
-    ggml_set_name(tensor, JUDGE_TENSOR);
-    gguf_add_tensor(gguf, tensor); /* copies the description */
-}
-
-typedef struct judge_bytes {
-    const judgeq_judge *judge;
-    struct ggml_context *context;
-    struct gguf_context *gguf;
-    unsigned char *bytes; /* the whole file, the caller's; NULL: no memory */
-    size_t size;
-} judge_bytes;
-
-/* The only tensor follows the header, which ggml pads to the alignment. */
-static void fill_bytes(void *data) {
-    judge_bytes *out = data;
-    const judgeq_judge *judge = out->judge;
-    out->gguf = gguf_init_empty();
-    set_keys(out->gguf, judge);
-    add_soft_tokens(out->gguf, out->context, &judge->info);
-    const size_t header = gguf_get_meta_size(out->gguf), size = judge_size(&judge->info) * sizeof(float);
-    out->size = header + GGML_PAD(size, GGUF_DEFAULT_ALIGNMENT);
-    out->bytes = calloc(1, out->size);
-    if (!out->bytes) return;
-    gguf_get_meta_data(out->gguf, out->bytes);
-    memcpy(out->bytes + header, judge->soft, size);
-}
-
 judgeq_status judgeq_judge_save(const judgeq_judge *judge, const char *path, judgeq_error *error) {
-    static const char what[] = "a judge file";
-    judge_bytes file = {.judge = judge};
-    judgeq_status status = tensors_new(1, what, &file.context, error);
-    if (status == JUDGEQ_OK) status = guard_call(fill_bytes, &file, what, error);
-    if (status == JUDGEQ_OK && !file.bytes) status = error_memory(error, what);
-    if (status == JUDGEQ_OK) status = file_write_atomic(path, file.bytes, file.size, error);
-    if (file.gguf) gguf_free(file.gguf);
-    ggml_free(file.context);
-    free(file.bytes);
-    return status;
+    const judgeq_judge_info *info = &judge->info;
+    const gguf_array soft = {.name = JUDGE_TENSOR,
+                             .type = GGML_TYPE_F32,
+                             .ne = {info->n_embd, info->n_soft, info->n_depth, 1},
+                             .data = judge->soft};
+    const gguf_content content = {
+        .what = "a judge file", .set_keys = set_keys, .owner = judge, .array = &soft, .n_array = 1};
+    return gguf_bytes_write(&content, path, error);
 }

@@ -2,16 +2,13 @@
  * else follows from the parameters, the training set and the model, which it names and compares. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/visible.h"
-#include "gguf.h"
+#include "model/gguf_bytes.h"
 #include "model/gguf_file.h"
-#include "model/guard.h"
-#include "model/tensors.h"
 #include "trainer.h"
 
 #define CHECKPOINT_ARCHITECTURE "judgeq-checkpoint"
@@ -43,7 +40,8 @@ static void write_parameters(const judgeq_trainer *trainer, char text[PARAMETERS
 
 /* ---- write ------------------------------------------------------------------------------------------------------- */
 
-static void set_keys(struct gguf_context *gguf, const judgeq_trainer *trainer) {
+static void set_keys(struct gguf_context *gguf, const void *owner) {
+    const judgeq_trainer *trainer = owner;
     char parameters[PARAMETERS_SIZE];
     write_parameters(trainer, parameters);
     gguf_set_val_str(gguf, "general.architecture", CHECKPOINT_ARCHITECTURE);
@@ -55,52 +53,18 @@ static void set_keys(struct gguf_context *gguf, const judgeq_trainer *trainer) {
     gguf_set_val_u64(gguf, KEY_UPDATES, (uint64_t)trainer->optimiser.step);
 }
 
-typedef struct checkpoint_bytes {
-    const judgeq_trainer *trainer;
-    struct ggml_context *context;
-    struct gguf_context *gguf;
-    unsigned char *bytes; /* the whole file, the caller's; NULL: no memory */
-    size_t size;
-} checkpoint_bytes;
-
-static void add_arrays(const checkpoint_bytes *out) {
-    const judgeq_trainer *trainer = out->trainer;
-    for (int i = 0; i < N_ARRAYS; i++) {
-        struct ggml_tensor *tensor = ggml_new_tensor_3d(out->context, GGML_TYPE_F32, trainer->model->info.n_embd,
-                                                        trainer->params.n_soft, trainer_depth(trainer));
-        ggml_set_name(tensor, ARRAYS[i]);
-        gguf_add_tensor(out->gguf, tensor); /* copies the description */
-    }
-}
-
-static void fill_bytes(void *data) {
-    checkpoint_bytes *out = data;
-    const judgeq_trainer *trainer = out->trainer;
-    const float *arrays[N_ARRAYS] = {trainer->soft, trainer->optimiser.m, trainer->optimiser.v};
-    out->gguf = gguf_init_empty();
-    set_keys(out->gguf, trainer);
-    add_arrays(out);
-    const size_t header = gguf_get_meta_size(out->gguf), size = trainer->n_value * sizeof *trainer->soft;
-    out->size = header + gguf_get_tensor_offset(out->gguf, N_ARRAYS - 1) + GGML_PAD(size, GGUF_DEFAULT_ALIGNMENT);
-    out->bytes = calloc(1, out->size);
-    if (!out->bytes) return;
-    gguf_get_meta_data(out->gguf, out->bytes);
-    for (int i = 0; i < N_ARRAYS; i++) {
-        memcpy(out->bytes + header + gguf_get_tensor_offset(out->gguf, i), arrays[i], size);
-    }
-}
-
 judgeq_status judgeq_trainer_save(const judgeq_trainer *trainer, const char *path, judgeq_error *error) {
-    static const char what[] = "a checkpoint";
-    checkpoint_bytes file = {.trainer = trainer};
-    judgeq_status status = tensors_new(N_ARRAYS, what, &file.context, error);
-    if (status == JUDGEQ_OK) status = guard_call(fill_bytes, &file, what, error);
-    if (status == JUDGEQ_OK && !file.bytes) status = error_memory(error, what);
-    if (status == JUDGEQ_OK) status = file_write_atomic(path, file.bytes, file.size, error);
-    if (file.gguf) gguf_free(file.gguf);
-    ggml_free(file.context);
-    free(file.bytes);
-    return status;
+    const float *const data[N_ARRAYS] = {trainer->soft, trainer->optimiser.m, trainer->optimiser.v};
+    gguf_array arrays[N_ARRAYS];
+    for (int i = 0; i < N_ARRAYS; i++) {
+        arrays[i] = (gguf_array){.type = GGML_TYPE_F32,
+                                 .ne = {trainer->model->info.n_embd, trainer->params.n_soft, trainer_depth(trainer), 1},
+                                 .data = data[i]};
+        snprintf(arrays[i].name, sizeof arrays[i].name, "%s", ARRAYS[i]);
+    }
+    const gguf_content content = {
+        .what = "a checkpoint", .set_keys = set_keys, .owner = trainer, .array = arrays, .n_array = N_ARRAYS};
+    return gguf_bytes_write(&content, path, error);
 }
 
 /* ---- read -------------------------------------------------------------------------------------------------------- */
