@@ -475,6 +475,10 @@ JUDGEQ_API const float *judgeq_session_logits(const judgeq_session *session);
 /* The greedy tokens [*n_tokens] that a lookahead decoded and `defer` kept: the response starts with them, and their
  * rows are in the cache. Valid as long as the session. */
 JUDGEQ_API const int32_t *judgeq_session_deferred(const judgeq_session *session, size_t *n_tokens);
+/* The sequence so far, [*n_tokens]: every token that was read, deferred or decoded, and not removed again. A row at
+ * position i is that of token i. Valid until the next call that changes the session; while it reads, what it was
+ * before. NULL, and 0 tokens, where it has none yet. */
+JUDGEQ_API const int32_t *judgeq_session_tokens(const judgeq_session *session, size_t *n_tokens);
 /* Writes the counts and times so far. */
 JUDGEQ_API void judgeq_session_get_stats(const judgeq_session *session, judgeq_stats *stats);
 /* Original positions of the rows that one KV head holds, ascending, [*n_rows]; valid until the next call that changes

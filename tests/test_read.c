@@ -326,6 +326,76 @@ static void test_steps_between_tokens(void **state) {
     }
 }
 
+/* ---- the sequence ------------------------------------------------------------------------------------------------ */
+
+static void expect_tokens(const judgeq_session *session, const int32_t *expected, size_t n) {
+    size_t found = 0;
+    const int32_t *tokens = judgeq_session_tokens(session, &found);
+    judgeq_stats stats;
+    judgeq_session_get_stats(session, &stats);
+    assert_int_equal(found, n);
+    assert_int_equal(found, stats.n_position);
+    if (n == 0) assert_null(tokens);
+    if (n > 0) assert_memory_equal(tokens, expected, n * sizeof *tokens);
+}
+
+/* Reads, choices, lookaheads, rewinding: the session has the tokens that it was given, and those that it deferred. */
+static void test_tokens(void **state) {
+    (void)state;
+    static const char *const names[] = {"full", "streaming", "judge", "laq", "judge-laq", "oracle"};
+    for (size_t p = 0; p < 2 * sizeof names / sizeof *names; p++) {
+        const char *name = names[p / 2];
+        judgeq_session_params params = defaults(BUDGET);
+        int32_t expected[3 * N_ALL];
+        size_t n = 0, n_deferred = 0;
+        params.slack = 9;
+        params.defer = p % 2 == 1 && strcmp(name, "judge-laq") == 0;
+        judgeq_session *session = start(name, params);
+        expect_tokens(session, NULL, 0);
+        for (int turn = 0; turn < N_TURN; turn++) {
+            const size_t begin = turn > 0 ? (size_t)turn_end[turn - 1] : 0, end = (size_t)turn_end[turn];
+            bool done;
+            check(judgeq_session_read_begin(session, token, 40, &error));
+            check(judgeq_session_read_step(session, &done, &error));
+            expect_tokens(session, expected, n);
+            judgeq_session_read_abandon(session);
+            expect_tokens(session, expected, n);
+            read_turn(session, turn);
+            memcpy(expected + n, token + begin, (end - begin) * sizeof *token);
+            n += end - begin;
+            const int32_t *deferred = judgeq_session_deferred(session, &n_deferred);
+            if (n_deferred > 0) memcpy(expected + n, deferred, n_deferred * sizeof *deferred);
+            n += n_deferred;
+            for (int i = 0; i < 25; i++) {
+                check(judgeq_session_decode(session, token[i], &error));
+                expected[n++] = token[i];
+                expect_tokens(session, expected, n);
+            }
+            const int64_t since = session->n_position - session->n_prompt;
+            check(judgeq_session_rewind(session, since / 2, &error));
+            n -= (size_t)(since - since / 2);
+            expect_tokens(session, expected, n);
+        }
+        assert_true(!params.defer || n_deferred > 0);
+        judgeq_session_free(session);
+    }
+}
+
+/* An abandoned read leaves the slack as it was, where that follows from the prompt's length. */
+static void test_slack_stays(void **state) {
+    (void)state;
+    judgeq_session_params params = defaults(0);
+    params.budget_fraction = 1;
+    judgeq_session *session = start("streaming", params);
+    check(judgeq_session_prefill(session, token, 40, &error));
+    const int32_t slack = session->slack;
+    check(judgeq_session_read_begin(session, token, N_ALL, &error));
+    assert_true(session->slack > slack);
+    judgeq_session_read_abandon(session);
+    assert_int_equal(session->slack, slack);
+    judgeq_session_free(session);
+}
+
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static int set_up(void **state) {
@@ -348,4 +418,5 @@ static int tear_down(void **state) {
 TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_turns_are_one_prompt), cmocka_unit_test(test_answers_between),
            cmocka_unit_test(test_plain_is_libllama), cmocka_unit_test(test_budget_holds),
            cmocka_unit_test(test_quantised_rows_stay), cmocka_unit_test(test_no_trace),
-           cmocka_unit_test(test_refused_meanwhile), cmocka_unit_test(test_steps_between_tokens))
+           cmocka_unit_test(test_refused_meanwhile), cmocka_unit_test(test_steps_between_tokens),
+           cmocka_unit_test(test_tokens), cmocka_unit_test(test_slack_stays))

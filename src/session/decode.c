@@ -10,18 +10,20 @@ static judgeq_status reserve(judgeq_session *session, judgeq_error *error) {
     for (int32_t l = 0; status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {
         status = cache_layer_reserve(&session->layer[l], 1, error);
     }
+    if (status == JUDGEQ_OK) status = session_token_room(session, (size_t)session->n_position + 1, error);
     return status == JUDGEQ_OK ? bound_reserve(session, error) : status;
 }
 
 /* The graph has written the token's rows; logits [n, n_vocab] has the session's in `row`. */
-static judgeq_status take(judgeq_session *session, const struct ggml_tensor *logits, size_t row, judgeq_error *error) {
+static judgeq_status take(judgeq_session *session, int32_t token, const struct ggml_tensor *logits, size_t row,
+                          judgeq_error *error) {
     const judgeq_status status = session_logits_room(session, error);
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_get(logits, session->logits, row * logits->nb[1], logits->nb[1]);
     for (int32_t l = 0; l < session->model->info.n_layer; l++) {
         cache_layer_append(&session->layer[l], 1, session->n_position);
     }
-    session->n_position++;
+    session->tokens[session->n_position++] = token;
     bound_count(session);
     return session_check_logits(session, error);
 }
@@ -51,7 +53,7 @@ judgeq_status decode_plainly(judgeq_session *session, int32_t token, block_want 
     const int32_t at = session->n_position - session->n_shift;
     ggml_backend_tensor_set(position, &at, 0, sizeof at);
     status = graph_compute(&session->engine->graphs, GRAPH_TOKEN, 1, error);
-    return status == JUDGEQ_OK ? take(session, logits, 0, error) : status;
+    return status == JUDGEQ_OK ? take(session, token, logits, 0, error) : status;
 }
 
 /* ---- sessions together ------------------------------------------------------------------------------------------- */
@@ -133,7 +135,7 @@ judgeq_status decode_together(judgeq_session *const *session, size_t n, const in
         status = graph_compute(&session[0]->engine->graphs, n > 1 ? GRAPH_BATCH : GRAPH_TOKEN, (double)n, error);
     }
     for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
-        status = take(session[i], session[0]->engine->decoder.logits, i, error);
+        status = take(session[i], token[i], session[0]->engine->decoder.logits, i, error);
     }
     return status;
 }

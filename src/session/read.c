@@ -36,7 +36,7 @@ typedef struct before {
     float *logits;
     int32_t *deferred;
     size_t n_deferred;
-    int32_t n_prompt, n_position, budget;
+    int32_t n_prompt, n_position, budget, slack;
     bool prefilled;
 } before;
 
@@ -137,6 +137,7 @@ static void enter(reading *r, size_t i, judgeq_session *session) {
                             .n_prompt = session->n_prompt,
                             .n_position = session->n_position,
                             .budget = session->stats.budget,
+                            .slack = session->slack,
                             .prefilled = session->prefilled};
     session->held = session->layer;
     session->deferred = NULL;
@@ -171,7 +172,8 @@ static judgeq_status enter_all(reading *r, judgeq_session *const *session, size_
         enter(r, i, session[i]);
         r->reader[i].next = next;
         r->n_reader++;
-        const judgeq_status status = reader_init(&r->reader[i], session[i], r->n_new, r->n_soft, error);
+        judgeq_status status = session_token_room(session[i], (size_t)session[i]->n_prompt, error);
+        if (status == JUDGEQ_OK) status = reader_init(&r->reader[i], session[i], r->n_new, r->n_soft, error);
         if (status != JUDGEQ_OK) return status;
     }
     return JUDGEQ_OK;
@@ -463,6 +465,7 @@ static judgeq_status look_ahead(reading *r, judgeq_error *error) {
         judgeq_session *session = r->reader[i].session;
         session->layer = r->reader[i].next;
         r->reader[i].next = NULL;
+        memcpy(session->tokens + r->n_position, r->tokens, (size_t)r->n_new * sizeof *r->tokens);
         session->n_position = session->n_prompt;
         if (session_looks_ahead(session)) ahead[n++] = session;
     }
@@ -536,6 +539,7 @@ static void put_back(const reading *r, judgeq_session *session, const before *b)
     session->n_prompt = b->n_prompt;
     session->n_position = b->n_position;
     session->stats.budget = b->budget;
+    session->slack = b->slack;
     session->prefilled = b->prefilled;
 }
 

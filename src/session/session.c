@@ -191,6 +191,7 @@ void judgeq_session_free(judgeq_session *session) {
     free(session->layer_budget);
     free(session->logits);
     free(session->deferred);
+    free(session->tokens);
     free(session->watched);
     bound_free(session);
     if (session->own_engine) judgeq_engine_free(session->engine);
@@ -484,6 +485,11 @@ const float *judgeq_session_logits(const judgeq_session *session) {
 const int32_t *judgeq_session_deferred(const judgeq_session *session, size_t *n_tokens) {
     *n_tokens = session->n_deferred;
     return session->deferred;
+}
+
+const int32_t *judgeq_session_tokens(const judgeq_session *session, size_t *n_tokens) {
+    *n_tokens = (size_t)session->n_position;
+    return session->n_position > 0 ? session->tokens : NULL;
 }
 
 void judgeq_session_get_stats(const judgeq_session *session, judgeq_stats *stats) {

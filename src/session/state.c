@@ -58,6 +58,19 @@ void session_forget_scores(judgeq_session *session) {
     }
 }
 
+/* A sequence that must grow gets a quarter more room, so that a token costs few copies. */
+enum { TOKENS_LEAST = 64, TOKENS_SHARE = 4 };
+
+judgeq_status session_token_room(judgeq_session *session, size_t n, judgeq_error *error) {
+    if (n <= session->token_room) return JUDGEQ_OK;
+    const size_t room = n + n / TOKENS_SHARE + TOKENS_LEAST;
+    int32_t *larger = realloc(session->tokens, room * sizeof *larger);
+    if (!larger) return error_memory(error, "the tokens of a session");
+    session->tokens = larger;
+    session->token_room = room;
+    return JUDGEQ_OK;
+}
+
 judgeq_status session_logits_room(judgeq_session *session, judgeq_error *error) {
     if (!session->logits) session->logits = calloc((size_t)session->model->info.n_vocab, sizeof *session->logits);
     return session->logits ? JUDGEQ_OK : error_memory(error, "logits");

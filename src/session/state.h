@@ -41,6 +41,8 @@ struct judgeq_session {
     int64_t n_read;          /* tokens read so far */
     int32_t *unread;         /* [n_unread], what follows the read under way, in pieces; the rest of an allocation */
     size_t n_unread, unread_at;
+    int32_t *tokens; /* [n_position] of token_room, the sequence: read, deferred or decoded */
+    size_t token_room;
     float *logits;     /* [n_vocab]; NULL once trimmed, until the next graph */
     int32_t *deferred; /* [n_deferred] */
     size_t n_deferred;
@@ -78,6 +80,9 @@ void session_set_budgets(judgeq_session *session);
 
 /* Releases what a read leaves for a lookahead. */
 void session_forget_scores(judgeq_session *session);
+
+/* Room for a sequence of n tokens. */
+judgeq_status session_token_room(judgeq_session *session, size_t n, judgeq_error *error);
 
 /* Makes session->logits, where there are none. */
 judgeq_status session_logits_room(judgeq_session *session, judgeq_error *error);
