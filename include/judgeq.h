@@ -486,6 +486,51 @@ JUDGEQ_API void judgeq_session_get_stats(const judgeq_session *session, judgeq_s
 JUDGEQ_API const int32_t *judgeq_session_positions(const judgeq_session *session, int32_t layer, int32_t head_kv,
                                                    size_t *n_rows);
 
+/* ---- sessions as files (docs/snapshot.md) ------------------------------------------------------------------------ */
+
+/* Writes a session to a file, which is replaced whole: a kill or a full disk at any moment leaves the old file or the
+ * new one. A session that is loaded from it goes on bit for bit as this one does, with the same model file. While it
+ * writes, the file's bytes are in memory. Fails with ARGUMENT for a session that has read nothing, is reading, is
+ * watched or has failed, and with IO where the file cannot be written. */
+JUDGEQ_API judgeq_status judgeq_session_save(const judgeq_session *session, const char *path, judgeq_error *error);
+/* Makes a session of such a file. Of params (NULL: the defaults), judge, engine, n_threads, progress and progress_data
+ * count; all else is the file's, and a policy that is given must be the file's. Fails with MISMATCH where the file is
+ * of another model, another quantisation of it, another judge or another policy, ARGUMENT where the judge is missing,
+ * UNSUPPORTED for a file that is no session's, FORMAT for one that is damaged or of another version, IO where it cannot
+ * be read. */
+JUDGEQ_API judgeq_status judgeq_session_load(const judgeq_model *model, const judgeq_session_params *params,
+                                             const char *path, judgeq_session **out, judgeq_error *error);
+
+/* What such a file holds. */
+typedef struct judgeq_snapshot_info {
+    int32_t format_version;
+    char version[32];          /* of judgeq that wrote it */
+    char model_name[128];      /* cut where it is longer */
+    char fingerprint[33];      /* of the model, as in judgeq_model_info */
+    char file_fingerprint[33]; /* of the model's file, which has to be the same */
+    char judge[33];            /* hash of the judge, or "" where the policy needs none */
+    char policy[256];          /* as judgeq_policy_text writes it */
+    int32_t budget;            /* what the session was made with, as are the next; 0: a share, or policy full */
+    float budget_fraction;
+    int32_t slack, n_ctx;
+    judgeq_kv_type kv_type;
+    bool plain_weights, defer;
+    uint64_t seed;
+    int64_t n_tokens; /* the sequence's length: tokens read, deferred and decoded, and not removed again */
+    int64_t n_read, n_decoded;
+    int64_t n_rejudged;
+    int64_t n_rows; /* rows held, over all layers and KV heads */
+    size_t kv_bytes, file_bytes;
+} judgeq_snapshot_info;
+
+/* Says what a session's file holds; no model is needed. tokens, unless NULL: the sequence [info->n_tokens], which the
+ * caller releases with judgeq_free. Checks the whole file, but not whether it fits a model, and fails as
+ * judgeq_session_load does; *info is then zeroed. */
+JUDGEQ_API judgeq_status judgeq_snapshot_read(const char *path, judgeq_snapshot_info *info, int32_t **tokens,
+                                              judgeq_error *error);
+
+/* ---- measuring --------------------------------------------------------------------------------------------------- */
+
 /* From this call on, adds up the attention of every decoded token to the prompt: the target that Judge Q trains and
  * measures by (section 3). Fails with ARGUMENT unless the session holds its whole prompt (policy full). */
 JUDGEQ_API judgeq_status judgeq_session_watch(judgeq_session *session, judgeq_error *error);

@@ -100,6 +100,21 @@ judgeq_status cache_layer_gather(const cache_layer *from, const select_kept *kep
 /* Gives the rows of a quantised layer the bytes that `from`, of the same type and shape, has at their positions. */
 judgeq_status cache_layer_restore(cache_layer *layer, const cache_layer *from, judgeq_error *error);
 
+/* A layer's rows in the order of a file, whatever the layout here: one head after the other, n_row [n_head_kv],
+ * position [rows], key and value [rows, head_dim], numbers of the cache's type. */
+typedef struct cache_rows {
+    int32_t *n_row, *position;
+    unsigned char *key, *value;
+} cache_rows;
+
+/* All rows of the heads. */
+int64_t cache_layer_rows(const cache_layer *layer);
+/* Writes them. */
+judgeq_status cache_layer_export(const cache_layer *layer, cache_rows out, judgeq_error *error);
+/* out = a cache of these rows, with room for `spare` more in each head; they are only read. */
+judgeq_status cache_layer_import(ggml_backend_t backend, cache_shape shape, cache_rows rows, int64_t spare,
+                                 cache_meter *meter, cache_layer *out, judgeq_error *error);
+
 /* The run that starts at head `first_head`. */
 cache_run cache_layer_run(const cache_layer *layer, int32_t first_head);
 

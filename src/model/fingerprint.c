@@ -6,6 +6,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "judge.h"
+
 /* Bytes of every tensor that go into a file's fingerprint: enough to tell two models, or two quantisations, apart. */
 enum { SAMPLE = 4096 };
 
@@ -69,6 +71,10 @@ void fingerprint_model(const judgeq_model *model, char out[FINGERPRINT_SIZE]) {
     snprintf(out, FINGERPRINT_SIZE, "%016" PRIx64 "%016" PRIx64, hash_kind(model), hash_vectors(model));
 }
 
+static void write_hash(XXH128_hash_t hash, char out[FINGERPRINT_SIZE]) {
+    snprintf(out, FINGERPRINT_SIZE, "%016" PRIx64 "%016" PRIx64, (uint64_t)hash.high64, (uint64_t)hash.low64);
+}
+
 /* The parts of a split file are walked in their order, which is that of the one file they were. */
 void fingerprint_file(const judgeq_model *model, char out[FINGERPRINT_SIZE]) {
     XXH3_state_t state;
@@ -88,8 +94,21 @@ void fingerprint_file(const judgeq_model *model, char out[FINGERPRINT_SIZE]) {
         XXH3_128bits_update(&state, &type, sizeof type);
         XXH3_128bits_update(&state, w.tensor->data, size < SAMPLE ? size : SAMPLE);
     }
-    const XXH128_hash_t hash = XXH3_128bits_digest(&state);
-    snprintf(out, FINGERPRINT_SIZE, "%016" PRIx64 "%016" PRIx64, (uint64_t)hash.high64, (uint64_t)hash.low64);
+    write_hash(XXH3_128bits_digest(&state), out);
+}
+
+void fingerprint_bytes(const void *data, size_t size, char out[FINGERPRINT_SIZE]) {
+    write_hash(XXH3_128bits(data, size), out);
+}
+
+void fingerprint_judge(const judgeq_judge *judge, char out[FINGERPRINT_SIZE]) {
+    const judgeq_judge_info *info = judgeq_judge_get_info(judge);
+    const int32_t shape[] = {info->n_depth, info->n_soft, info->n_embd};
+    XXH3_state_t state;
+    XXH3_128bits_reset(&state);
+    XXH3_128bits_update(&state, shape, sizeof shape);
+    XXH3_128bits_update(&state, judgeq_judge_soft_tokens(judge), judge_size(info) * sizeof(float));
+    write_hash(XXH3_128bits_digest(&state), out);
 }
 
 bool fingerprint_same_kind(const char *a, const char *b) {

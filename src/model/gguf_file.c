@@ -235,6 +235,15 @@ judgeq_status gguf_read_i64(const gguf_file *file, const char *key, gguf_need ne
     return status;
 }
 
+judgeq_status gguf_read_u64(const gguf_file *file, const char *key, gguf_need need, uint64_t *out,
+                            judgeq_error *error) {
+    uint64_t value;
+    bool found;
+    judgeq_status status = read_integer(file, key, need, UINT64_MAX, &found, &value, error);
+    if (status == JUDGEQ_OK && found) *out = value;
+    return status;
+}
+
 judgeq_status gguf_read_f32(const gguf_file *file, const char *key, gguf_need need, float *out, judgeq_error *error) {
     int64_t id;
     judgeq_status status = find_key(file, key, need, &id, error);

@@ -53,6 +53,8 @@ typedef enum gguf_need { GGUF_OPTIONAL, GGUF_REQUIRED } gguf_need;
 judgeq_status gguf_read_u32(const gguf_file *file, const char *key, gguf_need need, uint32_t *out, judgeq_error *error);
 /* Any integer type, 0 .. 2^63 - 1. */
 judgeq_status gguf_read_i64(const gguf_file *file, const char *key, gguf_need need, int64_t *out, judgeq_error *error);
+/* Any integer type, 0 .. 2^64 - 1. */
+judgeq_status gguf_read_u64(const gguf_file *file, const char *key, gguf_need need, uint64_t *out, judgeq_error *error);
 /* F32, or F64 in the range of F32; NaN and infinity are refused. */
 judgeq_status gguf_read_f32(const gguf_file *file, const char *key, gguf_need need, float *out, judgeq_error *error);
 judgeq_status gguf_read_bool(const gguf_file *file, const char *key, gguf_need need, bool *out, judgeq_error *error);

@@ -20,6 +20,8 @@ static const struct {
      "a control vector, a change to a model, which judgeq does not apply: name the model's file"},
     {"general.architecture", "imatrix", "an importance matrix, for quantising a model: name the model's file"},
     {"general.architecture", JUDGE_ARCHITECTURE, "a judge file, not a model: give it as the judge of its model"},
+    {"general.architecture", SESSION_ARCHITECTURE,
+     "a session's file, not a model: load its model, and then the session"},
 };
 
 judgeq_status model_kind_check(const gguf_file *file, judgeq_error *error) {

@@ -4,7 +4,10 @@
 
 #include "gguf_file.h"
 
-/* UNSUPPORTED for adapters, encoders of images, importance matrices, judges, vocabularies without weights and so on. */
+#define SESSION_ARCHITECTURE "judgeq-session" /* general.architecture of a session's file (session/snapshot.h) */
+
+/* UNSUPPORTED for adapters, encoders of images, importance matrices, judges, sessions, vocabularies without weights and
+ * so on. */
 judgeq_status model_kind_check(const gguf_file *file, judgeq_error *error);
 
 #endif

@@ -114,6 +114,70 @@ void bound_rewind(judgeq_session *session) {
     }
 }
 
+/* ---- in a file --------------------------------------------------------------------------------------------------- */
+
+int32_t bound_n_queries(const judgeq_session *session) {
+    const int32_t n = session->ring ? session->n_position - session->ring_from : 0;
+    return n < 0 ? 0 : n < session->n_ring ? n : session->n_ring;
+}
+
+void bound_get_queries(const judgeq_session *session, int32_t layer, float *out) {
+    const int32_t n = bound_n_queries(session);
+    for (int32_t i = 0; i < n; i++) {
+        memcpy(out + (size_t)i * query_size(session), ring_at(session, layer, session->n_position - n + i),
+               query_size(session) * sizeof *out);
+    }
+}
+
+judgeq_status bound_set_queries(judgeq_session *session, int32_t from, const float *query, int32_t n,
+                                judgeq_error *error) {
+    const judgeq_status status = n > 0 ? reserve_ring(session, error) : JUDGEQ_OK;
+    session->ring_from = from;
+    for (int32_t l = 0; status == JUDGEQ_OK && n > 0 && l < session->model->info.n_layer; l++) {
+        for (int32_t i = 0; i < n; i++, query += query_size(session)) {
+            memcpy(ring_at(session, l, session->n_position - n + i), query, query_size(session) * sizeof *query);
+        }
+    }
+    return status;
+}
+
+/* Of the rows that one query head's KV head holds. */
+static int64_t summed_rows(const judgeq_session *session, int32_t layer, int32_t head) {
+    const judgeq_model_info *info = &session->model->info;
+    return session->layer[layer].head[head / (info->n_head / info->n_head_kv)].n_row;
+}
+
+void bound_get_sum(const judgeq_session *session, int32_t layer, float *out) {
+    const score_map *sum = &session->sum[layer];
+    for (int32_t h = 0; h < sum->n_head; h++) {
+        const int64_t n = summed_rows(session, layer, h);
+        memcpy(out, sum->value + (size_t)h * (size_t)sum->n_row, (size_t)n * sizeof *out);
+        out += n;
+    }
+}
+
+judgeq_status bound_set_sum(judgeq_session *session, int32_t layer, const float *from, int64_t n_probe,
+                            judgeq_error *error) {
+    const judgeq_model_info *info = &session->model->info;
+    score_map *sum = &session->sum[layer];
+    int64_t most = 1;
+    for (int32_t h = 0; h < info->n_head; h++) {
+        const int64_t n = summed_rows(session, layer, h);
+        most = n > most ? n : most;
+    }
+    const judgeq_status status =
+        score_map_init(sum, info->n_head, info->n_head_kv, most, session->policy.reduce_rows, error);
+    if (status != JUDGEQ_OK) return status;
+    sum->n_probe = n_probe;
+    for (int32_t h = 0; h < info->n_head; h++) {
+        const int64_t n = summed_rows(session, layer, h);
+        if (n == 0) continue;
+        memcpy(sum->value + (size_t)h * (size_t)most, from, (size_t)n * sizeof *from);
+        from += n;
+    }
+    return JUDGEQ_OK;
+}
+
 /* ---- the choice -------------------------------------------------------------------------------------------------- */
 
 /* Of the last n tokens, those whose rows every head still ends with: of the others, the budget may have left none. */

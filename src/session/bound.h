@@ -41,6 +41,17 @@ void bound_count(judgeq_session *session);
 /* Forgets what was added for tokens that are no longer there. */
 void bound_rewind(judgeq_session *session);
 
+/* What a file of the session holds of it, and puts back. The latest queries: how many are stored, and those of a layer,
+ * [n, n_head, head_dim], by position; `from` is ring_from. */
+int32_t bound_n_queries(const judgeq_session *session);
+void bound_get_queries(const judgeq_session *session, int32_t layer, float *out);
+judgeq_status bound_set_queries(judgeq_session *session, int32_t from, const float *query, int32_t n,
+                                judgeq_error *error);
+/* A layer's summed attention, one query head after the other, each [rows of its KV head]; n_probe tokens are in it. */
+void bound_get_sum(const judgeq_session *session, int32_t layer, float *out);
+judgeq_status bound_set_sum(judgeq_session *session, int32_t layer, const float *sum, int64_t n_probe,
+                            judgeq_error *error);
+
 /* Adds to the map of a policy with a window, for a layer whose rows end with those of the last tokens: the attention of
  * these tokens' queries. */
 judgeq_status bound_score(judgeq_session *session, int32_t index, const cache_layer *cache, int32_t window,

@@ -88,7 +88,7 @@ static void choose_rows(reading *r) {
     if (params->plain_weights) return;
     if (all && params->chunk == 0) r->chunk = rows_that_fit(r->model, n_key, GRAPH_BYTES, CHUNK_MOST);
     r->rows_at_once = rows_that_fit(r->model, n_key, CACHE_BYTES, ROWS_MOST);
-    const int32_t least = (r->chunk + GRAPH_PARTS - 1) / GRAPH_PARTS;
+    const int32_t least = r->chunk / GRAPH_PARTS + (r->chunk % GRAPH_PARTS > 0);
     if (r->rows_at_once < least) r->rows_at_once = least;
 }
 

@@ -50,6 +50,10 @@ const char *judgeq_kv_type_name(judgeq_kv_type type) {
     return index < sizeof kv_types / sizeof *kv_types ? kv_types[index].name : NULL;
 }
 
+enum ggml_type session_kv_type(judgeq_kv_type type) {
+    return kv_types[type].type;
+}
+
 static judgeq_status check_kv_type(const judgeq_session *session, judgeq_error *error) {
     const char *name = judgeq_kv_type_name(session->params.kv_type);
     if (!name) {

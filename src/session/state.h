@@ -66,6 +66,9 @@ struct judgeq_session {
 /* True where tokens are decoded before the policy can choose. */
 bool session_looks_ahead(const judgeq_session *session);
 
+/* A type of those that have a name. */
+enum ggml_type session_kv_type(judgeq_kv_type type);
+
 /* The type of a layer's rows while it is read and chosen from. */
 enum ggml_type session_read_type(const judgeq_session *session);
 

@@ -5,12 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "base/error.h"
 #include "base/file.h"
 #include "base/visible.h"
+#include "model/fingerprint.h"
 
 static const char HEADER_KEY[] = "judgeq_data";
 enum { FORMAT_VERSION = 1, FIRST_ROOM = 1024 };
@@ -153,9 +151,7 @@ judgeq_status judgeq_training_set_load(const char *path, const judgeq_model *mod
     } else {
         set->info.broken = set->broken;
         set->info.hash = set->hash;
-        const XXH128_hash_t hash = XXH3_128bits(file.data, file.size);
-        snprintf(set->hash, sizeof set->hash, "%016llx%016llx", (unsigned long long)hash.high64,
-                 (unsigned long long)hash.low64);
+        fingerprint_bytes(file.data, file.size, set->hash);
         status = read_lines(set, judgeq_model_get_info(model), (const char *)file.data, file.size, error);
     }
     if (status == JUDGEQ_OK && set->info.n_examples == 0) {
