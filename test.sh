@@ -69,5 +69,6 @@ step "fuzzing, $fuzz_seconds s for each target"
 build fuzz
 fuzz fuzz_gguf
 fuzz fuzz_policy
+fuzz fuzz_snapshot
 fuzz fuzz_text
 tail -n 12 build/release-tests.log # ctest's summary of the release build

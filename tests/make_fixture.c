@@ -3,7 +3,9 @@
  *   make_fixture pre NAME FILE             a model with that pre-tokenizer; "": with none
  *   make_fixture endless SPEC FILE         a model that never ends a response, greedily
  *   make_fixture template SPEC FILE TEXT   a model whose chat template is TEXT
- *   make_fixture judge MODEL FILE          a judge of that model, 4 soft tokens */
+ *   make_fixture judge MODEL FILE          a judge of that model, 4 soft tokens
+ *   make_fixture session MODEL JUDGE POLICY FILE   a session that has read 70 tokens and decoded 8, saved
+ *   make_fixture resume MODEL JUDGE FILE TO        that session, loaded, 8 tokens later */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +107,54 @@ static int make_judge(const char *model_path, const char *path) {
     return status == JUDGEQ_OK ? 0 : fail(error.message);
 }
 
+static judgeq_status decode_and_save(judgeq_session *session, int32_t n_vocab, const char *path, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (int32_t i = 0; status == JUDGEQ_OK && i < 8; i++) {
+        status = judgeq_session_decode(session, (31 * i + 7) % n_vocab, error);
+    }
+    return status == JUDGEQ_OK ? judgeq_session_save(session, path, error) : status;
+}
+
+/* policy NULL: a session of the file `from`. */
+static judgeq_status go_on(const judgeq_model *model, const judgeq_judge *judge, const char *policy, const char *from,
+                           const char *to, judgeq_error *error) {
+    enum { N_PROMPT = 70 };
+    const int32_t n_vocab = judgeq_model_get_info(model)->n_vocab;
+    int32_t prompt[N_PROMPT];
+    for (int32_t i = 0; i < N_PROMPT; i++) prompt[i] = i * i % n_vocab;
+    judgeq_session_params params = judgeq_session_default_params();
+    judgeq_policy *parsed = NULL;
+    judgeq_session *session = NULL;
+    params.judge = judge;
+    params.n_threads = 1;
+    params.budget = 16;
+    params.slack = 5;
+    judgeq_status status = policy ? judgeq_policy_parse(policy, &parsed, error) : JUDGEQ_OK;
+    params.policy = parsed;
+    if (status == JUDGEQ_OK) {
+        status = policy ? judgeq_session_new(model, &params, &session, error)
+                        : judgeq_session_load(model, &params, from, &session, error);
+    }
+    if (status == JUDGEQ_OK && policy) status = judgeq_session_prefill(session, prompt, N_PROMPT, error);
+    if (status == JUDGEQ_OK) status = decode_and_save(session, n_vocab, to, error);
+    judgeq_session_free(session);
+    judgeq_policy_free(parsed);
+    return status;
+}
+
+static int make_session(const char *model_path, const char *judge_path, const char *policy, const char *from,
+                        const char *to) {
+    judgeq_model *model;
+    judgeq_judge *judge = NULL;
+    judgeq_error error;
+    judgeq_status status = judgeq_model_load(model_path, &model, &error);
+    if (status == JUDGEQ_OK) status = judgeq_judge_load(judge_path, model, &judge, &error);
+    if (status == JUDGEQ_OK) status = go_on(model, judge, policy, from, to, &error);
+    judgeq_judge_free(judge);
+    judgeq_model_free(model);
+    return status == JUDGEQ_OK ? 0 : fail(error.message);
+}
+
 int main(int argc, char **argv) {
     if ((argc == 4 || argc == 5) && strcmp(argv[1], "model") == 0) {
         return make_model(argv[2], argv[3], argc == 5 ? argv[4] : NULL);
@@ -113,6 +163,8 @@ int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "endless") == 0) return make_endless(argv[2], argv[3]);
     if (argc == 5 && strcmp(argv[1], "template") == 0) return make_template(argv[2], argv[3], argv[4]);
     if (argc == 4 && strcmp(argv[1], "judge") == 0) return make_judge(argv[2], argv[3]);
-    return fail("usage: model SPEC FILE [TENSOR], pre NAME FILE, endless SPEC FILE, template SPEC FILE TEXT, or judge "
-                "MODEL FILE");
+    if (argc == 6 && strcmp(argv[1], "session") == 0) return make_session(argv[2], argv[3], argv[4], NULL, argv[5]);
+    if (argc == 6 && strcmp(argv[1], "resume") == 0) return make_session(argv[2], argv[3], NULL, argv[4], argv[5]);
+    return fail("usage: model SPEC FILE [TENSOR], pre NAME FILE, endless SPEC FILE, template SPEC FILE TEXT, judge "
+                "MODEL FILE, session MODEL JUDGE POLICY FILE, or resume MODEL JUDGE FILE TO");
 }

@@ -48,6 +48,8 @@ class Failing(InFolder):
         cls.text = cls.path("text.txt")
         with open(cls.text, "w") as file:
             file.write(SENTENCE * 30)
+        cls.session = cls.path("session.gguf")
+        subprocess.run([MAKE_FIXTURE, "session", cls.model, cls.judge, "judge,probe=window:8+soft", cls.session], check=True)
         cls.data = cls.path("set.jsonl")
         with open(cls.data, "w") as file:
             print(json.dumps({"judgeq_data": 1, "model_fingerprint": described["fingerprint"]}), file=file)
@@ -60,10 +62,12 @@ class Failing(InFolder):
         return os.path.join(cls.folder, *names)
 
     def execute(self, arguments, calls="", at=0, mode="once", reason=errno.ENOMEM):
+        """The command, or "resume ...", which make_fixture does: no command saves sessions."""
+        program = MAKE_FIXTURE if arguments[0] == "resume" else JUDGEQ
         report = self.path("report")
         environment = os.environ | {"LD_PRELOAD": SHIM, "FAIL_CALLS": calls, "FAIL_AT": str(at), "FAIL_MODE": mode,
                                     "FAIL_ERRNO": str(int(reason)), "FAIL_REPORT": report, "GGML_NO_BACKTRACE": "1"}
-        done = subprocess.run([JUDGEQ, *arguments], stdin=subprocess.DEVNULL, capture_output=True, env=environment,
+        done = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, env=environment,
                               timeout=60)
         counted, *frames = [""]
         if os.path.exists(report):
@@ -130,6 +134,10 @@ class Memory(Failing):
         output = self.path("imported.gguf")
         self.each(["judge", "import", self.soft, "-m", self.model, "-o", output], 4, 25, output)
 
+    def test_resume(self):
+        output = self.path("resumed.gguf")
+        self.each(["resume", self.model, self.judge, self.session, output], 4, 200, output)
+
 
 class Writes(Failing):
     """Each call that writes a file fails, or writes a part: status 1, a message that names the file, and what is left is
@@ -143,6 +151,7 @@ class Writes(Failing):
         return {
             "import": ["judge", "import", self.soft, "-m", self.model, "-o", inside("judge.gguf")],
             "export": ["judge", "export", self.judge, "-o", inside("judge.npy")],
+            "resume": ["resume", self.model, self.judge, self.session, inside("session.gguf")],
             "train": ["train", "-m", self.model, "--data", self.data, "-o", inside("judge.gguf"), "--n-soft", "2",
                       "--epochs", "1", "--checkpoint-every", "0", *few],
             "data": ["data", "-m", self.model, "-o", inside("set.jsonl"), "--tokens", "4", "--min", "40", "--max", "400",
