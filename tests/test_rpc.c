@@ -173,6 +173,42 @@ static void test_policies_and_types(void **state) {
     judgeq_model_free(there);
 }
 
+/* A session of devices has the file that it would have here, and goes on from it here and there. */
+static void test_files(void **state) {
+    (void)state;
+    static const char *const policies[] = {"full", "adakv,probe=window:4,keep=none", "h2o"};
+    const judgeq_model_params params = {.n_offload = -1};
+    judgeq_model *here = load("qwen3", NULL), *there = load("qwen3", &params);
+    const size_t size = (size_t)judgeq_model_get_info(here)->n_vocab * sizeof(float);
+    char path[2][512];
+    judgeq_error error = {0};
+    for (int i = 0; i < 2; i++) snprintf(path[i], sizeof path[i], "%s/session-%d.gguf", folder, i);
+    for (size_t p = 0; p < 2 * sizeof policies / sizeof *policies; p++) {
+        const judgeq_kv_type kv_type = p % 2 ? JUDGEQ_KV_Q4_0 : JUDGEQ_KV_F16;
+        judgeq_session *a = start(here, policies[p / 2], kv_type, true, false), *b = NULL;
+        judgeq_session *of_devices = start(there, policies[p / 2], kv_type, true, false);
+        assert_int_equal(judgeq_session_save(a, path[0], &error), JUDGEQ_OK);
+        assert_int_equal(judgeq_session_save(of_devices, path[1], &error), JUDGEQ_OK);
+        size_t n = 0, m = 0;
+        char *x = fixture_read(path[0], &n), *y = fixture_read(path[1], &m);
+        assert_int_equal(n, m);
+        assert_memory_equal(x, y, n);
+        free(x);
+        free(y);
+        judgeq_session_free(of_devices);
+        if (judgeq_session_load(there, NULL, path[0], &b, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
+        for (int i = 0; i < N_DECODE; i++) {
+            assert_int_equal(judgeq_session_decode(a, 3 + i, &error), JUDGEQ_OK);
+            assert_int_equal(judgeq_session_decode(b, 3 + i, &error), JUDGEQ_OK);
+            assert_memory_equal(judgeq_session_logits(a), judgeq_session_logits(b), size);
+        }
+        judgeq_session_free(a);
+        judgeq_session_free(b);
+    }
+    judgeq_model_free(here);
+    judgeq_model_free(there);
+}
+
 /* By default operations of our own compute here, and none of them there: F32 weights differ by the order of sums. */
 static void test_default_mode(void **state) {
     (void)state;
@@ -308,9 +344,13 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_logits_are_local),      cmocka_unit_test(test_policies_and_types),
-        cmocka_unit_test(test_default_mode),          cmocka_unit_test(test_places),
-        cmocka_unit_test(test_devices_are_listed),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_logits_are_local),
+        cmocka_unit_test(test_policies_and_types),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_default_mode),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_devices_are_listed),
+        cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_unsupported_operation),
     };
     char servers[64];
