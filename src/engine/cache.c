@@ -236,7 +236,7 @@ static void import_heads(cache_layer *layer, host_image target, cache_rows rows)
 judgeq_status cache_layer_import(ggml_backend_t backend, cache_shape shape, cache_rows rows, int64_t spare,
                                  cache_meter *meter, cache_layer *out, judgeq_error *error) {
     *out = (cache_layer){0};
-    int64_t *capacity = malloc((size_t)shape.n_head_kv * sizeof *capacity);
+    int64_t *capacity = calloc((size_t)shape.n_head_kv, sizeof *capacity);
     if (!capacity) return error_memory(error, "a KV cache");
     for (int32_t h = 0; h < shape.n_head_kv; h++) capacity[h] = rows.n_row[h] + spare;
     judgeq_status status = cache_layer_init(out, backend, shape, capacity, meter, error);

@@ -49,7 +49,7 @@ judgeq_status bound_set_queries(judgeq_session *session, int32_t from, const flo
                                 judgeq_error *error);
 /* A layer's summed attention, one query head after the other, each [rows of its KV head]; n_probe tokens are in it. */
 void bound_get_sum(const judgeq_session *session, int32_t layer, float *out);
-judgeq_status bound_set_sum(judgeq_session *session, int32_t layer, const float *sum, int64_t n_probe,
+judgeq_status bound_set_sum(judgeq_session *session, int32_t layer, const float *from, int64_t n_probe,
                             judgeq_error *error);
 
 /* Adds to the map of a policy with a window, for a layer whose rows end with those of the last tokens: the attention of
