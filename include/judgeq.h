@@ -514,7 +514,7 @@ typedef struct judgeq_snapshot_info {
     float budget_fraction;
     int32_t slack, n_ctx;
     judgeq_kv_type kv_type;
-    bool plain_weights, defer;
+    bool plain_weights, unbounded, defer;
     uint64_t seed;
     int64_t n_tokens; /* the sequence's length: tokens read, deferred and decoded, and not removed again */
     int64_t n_read, n_decoded;

@@ -182,7 +182,7 @@ static void test_files(void **state) {
     const size_t size = (size_t)judgeq_model_get_info(here)->n_vocab * sizeof(float);
     char path[2][512];
     judgeq_error error = {0};
-    for (int i = 0; i < 2; i++) snprintf(path[i], sizeof path[i], "%s/session-%d.gguf", folder, i);
+    for (int i = 0; i < 2; i++) snprintf(path[i], sizeof path[i], "%s/session-%d.gguf", fixture_folder, i);
     for (size_t p = 0; p < 2 * sizeof policies / sizeof *policies; p++) {
         const judgeq_kv_type kv_type = p % 2 ? JUDGEQ_KV_Q4_0 : JUDGEQ_KV_F16;
         judgeq_session *a = start(here, policies[p / 2], kv_type, true, false), *b = NULL;

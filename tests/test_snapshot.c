@@ -1,26 +1,23 @@
 /* Sessions as files: what is loaded goes on bit for bit, whatever the policy, the type and the moment; nothing that a
  * file can hold ends the process, and what does not fit is refused by name. */
-#include "fixture.h"
 #include "gguf.h"
-#include "judgeq.h"
 #include "model/fingerprint.h"
 #include "session/snapshot.h"
+#include "tiny_judge.h"
 #include "tiny_model.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "check.h"
 
 enum { N_ALL = 300, N_SOFT = 4, BUDGET = 40, SLACK = 12, DIGITS = 32 };
 
-static char folder[256], path[300], other_path[300];
+static char path[300], other_path[300];
 static judgeq_model *model;
 static judgeq_judge *judge;
 static int32_t token[N_ALL];
@@ -200,6 +197,25 @@ static void test_any_moment(void **state) {
     }
 }
 
+/* Beyond the context: rows that are rotated by other positions than their own. */
+static void test_unbounded(void **state) {
+    (void)state;
+    const judgeq_preset *preset;
+    for (size_t p = 0; (preset = judgeq_preset_at(p)) != NULL; p++) {
+        if (strcmp(preset->name, "full") == 0) continue;
+        judgeq_session_params params = defaults();
+        params.unbounded = true;
+        params.n_ctx = 250;
+        params.kv_type = (judgeq_kv_type)(p % 4);
+        judgeq_session *session = start(preset->name, params);
+        check(judgeq_session_prefill(session, token, 290, &error));
+        decode(session, 17);
+        assert_true(session->n_shift > 0);
+        expect_same_future(session, preset->name);
+        judgeq_session_free(session);
+    }
+}
+
 /* Deferred tokens, the counts and the tokens are there; sessions of one engine that decode together go on together. */
 static void test_state(void **state) {
     (void)state;
@@ -308,11 +324,11 @@ static void test_no_room(void **state) {
     char target[400];
     judgeq_session *session = start("streaming", defaults());
     check(judgeq_session_prefill(session, token, 50, &error));
-    snprintf(target, sizeof target, "%s/missing/file.gguf", folder);
+    snprintf(target, sizeof target, "%s/missing/file.gguf", fixture_folder);
     assert_int_equal(judgeq_session_save(session, target, &error), JUDGEQ_ERROR_IO);
     assert_non_null(strstr(error.message, target));
     assert_int_equal(judgeq_session_save(session, "/dev/full", &error), JUDGEQ_ERROR_IO);
-    assert_int_equal(judgeq_session_save(session, folder, &error), JUDGEQ_ERROR_IO);
+    assert_int_equal(judgeq_session_save(session, fixture_folder, &error), JUDGEQ_ERROR_IO);
     judgeq_session_free(session);
 }
 
@@ -345,6 +361,7 @@ typedef struct damage {
     size_t at;
     float real;
     bool unset, fraction;
+    bool unbounded; /* after 290 tokens read, in a context of 250 */
     judgeq_status status;
     const char *why;
 } damage;
@@ -388,9 +405,12 @@ static void write_changed(const damage *d, const char *from, const char *to) {
     free(bytes);
 }
 
-static void save_for(const char *policy) {
-    judgeq_session *session = start(policy, defaults());
-    check(judgeq_session_prefill(session, token, 90, &error));
+static void save_for(const char *policy, bool unbounded) {
+    judgeq_session_params params = defaults();
+    params.unbounded = unbounded;
+    params.n_ctx = unbounded ? 250 : 0;
+    judgeq_session *session = start(policy, params);
+    check(judgeq_session_prefill(session, token, unbounded ? 290 : 90, &error));
     decode(session, 5);
     check(judgeq_session_save(session, path, &error));
     judgeq_session_free(session);
@@ -433,7 +453,7 @@ static const damage damages[] = {
     {K("budget"), .number = -1, .why = "negative"},
     {K("budget"), .unset = true, .why = "budget_fraction"},
     {K("slack"), .number = 1LL << 32, .why = "slack"},
-    {K("n_ctx"), .number = 50, .why = "context of 50"},
+    {K("n_ctx"), .number = 50, .why = "which is 50 long"},
     {K("n_ctx"), .number = 0, .why = "n_ctx"},
     {K("chunk"), .number = -3, .why = "chunk"},
     {K("kv_type"), .text = "f64", .why = "f64"},
@@ -461,17 +481,33 @@ static const damage damages[] = {
     {.tensor = "blk.1.position", .at = 2, .number = 1, .why = "layer 1, head 0, row 2"},
     {.tensor = "blk.1.position", .at = 0, .number = -1, .why = "position -1"},
     {.tensor = "blk.0.position", .at = 44, .number = 95, .why = "position 95"},
+    {K("n_shift"), .number = 1, .why = "1 of them before the context"},
+    {K("unbounded"), .number = 1, .why = "has type"},
+    {K("unbounded"), .unset = true, .why = "unbounded"},
+    {.unbounded = true, K("n_shift"), .number = 0, .why = "0 of them before the context"},
+    {.unbounded = true, K("n_shift"), .number = 295, .why = "295 of them before the context"},
+    {.unbounded = true, K("n_shift"), .number = 290, .why = "is rotated by"},
+    {.unbounded = true, K("n_shift"), .number = -1, .why = "negative"},
+    {.unbounded = true, K("n_ctx"), .number = 61, .why = "which is 61 long"},
+    {.unbounded = true, K("n_ctx"), .number = 20, .why = "20 long"},
+    {.unbounded = true, .tensor = "blk.0.rope", .at = 5, .number = 1, .why = "layer 0, head 0, row 5 is rotated by 1"},
+    {.unbounded = true, .tensor = "blk.1.rope", .at = 0, .number = -1, .why = "is rotated by -1"},
+    {.unbounded = true, .tensor = "blk.1.rope", .at = 44, .number = 249, .why = "is rotated by 249"},
+    {.unbounded = true, K("budget"), .number = 300, .status = JUDGEQ_ERROR_ARGUMENT, .why = "does not fit"},
     {.tensor = "blk.0.position", .at = 40, .number = 89, .why = "row 40 has position 89"},
 };
 
 static void test_damaged(void **state) {
     (void)state;
     const char *policy = "";
+    bool unbounded = false;
     const judgeq_session_params params = {.judge = judge, .n_threads = 1};
     for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
         const damage *d = &damages[i];
         const char *of = d->policy ? d->policy : "streaming";
-        if (strcmp(policy, of) != 0) save_for(policy = of);
+        if (strcmp(policy, of) != 0 || unbounded != d->unbounded) save_for(of, d->unbounded);
+        policy = of;
+        unbounded = d->unbounded;
         write_changed(d, path, other_path);
         if (!d->why) {
             judgeq_session_free(load(other_path));
@@ -514,19 +550,17 @@ static void test_any_byte(void **state) {
 static void test_other_files(void **state) {
     (void)state;
     judgeq_snapshot_info info;
-    char model_path[320];
     check(judgeq_judge_save(judge, other_path, &error));
     expect_refused(model, NULL, other_path, JUDGEQ_ERROR_UNSUPPORTED, "but a judge");
-    snprintf(model_path, sizeof model_path, "%s/model.gguf", folder);
-    expect_refused(model, NULL, model_path, JUDGEQ_ERROR_UNSUPPORTED, "but a model");
+    expect_refused(model, NULL, fixture_model, JUDGEQ_ERROR_UNSUPPORTED, "but a model");
     fixture_write(other_path, "A letter to nobody\n", 19);
     expect_refused(model, NULL, other_path, JUDGEQ_ERROR_FORMAT, "not a GGUF file but a text");
     fixture_write(other_path, "", 0);
     expect_refused(model, NULL, other_path, JUDGEQ_ERROR_FORMAT, "is empty");
     assert_int_equal(judgeq_snapshot_read(other_path, &info, NULL, &error), JUDGEQ_ERROR_FORMAT);
-    expect_refused(model, NULL, folder, JUDGEQ_ERROR_IO, "is a folder");
+    expect_refused(model, NULL, fixture_folder, JUDGEQ_ERROR_IO, "is a folder");
     expect_refused(model, NULL, "/nowhere/x.gguf", JUDGEQ_ERROR_IO, "cannot open");
-    save_for("streaming");
+    save_for("streaming", false);
     judgeq_model *wrong = NULL;
     assert_int_equal(judgeq_model_load(path, &wrong, &error), JUDGEQ_ERROR_UNSUPPORTED);
     assert_non_null(strstr(error.message, "a session's file, not a model"));
@@ -542,7 +576,7 @@ static judgeq_model *another_model(enum ggml_type type, uint64_t seed) {
     spec.n_ctx = 4096;
     spec.weight_type = type;
     spec.seed = seed ? seed : spec.seed;
-    snprintf(name, sizeof name, "%s/other.gguf", folder);
+    snprintf(name, sizeof name, "%s/other.gguf", fixture_folder);
     assert_int_equal(tiny_model_write(&spec, name), 0);
     check(judgeq_model_load(name, &other, &error));
     return other;
@@ -552,7 +586,7 @@ static judgeq_model *another_model(enum ggml_type type, uint64_t seed) {
 static void test_mismatches(void **state) {
     (void)state;
     judgeq_session_params params = {.judge = judge, .n_threads = 1};
-    save_for("judge");
+    save_for("judge", false);
     judgeq_model *other = another_model(GGML_TYPE_Q8_0, 0);
     expect_refused(other, &params, path, JUDGEQ_ERROR_MISMATCH, "another quantisation");
     judgeq_model_free(other);
@@ -584,7 +618,7 @@ static void test_shrinking(void **state) {
     (void)state;
     snapshot s;
     judgeq_guard_mappings();
-    save_for("streaming");
+    save_for("streaming", false);
     check(snapshot_open(path, &s, &error));
     assert_int_equal(truncate(path, 100), 0);
     assert_int_equal(s.tokens[s.n_position - 1], 0);
@@ -595,39 +629,27 @@ static void test_shrinking(void **state) {
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static int set_up(void **state) {
-    (void)state;
     tiny_spec spec;
-    if (!tiny_spec_find("qwen3", &spec) || fixture_folder_new(folder, sizeof folder) != 0) return -1;
+    if (!tiny_spec_find("qwen3", &spec) || fixture_set_up(state) != 0) return -1;
     spec.n_ctx = 4096;
-    snprintf(path, sizeof path, "%s/model.gguf", folder);
-    if (tiny_model_write(&spec, path) != 0 || judgeq_model_load(path, &model, &error) != JUDGEQ_OK) return -1;
-    snprintf(path, sizeof path, "%s/session.gguf", folder);
-    snprintf(other_path, sizeof other_path, "%s/again.gguf", folder);
-    const judgeq_model_info *info = judgeq_model_get_info(model);
-    const size_t n_soft = (size_t)N_SOFT * (size_t)info->n_embd;
-    float *soft = malloc(n_soft * sizeof *soft);
-    for (size_t i = 0; soft && i < n_soft; i++) soft[i] = (float)((i * 7919) % 1000) / 1000 - 0.5F;
-    const judgeq_judge_info about = {
-        .n_depth = 1, .n_soft = N_SOFT, .n_embd = info->n_embd, .fingerprint = info->fingerprint};
-    const judgeq_status status = soft ? judgeq_judge_new(soft, &about, &judge, &error) : JUDGEQ_ERROR_MEMORY;
-    free(soft);
-    tiny_prompt(5, info->n_vocab, token, N_ALL);
-    return status == JUDGEQ_OK ? 0 : -1;
+    snprintf(path, sizeof path, "%s/session.gguf", fixture_folder);
+    snprintf(other_path, sizeof other_path, "%s/again.gguf", fixture_folder);
+    if (tiny_model_write(&spec, fixture_model) != 0 || judgeq_model_load(fixture_model, &model, &error) != JUDGEQ_OK) {
+        return -1;
+    }
+    judge = tiny_judge(model, 1, N_SOFT);
+    tiny_prompt(5, judgeq_model_get_info(model)->n_vocab, token, N_ALL);
+    return judge ? 0 : -1;
 }
 
 static int tear_down(void **state) {
-    (void)state;
     judgeq_judge_free(judge);
     judgeq_model_free(model);
-    return fixture_folder_remove(folder);
+    return fixture_tear_down(state);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goes_on),    cmocka_unit_test(test_any_moment), cmocka_unit_test(test_state),
-        cmocka_unit_test(test_info),       cmocka_unit_test(test_not_saved),  cmocka_unit_test(test_no_room),
-        cmocka_unit_test(test_damaged),    cmocka_unit_test(test_any_byte),   cmocka_unit_test(test_other_files),
-        cmocka_unit_test(test_mismatches), cmocka_unit_test(test_shrinking),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_goes_on), cmocka_unit_test(test_any_moment),
+           cmocka_unit_test(test_unbounded), cmocka_unit_test(test_state), cmocka_unit_test(test_info),
+           cmocka_unit_test(test_not_saved), cmocka_unit_test(test_no_room), cmocka_unit_test(test_damaged),
+           cmocka_unit_test(test_any_byte), cmocka_unit_test(test_other_files), cmocka_unit_test(test_mismatches),
+           cmocka_unit_test(test_shrinking))

@@ -157,101 +157,10 @@ void cache_layer_truncate(cache_layer *layer, int32_t n_position) {
     }
 }
 
-/* ---- views ------------------------------------------------------------------------------------------------------- */
-
-/* ---- rows of a file ---------------------------------------------------------------------------------------------- */
-
 int64_t cache_layer_rows(const cache_layer *layer) {
     int64_t rows = 0;
     for (int32_t h = 0; h < layer->n_head_kv; h++) rows += layer->head[h].n_row;
     return rows;
-}
-
-/* to [n, n_line] = from [n_line, n], numbers of `size` bytes. */
-static void transpose(const char *from, size_t from_line, int64_t n_line, char *to, size_t to_line, int64_t n,
-                      size_t size) {
-    for (int64_t l = 0; l < n_line; l++) {
-        const char *line = from + (size_t)l * from_line;
-        char *out = to + (size_t)l * size;
-        for (int64_t i = 0; i < n; i++) {
-            if (size == 2) {
-                memcpy(out + (size_t)i * to_line, line + 2 * i, 2);
-            } else {
-                memcpy(out + (size_t)i * to_line, line + 4 * i, 4);
-            }
-        }
-    }
-}
-
-static void export_heads(const cache_layer *layer, host_image source, cache_rows out) {
-    const size_t size = ggml_type_size(layer->type), row = ggml_row_size(layer->type, layer->head_dim);
-    for (int32_t h = 0; h < layer->n_head_kv; h++) {
-        const head_image head = head_image_of(layer, source.k, source.v, h);
-        const int64_t n = layer->head[h].n_row;
-        memcpy(out.key, head.k, (size_t)n * row);
-        if (cache_quantised(layer)) {
-            memcpy(out.value, head.v, (size_t)n * row);
-        } else {
-            transpose(head.v, head.line, layer->head_dim, (char *)out.value, row, n, size);
-        }
-        memcpy(out.position, layer->head[h].position, (size_t)n * sizeof *out.position);
-        out.n_row[h] = (int32_t)n;
-        out.position += n;
-        out.key += (size_t)n * row;
-        out.value += (size_t)n * row;
-    }
-}
-
-judgeq_status cache_layer_export(const cache_layer *layer, cache_rows out, judgeq_error *error) {
-    host_image source = image_of(layer);
-    judgeq_status status = source.k && source.v ? JUDGEQ_OK : error_memory(error, "the host's copy of a KV cache");
-    if (status == JUDGEQ_OK) {
-        image_get(layer, source);
-        export_heads(layer, source, out);
-    }
-    image_free(source);
-    return status;
-}
-
-static void import_heads(cache_layer *layer, host_image target, cache_rows rows) {
-    const size_t size = ggml_type_size(layer->type), row = ggml_row_size(layer->type, layer->head_dim);
-    for (int32_t h = 0; h < layer->n_head_kv; h++) {
-        const head_image head = head_image_of(layer, target.k, target.v, h);
-        const int64_t n = rows.n_row[h];
-        if (n == 0) continue;
-        memcpy(head.k, rows.key, (size_t)n * row);
-        if (cache_quantised(layer)) {
-            memcpy(head.v, rows.value, (size_t)n * row);
-        } else {
-            transpose((const char *)rows.value, row, n, head.v, head.line, layer->head_dim, size);
-        }
-        memcpy(layer->head[h].position, rows.position, (size_t)n * sizeof *rows.position);
-        layer->head[h].n_row = n;
-        rows.position += n;
-        rows.key += (size_t)n * row;
-        rows.value += (size_t)n * row;
-    }
-}
-
-judgeq_status cache_layer_import(ggml_backend_t backend, cache_shape shape, cache_rows rows, int64_t spare,
-                                 cache_meter *meter, cache_layer *out, judgeq_error *error) {
-    *out = (cache_layer){0};
-    int64_t *capacity = calloc((size_t)shape.n_head_kv, sizeof *capacity);
-    if (!capacity) return error_memory(error, "a KV cache");
-    for (int32_t h = 0; h < shape.n_head_kv; h++) capacity[h] = rows.n_row[h] + spare;
-    judgeq_status status = cache_layer_init(out, backend, shape, capacity, meter, error);
-    free(capacity);
-    if (status != JUDGEQ_OK) return status;
-    host_image target = image_of(out);
-    if (!target.k || !target.v) {
-        status = error_memory(error, "the host's copy of a KV cache");
-    } else {
-        import_heads(out, target, rows);
-        image_set(out, target);
-    }
-    image_free(target);
-    if (status != JUDGEQ_OK) cache_layer_free(out);
-    return status;
 }
 
 /* ---- views ------------------------------------------------------------------------------------------------------- */

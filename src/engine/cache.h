@@ -104,6 +104,7 @@ judgeq_status cache_layer_restore(cache_layer *layer, const cache_layer *from, j
  * position [rows], key and value [rows, head_dim], numbers of the cache's type. */
 typedef struct cache_rows {
     int32_t *n_row, *position;
+    int32_t *rope; /* [rows], as in cache_head; or NULL */
     unsigned char *key, *value;
 } cache_rows;
 
@@ -111,9 +112,10 @@ typedef struct cache_rows {
 int64_t cache_layer_rows(const cache_layer *layer);
 /* Writes them. */
 judgeq_status cache_layer_export(const cache_layer *layer, cache_rows out, judgeq_error *error);
-/* out = a cache of these rows, with room for `spare` more in each head; they are only read. */
-judgeq_status cache_layer_import(ggml_backend_t backend, cache_shape shape, cache_rows rows, int64_t spare,
-                                 cache_meter *meter, cache_layer *out, judgeq_error *error);
+/* out = a cache of these rows, with room for `spare` more in each head, whose positions are less by `shift`; they are
+ * only read. */
+judgeq_status cache_layer_import(ggml_backend_t backend, cache_shape shape, cache_rows rows, int32_t shift,
+                                 int64_t spare, cache_meter *meter, cache_layer *out, judgeq_error *error);
 
 /* The run that starts at head `first_head`. */
 cache_run cache_layer_run(const cache_layer *layer, int32_t first_head);

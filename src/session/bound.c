@@ -250,6 +250,12 @@ int32_t bound_piece(const judgeq_session *session) {
     return room < PIECE_MOST ? room : PIECE_MOST;
 }
 
+bool bound_fits(const judgeq_session *session) {
+    const int32_t since = session->n_position - session->n_prompt;
+    const int32_t left = since < session->slack ? session->slack - since : 0;
+    return !session->params.unbounded || bound_piece(session) > left;
+}
+
 judgeq_status bound_check(const judgeq_session *session, judgeq_error *error) {
     const judgeq_session_params *params = &session->params;
     if (!params->unbounded) return JUDGEQ_OK;

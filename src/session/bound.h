@@ -20,6 +20,8 @@ judgeq_status bound_hold(judgeq_session *session, judgeq_error *error);
 judgeq_status bound_make_room(judgeq_session *session, int32_t n, judgeq_error *error);
 /* The most tokens that such a session reads at once. */
 int32_t bound_piece(const judgeq_session *session);
+/* Whether it can go on: there is room in the context for the slack that is left, and a piece. */
+bool bound_fits(const judgeq_session *session);
 /* Fails where an unbounded session's context has no room for its budget, slack and a piece. */
 judgeq_status bound_check(const judgeq_session *session, judgeq_error *error);
 

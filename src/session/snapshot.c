@@ -113,6 +113,7 @@ static judgeq_status make_session(const snapshot *s, const judgeq_model *model, 
     params.budget = info->budget;
     params.budget_fraction = info->budget_fraction;
     params.slack = info->slack;
+    params.unbounded = info->unbounded;
     params.n_ctx = info->n_ctx;
     params.chunk = s->chunk;
     params.kv_type = info->kv_type;
@@ -138,8 +139,8 @@ static judgeq_status copy_tokens(const snapshot *s, judgeq_session *session, jud
 static judgeq_status copy_layer(const snapshot *s, int32_t index, judgeq_session *session, judgeq_error *error) {
     const cache_shape shape = {session->kv_type, s->n_head_kv, s->head_dim, session->kv_padding};
     ggml_backend_t backend = graph_engine_of_layer(&session->engine->graphs, session->model, index);
-    judgeq_status status =
-        cache_layer_import(backend, shape, s->layer[index].rows, 1, &session->meter, &session->layer[index], error);
+    judgeq_status status = cache_layer_import(backend, shape, s->layer[index].rows, s->n_shift, 1, &session->meter,
+                                              &session->layer[index], error);
     if (status == JUDGEQ_OK && session->sum) {
         status = bound_set_sum(session, index, s->layer[index].sum, s->n_probe, error);
     }
@@ -150,6 +151,7 @@ static judgeq_status copy_layer(const snapshot *s, int32_t index, judgeq_session
 static judgeq_status fill(const snapshot *s, judgeq_session *session, judgeq_error *error) {
     session->n_prompt = s->n_prompt;
     session->n_position = s->n_position;
+    session->n_shift = s->n_shift;
     session->n_read = s->info.n_read;
     session->stats.n_decoded = s->info.n_decoded;
     session->stats.n_rejudged = s->info.n_rejudged;
@@ -163,6 +165,10 @@ static judgeq_status fill(const snapshot *s, judgeq_session *session, judgeq_err
     judgeq_status status = copy_tokens(s, session, error);
     if (status == JUDGEQ_OK) status = bound_set_queries(session, s->ring_from, s->query, s->n_query, error);
     for (int32_t i = 0; status == JUDGEQ_OK && i < s->n_layer; i++) status = copy_layer(s, i, session, error);
+    if (status == JUDGEQ_OK && !bound_fits(session)) {
+        status = error_set(error, JUDGEQ_ERROR_FORMAT, "%s: holds more rows than a context of %d goes on with",
+                           s->file.path, s->info.n_ctx);
+    }
     session->prefilled = status == JUDGEQ_OK;
     return status;
 }

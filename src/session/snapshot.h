@@ -7,7 +7,7 @@
 #include "policy/policy.h"
 #include "state.h"
 
-enum { SNAPSHOT_FORMAT_VERSION = 1, SNAPSHOT_LAYER_TENSORS = 5, SNAPSHOT_NAME_SIZE = 32 };
+enum { SNAPSHOT_FORMAT_VERSION = 1, SNAPSHOT_LAYER_TENSORS = 6, SNAPSHOT_NAME_SIZE = 32 };
 
 #define SNAPSHOT_KEY_FORMAT_VERSION "judgeq.format_version"
 #define SNAPSHOT_KEY_VERSION "judgeq.version"
@@ -24,6 +24,7 @@ enum { SNAPSHOT_FORMAT_VERSION = 1, SNAPSHOT_LAYER_TENSORS = 5, SNAPSHOT_NAME_SI
 #define SNAPSHOT_KEY_BUDGET "judgeq.session.budget"
 #define SNAPSHOT_KEY_BUDGET_FRACTION "judgeq.session.budget_fraction"
 #define SNAPSHOT_KEY_SLACK "judgeq.session.slack"
+#define SNAPSHOT_KEY_UNBOUNDED "judgeq.session.unbounded"
 #define SNAPSHOT_KEY_N_CTX "judgeq.session.n_ctx"
 #define SNAPSHOT_KEY_CHUNK "judgeq.session.chunk"
 #define SNAPSHOT_KEY_KV_TYPE "judgeq.session.kv_type"
@@ -31,6 +32,7 @@ enum { SNAPSHOT_FORMAT_VERSION = 1, SNAPSHOT_LAYER_TENSORS = 5, SNAPSHOT_NAME_SI
 #define SNAPSHOT_KEY_SEED "judgeq.session.seed"
 #define SNAPSHOT_KEY_DEFER "judgeq.session.defer"
 #define SNAPSHOT_KEY_N_PROMPT "judgeq.session.n_prompt"
+#define SNAPSHOT_KEY_N_SHIFT "judgeq.session.n_shift"
 #define SNAPSHOT_KEY_N_READ "judgeq.session.n_read"
 #define SNAPSHOT_KEY_N_DECODED "judgeq.session.n_decoded"
 #define SNAPSHOT_KEY_N_REJUDGED "judgeq.session.n_rejudged"
@@ -47,6 +49,7 @@ enum { SNAPSHOT_FORMAT_VERSION = 1, SNAPSHOT_LAYER_TENSORS = 5, SNAPSHOT_NAME_SI
 typedef enum snapshot_part {
     SNAPSHOT_ROWS,
     SNAPSHOT_POSITION,
+    SNAPSHOT_ROPE,
     SNAPSHOT_KEY,
     SNAPSHOT_VALUE,
     SNAPSHOT_SUM
@@ -72,7 +75,7 @@ typedef struct snapshot {
     judgeq_policy policy;
     bool needs_judge;
     int32_t n_layer, n_head, n_head_kv, head_dim, n_vocab;
-    int32_t chunk, n_prompt, n_position, ring_from, n_query;
+    int32_t chunk, n_prompt, n_position, n_shift, ring_from, n_query;
     int64_t n_probe;
     const int32_t *tokens; /* [n_position], as is what follows, in the mapping */
     const int32_t *deferred;

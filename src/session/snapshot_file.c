@@ -87,7 +87,7 @@ static judgeq_status read_numbers(snapshot *s, judgeq_error *error) {
                    {SNAPSHOT_KEY_N_HEAD_KV, 1, &s->n_head_kv}, {SNAPSHOT_KEY_HEAD_DIM, 1, &s->head_dim},
                    {SNAPSHOT_KEY_N_VOCAB, 1, &s->n_vocab},     {SNAPSHOT_KEY_N_CTX, 1, &s->info.n_ctx},
                    {SNAPSHOT_KEY_CHUNK, 0, &s->chunk},         {SNAPSHOT_KEY_N_PROMPT, 1, &s->n_prompt},
-                   {SNAPSHOT_KEY_RING_FROM, 0, &s->ring_from}};
+                   {SNAPSHOT_KEY_N_SHIFT, 0, &s->n_shift},     {SNAPSHOT_KEY_RING_FROM, 0, &s->ring_from}};
     const struct {
         const char *key;
         gguf_need need;
@@ -184,6 +184,8 @@ static judgeq_status read_keys(snapshot *s, judgeq_error *error) {
     if (status == JUDGEQ_OK)
         status = gguf_read_bool(file, SNAPSHOT_KEY_PLAIN_WEIGHTS, GGUF_REQUIRED, &s->info.plain_weights, error);
     if (status == JUDGEQ_OK) status = gguf_read_u64(file, SNAPSHOT_KEY_SEED, GGUF_REQUIRED, &s->info.seed, error);
+    if (status == JUDGEQ_OK)
+        status = gguf_read_bool(file, SNAPSHOT_KEY_UNBOUNDED, GGUF_REQUIRED, &s->info.unbounded, error);
     if (status == JUDGEQ_OK) status = gguf_read_bool(file, SNAPSHOT_KEY_DEFER, GGUF_REQUIRED, &s->info.defer, error);
     if (status == JUDGEQ_OK && s->n_head % s->n_head_kv != 0) {
         status = REFUSE("%d query heads do not share %d KV heads evenly", file->path, s->n_head, s->n_head_kv);
@@ -255,14 +257,18 @@ static judgeq_status check_finite(const snapshot *s, const char *name, const flo
 
 static judgeq_status check_counts(const snapshot *s, judgeq_error *error) {
     const judgeq_snapshot_info *info = &s->info;
-    if (s->n_prompt > s->n_position || s->n_position > info->n_ctx) {
-        return REFUSE("the policy has chosen among %d of %d tokens, in a context of %d", s->file.path, s->n_prompt,
-                      s->n_position, info->n_ctx);
+    if (s->n_prompt > s->n_position) {
+        return REFUSE("the policy has chosen among %d of %d tokens", s->file.path, s->n_prompt, s->n_position);
+    }
+    if (s->n_shift >= s->n_position || (s->n_shift > 0 && !info->unbounded) ||
+        s->n_position - s->n_shift > info->n_ctx) {
+        return REFUSE("%d tokens, %d of them before the context, which is %d long", s->file.path, s->n_position,
+                      s->n_shift, info->n_ctx);
     }
     if (info->n_read < 1 || info->n_read > s->n_position) {
         return REFUSE("%" PRId64 " of %d tokens were read", s->file.path, info->n_read, s->n_position);
     }
-    if (s->ring_from <= info->n_ctx) return JUDGEQ_OK;
+    if (s->ring_from - s->n_shift <= info->n_ctx) return JUDGEQ_OK;
     return REFUSE("queries from position %d on, in a context of %d", s->file.path, s->ring_from, info->n_ctx);
 }
 
@@ -329,6 +335,22 @@ static judgeq_status check_positions(const snapshot *s, int32_t layer, judgeq_er
     return JUDGEQ_OK;
 }
 
+/* Positions that keys are rotated by ascend too, and are below the next token's. */
+static judgeq_status check_rope(const snapshot *s, int32_t layer, judgeq_error *error) {
+    const int32_t *rope = s->layer[layer].rows.rope, *n_row = s->layer[layer].rows.n_row;
+    if (!rope && s->n_shift > 0) return REFUSE("layer %d lacks positions within the context", s->file.path, layer);
+    if (rope && !s->info.unbounded) return REFUSE("layer %d has positions of a longer text", s->file.path, layer);
+    for (int32_t h = 0; rope && h < s->n_head_kv; rope += n_row[h++]) {
+        for (int32_t i = 0; i < n_row[h]; i++) {
+            const int32_t before = i > 0 ? rope[i - 1] : -1;
+            if (rope[i] > before && rope[i] < s->n_position - s->n_shift) continue;
+            return REFUSE("layer %d, head %d, row %d is rotated by %d, after %d and before %d", s->file.path, layer, h,
+                          i, rope[i], before, s->n_position - s->n_shift);
+        }
+    }
+    return JUDGEQ_OK;
+}
+
 static judgeq_status take_layer(snapshot *s, cursor *c, int32_t index, enum ggml_type type) {
     const void *data[SNAPSHOT_LAYER_TENSORS] = {0};
     char name[SNAPSHOT_LAYER_TENSORS][SNAPSHOT_NAME_SIZE];
@@ -339,6 +361,8 @@ static judgeq_status take_layer(snapshot *s, cursor *c, int32_t index, enum ggml
     judgeq_status status = take(c, name[0], GGML_TYPE_I32, s->n_head_kv, 1, 1, &data[0]);
     if (status == JUDGEQ_OK) status = count_rows(s, index, data[0], &rows, c->error);
     if (status == JUDGEQ_OK) status = take(c, name[1], GGML_TYPE_I32, rows, 1, 1, &data[1]);
+    const int64_t n_rope = comes(c, name[SNAPSHOT_ROPE]) ? rows : 0;
+    if (status == JUDGEQ_OK) status = take(c, name[SNAPSHOT_ROPE], GGML_TYPE_I32, n_rope, 1, 1, &data[SNAPSHOT_ROPE]);
     for (int part = SNAPSHOT_KEY; status == JUDGEQ_OK && part <= SNAPSHOT_VALUE; part++) {
         status = take(c, name[part], type, s->head_dim, rows, 1, &data[part]);
     }
@@ -350,12 +374,14 @@ static judgeq_status take_layer(snapshot *s, cursor *c, int32_t index, enum ggml
     if (status != JUDGEQ_OK) return status;
     s->layer[index] = (snapshot_layer){.rows = {.n_row = (int32_t *)(uintptr_t)data[SNAPSHOT_ROWS],
                                                 .position = (int32_t *)(uintptr_t)data[SNAPSHOT_POSITION],
+                                                .rope = (int32_t *)(uintptr_t)data[SNAPSHOT_ROPE],
                                                 .key = (unsigned char *)(uintptr_t)data[SNAPSHOT_KEY],
                                                 .value = (unsigned char *)(uintptr_t)data[SNAPSHOT_VALUE]},
                                        .sum = data[SNAPSHOT_SUM]};
     s->info.n_rows += rows;
     s->info.kv_bytes += 2 * (size_t)rows * ggml_row_size(type, s->head_dim);
-    return check_positions(s, index, c->error);
+    status = check_positions(s, index, c->error);
+    return status == JUDGEQ_OK && rows > 0 ? check_rope(s, index, c->error) : status;
 }
 
 static judgeq_status take_layers(snapshot *s, cursor *c) {

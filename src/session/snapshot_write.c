@@ -12,7 +12,7 @@
 #include "model/model_kind.h"
 
 void snapshot_part_name(int32_t layer, snapshot_part part, char out[SNAPSHOT_NAME_SIZE]) {
-    static const char *const names[SNAPSHOT_LAYER_TENSORS] = {"rows", "position", "key", "value", "sum"};
+    static const char *const names[SNAPSHOT_LAYER_TENSORS] = {"rows", "position", "rope", "key", "value", "sum"};
     snprintf(out, SNAPSHOT_NAME_SIZE, "blk.%d.%s", layer, names[part]);
 }
 
@@ -43,6 +43,7 @@ static void set_params(struct gguf_context *gguf, const judgeq_session *session)
         if (params->budget == 0) gguf_set_val_f32(gguf, SNAPSHOT_KEY_BUDGET_FRACTION, params->budget_fraction);
         if (params->slack >= 0) gguf_set_val_u32(gguf, SNAPSHOT_KEY_SLACK, (uint32_t)params->slack);
     }
+    gguf_set_val_bool(gguf, SNAPSHOT_KEY_UNBOUNDED, params->unbounded);
     gguf_set_val_u32(gguf, SNAPSHOT_KEY_N_CTX, (uint32_t)params->n_ctx);
     gguf_set_val_u32(gguf, SNAPSHOT_KEY_CHUNK, (uint32_t)params->chunk);
     gguf_set_val_str(gguf, SNAPSHOT_KEY_KV_TYPE, judgeq_kv_type_name(params->kv_type));
@@ -60,6 +61,7 @@ static void set_keys(struct gguf_context *gguf, const void *owner) {
     set_model(gguf, &session->model->info);
     set_params(gguf, session);
     gguf_set_val_u32(gguf, SNAPSHOT_KEY_N_PROMPT, (uint32_t)session->n_prompt);
+    gguf_set_val_u32(gguf, SNAPSHOT_KEY_N_SHIFT, (uint32_t)session->n_shift);
     gguf_set_val_u64(gguf, SNAPSHOT_KEY_N_READ, (uint64_t)session->n_read);
     gguf_set_val_u64(gguf, SNAPSHOT_KEY_N_DECODED, (uint64_t)session->stats.n_decoded);
     gguf_set_val_u64(gguf, SNAPSHOT_KEY_N_REJUDGED, (uint64_t)session->stats.n_rejudged);
@@ -69,20 +71,23 @@ static void set_keys(struct gguf_context *gguf, const void *owner) {
 
 /* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
-/* The tensors in the file's order; where the queries and each layer begin among them. */
+enum { ABSENT = 0 }; /* the number of no layer's tensor: `tokens` comes first */
+
+/* The tensors in the file's order; which of them are the queries and the parts of each layer. */
 typedef struct listing {
     gguf_array *array;
     size_t n, queries;
-    size_t *layer; /* [n_layer] */
+    size_t *part; /* [n_layer, SNAPSHOT_LAYER_TENSORS] */
 } listing;
 
-/* Nothing where it is empty. */
-static void list(listing *l, const char *name, enum ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2,
-                 const void *data) {
-    if (ne0 == 0 || ne1 == 0 || ne2 == 0) return;
+/* Its number; nothing where it is empty. */
+static size_t list(listing *l, const char *name, enum ggml_type type, int64_t ne0, int64_t ne1, int64_t ne2,
+                   const void *data) {
+    if (ne0 == 0 || ne1 == 0 || ne2 == 0) return ABSENT;
     gguf_array *array = &l->array[l->n++];
     *array = (gguf_array){.type = type, .ne = {ne0, ne1, ne2, 1}, .data = data};
     snprintf(array->name, sizeof array->name, "%s", name);
+    return l->n - 1;
 }
 
 static void list_layer(listing *l, const judgeq_session *session, int32_t index) {
@@ -93,14 +98,15 @@ static void list_layer(listing *l, const judgeq_session *session, int32_t index)
         int64_t ne0, ne1;
     } shapes[SNAPSHOT_LAYER_TENSORS] = {[SNAPSHOT_ROWS] = {GGML_TYPE_I32, layer->n_head_kv, 1},
                                         [SNAPSHOT_POSITION] = {GGML_TYPE_I32, rows, 1},
+                                        [SNAPSHOT_ROPE] = {GGML_TYPE_I32, layer->head[0].rope ? rows : 0, 1},
                                         [SNAPSHOT_KEY] = {layer->type, layer->head_dim, rows},
                                         [SNAPSHOT_VALUE] = {layer->type, layer->head_dim, rows},
                                         [SNAPSHOT_SUM] = {GGML_TYPE_F32, session->sum ? group * rows : 0, 1}};
-    l->layer[index] = l->n;
     for (int part = 0; part < SNAPSHOT_LAYER_TENSORS; part++) {
         char name[SNAPSHOT_NAME_SIZE];
         snapshot_part_name(index, (snapshot_part)part, name);
-        list(l, name, shapes[part].type, shapes[part].ne0, shapes[part].ne1, 1, NULL);
+        l->part[index * SNAPSHOT_LAYER_TENSORS + part] =
+            list(l, name, shapes[part].type, shapes[part].ne0, shapes[part].ne1, 1, NULL);
     }
 }
 
@@ -109,9 +115,8 @@ static void list_all(listing *l, const judgeq_session *session) {
     list(l, SNAPSHOT_TOKENS, GGML_TYPE_I32, session->n_position, 1, 1, session->tokens);
     list(l, SNAPSHOT_DEFERRED, GGML_TYPE_I32, (int64_t)session->n_deferred, 1, 1, session->deferred);
     if (session->logits) list(l, SNAPSHOT_LOGITS, GGML_TYPE_F32, info->n_vocab, 1, 1, session->logits);
-    l->queries = l->n;
-    list(l, SNAPSHOT_QUERIES, GGML_TYPE_F32, (int64_t)info->n_head * info->head_dim, bound_n_queries(session),
-         info->n_layer, NULL);
+    l->queries = list(l, SNAPSHOT_QUERIES, GGML_TYPE_F32, (int64_t)info->n_head * info->head_dim,
+                      bound_n_queries(session), info->n_layer, NULL);
     for (int32_t i = 0; i < info->n_layer; i++) list_layer(l, session, i);
     list(l, SNAPSHOT_CHECKSUM, GGML_TYPE_I8, FINGERPRINT_SIZE - 1, 1, 1, NULL);
 }
@@ -120,15 +125,15 @@ static judgeq_status listing_new(listing *l, const judgeq_session *session, judg
     enum { OTHERS = 5 };
     const size_t n_layer = (size_t)session->model->info.n_layer;
     *l = (listing){.array = calloc(SNAPSHOT_LAYER_TENSORS * n_layer + OTHERS, sizeof *l->array),
-                   .layer = calloc(n_layer, sizeof *l->layer)};
-    if (!l->array || !l->layer) return error_memory(error, "a session's file");
+                   .part = calloc(SNAPSHOT_LAYER_TENSORS * n_layer, sizeof *l->part)};
+    if (!l->array || !l->part) return error_memory(error, "a session's file");
     list_all(l, session);
     return JUDGEQ_OK;
 }
 
 static void listing_free(listing *l) {
     free(l->array);
-    free(l->layer);
+    free(l->part);
 }
 
 /* ---- data -------------------------------------------------------------------------------------------------------- */
@@ -137,16 +142,17 @@ static judgeq_status fill_layer(const judgeq_session *session, const listing *l,
                                 judgeq_error *error) {
     const cache_layer *layer = &session->layer[index];
     unsigned char *at[SNAPSHOT_LAYER_TENSORS] = {0};
-    const int n = cache_layer_rows(layer) == 0 ? 1 : session->sum ? SNAPSHOT_LAYER_TENSORS : SNAPSHOT_SUM;
-    for (int part = 0; part < n; part++) at[part] = gguf_bytes_at(file, l->layer[index] + (size_t)part);
+    for (int part = 0; part < SNAPSHOT_LAYER_TENSORS; part++) {
+        const size_t number = l->part[index * SNAPSHOT_LAYER_TENSORS + part];
+        if (number != ABSENT) at[part] = gguf_bytes_at(file, number);
+    }
     const cache_rows rows = {.n_row = (int32_t *)(void *)at[SNAPSHOT_ROWS],
                              .position = (int32_t *)(void *)at[SNAPSHOT_POSITION],
+                             .rope = (int32_t *)(void *)at[SNAPSHOT_ROPE],
                              .key = at[SNAPSHOT_KEY],
                              .value = at[SNAPSHOT_VALUE]};
     if (at[SNAPSHOT_SUM]) bound_get_sum(session, index, (float *)(void *)at[SNAPSHOT_SUM]);
-    if (n > 1) return cache_layer_export(layer, rows, error);
-    memset(rows.n_row, 0, (size_t)layer->n_head_kv * sizeof *rows.n_row);
-    return JUDGEQ_OK;
+    return rows.key ? cache_layer_export(layer, rows, error) : JUDGEQ_OK; /* no row: all counts are 0, as they are */
 }
 
 static judgeq_status fill(const judgeq_session *session, const listing *l, const gguf_bytes *file,
