@@ -1,5 +1,5 @@
-/* context: a document that is read before its question is known, and questions that follow it: the two parts of what one
- * user's message would be, "document, blank line, question". */
+/* context: a document that is read before its question is known, and questions that follow it: the two parts of what
+ * one user's message would be, "document, blank line, question". */
 #ifndef JUDGEQ_APP_CONTEXT_H
 #define JUDGEQ_APP_CONTEXT_H
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/context.h"
 #include "app/fallback.h"
 #include "app/find_judge.h"
 #include "app/find_model.h"
@@ -62,7 +63,9 @@ static const char HELP_INPUT[] =
     "                     template has it)\n"
     "      --raw          continue the prompt as it is. Only here, control tokens that are written out in it\n"
     "                     (<|im_start|>) are control tokens; in the template, the prompt is text\n"
+    "      --context FILE documents that judgeq ingest has read: -p's text is a question about them\n"
     "    Example: judgeq run -f report.txt -p \"Who signed the report?\"\n"
+    "    Example: judgeq run --context report.kv -p \"Who signed the report?\"\n"
     "    Example: git diff | judgeq run -p \"What was changed?\"\n"
     "\n";
 static const char HELP_EVICTION[] =
@@ -113,7 +116,8 @@ typedef struct run {
     judgeq_model *model;
     judgeq_policy *policy;
     judge_found found;
-    char *fallback; /* the policy's text, where it takes the default's place */
+    judgeq_snapshot_info context; /* of --context's file */
+    char *fallback;               /* the policy's text, where it takes the default's place */
     judgeq_session *session;
     int32_t *tokens; /* [n_tokens], the prompt */
     size_t n_tokens;
@@ -129,7 +133,7 @@ static judgeq_status load_judge(run *r, judgeq_error *error) {
     const judge_search search = {.model = r->model,
                                  .model_path = r->model_path,
                                  .named = o->judge,
-                                 .by_default = !o->policy && !choices_have_probe(&o->choices),
+                                 .by_default = !o->context && !o->policy && !choices_have_probe(&o->choices),
                                  .notes = say_notes(o->quiet)};
     const judgeq_status status = find_judge(&search, &r->policy, 1, &r->found, error);
     if (status != JUDGEQ_OK || !r->found.fallback) return status;
@@ -143,7 +147,26 @@ static judgeq_status make_session(run *r, judgeq_error *error) {
     cores_note(chosen.n_threads, o->quiet);
     const judgeq_session_params params =
         session_choices_params(&chosen, r->policy, r->found.judge, progress_report, &r->progress);
-    return judgeq_session_new(r->model, &params, &r->session, error);
+    return o->context ? judgeq_session_load(r->model, &params, o->context, &r->session, error)
+                      : judgeq_session_new(r->model, &params, &r->session, error);
+}
+
+/* What follows a context, or all of the prompt. */
+static judgeq_status tokenize(run *r, judgeq_error *error) {
+    const options *o = &r->options;
+    if (!o->context) {
+        return prompt_text_tokenize(r->model, o, r->text, o->n_tokens, &r->tokens, &r->n_tokens, error);
+    }
+    const prompt_params params = prompt_text_params(o);
+    return context_question_tokens(r->model, &params, r->text, &r->tokens, &r->n_tokens, error);
+}
+
+/* A judge of another model would be missed before the session says what is wrong. */
+static judgeq_status check_context(const run *r, judgeq_error *error) {
+    const char *found = judgeq_model_get_info(r->model)->fingerprint;
+    if (!r->options.context || strcmp(found, r->context.fingerprint) == 0) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_MISMATCH, "%s was read by the model \"%s\", not by %s: name that one with -m",
+                     r->options.context, r->context.model_name, r->model_path);
 }
 
 /* Everything up to the prompt's tokens. */
@@ -153,18 +176,19 @@ static judgeq_status prepare(run *r, judgeq_error *error) {
         find_model(r->options.model, r->default_model, sizeof r->default_model, &r->model_path, error);
     if (status == JUDGEQ_OK) status = devices_load_model(&r->options.devices, r->model_path, &r->model, error);
     if (status == JUDGEQ_OK) find_model_notes(r->model, r->model_path, say_notes(r->options.quiet));
+    if (status == JUDGEQ_OK) status = check_context(r, error);
     if (status == JUDGEQ_OK) status = load_judge(r, error);
     if (status == JUDGEQ_OK) status = make_session(r, error);
     r->started = clock_seconds();
     r->load_s = r->started - start;
     if (status != JUDGEQ_OK) return status;
-    return prompt_text_tokenize(r->model, &r->options, r->text, r->options.n_tokens, &r->tokens, &r->n_tokens, error);
+    return tokenize(r, error);
 }
 
 static judgeq_status read_prompt(run *r, judgeq_error *error) {
     progress_begin(&r->progress, (int64_t)r->n_tokens, r->options.quiet);
     interrupt_catch();
-    const judgeq_status status = judgeq_session_prefill(r->session, r->tokens, r->n_tokens, error);
+    const judgeq_status status = judgeq_session_read(r->session, r->tokens, r->n_tokens, error);
     progress_end(&r->progress);
     if (status != JUDGEQ_ERROR_CANCELLED) return status;
     return error_set(error, JUDGEQ_ERROR_CANCELLED, "interrupted while reading the prompt");
@@ -175,14 +199,21 @@ static bool go_on(void *data) {
     return !interrupt_seen();
 }
 
+/* Tokens that a context's sequence can have. */
+static int32_t context_length(const judgeq_snapshot_info *info) {
+    return info->unbounded ? SESSION_ANY_LENGTH : info->n_ctx;
+}
+
 static judgeq_status begin_response(run *r, judgeq_error *error) {
     const options *o = &r->options;
+    judgeq_stats stats;
+    judgeq_session_get_stats(r->session, &stats);
     generation_params params = {.sampler = r->sampler,
                                 .stop = o->stop,
                                 .n_stop = o->n_stop,
                                 .n_tokens = o->n_tokens,
-                                .n_ctx = session_choices_length(&o->session),
-                                .n_before = r->n_tokens,
+                                .n_ctx = o->context ? context_length(&r->context) : session_choices_length(&o->session),
+                                .n_before = (size_t)stats.n_position,
                                 .logprobs = o->logprobs,
                                 .started = r->started,
                                 .put = response_out_put,
@@ -222,12 +253,15 @@ static judgeq_status respond(run *r, judgeq_error *error) {
 static judgeq_status report(const run *r, judgeq_error *error) {
     judgeq_stats stats;
     judgeq_session_get_stats(r->session, &stats);
-    const report_source source = {
-        .model_path = r->model_path, .judge_path = r->found.path, .policy = r->policy, .load_s = r->load_s};
+    const report_source source = {.model_path = r->model_path,
+                                  .judge_path = r->found.path,
+                                  .policy = r->policy,
+                                  .load_s = r->load_s,
+                                  .n_context = r->context.n_read};
     if (r->options.json && !report_json(&source, &stats, &r->generation)) {
         return error_set(error, JUDGEQ_ERROR_IO, "cannot write to standard output: %s", strerror(errno));
     }
-    if (!r->options.quiet && r->generation.end != GENERATION_CANCELLED) report_summary(&stats, &r->generation);
+    if (!r->options.quiet && r->generation.end != GENERATION_CANCELLED) report_summary(&source, &stats, &r->generation);
     return JUDGEQ_OK;
 }
 
@@ -254,13 +288,24 @@ static judgeq_status check_budget(const run *r, judgeq_error *error) {
         policy);
 }
 
+static int take_question(run *r) {
+    r->text = strdup(r->options.prompt);
+    if (r->text) return 0;
+    say("no memory for the prompt");
+    return EXIT_FAILURE;
+}
+
 static int run_all(run *r) {
     judgeq_error error = {0};
     /* cheap checks first: a model can take a while to load, and standard input a while to end */
-    judgeq_status status = judgeq_policy_parse(r->options.policy_text, &r->policy, &error);
-    if (status == JUDGEQ_OK) status = check_budget(r, &error);
+    const char *context = r->options.context;
+    judgeq_status status = context ? judgeq_snapshot_read(context, &r->context, NULL, &error) : JUDGEQ_OK;
+    if (status == JUDGEQ_OK) {
+        status = judgeq_policy_parse(context ? r->context.policy : r->options.policy_text, &r->policy, &error);
+    }
+    if (status == JUDGEQ_OK && !context) status = check_budget(r, &error);
     if (status != JUDGEQ_OK) return exit_with(status, &error);
-    const int usage = prompt_text_read(&r->options, "run", &r->text);
+    const int usage = context ? take_question(r) : prompt_text_read(&r->options, "run", &r->text);
     if (usage != 0) return usage;
     status = prepare(r, &error);
     if (status == JUDGEQ_OK) status = read_prompt(r, &error);

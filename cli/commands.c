@@ -16,6 +16,8 @@ static const char *const EVAL_WORDS[] = {"own", "grid", "ruler:", "longbench:", 
 const subcommand subcommands[] = {
     {"run", cmd_run, "read a prompt, keep a budget of rows in the KV cache, write the response", run_rows, NULL,
      COMMAND_ANY},
+    {"ingest", cmd_ingest, "read documents once, and keep a budget of rows for the questions to come", ingest_rows,
+     NULL, COMMAND_FILE},
     {"policies", cmd_policies, "list the policies that choose the rows", policies_rows, NULL, COMMAND_ANY},
     {"judge", cmd_judge, "make judge files from arrays of soft tokens, and arrays from judge files", judge_rows,
      JUDGE_WORDS, COMMAND_FILE},

@@ -1,7 +1,6 @@
 #include "ingest_options.h"
 
 #include <getopt.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
@@ -10,7 +9,12 @@
 #define wrong(...) usage_wrong("ingest", __VA_ARGS__)
 
 const command_option ingest_rows[] = {
-    ROWS_OF(ingest_options, run, options_session),
+    ROWS_OF(ingest_options, run, options_model),
+    ROWS_OF(ingest_options, run, options_evict),
+    ROWS_OF(ingest_options, run, options_budget),
+    {"chat", 0, INTO(ingest_options, run.chat)},
+    {"raw", 0, INTO(ingest_options, run.raw)},
+    {"chunk", 0, INTO(ingest_options, run.session.chunk), .least = 1, .most = INT32_MAX / 2},
     {"output", 'o', INTO(ingest_options, output), .value = COMMAND_FILE},
     {0},
 };
@@ -27,7 +31,8 @@ int ingest_options_read(int argc, char **argv, ingest_options *o) {
         if (strcmp(o->file[i], o->output) == 0) return wrong("-o \"%s\" is one of the documents", o->output);
     }
     status = options_check_shared(&o->run, "ingest");
-    return status != 0 ? status : options_write_policy(&o->run, "ingest");
+    if (status != 0) return status;
+    return options_write_policy(&o->run, "ingest", o->run.budget_given || choices_given(&o->run.choices));
 }
 
 void ingest_options_free(ingest_options *o) {

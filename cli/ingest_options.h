@@ -4,16 +4,12 @@
 
 #include "run_options.h"
 
-enum { INGEST_FILES_MOST = 1000 };
-
 typedef struct ingest_options {
     options run; /* what judgeq run has as well */
     const char *output;
-    char **file; /* [n_file], the command line's; "-" is standard input */
+    char *const *file; /* [n_file], the command line's; "-" is standard input */
     int n_file;
 } ingest_options;
-
-extern const command_option ingest_rows[];
 
 /* The exit status: 0, or 2 after a message. */
 int ingest_options_read(int argc, char **argv, ingest_options *out);

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/prompt.h"
 #include "files.h"
 #include "say.h"
 #include "standard_input.h"
@@ -28,8 +27,7 @@ static void note_broken(const char *name, const char *text, size_t length) {
         n > 1 ? "s" : "", name, n > 1 ? "are" : "is", first + 1);
 }
 
-/* path: "-" is standard input. */
-static int read_file(const char *path, bool quiet, char **text, size_t *length) {
+int prompt_text_file(const char *path, bool quiet, char **text, size_t *length) {
     const bool standard = strcmp(path, "-") == 0;
     const char *name = standard ? "standard input" : path;
     judgeq_error error = {0};
@@ -68,20 +66,21 @@ static char *replace(char *document, const char *question) {
 
 /* The document's text, NULL where there is none: -f's, or what is on standard input. */
 static int read_document(const options *o, const char *command, char **text, size_t *length) {
-    if (o->file && strcmp(o->file, "-") != 0) return read_file(o->file, o->quiet, text, length);
+    if (o->file && strcmp(o->file, "-") != 0) return prompt_text_file(o->file, o->quiet, text, length);
     if (!o->file && o->prompt) {
         if (!standard_input_has_document(o->quiet)) return 0;
-        const int status = read_file("-", o->quiet, text, length);
+        const int status = prompt_text_file("-", o->quiet, text, length);
         if (status == 0 && *length > 0 && !o->quiet) {
             say("read %zu bytes from standard input, the document before -p", *length);
         }
         return status;
     }
     if (!o->file && isatty(STDIN_FILENO)) {
-        return usage_wrong(command, "no prompt: -p \"TEXT\", -f FILE or both, or a text on standard input");
+        return usage_wrong(command, "no prompt: -p \"TEXT\", -f FILE or both, or a text on standard input%s",
+                           strcmp(command, "run") == 0 ? "; judgeq chat holds a conversation" : "");
     }
     standard_input_wait(o->quiet);
-    return read_file("-", o->quiet, text, length);
+    return prompt_text_file("-", o->quiet, text, length);
 }
 
 int prompt_text_read(const options *o, const char *command, char **text) {
@@ -101,16 +100,20 @@ int prompt_text_read(const options *o, const char *command, char **text) {
     return EXIT_FAILURE;
 }
 
+prompt_params prompt_text_params(const options *o) {
+    return (prompt_params){.format = o->raw    ? PROMPT_RAW
+                                     : o->chat ? PROMPT_CHAT
+                                               : PROMPT_AUTO,
+                           .no_think = o->no_think,
+                           .n_ctx = session_choices_length(&o->session),
+                           .notes = say_notes(o->quiet)};
+}
+
 judgeq_status prompt_text_tokenize(const judgeq_model *model, const options *o, const char *text, int32_t n_response,
                                    int32_t **tokens, size_t *n_tokens, judgeq_error *error) {
     const judgeq_message messages[] = {{"system", o->system}, {"user", text}};
     const size_t skip = o->system ? 0 : 1;
-    const prompt_params params = {.format = o->raw    ? PROMPT_RAW
-                                            : o->chat ? PROMPT_CHAT
-                                                      : PROMPT_AUTO,
-                                  .no_think = o->no_think,
-                                  .n_ctx = session_choices_length(&o->session),
-                                  .notes = say_notes(o->quiet)};
+    const prompt_params params = prompt_text_params(o);
     const judgeq_status status = prompt_tokenize(model, &params, messages + skip, 2 - skip, tokens, n_tokens, error);
     if (status != JUDGEQ_OK) return status;
     return prompt_check_length(model, &params, *n_tokens, n_response, error);

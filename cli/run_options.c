@@ -23,20 +23,18 @@ static int take_budget(const command_given *given, void *place) {
 
 static int take_stop(const command_given *given, void *place) {
     options *o = place;
-    if (!*given->value) return wrong("--stop \"\": expected a text");
-    if (o->n_stop == OPTIONS_STOPS_MOST) return wrong("--stop can be given %d times", OPTIONS_STOPS_MOST);
+    if (!*given->value) return usage_wrong(given->command, "--stop \"\": expected a text");
+    if (o->n_stop == OPTIONS_STOPS_MOST) {
+        return usage_wrong(given->command, "--stop can be given %d times", OPTIONS_STOPS_MOST);
+    }
     o->stop[o->n_stop++] = given->value;
     return 0;
 }
 
-const command_option options_shared[] = {
+const command_option options_model[] = {
     {"model", 'm', INTO(options, model), .value = COMMAND_GGUF},
     {"judge", 0, INTO(options, judge), .value = COMMAND_GGUF},
-    {"prompt", 'p', INTO(options, prompt)},
-    {"file", 'f', INTO(options, file), .value = COMMAND_FILE},
     {"system", 0, INTO(options, system)},
-    {"chat", 0, INTO(options, chat)},
-    {"raw", 0, INTO(options, raw)},
     {"no-think", 0, INTO(options, no_think)},
     {"threads", 't', INTO(options, session.n_threads), .least = 1, .most = 1024},
     {"ctx", 0, INTO(options, session.n_ctx), .least = 1, .most = INT32_MAX},
@@ -49,13 +47,29 @@ const command_option options_shared[] = {
     {0},
 };
 
-const command_option run_rows[] = {
-    ROWS(options_shared),
+const command_option options_shared[] = {
+    ROWS(options_model),
+    {"prompt", 'p', INTO(options, prompt)},
+    {"file", 'f', INTO(options, file), .value = COMMAND_FILE},
+    {"chat", 0, INTO(options, chat)},
+    {"raw", 0, INTO(options, raw)},
+    {0},
+};
+
+const command_option options_evict[] = {
     {"policy", 0, INTO(options, policy), .value = COMMAND_POLICY},
-    {"budget", 0, TAKEN(take_budget)},
     {"slack", 0, TAKEN_INTO(options, session.slack, command_take_slack)},
     {"unbounded", 0, INTO(options, session.unbounded)},
-    {"defer", 0, INTO(options, session.defer)},
+    {0},
+};
+
+const command_option options_budget[] = {
+    {"budget", 0, TAKEN(take_budget)},
+    {0},
+};
+
+const command_option options_answer[] = {
+    ROWS(options_evict),
     {"plain-weights", 0, INTO(options, session.plain_weights)},
     {"tokens", 'n', INTO(options, n_tokens), .most = INT32_MAX},
     {"temp", 0, INTO(options, sampler.temperature), .to = 100},
@@ -65,6 +79,15 @@ const command_option run_rows[] = {
     {"stop", 0, TAKEN(take_stop), .adds_up = true},
     {"chunk", 0, INTO(options, session.chunk), .least = 1, .most = INT32_MAX / 2},
     ROWS_OF(options, devices, device_options_rows),
+    {0},
+};
+
+const command_option run_rows[] = {
+    ROWS(options_shared),
+    ROWS(options_answer),
+    ROWS(options_budget),
+    {"context", 0, INTO(options, context), .value = COMMAND_FILE},
+    {"defer", 0, INTO(options, session.defer)},
     {"logprobs", 0, INTO(options, logprobs), .most = OPTIONS_LOGPROBS_MOST},
     {0},
 };
@@ -75,6 +98,22 @@ int options_check_shared(const options *o, const char *command) {
     if (o->chat && o->raw) return usage_wrong(command, "--chat and --raw exclude each other");
     if (o->system && o->raw) return usage_wrong(command, "--system is a message of --chat, --raw has none");
     if (o->no_think && o->raw) return usage_wrong(command, "--no-think is for --chat, --raw has no template");
+    return 0;
+}
+
+/* A context was read with a policy, a budget and a beginning of its own. */
+static int check_context(const options *o) {
+    static const char why[] = "--context brings its own document, policy, budget and context length:";
+    if (!o->context) return 0;
+    if (o->file) return wrong("%s -f does not go with it", why);
+    if (!o->prompt) return wrong("--context needs a question: -p TEXT");
+    if (o->system) return wrong("%s --system does not go with it", why);
+    if (o->policy || o->budget_given || choices_given(&o->choices))
+        return wrong("%s give no policy and no budget", why);
+    if (o->session.slack != 0 || o->session.unbounded || o->session.n_ctx > 0 || o->session.defer ||
+        o->session.plain_weights) {
+        return wrong("%s --slack, --unbounded, --ctx, --defer and --plain-weights do not go with it", why);
+    }
     return 0;
 }
 
@@ -90,25 +129,27 @@ static int check_together(const options *o) {
     return 0;
 }
 
-/* The policy as given, or judge where the options speak of eviction, with the choices after it. */
-static int write_policy(options *o) {
-    const bool evicts = o->budget_given || choices_given(&o->choices);
+int options_write_policy(options *o, const char *command, bool evicts) {
     const char *name = o->policy ? o->policy : evicts ? "judge" : "full";
     char *more = NULL;
-    int status = choices_text(&o->choices, "run", &more);
+    int status = choices_text(&o->choices, command, &more);
     if (status == 0 && asprintf(&o->policy_text, "%s%s", name, more) < 0) {
         o->policy_text = NULL;
-        status = wrong("no memory for the policy");
+        status = usage_wrong(command, "no memory for the policy");
     }
     free(more);
     return status;
 }
 
+options options_default(void) {
+    return (options){.n_tokens = 256,
+                     .sampler = {.temperature = 0, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .seed = 0},
+                     .devices = device_options_default(),
+                     .logprobs = -1};
+}
+
 int options_read(int argc, char **argv, options *o) {
-    *o = (options){.n_tokens = 256,
-                   .sampler = {.temperature = 0, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .seed = 0},
-                   .devices = device_options_default(),
-                   .logprobs = -1};
+    *o = options_default();
     int status = command_line_read("run", run_rows, argc, argv, o);
     if (status != 0 || o->help) return status;
     if (optind < argc) {
@@ -117,7 +158,9 @@ int options_read(int argc, char **argv, options *o) {
     }
     status = options_check_shared(o, "run");
     if (status == 0) status = check_together(o);
-    return status != 0 ? status : write_policy(o);
+    if (status == 0) status = check_context(o);
+    if (status != 0) return status;
+    return options_write_policy(o, "run", o->budget_given || choices_given(&o->choices));
 }
 
 void options_free(options *o) {

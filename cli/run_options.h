@@ -1,4 +1,5 @@
-/* run_options: the command line of `judgeq run`, read into one struct. */
+/* run_options: the command line of `judgeq run`, read into one struct; and of `judgeq chat`, as far as it is the same.
+ */
 #ifndef JUDGEQ_CLI_RUN_OPTIONS_H
 #define JUDGEQ_CLI_RUN_OPTIONS_H
 
@@ -19,7 +20,8 @@ typedef struct options {
     session_choices session; /* without the seed, which is the sampler's */
 
     const char *prompt, *file, *system;
-    bool chat, raw; /* neither: chat where the model has a template */
+    const char *context; /* a session's file, which holds what comes before the prompt; or NULL */
+    bool chat, raw;      /* neither: chat where the model has a template */
     bool no_think;
 
     int32_t n_tokens; /* of the response, at most */
@@ -32,9 +34,16 @@ typedef struct options {
     bool json, quiet;
 } options;
 
-/* The options that judgeq inspect --kept has as well, for its table, and whether they go together. */
-extern const command_option options_shared[];
+/* For the tables of other commands: the model and how it is read; with these, what judgeq inspect --kept has as well,
+ * and whether that goes together; which rows stay; how a response comes about. */
+extern const command_option options_model[], options_shared[], options_evict[], options_budget[], options_answer[];
 int options_check_shared(const options *o, const char *command);
+
+/* Nothing given. */
+options options_default(void);
+/* Writes policy_text: the policy as given, or else judge where a budget or a choice speaks of eviction, `evicts`; with
+ * the choices after it. The exit status. */
+int options_write_policy(options *o, const char *command, bool evicts);
 
 /* The exit status: 0, or 2 after a message. */
 int options_read(int argc, char **argv, options *out);

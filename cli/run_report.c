@@ -19,10 +19,11 @@ static const char *megabytes(char *text, size_t size, size_t bytes) {
     return text;
 }
 
-void report_summary(const judgeq_stats *stats, const generation *response) {
+void report_summary(const report_source *source, const judgeq_stats *stats, const generation *response) {
     char n_read[32], n_written[32], full[32], held[32], peak[32];
     say("read %s tokens at %.0f/s, wrote %s at %.1f/s; KV %s of %s, peak %s%s",
-        progress_count(n_read, sizeof n_read, stats->n_prompt), per_second(stats->n_prompt, stats->prefill_s),
+        progress_count(n_read, sizeof n_read, stats->n_prompt - source->n_context),
+        per_second(stats->n_prompt - source->n_context, stats->prefill_s),
         progress_count(n_written, sizeof n_written, (int64_t)response->n_token),
         per_second(stats->n_decoded, stats->decode_s), megabytes(held, sizeof held, stats->kv_bytes_held),
         megabytes(full, sizeof full, stats->kv_bytes_full), megabytes(peak, sizeof peak, stats->kv_bytes_peak),
@@ -59,11 +60,12 @@ static const char *finish_reason(generation_end end) {
     return end == GENERATION_STOP ? "stop" : end == GENERATION_CANCELLED ? "interrupted" : "length";
 }
 
-static json_t *response_object(const judgeq_stats *stats, const generation *response) {
+static json_t *response_object(const report_source *source, const judgeq_stats *stats, const generation *response) {
     const text_stream *text = &response->text;
-    return json_pack("{s:o, s:o, s:I, s:I, s:s}", "text", json_stringn(text->text ? text->text : "", text->length),
-                     "tokens", token_array(response), "prompt_tokens", (json_int_t)stats->n_prompt, "completion_tokens",
-                     (json_int_t)response->n_token, "finish_reason", finish_reason(response->end));
+    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:s}", "text", json_stringn(text->text ? text->text : "", text->length),
+                     "tokens", token_array(response), "prompt_tokens", (json_int_t)stats->n_prompt, "context_tokens",
+                     (json_int_t)source->n_context, "completion_tokens", (json_int_t)response->n_token, "finish_reason",
+                     finish_reason(response->end));
 }
 
 static json_t *cache_object(const report_source *source, const judgeq_stats *stats) {
@@ -77,7 +79,7 @@ static json_t *cache_object(const report_source *source, const judgeq_stats *sta
 static json_t *time_object(const report_source *source, const judgeq_stats *stats, const generation *response) {
     return json_pack("{s:o, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "ttft_s",
                      response->ttft_s >= 0 ? json_real(response->ttft_s) : json_null(), "prefill_tokens_per_s",
-                     rate(stats->n_prompt, stats->prefill_s), "decode_tokens_per_s",
+                     rate(stats->n_prompt - source->n_context, stats->prefill_s), "decode_tokens_per_s",
                      rate(stats->n_decoded, stats->decode_s), "load_s", source->load_s, "prefill_s", stats->prefill_s,
                      "embed_s", stats->embed_s, "blocks_s", stats->blocks_s, "score_s", stats->score_s, "compact_s",
                      stats->compact_s, "lookahead_s", stats->lookahead_s, "decode_s", stats->decode_s, "rejudge_s",
@@ -85,7 +87,7 @@ static json_t *time_object(const report_source *source, const judgeq_stats *stat
 }
 
 bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response) {
-    json_t *object = response_object(stats, response), *cache = cache_object(source, stats);
+    json_t *object = response_object(source, stats, response), *cache = cache_object(source, stats);
     json_t *times = time_object(source, stats, response);
     bool done = object && json_object_update(object, cache) == 0 && json_object_update(object, times) == 0;
     if (done && response->logprobs) {
@@ -94,6 +96,28 @@ bool report_json(const report_source *source, const judgeq_stats *stats, const g
     done = done && say_json(object, JSON_REAL_PRECISION(9)) && fflush(stdout) == 0;
     json_decref(times);
     json_decref(cache);
+    json_decref(object);
+    return done;
+}
+
+/* ---- documents --------------------------------------------------------------------------------------------------- */
+
+void report_ingest(const char *path, const judgeq_snapshot_info *info, double seconds) {
+    char n_read[32], held[32], size[32];
+    say("read %s tokens at %.0f/s, kept %s of KV; %s has %s. Ask: judgeq run --context %s -p \"...\"",
+        progress_count(n_read, sizeof n_read, info->n_read), per_second(info->n_read, seconds),
+        megabytes(held, sizeof held, info->kv_bytes), path, megabytes(size, sizeof size, info->file_bytes), path);
+}
+
+bool report_ingest_json(const char *path, const char *model_path, const char *judge_path,
+                        const judgeq_snapshot_info *info, double seconds) {
+    json_t *object =
+        json_pack("{s:o, s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:f, s:o}", "file", any_text(path), "model",
+                  any_text(model_path), "judge", any_text(judge_path), "policy", info->policy, "budget",
+                  info->budget > 0 ? json_integer(info->budget) : json_null(), "tokens", (json_int_t)info->n_read,
+                  "rows", (json_int_t)info->n_rows, "kv_bytes", (json_int_t)info->kv_bytes, "file_bytes",
+                  (json_int_t)info->file_bytes, "read_s", seconds, "tokens_per_s", rate(info->n_read, seconds));
+    const bool done = object && say_json(object, JSON_REAL_PRECISION(9)) && fflush(stdout) == 0;
     json_decref(object);
     return done;
 }

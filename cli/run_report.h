@@ -9,12 +9,19 @@ typedef struct report_source {
     const char *model_path, *judge_path; /* judge_path: NULL where no judge was used */
     const judgeq_policy *policy;
     double load_s;
+    int64_t n_context; /* tokens of the prompt that were read before, by judgeq ingest */
 } report_source;
 
 /* On standard error: tokens, speeds, KV memory. */
-void report_summary(const judgeq_stats *stats, const generation *response);
+void report_summary(const report_source *source, const judgeq_stats *stats, const generation *response);
 
 /* On standard output, one line. False, with errno set, where that fails. */
 bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response);
+
+/* Of a document's file, and how long it took to read. */
+void report_ingest(const char *path, const judgeq_snapshot_info *info, double seconds);
+/* As report_json. judge_path: NULL where no judge was used. */
+bool report_ingest_json(const char *path, const char *model_path, const char *judge_path,
+                        const judgeq_snapshot_info *info, double seconds);
 
 #endif

@@ -412,7 +412,7 @@ typedef struct judgeq_stats {
     int32_t n_threads;    /* the most that compute */
 } judgeq_stats;
 
-/* No policy (full), no judge, no budget, F16. */
+/* No policy (full), no judge, no budget, F16: a zeroed struct. */
 JUDGEQ_API judgeq_session_params judgeq_session_default_params(void);
 /* Makes an empty session. Copies params, not the model, the judge and the engine. Fails with ARGUMENT where a field
  * makes no sense or a judge or a budget is missing, MISMATCH where the judge belongs to another model, UNSUPPORTED

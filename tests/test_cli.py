@@ -20,7 +20,7 @@ from in_folder import InFolder
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 
 KEYS = {
-    "text": str, "tokens": list, "prompt_tokens": int, "completion_tokens": int, "finish_reason": str, "model": str,
+    "text": str, "tokens": list, "prompt_tokens": int, "context_tokens": int, "completion_tokens": int, "finish_reason": str, "model": str,
     "judge": (str, type(None)), "policy": str, "budget": (int, type(None)), "kv_bytes_full": int, "kv_bytes_held": int,
     "kv_bytes_peak": int, "ttft_s": (float, type(None)), "prefill_tokens_per_s": float,
     "decode_tokens_per_s": (float, type(None)), "load_s": float, "prefill_s": float, "embed_s": float,
@@ -101,7 +101,7 @@ class Commands(Command):
     def test_help_names_every_option(self):
         text = self.succeed("run", "--help").stdout.decode()
         self.assertLess(max(len(line) for line in text.splitlines()), 121)
-        for option in ("model threads ctx kv-type device ngl rpc chunk plain-weights prompt file chat system no-think raw budget slack unbounded policy judge probe reduce "
+        for option in ("model threads ctx kv-type device ngl rpc chunk plain-weights prompt file chat system no-think raw context budget slack unbounded policy judge probe reduce "
                        "smooth allocate keep defer tokens stop temp top-k top-p min-p seed json logprobs quiet").split():
             self.assertRegex(text, "--" + option + r"\b")
 

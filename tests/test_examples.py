@@ -1,5 +1,5 @@
 """examples/ does what it says, and README.md's C is taken from it.
-test_examples.py JUDGEQ MAKE_FIXTURE FIRST [unittest arguments]"""
+test_examples.py JUDGEQ MAKE_FIXTURE FIRST CONVERSATION [unittest arguments]"""
 
 import os
 import pathlib
@@ -9,7 +9,7 @@ import sys
 import tempfile
 import unittest
 
-JUDGEQ, MAKE_FIXTURE, FIRST = (os.path.abspath(path) for path in sys.argv[1:4])
+JUDGEQ, MAKE_FIXTURE, FIRST, CONVERSATION = (os.path.abspath(path) for path in sys.argv[1:5])
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 QUESTION = "Which of the herons sings in the rain? " * 12 # more rows than the example keeps
 
@@ -48,6 +48,22 @@ class Examples(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stdout), (1, ""))
                 self.assertIn(message, done.stderr)
 
+    def test_conversation_goes_on(self):
+        """Turns longer than the context together; the first answer is that of judgeq run."""
+        turns = ["Which of the herons sings?", "And in the rain?", "Why?", "Is it again on a string?"]
+        done = subprocess.run([CONVERSATION, self.model], input="\n".join(turns) + "\n", capture_output=True, encoding="utf-8",
+                              errors="replace", check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        command = execute(JUDGEQ, "run", "-m", self.model, "-p", turns[0] + "\n", "--policy", "full", "-n", "20", "--quiet")
+        first = command.stdout.removesuffix("\n")
+        self.assertEqual(command.returncode, 0, command.stderr)
+        self.assertGreater(len(first), 10)
+        self.assertEqual(done.stdout[:len(first)], first)
+        self.assertGreater(len(done.stdout), 3 * len(first))
+        wrong = execute(CONVERSATION, "/nowhere.gguf")
+        self.assertEqual(wrong.returncode, 1)
+        self.assertIn("/nowhere.gguf", wrong.stderr)
+
     def test_readme_quotes_it(self):
         text = (ROOT / "README.md").read_text(encoding="utf-8")
         block = re.search(r"```c\n(.*?)```", text, re.DOTALL)
@@ -59,4 +75,4 @@ class Examples(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=[sys.argv[0], *sys.argv[4:]])
+    unittest.main(argv=[sys.argv[0], *sys.argv[5:]])
