@@ -1,18 +1,15 @@
 /* The bound while decoding: it holds at every moment, memory stays flat, and what the policy chooses again is what it
  * would have chosen from one prompt of all tokens. */
+#include "check.h"
 #include "engine/reposition.h"
-#include "fixture.h"
 #include "judgeq.h"
 #include "session/state.h"
 #include "tiny_model.h"
+#include "tiny_session.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 enum { N_ALL = 3000, N_SOFT = 4, BUDGET = 40, SLACK = 12, EVERYTHING = 100000 };
 
@@ -36,13 +33,7 @@ static judgeq_session_params defaults(int32_t budget, int32_t slack) {
 }
 
 static judgeq_session *start(const char *name, judgeq_session_params params) {
-    judgeq_policy *policy = NULL;
-    judgeq_session *session = NULL;
-    check(judgeq_policy_parse(name, &policy, &error));
-    params.policy = policy;
-    check(judgeq_session_new(model, &params, &session, &error));
-    judgeq_policy_free(policy);
-    return session;
+    return tiny_session(model, name, params);
 }
 
 /* A layer's rows over all heads: what ada shares out, too. */
@@ -409,19 +400,8 @@ static int tear_down(void **state) {
     return fixture_folder_remove(folder);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_always),
-        cmocka_unit_test(test_slack),
-        cmocka_unit_test(test_as_one_prompt),
-        cmocka_unit_test(test_everything_stays),
-        cmocka_unit_test(test_together),
-        cmocka_unit_test(test_rewind),
-        cmocka_unit_test(test_reposition),
-        cmocka_unit_test(test_unbounded),
-        cmocka_unit_test(test_unbounded_refused),
-        cmocka_unit_test(test_wide_window),
-        cmocka_unit_test(test_trimmed),
-    };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
-}
+TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_always), cmocka_unit_test(test_slack),
+           cmocka_unit_test(test_as_one_prompt), cmocka_unit_test(test_everything_stays),
+           cmocka_unit_test(test_together), cmocka_unit_test(test_rewind), cmocka_unit_test(test_reposition),
+           cmocka_unit_test(test_unbounded), cmocka_unit_test(test_unbounded_refused),
+           cmocka_unit_test(test_wide_window), cmocka_unit_test(test_trimmed))

@@ -2,6 +2,7 @@
 #include "judgeq.h"
 #include "tiny_judge.h"
 #include "tiny_model.h"
+#include "tiny_session.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -26,19 +27,13 @@ static void check(judgeq_status status) {
 }
 
 static judgeq_session *start(const char *name, judgeq_engine *engine, int32_t budget, judgeq_kv_type type) {
-    judgeq_policy *policy = NULL;
-    judgeq_session *session = NULL;
     judgeq_session_params params = judgeq_session_default_params();
-    check(judgeq_policy_parse(name, &policy, &error));
-    params.policy = policy;
     params.judge = judge;
     params.budget = budget;
     params.n_threads = 1;
     params.engine = engine;
     params.kv_type = type;
-    check(judgeq_session_new(model, &params, &session, &error));
-    judgeq_policy_free(policy);
-    return session;
+    return tiny_session(model, name, params);
 }
 
 static judgeq_engine *new_engine(void) {

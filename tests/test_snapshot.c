@@ -5,6 +5,7 @@
 #include "session/snapshot.h"
 #include "tiny_judge.h"
 #include "tiny_model.h"
+#include "tiny_session.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -37,13 +38,7 @@ static judgeq_session_params defaults(void) {
 }
 
 static judgeq_session *start(const char *name, judgeq_session_params params) {
-    judgeq_policy *policy = NULL;
-    judgeq_session *session = NULL;
-    check(judgeq_policy_parse(name, &policy, &error));
-    params.policy = policy;
-    check(judgeq_session_new(model, &params, &session, &error));
-    judgeq_policy_free(policy);
-    return session;
+    return tiny_session(model, name, params);
 }
 
 static judgeq_session *load(const char *from) {

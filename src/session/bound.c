@@ -233,20 +233,8 @@ static int32_t beside(const judgeq_session *session) {
     return session_soft_rows(session) + probe->lookahead + probe->response;
 }
 
-/* Rows that the heads of a layer hold at most between reads. */
-static int32_t most_rows(const judgeq_session *session) {
-    int64_t most = 0;
-    for (int32_t l = 0; l < session->model->info.n_layer; l++) {
-        for (int32_t h = 0; h < session->layer[l].n_head_kv; h++) {
-            const int64_t n = session->layer[l].head[h].n_row;
-            most = n > most ? n : most;
-        }
-    }
-    return (int32_t)most;
-}
-
 int32_t bound_piece(const judgeq_session *session) {
-    const int32_t room = session->params.n_ctx - most_rows(session) - beside(session);
+    const int32_t room = session->params.n_ctx - session_most_rows(session) - beside(session);
     return room < PIECE_MOST ? room : PIECE_MOST;
 }
 
@@ -276,7 +264,7 @@ judgeq_status bound_check(const judgeq_session *session, judgeq_error *error) {
 judgeq_status bound_make_room(judgeq_session *session, int32_t n, judgeq_error *error) {
     const int32_t next = session->n_position - session->n_shift;
     if (!session->params.unbounded || next + n + beside(session) <= session->params.n_ctx) return JUDGEQ_OK;
-    const int32_t rows = most_rows(session), shift = session->n_position - rows;
+    const int32_t rows = session_most_rows(session), shift = session->n_position - rows;
     judgeq_status status = JUDGEQ_OK;
     for (int32_t l = 0; status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {
         status = reposition_layer(&session->layer[l], &session->model->layer[l], &session->engine->graphs, rows - 1,

@@ -117,17 +117,6 @@ static judgeq_status embed(reading *r, judgeq_error *error) {
 
 static const char HIDDEN[] = "the hidden states of what is read";
 
-static int32_t most_held(const judgeq_session *session) {
-    int64_t most = 0;
-    for (int32_t l = 0; l < session->model->info.n_layer; l++) {
-        for (int32_t h = 0; h < session->layer[l].n_head_kv; h++) {
-            const int64_t n = session->layer[l].head[h].n_row;
-            most = n > most ? n : most;
-        }
-    }
-    return (int32_t)most;
-}
-
 /* The session as one that has the new tokens, but not yet their rows. */
 static void enter(reading *r, size_t i, judgeq_session *session) {
     r->before[i] = (before){.layer = session->layer,
@@ -210,7 +199,7 @@ judgeq_status read_begin(judgeq_session *const *session, size_t n_session, const
                    .judge = first->judge,
                    .engine = &first->engine->graphs,
                    .n_new = n_new,
-                   .n_held = most_held(first),
+                   .n_held = session_most_rows(first),
                    .n_position = first->n_position,
                    .n_shift = first->n_shift};
     const judgeq_status status = start(r, session, n_session, tokens, error);

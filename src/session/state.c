@@ -51,6 +51,17 @@ void session_set_budgets(judgeq_session *session) {
                          session->layer_budget);
 }
 
+int32_t session_most_rows(const judgeq_session *session) {
+    int64_t most = 0;
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) {
+        for (int32_t h = 0; h < session->layer[l].n_head_kv; h++) {
+            const int64_t n = session->layer[l].head[h].n_row;
+            most = n > most ? n : most;
+        }
+    }
+    return (int32_t)most;
+}
+
 void session_forget_scores(judgeq_session *session) {
     for (int32_t l = 0; l < session->model->info.n_layer; l++) {
         if (session->prior) score_map_free(&session->prior[l]);

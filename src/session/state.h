@@ -81,6 +81,9 @@ int32_t session_soft_rows(const judgeq_session *session);
 /* The budget in rows, of each layer: no more than n_prompt; and the slack. */
 void session_set_budgets(judgeq_session *session);
 
+/* The most rows that a KV head of a layer holds. */
+int32_t session_most_rows(const judgeq_session *session);
+
 /* Releases what a read leaves for a lookahead. */
 void session_forget_scores(judgeq_session *session);
 
