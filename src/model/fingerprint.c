@@ -6,8 +6,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "judge.h"
-
 /* Bytes of every tensor that go into a file's fingerprint: enough to tell two models, or two quantisations, apart. */
 enum { SAMPLE = 4096 };
 
@@ -101,13 +99,13 @@ void fingerprint_bytes(const void *data, size_t size, char out[FINGERPRINT_SIZE]
     write_hash(XXH3_128bits(data, size), out);
 }
 
-void fingerprint_judge(const judgeq_judge *judge, char out[FINGERPRINT_SIZE]) {
-    const judgeq_judge_info *info = judgeq_judge_get_info(judge);
+void fingerprint_judge(const judgeq_judge_info *info, const float *soft, char out[FINGERPRINT_SIZE]) {
+    const size_t n = (size_t)info->n_depth * (size_t)info->n_soft * (size_t)info->n_embd;
     const int32_t shape[] = {info->n_depth, info->n_soft, info->n_embd};
     XXH3_state_t state;
     XXH3_128bits_reset(&state);
     XXH3_128bits_update(&state, shape, sizeof shape);
-    XXH3_128bits_update(&state, judgeq_judge_soft_tokens(judge), judge_size(info) * sizeof(float));
+    XXH3_128bits_update(&state, soft, n * sizeof *soft);
     write_hash(XXH3_128bits_digest(&state), out);
 }
 

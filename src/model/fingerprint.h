@@ -18,8 +18,8 @@ void fingerprint_file(const judgeq_model *model, char out[FINGERPRINT_SIZE]);
 /* Of any bytes: their XXH3, 128 bits. */
 void fingerprint_bytes(const void *data, size_t size, char out[FINGERPRINT_SIZE]);
 
-/* Of a judge's vectors and their shape. */
-void fingerprint_judge(const judgeq_judge *judge, char out[FINGERPRINT_SIZE]);
+/* Of a judge's vectors soft [n_depth, n_soft, n_embd] and their shape. */
+void fingerprint_judge(const judgeq_judge_info *info, const float *soft, char out[FINGERPRINT_SIZE]);
 
 /* True where two models' fingerprints differ in norms and biases only. */
 bool fingerprint_same_kind(const char *a, const char *b);

@@ -65,7 +65,7 @@ static judgeq_status check_judge(const snapshot *s, const judgeq_judge *judge, j
                          s->file.path, s->policy.text, s->info.judge);
     }
     char hash[FINGERPRINT_SIZE];
-    fingerprint_judge(judge, hash);
+    fingerprint_judge(judgeq_judge_get_info(judge), judgeq_judge_soft_tokens(judge), hash);
     if (strcmp(hash, s->info.judge) == 0) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_MISMATCH,
                      "%s: was saved with another judge (hash %s, not %s): give that one, or read the tokens again",

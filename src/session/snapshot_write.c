@@ -34,7 +34,7 @@ static void set_params(struct gguf_context *gguf, const judgeq_session *session)
     const judgeq_session_params *params = &session->params;
     if (session->judge && session_soft_rows(session) > 0) {
         char judge[FINGERPRINT_SIZE];
-        fingerprint_judge(session->judge, judge);
+        fingerprint_judge(judgeq_judge_get_info(session->judge), judgeq_judge_soft_tokens(session->judge), judge);
         gguf_set_val_str(gguf, SNAPSHOT_KEY_JUDGE, judge);
     }
     gguf_set_val_str(gguf, SNAPSHOT_KEY_POLICY, session->policy.text);
