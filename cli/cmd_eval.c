@@ -73,6 +73,8 @@ static const char HELP_OPTIONS[] =
     "      --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
     "                     replace a choice of all of them (default: their own); docs/policies has the values\n"
     "      --budgets N,.. rows to keep per layer and KV head, or shares of the prompt (default: 64,128)\n"
+    "      --slack N|none as in a conversation: the policy chooses again when later turns are read, and after every N\n"
+    "                     tokens of an answer (default: none, it chooses once, from the prompt, as the papers do)\n"
     "  -m, --model FILE   GGUF model (default: the model that tools/deps.sh fetched)\n"
     "      --judge FILE   the judge, for policies with soft tokens (default: as in judgeq run)\n"
     "  -n, --tokens N     most tokens of an answer (default: as the task says)\n"
@@ -233,14 +235,18 @@ static json_t *lengths_array(const eval_options *o) {
 static json_t *settings_object(const evaluation *e) {
     const eval_options *o = &e->options;
     const char *reason = e->no_template.message;
-    return json_pack("{s:s, s:s?, s:b, s:s, s:i, s:i, s:o, s:b, s:b, s:b}", "format",
-                     o->raw    ? "raw"
-                     : o->chat ? "chat"
-                               : "auto",
-                     "no_chat_template", *reason ? reason : NULL, "no_think", (int)o->no_think, "kv_type",
-                     judgeq_kv_type_name(o->kv_type), "tokens", (int)o->n_tokens, "cut", (int)cut_to(e), "haystack",
-                     e->haystack.n_sentence > 0 ? hex(e->haystack.hash) : json_null(), "divergence", (int)o->divergence,
-                     "heads", (int)o->heads, "expanded", (int)(e->expanded_bytes > 0));
+    json_t *object =
+        json_pack("{s:s, s:s?, s:b, s:s, s:i, s:i, s:o, s:b, s:b, s:b}", "format",
+                  o->raw    ? "raw"
+                  : o->chat ? "chat"
+                            : "auto",
+                  "no_chat_template", *reason ? reason : NULL, "no_think", (int)o->no_think, "kv_type",
+                  judgeq_kv_type_name(o->kv_type), "tokens", (int)o->n_tokens, "cut", (int)cut_to(e), "haystack",
+                  e->haystack.n_sentence > 0 ? hex(e->haystack.hash) : json_null(), "divergence", (int)o->divergence,
+                  "heads", (int)o->heads, "expanded", (int)(e->expanded_bytes > 0));
+    /* left out where there is none, as in runs of before */
+    if (o->slack != JUDGEQ_SLACK_NONE) json_object_set_new(object, "slack", json_integer(o->slack));
+    return object;
 }
 
 static json_t *run_object(const evaluation *e) {
@@ -368,6 +374,7 @@ static judgeq_status check(evaluation *e, judgeq_error *error) {
                              .divergence = o->divergence,
                              .heads = o->heads,
                              .prompts = o->prompts,
+                             .slack = o->slack,
                              .one_by_one = o->one_by_one,
                              .progress = report,
                              .progress_data = e};

@@ -32,6 +32,7 @@ const command_option eval_rows[] = {
     {"divergence", 0, INTO(eval_options, divergence)},
     {"heads", 0, INTO(eval_options, heads)},
     {"prompts", 0, INTO(eval_options, prompts)},
+    {"slack", 0, TAKEN_INTO(eval_options, slack, command_take_slack)},
     {"one-by-one", 0, INTO(eval_options, one_by_one)},
     {"versus", 0, INTO(eval_options, versus), .value = COMMAND_POLICY},
     {"json", 0, INTO(eval_options, json)},
@@ -56,6 +57,9 @@ static int join_tasks(int argc, char **argv, eval_options *o) {
 static int check_together(const eval_options *o) {
     if (o->chat && o->raw) return wrong("--chat and --raw exclude each other");
     if (o->no_think && o->raw) return wrong("--no-think is for the chat template, and --raw has none");
+    if (o->divergence && o->slack != JUDGEQ_SLACK_NONE) {
+        return wrong("--divergence goes back to the prompt's end, where --slack may have evicted: give one of them");
+    }
     if (!*o->tasks) return wrong("which tasks? Name some, or own for all of ours");
     if (!o->output) return wrong("-o DIR is needed: the results go there, and an interrupted run continues from there");
     return 0;
@@ -68,7 +72,8 @@ int eval_options_read(int argc, char **argv, eval_options *o) {
                         .n_depths = 11,
                         .seed = 1,
                         .expand_bytes = (size_t)1 << 30,
-                        .kv_type = JUDGEQ_KV_F16};
+                        .kv_type = JUDGEQ_KV_F16,
+                        .slack = JUDGEQ_SLACK_NONE};
     int status = command_line_read("eval", eval_rows, argc, argv, o);
     if (status != 0 || o->help) return status;
     if (o->one_by_one) o->expand_bytes = 0; /* it pays where many decode together */

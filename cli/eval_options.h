@@ -19,6 +19,7 @@ typedef struct eval_options {
     bool chat, raw; /* neither: as the task says */
     bool no_think;
     judgeq_kv_type kv_type;
+    int32_t slack;
     bool divergence, heads, prompts, one_by_one, json, quiet;
 } eval_options;
 

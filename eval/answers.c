@@ -63,6 +63,23 @@ static judgeq_status end_turn(const answers *a, answer *own, int32_t unread, jud
     return status;
 }
 
+/* Reads a turn at once. A session that keeps everything gets the same by decoding, and may be watched. */
+static judgeq_status read_turn(answer *own, judgeq_error *error) {
+    judgeq_stats stats;
+    judgeq_session_get_stats(own->session, &stats);
+    if (!own->queue || own->n_read > 0 || stats.budget == 0) return JUDGEQ_OK;
+    const size_t n_unread = own->unread >= 0 ? 1 : 0, n = n_unread + own->queue->n_token;
+    int32_t *token = malloc(n * sizeof *token);
+    if (!token) return error_memory(error, "a turn");
+    if (n_unread > 0) token[0] = own->unread;
+    memcpy(token + n_unread, own->queue->token, own->queue->n_token * sizeof *token);
+    own->unread = -1;
+    own->n_read = own->queue->n_token;
+    const judgeq_status status = judgeq_session_read(own->session, token, n, error);
+    free(token);
+    return status;
+}
+
 /* What is read before the next answer, or -1. */
 static int32_t next_queued(answer *own) {
     const int32_t unread = own->unread;
@@ -76,6 +93,7 @@ static judgeq_status next_token(const answers *a, answer *own, int32_t *token, j
     judgeq_status status = JUDGEQ_OK;
     *token = -1;
     while (status == JUDGEQ_OK && !own->done) {
+        if (a->reads_on && (status = read_turn(own, error)) != JUDGEQ_OK) return status;
         if ((*token = next_queued(own)) >= 0) return JUDGEQ_OK;
         generation *g = &own->generation;
         if (!g->model) status = begin_turn(a, own, error);

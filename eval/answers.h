@@ -27,6 +27,7 @@ typedef struct answers {
     const sample *sample;
     const reading *reading;
     int32_t n_tokens; /* of each turn's answer, at most */
+    bool reads_on;    /* later turns are read, so that the policies choose again; otherwise they are decoded */
     judgeq_progress progress;
     void *progress_data;
     judgeq_sampler *sampler; /* answers_decode's */

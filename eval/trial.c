@@ -16,6 +16,7 @@ typedef struct trial {
     const trial_setup *setup;
     const sample *sample;
     reading reading;
+    judgeq_engine *engine;    /* of all sessions */
     judgeq_session **session; /* [n_session]; the first is the full cache's */
     answer *answer;           /* [n_session] */
     size_t n_session;
@@ -26,15 +27,16 @@ typedef struct trial {
 
 /* ---- reading and answering --------------------------------------------------------------------------------------- */
 
-static judgeq_status new_session(const trial_setup *b, const arm *a, judgeq_session **out, judgeq_error *error) {
+static judgeq_status new_session(const trial_setup *b, const arm *a, judgeq_engine *engine, judgeq_session **out,
+                                 judgeq_error *error) {
     const session_choices choices = {.rows = a->rows,
                                      .share = a->share,
                                      .n_threads = b->n_threads,
                                      .kv_type = a->kv_type,
                                      .seed = b->seed,
-                                     .slack = JUDGEQ_SLACK_NONE};
-    const judgeq_session_params params =
-        session_choices_params(&choices, a->parsed, b->judge, b->progress, b->progress_data);
+                                     .slack = b->slack};
+    judgeq_session_params params = session_choices_params(&choices, a->parsed, b->judge, b->progress, b->progress_data);
+    params.engine = engine;
     return judgeq_session_new(b->model, &params, out, error);
 }
 
@@ -45,11 +47,11 @@ static judgeq_status open_sessions(trial *t, judgeq_error *error) {
     t->of_arm = calloc(a->n_arm, sizeof *t->of_arm);
     t->answer = calloc(a->n_arm, sizeof *t->answer);
     if (!t->session || !t->of_arm || !t->answer) return error_memory(error, "sessions");
-    judgeq_status status = JUDGEQ_OK;
+    judgeq_status status = judgeq_engine_new(t->setup->model, t->setup->n_threads, &t->engine, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < a->n_arm; i++) {
         if (i > 0 && arm_is_full(a, i, n_prompt)) continue;
         t->of_arm[i] = t->n_session;
-        status = new_session(t->setup, &a->arm[i], &t->session[t->n_session], error);
+        status = new_session(t->setup, &a->arm[i], t->engine, &t->session[t->n_session], error);
         if (status == JUDGEQ_OK) t->n_session++;
     }
     return status;
@@ -67,6 +69,7 @@ static judgeq_status answer_all(trial *t, judgeq_error *error) {
                      .sample = t->sample,
                      .reading = &t->reading,
                      .n_tokens = trial_answer_tokens(t->setup, t->sample),
+                     .reads_on = t->setup->slack != JUDGEQ_SLACK_NONE,
                      .progress = t->setup->progress,
                      .progress_data = t->setup->progress_data,
                      .answer = &t->answer[i],
@@ -249,6 +252,7 @@ static void trial_free(trial *t) {
         answer_free(&t->answer[i]);
         judgeq_session_free(t->session[i]);
     }
+    judgeq_engine_free(t->engine);
     free((void *)t->session);
     free(t->answer);
     free(t->of_arm);
@@ -268,7 +272,7 @@ judgeq_status trial_check(const trial_setup *b, int32_t n_prompt, judgeq_error *
         judgeq_session *session = NULL;
         arm a = b->arms->arm[i];
         if (a.share > 0 && n_prompt > 0) a.rows = arm_rows(&a, n_prompt);
-        status = new_session(b, &a, &session, error);
+        status = new_session(b, &a, NULL, &session, error);
         judgeq_session_free(session);
     }
     return status;

@@ -16,6 +16,7 @@ typedef struct trial_setup {
     bool divergence; /* measure kl and perplexity too */
     bool heads;      /* hit rate and mass of every KV head too */
     bool prompts;    /* the prompt's text and tokens too */
+    int32_t slack;   /* of sessions; JUDGEQ_SLACK_NONE: a policy chooses once, and later turns are decoded */
     bool one_by_one; /* decode the answers one after the other: a speed for each */
     judgeq_progress progress;
     void *progress_data;

@@ -441,6 +441,26 @@ class Eval(InFolder):
         self.run_eval("stopped", *common, "--policies", "tova")
         self.assertEqual([r["policy"] for line in self.lines("stopped").values() for r in line["results"]], ["full", "tova"])
 
+    def test_turns_are_read(self):
+        """With a slack, policies choose again when a turn comes; what holds everything answers the same either way."""
+        options = ("multi_turn,two_questions", "--length", "700", "--samples", "1", "-n", "6", "--expand", "0")
+        for name, more in ("read", ("--slack", "4")), ("decoded", ()):
+            self.run_eval(name, *options, *more, "--policies", "snapkv;streaming", "--budgets", "64,100%")
+        read, decoded = self.lines("read"), self.lines("decoded")
+        self.assertEqual(read.keys(), decoded.keys())
+        held = []
+        for key, line in read.items():
+            for now, then in zip(line["results"], decoded[key]["results"]):
+                if then["rows"] >= line["prompt_tokens"]:
+                    self.assertEqual(now["answer"], then["answer"])
+                else:
+                    held.append((now["kv_bytes_held"], then["kv_bytes_held"]))
+        self.assertTrue(held)
+        for now, then in held:
+            self.assertLess(now, then)
+        done = self.run_eval("both", *options, "--slack", "4", "--divergence", "--policies", "snapkv", "--budgets", "64", status=2)
+        self.assertIn("--divergence", done.stderr)
+
     def test_records_say_the_question(self):
         self.run_eval("questions", "question_first,multi_turn,common_words", "--policies", "snapkv", "--budgets", "64", "--length",
                       "700", "--samples", "1")
