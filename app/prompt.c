@@ -45,9 +45,8 @@ judgeq_status prompt_check_template(const judgeq_model *model, judgeq_error *err
     return status;
 }
 
-/* no_think is to have an effect, or a word. */
-static judgeq_status check_think(const judgeq_model *model, const prompt_params *params, const judgeq_message *messages,
-                                 size_t n, judgeq_error *error) {
+judgeq_status prompt_note_think(const judgeq_model *model, const prompt_params *params, const judgeq_message *messages,
+                                size_t n, judgeq_error *error) {
     const judgeq_chat_params think[] = {{.think = JUDGEQ_THINK_ON}, {.think = JUDGEQ_THINK_OFF}};
     char *text[2] = {NULL, NULL};
     judgeq_status status = judgeq_chat_text(model, messages, n, &think[0], &text[0], error);
@@ -67,7 +66,7 @@ static judgeq_status tokenize_chat(const judgeq_model *model, const prompt_param
                                      .n_ctx = params->n_ctx};
     const judgeq_status status = judgeq_chat_tokens(model, messages, n_messages, &chat, tokens, n_tokens, error);
     if (status != JUDGEQ_OK || !params->no_think || !params->notes.take) return status;
-    return check_think(model, params, messages, n_messages, error);
+    return prompt_note_think(model, params, messages, n_messages, error);
 }
 
 /* ---- public ------------------------------------------------------------------------------------------------------ */

@@ -22,6 +22,11 @@ typedef struct prompt_params {
 /* Whether the chat template can be used: UNSUPPORTED, and why, where it cannot. */
 judgeq_status prompt_check_template(const judgeq_model *model, judgeq_error *error);
 
+/* A note where the template renders these messages alike with thinking and without it, so that no_think has no effect.
+ */
+judgeq_status prompt_note_think(const judgeq_model *model, const prompt_params *params, const judgeq_message *messages,
+                                size_t n, judgeq_error *error);
+
 /* What is read as it is has a blank line between messages. *tokens: judgeq_free. UNSUPPORTED where the chat template
  * refuses the messages, LIMIT where no context holds them. */
 judgeq_status prompt_tokenize(const judgeq_model *model, const prompt_params *params, const judgeq_message *messages,
