@@ -122,6 +122,27 @@ static void expect_same_rows(const judgeq_session *a, const judgeq_session *b, c
     }
 }
 
+/* A short prompt leaves room in the budget: the policy chooses when budget and slack are full, not before. */
+static void test_not_before_it_is_full(void **state) {
+    (void)state;
+    enum { PROMPT = 20, FULL = BUDGET + SLACK };
+    const judgeq_preset *preset;
+    for (size_t p = 0; (preset = judgeq_preset_at(p)) != NULL; p++) {
+        if (strcmp(preset->name, "full") == 0) continue;
+        judgeq_session *session = start(preset->name, defaults(BUDGET, SLACK));
+        judgeq_stats stats;
+        check(judgeq_session_prefill(session, token, PROMPT, &error));
+        for (int rows = PROMPT; rows < FULL; rows++) check(judgeq_session_decode(session, token[rows], &error));
+        judgeq_session_get_stats(session, &stats);
+        assert_int_equal(stats.n_rejudged, 0);
+        check(judgeq_session_decode(session, token[FULL], &error));
+        judgeq_session_get_stats(session, &stats);
+        assert_int_equal(stats.n_rejudged, 1);
+        expect_bound(session, SLACK, preset->name);
+        judgeq_session_free(session);
+    }
+}
+
 /* 60 tokens read, 20 decoded, all rows still held; then 60 rows are chosen from 80: those of one prompt of 80 tokens.
  */
 static void test_as_one_prompt(void **state) {
@@ -401,7 +422,7 @@ static int tear_down(void **state) {
 }
 
 TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_always), cmocka_unit_test(test_slack),
-           cmocka_unit_test(test_as_one_prompt), cmocka_unit_test(test_everything_stays),
-           cmocka_unit_test(test_together), cmocka_unit_test(test_rewind), cmocka_unit_test(test_reposition),
-           cmocka_unit_test(test_unbounded), cmocka_unit_test(test_unbounded_refused),
-           cmocka_unit_test(test_wide_window), cmocka_unit_test(test_trimmed))
+           cmocka_unit_test(test_not_before_it_is_full), cmocka_unit_test(test_as_one_prompt),
+           cmocka_unit_test(test_everything_stays), cmocka_unit_test(test_together), cmocka_unit_test(test_rewind),
+           cmocka_unit_test(test_reposition), cmocka_unit_test(test_unbounded),
+           cmocka_unit_test(test_unbounded_refused), cmocka_unit_test(test_wide_window), cmocka_unit_test(test_trimmed))

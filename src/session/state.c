@@ -45,8 +45,11 @@ void session_set_budgets(judgeq_session *session) {
     if (session->policy.keep_all) return;
     const int32_t rows = params->budget > 0 ? params->budget : share_rows(params->budget_fraction, session->n_prompt);
     session->stats.budget = rows < session->n_prompt ? rows : session->n_prompt;
-    const int32_t slack = params->slack, share = session->stats.budget / SLACK_SHARE;
-    session->slack = slack == JUDGEQ_SLACK_NONE ? 0 : slack > 0 ? slack : share > SLACK_LEAST ? share : SLACK_LEAST;
+    const int32_t share = rows / SLACK_SHARE, chosen = share > SLACK_LEAST ? share : SLACK_LEAST;
+    const int32_t slack = params->slack > 0 ? params->slack : chosen;
+    /* nothing is dropped before the budget is full */
+    const int64_t room = (int64_t)slack + rows - session->stats.budget;
+    session->slack = params->slack == JUDGEQ_SLACK_NONE ? 0 : room < INT32_MAX ? (int32_t)room : INT32_MAX;
     select_layer_budgets(&session->policy, session->model->info.n_layer, session->stats.budget, session->n_prompt,
                          session->layer_budget);
 }
