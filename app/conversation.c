@@ -294,11 +294,9 @@ static judgeq_status check_session(conversation *c, judgeq_error *error) {
     return position(c) <= (int64_t)c->n_token ? JUDGEQ_OK : renew(c, error);
 }
 
-static judgeq_status push_turn(conversation *c, judgeq_error *error) {
-    if (!reserve((void **)&c->turn, &c->turn_capacity, c->n_turn + 1, sizeof *c->turn)) {
-        return error_memory(error, "a turn");
-    }
-    return JUDGEQ_OK;
+static judgeq_status reserve_turn(conversation *c, judgeq_error *error) {
+    const bool room = reserve((void **)&c->turn, &c->turn_capacity, c->n_turn + 1, sizeof *c->turn);
+    return room ? JUDGEQ_OK : error_memory(error, "a turn");
 }
 
 /* The document that waits, and `text` after it; the caller's, NULL without memory. */
@@ -323,7 +321,7 @@ judgeq_status conversation_ask_begin(conversation *c, const char *text, size_t *
     judgeq_status status = check_session(c, error);
     if (status != JUDGEQ_OK) return status;
     note_place(c);
-    status = push_turn(c, error);
+    status = reserve_turn(c, error);
     if (status == JUDGEQ_OK) status = add_user(c, text, error);
     if (status == JUDGEQ_OK) status = turn_tokens(c, &token, &n, error);
     if (status == JUDGEQ_OK) status = append_turn(c, token, n, error);

@@ -16,6 +16,7 @@ static const char *const EVAL_WORDS[] = {"own", "grid", "ruler:", "longbench:", 
 const subcommand subcommands[] = {
     {"run", cmd_run, "read a prompt, keep a budget of rows in the KV cache, write the response", run_rows, NULL,
      COMMAND_ANY},
+    {"chat", cmd_chat, "hold a conversation in a budget of rows", chat_rows, NULL, COMMAND_ANY},
     {"ingest", cmd_ingest, "read documents once, and keep a budget of rows for the questions to come", ingest_rows,
      NULL, COMMAND_FILE},
     {"policies", cmd_policies, "list the policies that choose the rows", policies_rows, NULL, COMMAND_ANY},

@@ -18,6 +18,7 @@ typedef struct subcommand {
 extern const subcommand subcommands[];
 
 int cmd_run(int argc, char **argv);
+int cmd_chat(int argc, char **argv);
 int cmd_judge(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_kept(int argc, char **argv); /* inspect --kept */
@@ -32,7 +33,8 @@ int cmd_ingest(int argc, char **argv);
 int cmd_completion(int argc, char **argv);
 
 /* Their options. */
-extern const command_option run_rows[], ingest_rows[], judge_rows[], inspect_rows[], kept_rows[], policies_rows[],
-    bench_rows[], eval_rows[], rpc_server_rows[], report_rows[], data_rows[], train_rows[], completion_rows[];
+extern const command_option run_rows[], chat_rows[], ingest_rows[], judge_rows[], inspect_rows[], kept_rows[],
+    policies_rows[], bench_rows[], eval_rows[], rpc_server_rows[], report_rows[], data_rows[], train_rows[],
+    completion_rows[];
 
 #endif

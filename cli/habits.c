@@ -4,8 +4,8 @@
 
 #define NO_DOWNLOADS "judgeq does not download models: fetch the GGUF file yourself and name it with -m FILE"
 #define ONE_ANSWER                                                                                                     \
-    "judgeq run answers one prompt and ends: leave it out. A prompt is put into the model's chat template; --raw "     \
-    "continues it as it is"
+    "judgeq run answers one prompt and ends, judgeq chat holds a conversation: leave it out. A prompt is put into "    \
+    "the model's chat template; --raw continues it as it is"
 #define SAMPLING "tokens are drawn by --temp, --top-k, --top-p and --min-p only"
 #define NO_FORMAT "a response cannot be held to a format; --json writes it with its figures as one JSON object"
 #define LEAVE_OUT "judgeq sees to it by itself: leave it out"
@@ -97,7 +97,6 @@ static const habit COMMANDS[] = {
     {"server", NULL, "judgeq has no server: judgeq run answers one prompt and ends"},
     {"list", NULL, "judgeq keeps no list of models: judgeq run -m FILE names a GGUF file"},
     {"ls", NULL, "judgeq keeps no list of models: judgeq run -m FILE names a GGUF file"},
-    {"chat", "run", NULL},
     {"ask", "run", NULL},
     {"generate", "run", NULL},
     {"show", "inspect", NULL},

@@ -5,11 +5,11 @@
 
 enum { BY_SIGNAL = 128 }; /* above it, a shell's status of what a signal has ended */
 
-static volatile sig_atomic_t catching, seen;
+static volatile sig_atomic_t catching, keeping, seen;
 
 static void note(int number) {
-    if (!catching || (seen && number == SIGINT)) _exit(BY_SIGNAL + number);
-    seen = number;
+    if (!catching || (seen && number == SIGINT && !keeping)) _exit(BY_SIGNAL + number);
+    if (seen != SIGTERM) seen = number;
 }
 
 void interrupt_end(void) {
@@ -21,6 +21,16 @@ void interrupt_end(void) {
 
 void interrupt_catch(void) {
     catching = 1;
+}
+
+void interrupt_keep(void) {
+    keeping = catching = 1;
+}
+
+bool interrupt_take(void) {
+    const bool pressed = seen == SIGINT;
+    if (pressed) seen = 0;
+    return pressed;
 }
 
 bool interrupt_seen(void) {

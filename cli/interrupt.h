@@ -10,6 +10,10 @@
 void interrupt_end(void);
 /* From here on the first Ctrl-C and every SIGTERM only set the flag; a second Ctrl-C ends the program at once. */
 void interrupt_catch(void);
+/* The same, but no Ctrl-C ends the program: interrupt_take forgets it. */
+void interrupt_keep(void);
+/* Whether Ctrl-C was pressed, which is then forgotten; a request to end is not. */
+bool interrupt_take(void);
 bool interrupt_seen(void);
 /* 130 or 143, once one was seen. */
 int interrupt_status(void);

@@ -8,12 +8,11 @@
 #include "progress.h"
 #include "say.h"
 
-static double per_second(int64_t n, double seconds) {
+double report_per_second(int64_t n, double seconds) {
     return n > 0 && seconds > 0 ? (double)n / seconds : 0;
 }
 
-/* "12.3 MiB" */
-static const char *megabytes(char *text, size_t size, size_t bytes) {
+const char *report_megabytes(char *text, size_t size, size_t bytes) {
     const double mebibytes = (double)bytes / (1 << 20);
     snprintf(text, size, mebibytes < 10 ? "%.2f MiB" : mebibytes < 1000 ? "%.1f MiB" : "%.0f MiB", mebibytes);
     return text;
@@ -23,10 +22,11 @@ void report_summary(const report_source *source, const judgeq_stats *stats, cons
     char n_read[32], n_written[32], full[32], held[32], peak[32];
     say("read %s tokens at %.0f/s, wrote %s at %.1f/s; KV %s of %s, peak %s%s",
         progress_count(n_read, sizeof n_read, stats->n_prompt - source->n_context),
-        per_second(stats->n_prompt - source->n_context, stats->prefill_s),
+        report_per_second(stats->n_prompt - source->n_context, stats->prefill_s),
         progress_count(n_written, sizeof n_written, (int64_t)response->n_token),
-        per_second(stats->n_decoded, stats->decode_s), megabytes(held, sizeof held, stats->kv_bytes_held),
-        megabytes(full, sizeof full, stats->kv_bytes_full), megabytes(peak, sizeof peak, stats->kv_bytes_peak),
+        report_per_second(stats->n_decoded, stats->decode_s), report_megabytes(held, sizeof held, stats->kv_bytes_held),
+        report_megabytes(full, sizeof full, stats->kv_bytes_full),
+        report_megabytes(peak, sizeof peak, stats->kv_bytes_peak),
         response->end == GENERATION_CONTEXT  ? "; ended because the context is full"
         : response->end == GENERATION_LENGTH ? "; ended by -n"
                                              : "");
@@ -86,16 +86,23 @@ static json_t *time_object(const report_source *source, const judgeq_stats *stat
                      stats->rejudge_s);
 }
 
-bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response) {
+json_t *report_object(const report_source *source, const judgeq_stats *stats, const generation *response) {
     json_t *object = response_object(source, stats, response), *cache = cache_object(source, stats);
     json_t *times = time_object(source, stats, response);
     bool done = object && json_object_update(object, cache) == 0 && json_object_update(object, times) == 0;
     if (done && response->logprobs) {
         done = json_object_set_new(object, "logprobs", json_pack("{s:O}", "content", response->logprobs)) == 0;
     }
-    done = done && say_json(object, JSON_REAL_PRECISION(9)) && fflush(stdout) == 0;
     json_decref(times);
     json_decref(cache);
+    if (done) return object;
+    json_decref(object);
+    return NULL;
+}
+
+bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response) {
+    json_t *object = report_object(source, stats, response);
+    const bool done = object && say_json(object, JSON_REAL_PRECISION(9)) && fflush(stdout) == 0;
     json_decref(object);
     return done;
 }
@@ -105,8 +112,9 @@ bool report_json(const report_source *source, const judgeq_stats *stats, const g
 void report_ingest(const char *path, const judgeq_snapshot_info *info, double seconds) {
     char n_read[32], held[32], size[32];
     say("read %s tokens at %.0f/s, kept %s of KV; %s has %s. Ask: judgeq run --context %s -p \"...\"",
-        progress_count(n_read, sizeof n_read, info->n_read), per_second(info->n_read, seconds),
-        megabytes(held, sizeof held, info->kv_bytes), path, megabytes(size, sizeof size, info->file_bytes), path);
+        progress_count(n_read, sizeof n_read, info->n_read), report_per_second(info->n_read, seconds),
+        report_megabytes(held, sizeof held, info->kv_bytes), path,
+        report_megabytes(size, sizeof size, info->file_bytes), path);
 }
 
 bool report_ingest_json(const char *path, const char *model_path, const char *judge_path,

@@ -15,6 +15,8 @@ typedef struct report_source {
 /* On standard error: tokens, speeds, KV memory. */
 void report_summary(const report_source *source, const judgeq_stats *stats, const generation *response);
 
+/* All of it; NULL without memory. */
+json_t *report_object(const report_source *source, const judgeq_stats *stats, const generation *response);
 /* On standard output, one line. False, with errno set, where that fails. */
 bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response);
 
@@ -23,5 +25,10 @@ void report_ingest(const char *path, const judgeq_snapshot_info *info, double se
 /* As report_json. judge_path: NULL where no judge was used. */
 bool report_ingest_json(const char *path, const char *model_path, const char *judge_path,
                         const judgeq_snapshot_info *info, double seconds);
+
+/* 0 where there is nothing to divide. */
+double report_per_second(int64_t n, double seconds);
+/* "12.3 MiB", in `text`. */
+const char *report_megabytes(char *text, size_t size, size_t bytes);
 
 #endif

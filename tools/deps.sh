@@ -76,6 +76,7 @@ check_system() {
     need python3-pip "Python 3.11 or newer with pip (python3 -m pip)" has_python
     need libjansson-dev "jansson with its header (pkg-config jansson)" pkg-config --exists jansson
     need libxxhash-dev "xxHash with its header (pkg-config libxxhash)" pkg-config --exists libxxhash
+    need libedit-dev "libedit with its header (pkg-config libedit)" pkg-config --exists libedit
     need gnuplot-nox "gnuplot, which draws the charts" command -v gnuplot
     need libunistring-dev "libunistring with its headers" has_unistring
     need libcmocka-dev "cmocka with its header (pkg-config cmocka)" pkg-config --exists cmocka
