@@ -48,8 +48,8 @@ static void set_document(conversation *c, char *document) {
     c->document = document;
 }
 
-static size_t first_turn(const conversation *c) {
-    return c->params.system ? 1 : 0;
+size_t conversation_first_turn(const conversation *c) {
+    return c->n_message > 0 && strcmp(c->message[0].role, "system") == 0 ? 1 : 0;
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
@@ -448,7 +448,7 @@ judgeq_status conversation_undo(conversation *c, judgeq_error *error) {
 judgeq_status conversation_reset(conversation *c, judgeq_error *error) {
     const judgeq_status status = renew(c, error);
     if (status != JUDGEQ_OK) return status;
-    drop_messages(c, first_turn(c));
+    drop_messages(c, conversation_first_turn(c));
     set_document(c, NULL);
     c->n_token = c->n_turn = c->turn_begin = 0;
     return JUDGEQ_OK;

@@ -19,7 +19,7 @@
 #include "notes.h"
 
 typedef struct conversation_params {
-    const char *system; /* a system message, or NULL; copied */
+    const char *system; /* a system message, or NULL; copied by conversation_init, the first message from there on */
     bool no_think;      /* tell the template that the model shall answer without thinking first */
     int32_t n_ctx;      /* tokens that the context holds: session_choices_length; 0: what the model was trained for */
     notes notes;        /* what the template does otherwise than one may think */
@@ -86,6 +86,8 @@ judgeq_status conversation_undo(conversation *c, judgeq_error *error);
 /* Takes everything but the system message away. */
 judgeq_status conversation_reset(conversation *c, judgeq_error *error);
 
+/* 1 where the first message is the system's. */
+size_t conversation_first_turn(const conversation *c);
 /* Tokens of the sequence that the session has seen. */
 size_t conversation_seen(const conversation *c);
 

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "app/conversation_file.h"
 #include "base/error.h"
 #include "base/nearest.h"
 #include "chat.h"
@@ -123,7 +125,7 @@ static void run_policy(chat *c, const char *argument) {
     say_method(c);
 }
 
-/* ---- documents, and back ----------------------------------------------------------------------------------------- */
+/* ---- documents --------------------------------------------------------------------------------------------------- */
 
 static void read_text(chat *c, const char *name, const char *text) {
     judgeq_error error = {0};
@@ -155,6 +157,92 @@ static void run_read(chat *c, const char *argument) {
     }
     free(text);
 }
+
+/* ---- files ------------------------------------------------------------------------------------------------------- */
+
+/* Whether something is there that is no conversation, and would be lost. */
+static bool would_destroy(const char *path) {
+    char *other = NULL;
+    if (access(path, F_OK) != 0) return false;
+    if (asprintf(&other, "%s.json", path) < 0) return true;
+    const bool alone = access(other, F_OK) != 0;
+    free(other);
+    return alone;
+}
+
+static void run_save(chat *c, const char *argument) {
+    judgeq_error error = {0};
+    size_t n_tokens = 0;
+    if (!*argument) {
+        wrong(c, "/save FILE: which file?");
+    } else if (c->talk.n_token == 0) {
+        wrong(c, "nothing was said yet");
+    } else if (would_destroy(argument)) {
+        wrong(c, "that file is there, and no conversation: another name?");
+    } else {
+        judgeq_status status = conversation_catch_up_begin(&c->talk, &n_tokens, &error);
+        if (status == JUDGEQ_OK) status = chat_read(c, n_tokens, &error);
+        if (status == JUDGEQ_OK) status = conversation_save(&c->talk, argument, &error);
+        if (status != JUDGEQ_OK) chat_failed(c, status, &error);
+        if (status == JUDGEQ_OK && !c->options.quiet) {
+            say("saved in %s and %s.json; /load %s goes on from there, with the same model", argument, argument,
+                argument);
+        }
+    }
+}
+
+/* What the file's session was made with. */
+static session_choices choices_of(const judgeq_snapshot_info *info, session_choices chosen) {
+    if (info->budget > 0) chosen.rows = info->budget;
+    chosen.n_ctx = info->n_ctx;
+    chosen.slack = info->slack;
+    chosen.kv_type = info->kv_type;
+    chosen.plain_weights = info->plain_weights;
+    chosen.unbounded = info->unbounded;
+    return chosen;
+}
+
+/* The method is the file's from here on. */
+static judgeq_status load(chat *c, const char *path, judgeq_error *error) {
+    const session_choices before = c->options.session;
+    judgeq_snapshot_info info;
+    chat_method method = {0};
+    judgeq_status status = judgeq_snapshot_read(path, &info, NULL, error);
+    if (status == JUDGEQ_OK) status = chat_method_find(c, info.policy, false, &method, error);
+    if (status != JUDGEQ_OK) return status;
+    c->options.session = choices_of(&info, before);
+    const judgeq_session_params params = chat_session_params(c, &method, c->options.session.rows);
+    status = conversation_load(&c->talk, &params, path, error);
+    if (status != JUDGEQ_OK) {
+        c->options.session = before;
+        chat_method_free(&method);
+        return status;
+    }
+    c->talk.params.n_ctx = session_choices_length(&c->options.session);
+    chat_method_free(&c->method);
+    c->method = method;
+    return JUDGEQ_OK;
+}
+
+static void run_load(chat *c, const char *argument) {
+    judgeq_error error = {0};
+    char count[32];
+    if (!*argument) {
+        wrong(c, "/load FILE: which file?");
+        return;
+    }
+    const judgeq_status status = load(c, argument, &error);
+    if (status != JUDGEQ_OK) {
+        chat_failed(c, status, &error);
+        return;
+    }
+    if (!c->options.quiet) {
+        say("a conversation of %s tokens", progress_count(count, sizeof count, (int64_t)c->talk.n_token));
+    }
+    say_method(c);
+}
+
+/* ---- back -------------------------------------------------------------------------------------------------------- */
 
 static void run_undo(chat *c, const char *argument) {
     (void)argument;
@@ -191,6 +279,8 @@ static const command COMMANDS[] = {
     {"/policy", "[NAME]", "show the policy, or let another one choose the rows", run_policy},
     {"/kept", NULL, "show the conversation, marked by what the model still has of it", run_kept},
     {"/read", "FILE", "read a document, with which your next turn begins", run_read},
+    {"/save", "FILE", "keep the conversation in FILE and FILE.json, as far as the model still has it", run_save},
+    {"/load", "FILE", "go on with a conversation that was saved, in place of this one", run_load},
     {"/undo", NULL, "take the last turn and its answer back", run_undo},
     {"/reset", NULL, "begin a new conversation", run_reset},
     {"/help", NULL, "show this", run_help},

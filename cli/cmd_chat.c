@@ -39,6 +39,8 @@ static const char HELP_CONVERSATION[] =
     "  /policy [NAME]     show the policy, or let another one choose; likewise\n"
     "  /kept              show the conversation, marked by what the model still has of it\n"
     "  /read FILE         read a document at once; the next turn begins with it\n"
+    "  /save FILE         keep the conversation: FILE has the session, FILE.json what was said\n"
+    "  /load FILE         go on with it, by the method that it was saved with, in place of the present one\n"
     "  /undo              take the last turn and its answer back. Evicted rows cannot come back, so the next turn "
     "reads\n"
     "                     the conversation before them again, which takes the time of a prompt and no memory "

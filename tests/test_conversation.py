@@ -325,10 +325,55 @@ class Commands(Conversation):
         self.assertIn("the room", out)  # read again, to be shown
         self.assertIn("leaves no place", self.pipe("/kept\n", "--json", status=2)[1])
 
+    def test_save_and_load(self):
+        file = self.path("saved")
+        document = self.write("saved.txt", TEXT)
+        method = {"policy": ("--policy", "streaming", "--budget", "30", "--slack", "8")}
+        for between in ("", f"/read {document}\n"):
+            whole, _ = self.answers(f"{TEXT}\nthe room\n{between}again\n/undo\n/undo\nthe ring\n", **method)
+            self.answers(f"{TEXT}\nthe room\n{between}/save {file}\n", **method)
+            later, said = self.answers(f"a string\n/load {file}\nagain\n/undo\n/undo\nthe ring\n")
+            self.assertRegex(said, r"a conversation of \d+ tokens")
+            self.assertRegex(said, r"policy \S*sink:4\S*, budget 30 rows")
+            for saved, fresh in zip(whole[2:], later[1:]):
+                self.assertEqual(saved["tokens"], fresh["tokens"])
+                self.assertEqual(saved["tokens_seen"], fresh["tokens_seen"])
+                self.assertEqual(saved["rows_held"], fresh["rows_held"])
+
+    def test_save_and_load_what_cannot_be(self):
+        file = self.path("kept")
+        self.assertIn("nothing was said", self.pipe(f"/save {file}\n", status=2)[1])
+        self.assertIn("which file", self.pipe("the room\n/save\n", status=2)[1])
+        self.assertIn("which file", self.pipe("/load\n", status=2)[1])
+        self.assertIn("no conversation", self.pipe(f"the room\n/save {self.write('text', 'x')}\n", status=2)[1])
+        self.assertIn("none", self.pipe(f"the room\n/save {self.path('none', 'x')}\n", status=1)[1])
+        self.pipe(f"the room\n/undo\nthe ring\n/save {file}\n/save {file}\n")
+        for damage, words in ((lambda o: o["tokens"].pop(), "turns"), (lambda o: o["messages"].pop(), "whole turns"),
+                              (lambda o: o["tokens"].__setitem__(3, 7), "its session is not that of"),
+                              (lambda o: o["tokens"].__setitem__(3, 10 ** 9), "vocabulary"),
+                              (lambda o: o["turns"].append(5), "turns"), (lambda o: o.update(turn_begin=-1), "turns"),
+                              (lambda o: o.update(judgeq_conversation=2), "is no conversation"),
+                              (lambda o: o["messages"][0].update(role="system"), "message"),
+                              (lambda o: o.update(document="x", turn_begin=0), "turns"),
+                              (lambda o: o.clear(), "is no conversation")):
+            with open(file + ".json", encoding="utf-8") as stream:
+                said = json.load(stream)
+            damage(said)
+            damaged = self.path("damaged")
+            shutil.copy(file, damaged)
+            with open(damaged + ".json", "w", encoding="utf-8") as stream:
+                json.dump(said, stream)
+            answers, told = self.answers(f"/load {damaged}\nthe room\n", status=1)
+            self.assertIn(words, told)
+            self.assertEqual(len(answers), 1)
+        os.remove(damaged + ".json")
+        self.assertIn("PATH and PATH.json", self.pipe(f"/load {damaged}\n", status=1)[1])
+        self.pipe(f"/load {file}\n", model=self.endless, status=1)  # another model
+
     def test_help_and_unknown_ones(self):
         _, said = self.pipe("/help\n")
         listed = re.findall(r"^  (/\w+)", said, re.MULTILINE)
-        self.assertEqual(listed, ["/budget", "/policy", "/kept", "/read", "/undo", "/reset", "/help", "/quit"])
+        self.assertEqual(listed, ["/budget", "/policy", "/kept", "/read", "/save", "/load", "/undo", "/reset", "/help", "/quit"])
         described = subprocess.run([JUDGEQ, "chat", "--help"], capture_output=True, check=True, text=True).stdout
         for name in listed:
             self.assertIn(name, described)
