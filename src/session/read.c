@@ -156,13 +156,15 @@ static judgeq_status allocate(reading *r, size_t n_session, const int32_t *token
 static judgeq_status enter_all(reading *r, judgeq_session *const *session, size_t n_session, judgeq_error *error) {
     const size_t n_layer = (size_t)r->model->info.n_layer;
     for (size_t i = 0; i < n_session; i++) {
+        /* before anything is there to be put back */
+        judgeq_status status = session_token_room(session[i], (size_t)r->n_position + (size_t)r->n_new, error);
+        if (status != JUDGEQ_OK) return status;
         cache_layer *next = calloc(n_layer, sizeof *next);
         if (!next) return error_memory(error, "a session's layers");
         enter(r, i, session[i]);
         r->reader[i].next = next;
         r->n_reader++;
-        judgeq_status status = session_token_room(session[i], (size_t)session[i]->n_prompt, error);
-        if (status == JUDGEQ_OK) status = reader_init(&r->reader[i], session[i], r->n_new, r->n_soft, error);
+        status = reader_init(&r->reader[i], session[i], r->n_new, r->n_soft, error);
         if (status != JUDGEQ_OK) return status;
     }
     return JUDGEQ_OK;
