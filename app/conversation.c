@@ -371,27 +371,29 @@ judgeq_status conversation_answer(conversation *c, const generation *g, bool fai
 /* What may come after a document: whatever it is, the tokens before it stay. */
 static const char *const QUESTIONS[] = {"A", "7", "\n\n", " (", "\xe4\xb8\x80"};
 
+/* The turn, if this were the question. */
+static judgeq_status question_tokens(conversation *c, const char *question, int32_t **token, size_t *n,
+                                     judgeq_error *error) {
+    judgeq_status status = add_user(c, question, error);
+    if (status != JUDGEQ_OK) return status;
+    status = turn_tokens(c, token, n, error);
+    drop_messages(c, c->n_message - 1);
+    c->asking = false;
+    return status;
+}
+
 /* The beginning that the turn has with all of these questions. */
 static judgeq_status common_tokens(conversation *c, int32_t **token, size_t *n, judgeq_error *error) {
-    judgeq_status status = JUDGEQ_OK;
-    *token = NULL;
-    for (size_t i = 0; status == JUDGEQ_OK && i < sizeof QUESTIONS / sizeof QUESTIONS[0]; i++) {
+    judgeq_status status = question_tokens(c, QUESTIONS[0], token, n, error);
+    for (size_t i = 1; status == JUDGEQ_OK && i < sizeof QUESTIONS / sizeof QUESTIONS[0]; i++) {
         int32_t *other = NULL;
         size_t n_other = 0, same = 0;
-        status = add_user(c, QUESTIONS[i], error);
+        status = question_tokens(c, QUESTIONS[i], &other, &n_other, error);
         if (status != JUDGEQ_OK) break;
-        status = turn_tokens(c, &other, &n_other, error);
-        drop_messages(c, c->n_message - 1);
-        if (!*token) {
-            *token = other;
-            *n = n_other;
-            continue;
-        }
         while (same < *n && same < n_other && (*token)[same] == other[same]) same++;
         *n = same;
         judgeq_free(other);
     }
-    c->asking = false;
     return status;
 }
 

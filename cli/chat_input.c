@@ -1,9 +1,12 @@
 #include "chat_input.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "interrupt.h"
 
 static const char PROMPT[] = "> ", MORE[] = "| ", QUOTES[] = "\"\"\"";
 
@@ -14,9 +17,11 @@ static line_status read_line(char **line) {
     size_t capacity = 0;
     ssize_t n = getline(line, &capacity, stdin);
     if (n < 0) {
+        const int why = errno;
         free(*line);
         *line = NULL;
-        return LINE_END;
+        errno = why;
+        return feof(stdin) || interrupt_seen() ? LINE_END : LINE_FAILED;
     }
     for (ssize_t i = 0; i < n; i++) {
         if (!(*line)[i]) (*line)[i] = '\xff';
@@ -74,19 +79,21 @@ static line_status complete(line_editor *editor, char **text, bool quoted, bool 
     while (!done && *text) {
         char *line = NULL;
         const line_status status = get_line(editor, MORE, &line, was_empty);
-        if (status == LINE_INTERRUPTED) return status;
-        if (status != LINE_READ) break;
+        if (status == LINE_END) break;
+        if (status != LINE_READ) return status;
         done = is_complete(line, quoted);
         *text = add_line(*text, line);
     }
-    return LINE_READ;
+    return *text ? LINE_READ : LINE_FAILED;
 }
 
 static chat_said ended(line_status status, char **text, bool was_empty) {
+    const int why = errno;
     free(*text);
     *text = NULL;
+    errno = why;
     if (status == LINE_INTERRUPTED) return was_empty ? CHAT_LEAVE : CHAT_INTERRUPTED;
-    return CHAT_END;
+    return status == LINE_FAILED ? CHAT_FAILED : CHAT_END;
 }
 
 /* Without the new line after the first quotes. */
@@ -101,7 +108,7 @@ chat_said chat_input_next(line_editor *editor, char **text) {
         if (status != LINE_READ) return ended(status, text, was_empty);
         const bool quoted = open_quotes(*text), command = !quoted && **text == '/';
         if (!command) status = complete(editor, text, quoted, &was_empty);
-        if (status != LINE_READ || !*text) return ended(status, text, false);
+        if (status != LINE_READ) return ended(status, text, false);
         if (quoted) drop_first_end(*text);
         if (*skip_blanks(*text)) {
             if (editor) line_editor_remember(editor, *text);

@@ -10,6 +10,7 @@ typedef enum chat_said {
     CHAT_INTERRUPTED, /* Ctrl-C, what was typed is forgotten */
     CHAT_LEAVE,       /* Ctrl-C, and nothing had been typed */
     CHAT_END,         /* the end of the input, or a request to end the program */
+    CHAT_FAILED,      /* errno says why */
 } chat_said;
 
 /* editor NULL: lines of standard input. A line that ends with \ goes on in the next one; """ begins a turn of several

@@ -1,4 +1,5 @@
 /* judgeq chat: a conversation in a fixed amount of KV cache. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,12 +201,18 @@ static void leave(chat *c, bool again) {
     }
 }
 
+static void fail(chat *c) {
+    say("cannot read standard input: %s", strerror(errno));
+    if (c->status == 0) c->status = EXIT_FAILURE;
+}
+
 static void converse(chat *c) {
     bool leaving = false;
     while (!c->ended) {
         char *text = NULL;
         const chat_said said = chat_input_next(c->editor, &text);
-        if (said == CHAT_END) c->ended = true;
+        if (said == CHAT_END || said == CHAT_FAILED) c->ended = true;
+        if (said == CHAT_FAILED) fail(c);
         if (said == CHAT_TURN) chat_turn(c, text);
         if (said == CHAT_COMMAND) chat_command(c, text);
         if (said == CHAT_LEAVE) leave(c, leaving);

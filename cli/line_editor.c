@@ -247,5 +247,5 @@ line_status line_editor_get(line_editor *e, const char *prompt, char **line, boo
     if (!text) return LINE_END;
     *line = strdup(text);
     if (*line && n > 0 && (*line)[strlen(*line) - 1] == '\n') (*line)[strlen(*line) - 1] = '\0';
-    return *line ? LINE_READ : LINE_END;
+    return *line ? LINE_READ : LINE_FAILED;
 }

@@ -10,6 +10,7 @@ typedef enum line_status {
     LINE_READ,
     LINE_INTERRUPTED, /* Ctrl-C, which is then forgotten */
     LINE_END,         /* Ctrl-D on an empty line, the end of the input, or a request to end the program */
+    LINE_FAILED,      /* errno says why */
 } line_status;
 
 /* On standard input, whose prompts and echo go to standard output, or to standard error where only that is a terminal.

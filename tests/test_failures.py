@@ -61,14 +61,14 @@ class Failing(InFolder):
     def path(cls, *names):
         return os.path.join(cls.folder, *names)
 
-    def execute(self, arguments, calls="", at=0, mode="once", reason=errno.ENOMEM):
+    def execute(self, arguments, calls="", at=0, mode="once", reason=errno.ENOMEM, text=b""):
         """The command, or "resume ...", which make_fixture does: no command saves sessions."""
         program = MAKE_FIXTURE if arguments[0] == "resume" else JUDGEQ
         report = self.path("report")
         environment = os.environ | {"LD_PRELOAD": SHIM, "FAIL_CALLS": calls, "FAIL_AT": str(at), "FAIL_MODE": mode,
                                     "FAIL_ERRNO": str(int(reason)), "FAIL_REPORT": report, "GGML_NO_BACKTRACE": "1"}
-        done = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, env=environment,
-                              timeout=60)
+        streams = {"input": text} if text else {"stdin": subprocess.DEVNULL}
+        done = subprocess.run([program, *arguments], capture_output=True, env=environment, timeout=60, **streams)
         counted, *frames = [""]
         if os.path.exists(report):
             with open(report) as file:
@@ -85,8 +85,8 @@ class Memory(Failing):
         """All of the last ones, where prompts are read and decoded; samples of libllama's thousands before."""
         return sorted({*range(1, first, 3), *range(first, n - last, 151), *range(max(n - last, 1), n + 1)})
 
-    def each(self, arguments, first, last, output=None):
-        whole = self.execute(arguments, "malloc")
+    def each(self, arguments, first, last, output=None, text=b""):
+        whole = self.execute(arguments, "malloc", text=text)
         self.assertEqual(whole.status, 0, whole.said)
         self.assertGreater(whole.calls, 50)
         expected = self.content(output)
@@ -95,7 +95,7 @@ class Memory(Failing):
                 with self.subTest(at=at, mode=mode):
                     if output and os.path.exists(output):
                         os.remove(output)
-                    done = self.execute(arguments, "malloc", at, mode)
+                    done = self.execute(arguments, "malloc", at, mode, text=text)
                     self.check(done, whole, output, expected)
 
     @staticmethod
@@ -123,6 +123,10 @@ class Memory(Failing):
     def test_run_with_a_judge(self):
         self.each(["run", "-m", self.model, "-t", "1", "-p", SENTENCE * 8, "-n", "2", "--judge", self.judge, "--policy",
                    "judge", "--budget", "32", "--raw", "--temp", "1", "--quiet"], 4, 120)
+
+    def test_chat(self):
+        self.each(["chat", "-m", self.model, "-t", "1", "-n", "2", "--policy", "streaming", "--budget", "20", "--quiet"],
+                  250, 120, text=b"the room\nthe ring\\\nagain\n/kept\n/undo\nthe rain\n")
 
     def test_inspect(self):
         self.each(["inspect", self.judge], 4, 60)
