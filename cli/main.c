@@ -81,7 +81,8 @@ static int help(const char *name) {
 
 static int dispatch(int argc, char **argv) {
     if (argc < 2) {
-        say("which command? run, chat, policies, judge, data, train, eval, bench, report, inspect, rpc-server or completion; "
+        say("which command? run, chat, policies, judge, data, train, eval, bench, report, inspect, rpc-server or "
+            "completion; "
             "see judgeq --help");
         return EXIT_USAGE;
     }
