@@ -466,6 +466,12 @@ JUDGEQ_API judgeq_status judgeq_session_decode_all(judgeq_session *const *sessio
  * follow there. The logits stay as they are until the next token is decoded. Fails with ARGUMENT where fewer tokens
  * were decoded. */
 JUDGEQ_API judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, judgeq_error *error);
+/* Removes all tokens from a position on, decoded or read, so that others can follow there. Nothing is left of them,
+ * except in logits, which stay as they are until the next token, and in the stats' counts of tokens read and decoded.
+ * A session of policy full can be cut at any position: at 0 it has read nothing again. Another policy has chosen among
+ * all that was read up to its last read or choice, so the position is not before that. Fails with ARGUMENT where it
+ * is, or where the sequence ends before it. */
+JUDGEQ_API judgeq_status judgeq_session_cut(judgeq_session *session, int64_t n_position, judgeq_error *error);
 /* For a session that waits: gives back what it holds beside its rows, the logits and the room for more rows. Both are
  * made again by the next call that computes. The logits stay where the policy looks ahead, which begins with the token
  * that they predict. Fails with MEMORY, and then has changed nothing but the logits. */

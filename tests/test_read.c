@@ -270,6 +270,7 @@ static void test_refused_meanwhile(void **state) {
     assert_int_equal(judgeq_session_read_begin(session, token, 5, &error), JUDGEQ_ERROR_ARGUMENT);
     assert_int_equal(judgeq_session_decode(session, token[0], &error), JUDGEQ_ERROR_ARGUMENT);
     assert_int_equal(judgeq_session_rewind(session, 0, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_int_equal(judgeq_session_cut(session, 0, &error), JUDGEQ_ERROR_ARGUMENT);
     assert_int_equal(judgeq_session_trim(session, &error), JUDGEQ_ERROR_ARGUMENT);
     assert_int_equal(judgeq_session_watch(session, &error), JUDGEQ_ERROR_ARGUMENT);
     while (!done || session->reading) check(judgeq_session_read_step(session, &done, &error));
@@ -391,6 +392,100 @@ static void test_slack_stays(void **state) {
     judgeq_session_free(session);
 }
 
+/* ---- what is removed --------------------------------------------------------------------------------------------- */
+
+/* Whatever was read, decoded and cut out again, a session goes on as one that never had it, bit for bit. */
+static void test_cut_leaves_no_trace(void **state) {
+    (void)state;
+    static const struct {
+        int first, removed, decoded, at; /* tokens read, read on, decoded, and the position of the cut */
+        judgeq_kv_type type;
+    } cases[] = {{100, 50, 0, 100, JUDGEQ_KV_F16}, {100, 50, 7, 100, JUDGEQ_KV_F16}, {100, 50, 7, 103, JUDGEQ_KV_F16},
+                 {100, 0, 7, 100, JUDGEQ_KV_F32},  {100, 0, 9, 60, JUDGEQ_KV_F16},   {100, 50, 0, 0, JUDGEQ_KV_F16},
+                 {100, 50, 7, 157, JUDGEQ_KV_F16}, {100, 50, 7, 100, JUDGEQ_KV_Q8_0}};
+    for (size_t c = 0; c < 2 * sizeof cases / sizeof *cases; c++) {
+        judgeq_session_params params = defaults(0);
+        const int at = cases[c / 2].at, first = at < cases[c / 2].first ? at : cases[c / 2].first;
+        params.plain_weights = c % 2 == 0;
+        params.kv_type = cases[c / 2].type;
+        judgeq_session *session = start("full", params), *twin = start("full", params);
+        check(judgeq_session_read(session, token, (size_t)cases[c / 2].first, &error));
+        if (cases[c / 2].removed > 0) {
+            check(judgeq_session_read(session, token + cases[c / 2].first, (size_t)cases[c / 2].removed, &error));
+        }
+        for (int i = 0; i < cases[c / 2].decoded; i++) check(judgeq_session_decode(session, token[i], &error));
+        check(judgeq_session_cut(session, at, &error));
+        if (first > 0) check(judgeq_session_read(twin, token, (size_t)first, &error));
+        /* what is left of the rest was read or decoded at the twin, too */
+        const int end = first + cases[c / 2].removed, middle = at < end ? at : end;
+        if (middle > first) check(judgeq_session_read(twin, token + first, (size_t)(middle - first), &error));
+        for (int i = 0; i < at - middle; i++) check(judgeq_session_decode(twin, token[i], &error));
+        check(judgeq_session_read(session, token + 170, 50, &error));
+        check(judgeq_session_read(twin, token + 170, 50, &error));
+        expect_same(session, twin);
+        check(judgeq_session_decode(session, token[3], &error));
+        check(judgeq_session_decode(twin, token[3], &error));
+        expect_same(session, twin);
+        judgeq_session_free(session);
+        judgeq_session_free(twin);
+    }
+}
+
+/* At its beginning a session is new: it can be prefilled, and is not watched any more. */
+static void test_cut_to_nothing(void **state) {
+    (void)state;
+    size_t n;
+    int64_t n_watched;
+    judgeq_session *session = start("full", defaults(0)), *twin = start("full", defaults(0));
+    check(judgeq_session_cut(session, 0, &error));
+    check(judgeq_session_prefill(session, token, 90, &error));
+    check(judgeq_session_watch(session, &error));
+    check(judgeq_session_decode(session, token[0], &error));
+    check(judgeq_session_cut(session, 90, &error));
+    assert_non_null(judgeq_session_watched(session, 0, &n_watched)); /* the prompt is all there */
+    expect_tokens(session, token, 90);
+    check(judgeq_session_cut(session, 0, &error));
+    expect_tokens(session, NULL, 0);
+    assert_null(judgeq_session_watched(session, 0, &n_watched));
+    assert_null(judgeq_session_positions(session, 0, 0, &n));
+    assert_int_equal(judgeq_session_decode(session, token[0], &error), JUDGEQ_ERROR_ARGUMENT);
+    check(judgeq_session_prefill(session, token + 20, 40, &error));
+    check(judgeq_session_prefill(twin, token + 20, 40, &error));
+    expect_same(session, twin);
+    judgeq_session_free(session);
+    judgeq_session_free(twin);
+}
+
+/* Where rows were evicted, what is before the choice stays. The logits are those of the last token that there was. */
+static void test_cut_after_a_choice(void **state) {
+    (void)state;
+    static const char *const names[] = {"judge", "snapkv", "h2o", "judge-laq"};
+    for (size_t p = 0; p < sizeof names / sizeof *names; p++) {
+        judgeq_session *session = start(names[p], defaults(BUDGET)), *twin = start(names[p], defaults(BUDGET));
+        check(judgeq_session_read(session, token, 100, &error));
+        check(judgeq_session_read(twin, token, 100, &error));
+        for (int i = 0; i < 9; i++) check(judgeq_session_decode(session, token[i], &error));
+        for (int i = 0; i < 4; i++) check(judgeq_session_decode(twin, token[i], &error));
+        float *logits = malloc(n_vocab() * sizeof *logits);
+        assert_non_null(logits);
+        memcpy(logits, judgeq_session_logits(session), n_vocab() * sizeof *logits);
+        check(judgeq_session_cut(session, 104, &error));
+        assert_memory_equal(judgeq_session_logits(session), logits, n_vocab() * sizeof *logits);
+        free(logits);
+        check(judgeq_session_decode(session, token[40], &error));
+        check(judgeq_session_decode(twin, token[40], &error));
+        expect_same(session, twin);
+        check(judgeq_session_cut(session, 100, &error));
+        assert_int_equal(judgeq_session_cut(session, 99, &error), JUDGEQ_ERROR_ARGUMENT);
+        assert_non_null(strstr(error.message, "use policy full"));
+        assert_int_equal(judgeq_session_cut(session, 101, &error), JUDGEQ_ERROR_ARGUMENT);
+        assert_non_null(strstr(error.message, "the sequence has 100 tokens"));
+        assert_int_equal(judgeq_session_cut(session, -1, &error), JUDGEQ_ERROR_ARGUMENT);
+        judgeq_session_free(session);
+        judgeq_session_free(twin);
+    }
+}
+
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static int set_up(void **state) {
@@ -414,4 +509,6 @@ TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_turns_are_one_prompt), cmock
            cmocka_unit_test(test_plain_is_libllama), cmocka_unit_test(test_budget_holds),
            cmocka_unit_test(test_quantised_rows_stay), cmocka_unit_test(test_no_trace),
            cmocka_unit_test(test_refused_meanwhile), cmocka_unit_test(test_steps_between_tokens),
-           cmocka_unit_test(test_tokens), cmocka_unit_test(test_slack_stays))
+           cmocka_unit_test(test_tokens), cmocka_unit_test(test_slack_stays),
+           cmocka_unit_test(test_cut_leaves_no_trace), cmocka_unit_test(test_cut_to_nothing),
+           cmocka_unit_test(test_cut_after_a_choice))

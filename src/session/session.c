@@ -450,6 +450,18 @@ judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judg
     return judgeq_session_decode_all(&session, &token, 1, error);
 }
 
+/* Position n is one that check_ready and the policy allow. */
+static void cut(judgeq_session *session, int32_t n) {
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) cache_layer_truncate(&session->layer[l], n);
+    if (n < session->n_prompt) {
+        session->n_prompt = n;
+        watch_end(session); /* its sums are over the prompt that was */
+    }
+    session->prefilled = n > 0;
+    session->n_position = n;
+    bound_rewind(session);
+}
+
 judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, judgeq_error *error) {
     const int64_t n_decoded = session->n_position - session->n_prompt;
     judgeq_status status = check_ready(session, error);
@@ -459,10 +471,24 @@ judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, j
                          "cannot rewind to %lld tokens: %lld were decoded since the policy chose", (long long)n_tokens,
                          (long long)n_decoded);
     }
-    const int32_t n_position = session->n_prompt + (int32_t)n_tokens;
-    for (int32_t l = 0; l < session->model->info.n_layer; l++) cache_layer_truncate(&session->layer[l], n_position);
-    session->n_position = n_position;
-    bound_rewind(session);
+    cut(session, session->n_prompt + (int32_t)n_tokens);
+    return JUDGEQ_OK;
+}
+
+judgeq_status judgeq_session_cut(judgeq_session *session, int64_t n_position, judgeq_error *error) {
+    judgeq_status status = check_ready(session, error);
+    if (status != JUDGEQ_OK) return status;
+    if (n_position < 0 || n_position > session->n_position) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "cannot cut at position %lld: the sequence has %d tokens",
+                         (long long)n_position, session->n_position);
+    }
+    if (n_position < session->n_prompt && !session->policy.keep_all) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "cannot cut at position %lld: policy '%s' has evicted rows of the %d tokens up to its last "
+                         "choice; cut there or later, or use policy full",
+                         (long long)n_position, session->policy.text, session->n_prompt);
+    }
+    cut(session, (int32_t)n_position);
     return JUDGEQ_OK;
 }
 
