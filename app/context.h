@@ -12,5 +12,9 @@ judgeq_status context_document_tokens(const judgeq_model *model, const prompt_pa
 /* What follows it: a blank line, the question, the end of the turn, and the beginning of the answer. */
 judgeq_status context_question_tokens(const judgeq_model *model, const prompt_params *params, const char *question,
                                       int32_t **tokens, size_t *n_tokens, judgeq_error *error);
+/* What follows an answer, without the token that ended it: the end of its turn, another question, and the beginning of
+ * the next answer. UNSUPPORTED where the chat template refuses a conversation or forgets its answers. */
+judgeq_status context_next_tokens(const judgeq_model *model, const prompt_params *params, const char *question,
+                                  int32_t **tokens, size_t *n_tokens, judgeq_error *error);
 
 #endif

@@ -467,7 +467,8 @@ JUDGEQ_API judgeq_status judgeq_session_decode_all(judgeq_session *const *sessio
  * were decoded. */
 JUDGEQ_API judgeq_status judgeq_session_rewind(judgeq_session *session, int64_t n_tokens, judgeq_error *error);
 /* Removes all tokens from a position on, decoded or read, so that others can follow there. Nothing is left of them,
- * except in logits, which stay as they are until the next token, and in the stats' counts of tokens read and decoded.
+ * except in logits, which stay as they are until the next token, in the stats' counts of tokens read and decoded, and
+ * in what was watched, which ends where the prompt is cut.
  * A session of policy full can be cut at any position: at 0 it has read nothing again. Another policy has chosen among
  * all that was read up to its last read or choice, so the position is not before that. Fails with ARGUMENT where it
  * is, or where the sequence ends before it. */
