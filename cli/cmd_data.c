@@ -36,6 +36,8 @@ static const char HELP[] =
     "      --min N         fewest tokens of a prompt (default: 300)\n"
     "      --max N         most tokens of a prompt (default: 900)\n"
     "      --retrieval S   share of the passages in which facts are hidden and asked for (default: 0.5)\n"
+    "      --later S       share of these in which they are asked for afterwards, in turns: the prompt is the passage\n"
+    "                      alone, for judges that do not know the question (default: 0)\n"
     "      --seed N        of lengths, instructions, facts, order and sampling (default: 0)\n"
     "\n"
     "Responses:\n"

@@ -98,6 +98,7 @@ static const char HELP_ONLINE[] =
     "      --min N            fewest tokens of a prompt (default: 300)\n"
     "      --max N            most tokens of a prompt (default: 900)\n"
     "      --retrieval S      share of the passages in which facts are hidden and asked for (default: 0.5)\n"
+    "      --later S          share of these in which they are asked for afterwards, in turns (default: 0)\n"
     "      --tokens N         most tokens of a response (default: 128)\n"
     "      --temp T           temperature they are sampled at (default: 0, greedy)\n"
     "      --top-p P          sample from the likeliest tokens that make up this share (default: 1)\n"

@@ -250,6 +250,7 @@ LIST(ORDERS, "Answer from the text.", "Answer in one sentence, using the text.",
 enum {
     N_SHAPES = sizeof SHAPES / sizeof SHAPES[0],
     FACTS_MOST = 8,
+    FACTS_LATER = 4,     /* at least, for questions that come later */
     SENTENCE_MOST = 600, /* bytes */
     ASKED_MOST = 3,
     KEYS = 12,
@@ -400,6 +401,15 @@ static void draw_facts(facts *f, chance *random) {
     }
 }
 
+/* Facts that are asked for one by one: of one kind, or of any. */
+static void draw_many(facts *f, chance *random) {
+    *f = (facts){0};
+    const shape *of = &SHAPES[chance_below(random, N_SHAPES)];
+    const size_t n = FACTS_LATER + chance_below(random, FACTS_MOST - FACTS_LATER + 1);
+    const bool alike = chance_below(random, 2) == 0;
+    while (f->n < n) add_fact(f, random, alike ? of : &SHAPES[chance_below(random, N_SHAPES)], NULL);
+}
+
 /* ---- text -------------------------------------------------------------------------------------------------------- */
 
 /* A template with its $k and $v filled in. */
@@ -483,6 +493,14 @@ static void put_passage(FILE *out, const facts *f, chance *random, const char *p
     fwrite(passage + done, 1, length - done, out);
 }
 
+/* What was written to a stream that open_memstream made; NULL, and freed, where that failed or `good` is not. */
+static char *close_text(FILE *out, char **text, bool good) {
+    const bool whole = !ferror(out) && good;
+    if (fclose(out) == 0 && whole) return *text;
+    free(*text);
+    return NULL;
+}
+
 char *data_facts_hide(chance *random, const char *passage, size_t length, json_t *answers) {
     facts f;
     char *text = NULL;
@@ -500,8 +518,35 @@ char *data_facts_hide(chance *random, const char *passage, size_t length, json_t
         fputs("\n\n", out);
         put_question(out, &f, random);
     }
-    const bool whole = !ferror(out) && add_answers(&f, answers);
-    if (fclose(out) == 0 && whole) return text;
-    free(text);
-    return NULL;
+    return close_text(out, &text, add_answers(&f, answers));
+}
+
+/* The question about one fact, as an object. */
+static json_t *make_question(const fact *of, chance *random) {
+    facts f = {.fact = {*of}, .n = 1, .n_asked = 1};
+    char *text = NULL;
+    size_t size = 0;
+    json_t *answers = json_array();
+    FILE *out = open_memstream(&text, &size);
+    if (out) put_question(out, &f, random);
+    char *question = out ? close_text(out, &text, add_answers(&f, answers)) : NULL;
+    json_t *made = question ? json_pack("{s:s, s:O}", "question", question, "answers", answers) : NULL;
+    json_decref(answers);
+    free(question);
+    return made;
+}
+
+char *data_facts_hide_all(chance *random, const char *passage, size_t length, json_t *questions) {
+    facts f;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) return NULL;
+    draw_many(&f, random);
+    put_passage(out, &f, random, passage, length);
+    bool added = true;
+    for (size_t i = 0; added && i < f.n; i++) {
+        added = json_array_append_new(questions, make_question(&f.fact[i], random)) == 0;
+    }
+    return close_text(out, &text, added);
 }

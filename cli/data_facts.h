@@ -14,4 +14,8 @@
  * answer names is appended to `answers`, an array. NULL where memory ran out; the caller frees it. */
 char *data_facts_hide(chance *random, const char *passage, size_t length, json_t *answers);
 
+/* The same with four to eight facts and without a question, for questions that come later: one about each fact is
+ * appended to `questions`, an array of {"question", "answers"}, in no order of the passage. */
+char *data_facts_hide_all(chance *random, const char *passage, size_t length, json_t *questions);
+
 #endif

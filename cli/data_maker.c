@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/context.h"
 #include "app/generation.h"
 #include "app/session_choices.h"
 #include "base/error.h"
@@ -48,6 +49,7 @@ static json_t *make_header(const data_maker *m) {
                   "temperature", (double)o->sampler.temperature, "top_p", (double)o->sampler.top_p);
     free(name);
     if (header && o->no_think) json_object_set_new(header, "no_think", json_true());
+    if (header && o->sources.later > 0) json_object_set_new(header, "later", json_real(o->sources.later));
     return header;
 }
 
@@ -139,20 +141,36 @@ judgeq_status data_maker_open(data_maker *m, judgeq_error *error) {
 
 /* ---- prompts ----------------------------------------------------------------------------------------------------- */
 
+/* Questions come as turns of a conversation, which some templates refuse. */
+static judgeq_status check_turns(const data_maker *m, judgeq_error *error) {
+    int32_t *tokens = NULL;
+    size_t n = 0;
+    judgeq_error why = {0};
+    if (m->options.sources.later == 0) return JUDGEQ_OK;
+    const judgeq_status status = context_next_tokens(m->model, &m->prompt, "x", &tokens, &n, &why);
+    judgeq_free(tokens);
+    return status == JUDGEQ_OK ? JUDGEQ_OK : error_set(error, status, "--later asks in turns: %s", why.message);
+}
+
 /* Whether prompts are read without a chat template, and a word about it. */
 static judgeq_status choose_format(data_maker *m, judgeq_error *error) {
     const judgeq_status status = prompt_check_template(m->model, error);
     m->prompt =
         (prompt_params){.format = status == JUDGEQ_OK ? PROMPT_CHAT : PROMPT_PLAIN, .no_think = m->options.no_think};
-    if (status != JUDGEQ_ERROR_UNSUPPORTED) return status;
+    if (status != JUDGEQ_ERROR_UNSUPPORTED) return status == JUDGEQ_OK ? check_turns(m, error) : status;
     notes_add(say_notes(m->options.quiet), "prompts are read as they are: %s", error->message);
-    return JUDGEQ_OK;
+    return check_turns(m, error);
 }
 
-/* The prompt's tokens. UNSUPPORTED where the chat template refuses its messages, LIMIT where no context holds them. */
+/* The prompt's tokens; of one whose questions come later, those of the document. UNSUPPORTED where the chat template
+ * refuses its messages, LIMIT where no context holds them. */
 static judgeq_status tokenize(const data_maker *m, const json_t *prompt, int32_t **tokens, size_t *n,
                               judgeq_error *error) {
     const size_t n_message = json_array_size(prompt);
+    if (data_sources_later(prompt)) {
+        const char *text = json_string_value(json_object_get(json_array_get(prompt, 0), "content"));
+        return context_document_tokens(m->model, &m->prompt, NULL, text, tokens, n, error);
+    }
     judgeq_message *message = calloc(n_message + 1, sizeof *message);
     if (!message) return error_memory(error, "a prompt");
     for (size_t i = 0; i < n_message; i++) {
@@ -190,27 +208,36 @@ static judgeq_status decode(judgeq_session *session, generation *g, size_t *n, j
     return status == JUDGEQ_OK && g->end == GENERATION_CANCELLED ? cancelled(error) : status;
 }
 
-static bool append(json_t *array, int32_t token) {
-    return json_array_append_new(array, json_integer(token)) == 0;
+static bool append(json_t *array, const int32_t *token, size_t n) {
+    bool whole = true;
+    for (size_t i = 0; whole && i < n; i++) whole = json_array_append_new(array, json_integer(token[i])) == 0;
+    return whole;
 }
 
-/* The response to prompt m->next: its token ids, with the one that ends it. */
-static judgeq_status respond(data_maker *m, judgeq_session *session, size_t n_prompt, json_t *response,
-                             judgeq_error *error) {
+/* What draws the responses to prompt m->next; a resumed run draws the same. */
+static judgeq_status new_sampler(const data_maker *m, judgeq_sampler **out, judgeq_error *error) {
     judgeq_sampler_params drawing = m->options.sampler;
-    drawing.seed = (uint32_t)(m->options.sources.seed * 0x9e3779b1u + m->next); /* a resumed run draws the same */
-    generation_params params = {
-        .n_tokens = m->options.n_tokens, .n_before = n_prompt, .logprobs = -1, .go_on = m->go_on, .data = m->data};
+    drawing.seed = (uint32_t)(m->options.sources.seed * 0x9e3779b1u + m->next);
+    return judgeq_sampler_new(&drawing, out, error);
+}
+
+/* The response to what the session has read, n_before tokens. *end: the token that ends it, which is not appended, or
+ * -1. */
+static judgeq_status respond(data_maker *m, judgeq_session *session, judgeq_sampler *sampler, size_t n_before,
+                             json_t *response, int32_t *end, judgeq_error *error) {
+    const generation_params params = {.sampler = sampler,
+                                      .n_tokens = m->options.n_tokens,
+                                      .n_before = n_before,
+                                      .logprobs = -1,
+                                      .go_on = m->go_on,
+                                      .data = m->data};
     generation g = {0};
     size_t n = 0;
-    judgeq_status status = judgeq_sampler_new(&drawing, &params.sampler, error);
-    if (status == JUDGEQ_OK) status = generation_init(&g, m->model, &params, error);
+    judgeq_status status = generation_init(&g, m->model, &params, error);
     if (status == JUDGEQ_OK) status = decode(session, &g, &n, error);
-    bool whole = true;
-    for (size_t i = 0; status == JUDGEQ_OK && whole && i < n; i++) whole = append(response, g.token[i]);
-    if (status == JUDGEQ_OK && whole && g.end_token >= 0) whole = append(response, g.end_token);
+    *end = g.end_token;
+    const bool whole = status != JUDGEQ_OK || append(response, g.token, n);
     generation_free(&g);
-    judgeq_sampler_free(params.sampler);
     return whole ? status : error_memory(error, "a response");
 }
 
@@ -224,26 +251,43 @@ static judgeq_status response_text(const data_maker *m, const json_t *response, 
     return status == JUDGEQ_OK ? text_stream_end(out, error) : status;
 }
 
-/* A session that has read the prompt; watched, where somebody wants its examples. */
+/* A session that has read the prompt. */
 static judgeq_status open_session(data_maker *m, const int32_t *tokens, size_t n, judgeq_session **out,
                                   judgeq_error *error) {
     const session_choices choices = {.n_threads = m->options.n_threads, .kv_type = m->options.kv_type};
     const judgeq_session_params params = session_choices_params(&choices, NULL, NULL, go_on, m);
     judgeq_status status = judgeq_session_new(m->model, &params, out, error);
     if (status == JUDGEQ_OK) status = judgeq_session_prefill(*out, tokens, n, error);
-    if (status == JUDGEQ_ERROR_CANCELLED) status = cancelled(error);
-    if (status == JUDGEQ_OK && m->take) status = judgeq_session_watch(*out, error);
+    return status == JUDGEQ_ERROR_CANCELLED ? cancelled(error) : status;
+}
+
+/* *answered: the response to a message or a later question names what a right one would. */
+static judgeq_status check_answer(const data_maker *m, const json_t *asked, const json_t *response, bool *answered,
+                                  judgeq_error *error) {
+    text_stream text = {0};
+    const judgeq_status status = response_text(m, response, &text, error);
+    *answered = status == JUDGEQ_OK && data_sources_answered(asked, text.text);
+    text_stream_free(&text);
     return status;
 }
 
-/* Adds an example to the file, unless the response is none or a wrong one. */
+/* Adds an example to the file and hands it over. session: as in data_example. */
+static judgeq_status put_example(data_maker *m, json_t *prompt, json_t *response, judgeq_session *session,
+                                 judgeq_error *error) {
+    json_t *line =
+        json_pack("{s:I, s:O, s:O}", "prompt_number", (json_int_t)m->next, "prompt", prompt, "response", response);
+    const judgeq_status status = put(m, line, error);
+    if (status != JUDGEQ_OK) return status;
+    m->n_examples++;
+    return hand_over(m, prompt, response, session, error);
+}
+
+/* Adds an example, unless the response is none or a wrong one. */
 static judgeq_status keep(data_maker *m, json_t *prompt, json_t *response, judgeq_session *session,
                           judgeq_error *error) {
-    text_stream text = {0};
-    judgeq_status status = response_text(m, response, &text, error);
-    const bool answered =
-        status == JUDGEQ_OK && data_sources_answered(json_array_get(m->sources.prompts, m->next), text.text);
-    text_stream_free(&text);
+    const json_t *asked = json_array_get(json_array_get(m->sources.prompts, m->next), 0);
+    bool answered;
+    const judgeq_status status = check_answer(m, asked, response, &answered, error);
     if (status != JUDGEQ_OK) return status;
     if (json_array_size(response) < 2) {
         m->n_silent++;
@@ -253,27 +297,133 @@ static judgeq_status keep(data_maker *m, json_t *prompt, json_t *response, judge
         m->n_wrong++;
         return JUDGEQ_OK;
     }
-    json_t *line =
-        json_pack("{s:I, s:O, s:O}", "prompt_number", (json_int_t)m->next, "prompt", prompt, "response", response);
-    status = put(m, line, error);
-    if (status != JUDGEQ_OK) return status;
-    m->n_examples++;
     judgeq_stats stats;
     judgeq_session_get_stats(session, &stats);
     const bool whole = stats.n_decoded + 1 == (int64_t)json_array_size(response);
-    return hand_over(m, prompt, response, whole ? session : NULL, error);
+    return put_example(m, prompt, response, whole ? session : NULL, error);
 }
 
+/* The model answers what the prompt asks; watched, where somebody wants the examples. */
+static judgeq_status answer_prompt(data_maker *m, judgeq_session *session, judgeq_sampler *sampler, json_t *prompt,
+                                   json_t *response, judgeq_error *error) {
+    int32_t end = -1;
+    judgeq_status status = m->take ? judgeq_session_watch(session, error) : JUDGEQ_OK;
+    if (status == JUDGEQ_OK) {
+        status = respond(m, session, sampler, json_array_size(prompt), response, &end, error);
+    }
+    if (status != JUDGEQ_OK) return status;
+    if (end >= 0 && !append(response, &end, 1)) return error_memory(error, "a response");
+    return keep(m, prompt, response, session, error);
+}
+
+/* ---- questions that come later ----------------------------------------------------------------------------------- */
+
+/* Turns of an example: few, so that one passage does not outweigh the others; one alone would be a prompt that ends
+ * with its question. */
+enum { TURNS_MOST = 4, TURNS_LEAST = 2 };
+
+/* A conversation about a document. The session has read it, and a part of the turns. */
+typedef struct conversation {
+    judgeq_session *session;
+    judgeq_sampler *sampler;
+    size_t n_document;
+    json_t *turns;     /* tokens after the document: questions, and answers without the tokens that ended them */
+    int32_t end;       /* that ended the last answer, or -1 */
+    size_t n_answered; /* rightly */
+} conversation;
+
+/* The session reads what it has not read of the turns. */
+static judgeq_status read_on(const data_maker *m, const conversation *c, judgeq_error *error) {
+    judgeq_stats stats;
+    judgeq_session_get_stats(c->session, &stats);
+    const size_t first = (size_t)stats.n_position - c->n_document, n = json_array_size(c->turns);
+    int32_t *ids = take_ids(m, c->turns);
+    if (!ids) return error_memory(error, "a question");
+    const judgeq_status status = judgeq_session_read(c->session, ids + first, n - first, error);
+    free(ids);
+    return status == JUDGEQ_ERROR_CANCELLED ? cancelled(error) : status;
+}
+
+/* Only the first n tokens of the turns were ever there. */
+static judgeq_status go_back(const conversation *c, size_t n, judgeq_error *error) {
+    while (json_array_size(c->turns) > n) json_array_remove(c->turns, json_array_size(c->turns) - 1);
+    judgeq_stats stats;
+    judgeq_session_get_stats(c->session, &stats);
+    const int64_t end = (int64_t)(c->n_document + n);
+    return stats.n_position > end ? judgeq_session_cut(c->session, end, error) : JUDGEQ_OK;
+}
+
+static judgeq_status put_question(const data_maker *m, const conversation *c, const json_t *question,
+                                  judgeq_error *error) {
+    const char *text = json_string_value(json_object_get(question, "question"));
+    int32_t *tokens = NULL;
+    size_t n = 0;
+    judgeq_status status = json_array_size(c->turns) == 0
+                               ? context_question_tokens(m->model, &m->prompt, text, &tokens, &n, error)
+                               : context_next_tokens(m->model, &m->prompt, text, &tokens, &n, error);
+    if (status == JUDGEQ_OK && !append(c->turns, tokens, n)) status = error_memory(error, "a question");
+    judgeq_free(tokens);
+    return status == JUDGEQ_OK ? read_on(m, c, error) : status;
+}
+
+/* A turn more, if the model's answer is right. */
+static judgeq_status ask(data_maker *m, conversation *c, const json_t *question, judgeq_error *error) {
+    const size_t n_before = json_array_size(c->turns);
+    json_t *answer = json_array();
+    int32_t end = -1;
+    bool right = false;
+    judgeq_status status = answer ? put_question(m, c, question, error) : error_memory(error, "an answer");
+    const size_t n_asked = json_array_size(c->turns);
+    if (status == JUDGEQ_OK) {
+        status = respond(m, c->session, c->sampler, c->n_document + n_asked, answer, &end, error);
+        if (status == JUDGEQ_OK) status = check_answer(m, question, answer, &right, error);
+    } else if (status == JUDGEQ_ERROR_LIMIT) {
+        status = JUDGEQ_OK; /* the context has no room for it */
+    }
+    if (status == JUDGEQ_OK && right) {
+        c->n_answered++;
+        c->end = end;
+        if (json_array_extend(c->turns, answer) != 0) status = error_memory(error, "an answer");
+    }
+    json_decref(answer);
+    return status == JUDGEQ_OK ? go_back(c, right ? json_array_size(c->turns) : n_before, error) : status;
+}
+
+/* The model answers questions one after the other until it has answered enough of them rightly. The session is not
+ * handed over: it has read parts of the response at once, which is not watched. */
+static judgeq_status answer_later(data_maker *m, judgeq_session *session, judgeq_sampler *sampler, json_t *prompt,
+                                  json_t *response, judgeq_error *error) {
+    const json_t *questions = data_sources_later(json_array_get(m->sources.prompts, m->next));
+    conversation c = {
+        .session = session, .sampler = sampler, .n_document = json_array_size(prompt), .turns = response, .end = -1};
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t i = 0; status == JUDGEQ_OK && i < json_array_size(questions) && c.n_answered < TURNS_MOST; i++) {
+        status = ask(m, &c, json_array_get(questions, i), error);
+    }
+    if (status != JUDGEQ_OK) return status;
+    if (c.n_answered < TURNS_LEAST) {
+        m->n_wrong++;
+        return JUDGEQ_OK;
+    }
+    if (c.end >= 0 && !append(response, &c.end, 1)) return error_memory(error, "a response");
+    return put_example(m, prompt, response, NULL, error);
+}
+
+/* ---- examples ---------------------------------------------------------------------------------------------------- */
+
 static judgeq_status make_example(data_maker *m, const int32_t *tokens, size_t n, judgeq_error *error) {
+    const bool later = data_sources_later(json_array_get(m->sources.prompts, m->next)) != NULL;
     json_t *response = json_array(), *prompt = json_array();
     judgeq_session *session = NULL;
-    bool made = response && prompt;
-    for (size_t i = 0; made && i < n; i++) made = json_array_append_new(prompt, json_integer(tokens[i])) == 0;
-    judgeq_status status = made ? JUDGEQ_OK : error_memory(error, "an example");
+    judgeq_sampler *sampler = NULL;
+    const bool made = response && prompt && append(prompt, tokens, n);
+    judgeq_status status = made ? new_sampler(m, &sampler, error) : error_memory(error, "an example");
     if (status == JUDGEQ_OK) status = open_session(m, tokens, n, &session, error);
-    if (status == JUDGEQ_OK) status = respond(m, session, n, response, error);
-    if (status == JUDGEQ_OK) status = keep(m, prompt, response, session, error);
+    if (status == JUDGEQ_OK) {
+        status = (later ? answer_later : answer_prompt)(m, session, sampler, prompt, response, error);
+    }
     judgeq_session_free(session);
+    judgeq_sampler_free(sampler);
     json_decref(prompt);
     json_decref(response);
     return status;

@@ -16,6 +16,7 @@ const command_option data_options_rows[] = {
     {"min", 0, INTO(data_options, sources.min_tokens), .least = 1, .most = COUNT_MOST},
     {"max", 0, INTO(data_options, sources.max_tokens), .least = 1, .most = COUNT_MOST},
     {"retrieval", 0, INTO(data_options, sources.retrieval), .to = 1},
+    {"later", 0, INTO(data_options, sources.later), .to = 1},
     {"no-think", 0, INTO(data_options, no_think)},
     {"temp", 0, INTO(data_options, sampler.temperature), .to = 100},
     {"top-p", 0, INTO(data_options, sampler.top_p), .to = 1},

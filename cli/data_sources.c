@@ -90,27 +90,36 @@ static char *instruct(data_sources *s, const char *text, size_t n) {
     return length < 0 ? NULL : message;
 }
 
-/* A passage with what is asked about it, as the user's only message. */
+/* A passage with what is asked about it, as the user's only message; or with questions for later. */
 static bool add_passage(data_sources *s, const char *text, size_t n) {
-    json_t *answers = chance_share(&s->random) < s->params->retrieval ? json_array() : NULL;
-    char *content = answers ? data_facts_hide(&s->random, text, n, answers) : instruct(s, text, n);
+    const data_sources_params *p = s->params;
+    const bool hides = chance_share(&s->random) < p->retrieval;
+    const bool later = hides && p->later > 0 && chance_share(&s->random) < p->later;
+    json_t *asked = hides ? json_array() : NULL;
+    char *content = later   ? data_facts_hide_all(&s->random, text, n, asked)
+                    : hides ? data_facts_hide(&s->random, text, n, asked)
+                            : instruct(s, text, n);
     json_t *message = content ? json_pack("{s:s, s:s}", "role", "user", "content", content) : NULL;
     bool added = message != NULL;
-    if (added && answers) added = json_object_set(message, "answers", answers) == 0;
+    if (added && hides) added = json_object_set(message, later ? "later" : "answers", asked) == 0;
     if (added) added = json_array_append_new(s->group, json_pack("[O]", message)) == 0;
-    json_decref(answers);
+    json_decref(asked);
     json_decref(message);
     free(content);
     return added;
 }
 
-bool data_sources_answered(const json_t *prompt, const char *response) {
-    const json_t *answers = json_object_get(json_array_get(prompt, 0), "answers");
+bool data_sources_answered(const json_t *asked, const char *response) {
+    const json_t *answers = json_object_get(asked, "answers");
     bool named = !answers;
     for (size_t i = 0; !named && i < json_array_size(answers); i++) {
         named = strstr(response, json_string_value(json_array_get(answers, i))) != NULL;
     }
     return named;
+}
+
+const json_t *data_sources_later(const json_t *prompt) {
+    return json_object_get(json_array_get(prompt, 0), "later");
 }
 
 /* Tokens of a passage: as many between 300 and 600 as between 600 and 1200. */
@@ -373,15 +382,22 @@ void data_sources_free(data_sources *s) {
     s->prompts = NULL;
 }
 
-/* FNV-1a over the messages. */
+/* FNV-1a, with a byte that ends the text. */
+static uint64_t hash_text(uint64_t hash, const char *text) {
+    for (const char *c = text; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+    return (hash ^ 0xff) * 0x100000001b3u;
+}
+
+/* Over the messages, and the questions that come later. */
 uint64_t data_sources_hash(const data_sources *s) {
     uint64_t hash = 0xcbf29ce484222325u;
     for (size_t i = 0; i < json_array_size(s->prompts); i++) {
-        const json_t *messages = json_array_get(s->prompts, i);
+        const json_t *messages = json_array_get(s->prompts, i), *later = data_sources_later(messages);
         for (size_t m = 0; m < json_array_size(messages); m++) {
-            const char *content = json_string_value(json_object_get(json_array_get(messages, m), "content"));
-            for (const char *c = content; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
-            hash = (hash ^ 0xff) * 0x100000001b3u;
+            hash = hash_text(hash, json_string_value(json_object_get(json_array_get(messages, m), "content")));
+        }
+        for (size_t q = 0; q < json_array_size(later); q++) {
+            hash = hash_text(hash, json_string_value(json_object_get(json_array_get(later, q), "question")));
         }
     }
     return hash;

@@ -13,6 +13,7 @@ typedef struct data_sources_params {
     int n_source;
     int32_t min_tokens, max_tokens; /* of a passage's prompt, about */
     double retrieval;               /* share of the passages that facts are hidden in, 0 .. 1 */
+    double later;                   /* share of these that are asked for later, 0 .. 1 */
     uint64_t seed;
 } data_sources_params;
 
@@ -23,7 +24,8 @@ typedef struct data_sources {
     const data_sources_params *params;
     chance random;
     json_t *prompts;          /* array of arrays of {"role", "content"}: what the model shall answer. Where facts are
-                                 hidden, the message has "answers" too: what a right answer names, an array */
+                                 hidden, the message has "answers" too: what a right answer names, an array; or
+                                 "later", an array of {"question", "answers"}, and no question in it */
     json_t *group;            /* while it reads: the prompts of one source, in `prompts` form */
     size_t n_files, n_broken; /* files read; files, lines and conversations left out */
     size_t n_reports;         /* messages about them, those that were not written too */
@@ -38,9 +40,11 @@ typedef struct data_sources {
 bool data_sources_read(data_sources *sources, const judgeq_model *model, const data_sources_params *params);
 void data_sources_free(data_sources *sources);
 
-/* False where a fact was asked for, and the response names none that would be right: then the model did not attend to
- * the rows that a judge should learn to keep. */
-bool data_sources_answered(const json_t *prompt, const char *response);
+/* False where `asked`, a message or one of its later questions, has "answers" and the response names none of them: then
+ * the model did not attend to the rows that a judge should learn to keep. */
+bool data_sources_answered(const json_t *asked, const char *response);
+/* The questions that come later than a prompt, or NULL. */
+const json_t *data_sources_later(const json_t *prompt);
 
 /* 64 bits that change with any prompt. */
 uint64_t data_sources_hash(const data_sources *sources);

@@ -337,6 +337,38 @@ class Data(InFolder):
         some, said = self.make(self.path("some.jsonl"), self.texts, "--retrieval", "0.5", "--max", "2000")
         self.assertTrue(some and int(re.search(r"(\d+) a wrong one", said)[1]))
 
+    def test_later(self):
+        """Questions after the document. The answers of this model are wrong; test_data_maker.c has right ones."""
+        later = self.path("later.jsonl")
+        done = self.run_data(later, self.texts, "--retrieval", "1", "--later", "1", "--max", "2000")
+        self.assertEqual((done.returncode, os.path.exists(later)), (1, False), done.stderr.decode())
+        self.assertGreater(int(re.search(rb"(\d+) a wrong one", done.stderr)[1]), 1)
+        without, zero, half = (self.path(f"later-{name}.jsonl") for name in ("without", "zero", "half"))
+        mixed = self.texts, "--retrieval", "0.5", "--max", "2000"
+        self.make(without, *mixed)
+        self.make(zero, *mixed, "--later", "0")
+        self.assertEqual(self.read(zero), self.read(without))
+        self.assertNotIn(b'"later"', self.read(zero))
+        self.assertTrue(self.make(half, *mixed, "--later", "0.5")[0])
+        self.assertEqual(json.loads(self.read(half).splitlines()[0])["later"], 0.5)
+        self.make(half, *mixed, "--later", "0.5", "--resume")
+        done = self.run_data(half, *mixed, "--later", "0.6", "--resume")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"cannot be resumed", done.stderr)
+
+    def test_later_needs_a_template_of_conversations(self):
+        for text, words in (("{% if messages | length > 1 %}{{ raise_exception('one only') }}{% endif %}"
+                             "{{ messages[0]['content'] }}", "one only"),
+                            ("{{ messages[-1]['content'] }}", "leaves the answers")):
+            single = self.path("single.gguf")
+            subprocess.run([MAKE_FIXTURE, "template", "bpe-smollm", single, text], check=True)
+            output = self.path("single.jsonl")
+            done = self.run_data(output, self.texts, "-m", single, "--later", "1")
+            self.assertEqual(done.returncode, 1, done.stderr.decode())
+            self.assertIn("--later asks in turns: ", done.stderr.decode())
+            self.assertIn(words, done.stderr.decode())
+            self.assertFalse(os.path.exists(output))
+
     def test_sampled_responses(self):
         greedy, _ = self.make(self.path("greedy.jsonl"), self.texts)
         sampled, _ = self.make(self.path("sampled.jsonl"), self.texts, "--temp", "1")
@@ -455,8 +487,8 @@ class Data(InFolder):
                 (2, "unknown option", ["--nonsense"]), (2, "needs a value", ["-o"]),
                 (2, '-n "0": expected', ["-n", "0"]), (2, '--tokens "1": expected', ["--tokens", "1"]),
                 (2, '--seed "x": expected', ["--seed", "x"]), (2, '--temp "-1": expected', ["--temp", "-1"]),
-                (2, '--retrieval "2": expected', ["--retrieval", "2"]), (2, "--min is more than --max",
-                                                               ["-o", "x", "--min", "9", "--max", "8", "y"]),
+                (2, '--retrieval "2": expected', ["--retrieval", "2"]), (2, '--later "2": expected', ["--later", "2"]),
+                (2, "--min is more than --max", ["-o", "x", "--min", "9", "--max", "8", "y"]),
                 (2, "the sources hold no prompt", ["-m", self.model, "-o", self.path("no"), self.write("s.jsonl", "\n")]),
                 (1, "/no/such", ["-m", "/no/such", "-o", self.path("no"), "x"]),
                 (1, "/no/folder/set", ["-m", self.model, "-o", "/no/folder/set", self.texts])):
@@ -466,7 +498,7 @@ class Data(InFolder):
                 self.assertIn(words, done.stderr.decode())
         self.assertFalse(os.path.exists(self.path("no")))
         done = subprocess.run([JUDGEQ, "data", "--help"], check=True, capture_output=True)
-        for option in "output model examples tokens min max retrieval temp top-p seed resume threads quiet help".split():
+        for option in "output model examples tokens min max retrieval later temp top-p seed resume threads quiet help".split():
             self.assertIn("--" + option, done.stdout.decode())
 
 

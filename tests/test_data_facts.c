@@ -114,6 +114,52 @@ static void test_the_answers_are_the_right_ones(void **state) {
     assert_true(seen > 20);
 }
 
+/* For questions that come later: a question for every fact, none of them in the text, each with one answer that is in
+ * it and is no other's. */
+static void test_all_facts_are_asked_for(void **state) {
+    (void)state;
+    size_t least = 99, most = 0, known = 0;
+    for (uint64_t seed = 0; seed < 2000; seed++) {
+        chance random = {seed};
+        json_t *questions = json_array();
+        char *text = data_facts_hide_all(&random, PASSAGE, strlen(PASSAGE), questions), stated[2][160];
+        assert_non_null(text);
+        const size_t n = json_array_size(questions);
+        least = n < least ? n : least;
+        most = n > most ? n : most;
+        assert_non_null(strstr(text, "Nobody had expected it"));
+        for (size_t i = 0; i < n; i++) {
+            const json_t *object = json_array_get(questions, i), *answers = json_object_get(object, "answers");
+            const char *question = json_string_value(json_object_get(object, "question"));
+            const char *answer = json_string_value(json_array_get(answers, 0)),
+                       *at = strstr(question, "Where will the ");
+            assert_int_equal(json_array_size(answers), 1);
+            assert_null(strstr(text, question));
+            assert_null(strstr(question, answer));
+            assert_non_null(strstr(text, answer));
+            const char *end = at ? strstr(at, " be held?") : NULL;
+            if (end) {
+                const char *event = at + strlen("Where will the ");
+                const int length = (int)(end - event);
+                snprintf(stated[0], sizeof stated[0], "the %.*s will be held in %s.", length, event, answer);
+                snprintf(stated[1], sizeof stated[1], "People are travelling to %s for the %.*s.", answer, length,
+                         event);
+                assert_true(strstr(text, stated[0]) || strstr(text, stated[1]));
+                known++;
+            }
+            for (size_t k = 0; k < i; k++) {
+                assert_string_not_equal(question,
+                                        json_string_value(json_object_get(json_array_get(questions, k), "question")));
+            }
+        }
+        free(text);
+        json_decref(questions);
+    }
+    assert_int_equal(least, 4);
+    assert_int_equal(most, 8);
+    assert_true(known > 50);
+}
+
 static void test_passages_without_sentences(void **state) {
     (void)state;
     static const char *const odd[] = {"", "x", "no end", "\n", "one line\n", "東京", "....", "a. "};
@@ -156,4 +202,5 @@ static void test_scripts_without_spaces(void **state) {
 
 TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_the_passage_stays), cmocka_unit_test(test_what_is_asked_was_stated),
            cmocka_unit_test(test_the_seed_decides), cmocka_unit_test(test_the_answers_are_the_right_ones),
-           cmocka_unit_test(test_passages_without_sentences), cmocka_unit_test(test_scripts_without_spaces))
+           cmocka_unit_test(test_all_facts_are_asked_for), cmocka_unit_test(test_passages_without_sentences),
+           cmocka_unit_test(test_scripts_without_spaces))

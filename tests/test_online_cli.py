@@ -89,6 +89,16 @@ class Online(InFolder):
         described = subprocess.run([JUDGEQ, "inspect", "--json", output], check=True, capture_output=True)
         self.assertEqual(json.loads(described.stdout)["steps"], (14 - 3) * REPLAY)
 
+    def test_questions_that_come_later(self):
+        """They are asked, and answered wrongly: the conversations are learnt from."""
+        text, output = self.path("text.txt"), self.path("later.gguf")
+        with open(text, "w") as file:
+            file.write(SENTENCE * 300)
+        said = self.succeed(output, "--retrieval", "1", "--later", "1", text, self.talks, n=15)
+        self.assertNotIn(" 0 a wrong one", said)
+        header, *examples = self.lines(output + ".data.jsonl")
+        self.assertEqual((header["later"], len(examples)), (1, 14))
+
     def interrupt_until_done(self, output, number):
         def done(code):
             return code == 0 or os.path.exists(output)  # killed after the last step, while it drew curves
