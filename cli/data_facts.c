@@ -523,7 +523,8 @@ char *data_facts_hide(chance *random, const char *passage, size_t length, json_t
 
 /* The question about one fact, as an object. */
 static json_t *make_question(const fact *of, chance *random) {
-    facts f = {.fact = {*of}, .n = 1, .n_asked = 1};
+    facts f = {.n = 1, .n_asked = 1};
+    f.fact[0] = *of;
     char *text = NULL;
     size_t size = 0;
     json_t *answers = json_array();
