@@ -293,12 +293,12 @@ static void run_help(chat *c, const char *argument) {
     (void)argument;
     for (size_t i = 0; i < N_COMMANDS; i++) {
         const command *at = &COMMANDS[i];
-        fprintf(stderr, "  %-8s%-7s %s\n", at->name, at->argument ? at->argument : "", at->help);
+        say_plain("  %-8s%-7s %s\n", at->name, at->argument ? at->argument : "", at->help);
     }
-    fputs("A line that ends with \\ goes on in the next one. \"\"\" begins a turn of several lines, and \"\"\" at the "
-          "end "
-          "of a\nline ends it. Ctrl-C stops an answer, or clears the line; Ctrl-D ends.\n",
-          stderr);
+    say_plain(
+        "A line that ends with \\ goes on in the next one. \"\"\" begins a turn of several lines, and \"\"\" at the "
+        "end "
+        "of a\nline ends it. Ctrl-C stops an answer, or clears the line; Ctrl-D ends.\n");
 }
 
 static const command *find(const char *name) {

@@ -2,6 +2,7 @@
 
 #include <getopt.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "commands.h"
 #include "values.h"
@@ -19,6 +20,14 @@ const command_option ingest_rows[] = {
     {0},
 };
 
+/* By whatever names. */
+static bool same_file(const char *a, const char *b) {
+    struct stat first, second;
+    if (strcmp(a, b) == 0) return true;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && S_ISREG(first.st_mode) && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
 int ingest_options_read(int argc, char **argv, ingest_options *o) {
     *o = (ingest_options){.run = options_default()};
     int status = command_line_read("ingest", ingest_rows, argc, argv, o);
@@ -28,7 +37,7 @@ int ingest_options_read(int argc, char **argv, ingest_options *o) {
     if (o->n_file == 0) return wrong("which document? judgeq ingest --budget 512 FILE... -o DOCUMENT.kv");
     if (!o->output) return wrong("where to? -o DOCUMENT.kv");
     for (int i = 0; i < o->n_file; i++) {
-        if (strcmp(o->file[i], o->output) == 0) return wrong("-o \"%s\" is one of the documents", o->output);
+        if (same_file(o->file[i], o->output)) return wrong("-o \"%s\" is one of the documents", o->output);
     }
     status = options_check_shared(&o->run, "ingest");
     if (status != 0) return status;

@@ -111,8 +111,8 @@ static int check_context(const options *o) {
     if (o->policy || o->budget_given || choices_given(&o->choices))
         return wrong("%s give no policy and no budget", why);
     if (o->session.slack != 0 || o->session.unbounded || o->session.n_ctx > 0 || o->session.defer ||
-        o->session.plain_weights) {
-        return wrong("%s --slack, --unbounded, --ctx, --defer and --plain-weights do not go with it", why);
+        o->session.plain_weights || o->session.kv_type != JUDGEQ_KV_F16) {
+        return wrong("%s --slack, --unbounded, --ctx, --kv-type, --defer and --plain-weights do not go with it", why);
     }
     return 0;
 }

@@ -29,6 +29,13 @@ void say(const char *format, ...) {
     if (length >= 0) free(message);
 }
 
+void say_plain(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+}
+
 static void take_note(void *data, const char *note) {
     (void)data;
     say("%s", note);

@@ -11,6 +11,9 @@
 /* One line, "judgeq: MESSAGE", written at once. */
 __attribute__((format(printf, 1, 2))) void say(const char *format, ...);
 
+/* A text of ours as it is, several lines of help, say. */
+__attribute__((format(printf, 1, 2))) void say_plain(const char *format, ...);
+
 /* Notes as such lines; quiet: none. */
 notes say_notes(bool quiet);
 

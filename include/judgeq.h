@@ -374,7 +374,8 @@ typedef struct judgeq_session_params {
                   of the budget, 32 at least; JUDGEQ_SLACK_NONE: it never does, and every decoded token adds a row */
     /* Any number of tokens: before positions pass n_ctx, the rows held are given positions from 0 on, and their keys
      * are rotated to these; long texts are read in pieces of 2,048 tokens at most. Needs a policy that evicts, a budget
-     * in rows, and a slack. judgeq_session_positions still tells the original positions. */
+     * in rows, and a slack. judgeq_session_positions still tells the original positions. After an error, such a session
+     * has read the pieces that were complete; one that had read nothing can then be read on, but not prefilled. */
     bool unbounded;
     int32_t n_ctx;         /* tokens of prompt and response; 0: what the model was trained for */
     judgeq_engine *engine; /* of the same model; NULL: the session makes one of its own, with n_threads */
@@ -387,7 +388,8 @@ typedef struct judgeq_session_params {
      * at a time, faster and more exact. */
     bool plain_weights;
     uint64_t seed; /* of the policy `random` */
-    bool defer;    /* keep the tokens that a lookahead among candidates decoded (judge-laq): judgeq_session_deferred */
+    bool defer; /* keep the tokens that a lookahead among candidates decoded (judge-laq): judgeq_session_deferred. Their
+                   rows come beside budget and slack until the next token is decoded */
     judgeq_progress progress;
     void *progress_data;
 } judgeq_session_params;
@@ -480,7 +482,7 @@ JUDGEQ_API judgeq_status judgeq_session_trim(judgeq_session *session, judgeq_err
 /* Logits of the next token, [n_vocab]; valid until the next call that changes the session. NULL once trimmed. */
 JUDGEQ_API const float *judgeq_session_logits(const judgeq_session *session);
 /* The greedy tokens [*n_tokens] that a lookahead decoded and `defer` kept: the response starts with them, and their
- * rows are in the cache. Valid as long as the session. */
+ * rows are in the cache. Valid until the next read. */
 JUDGEQ_API const int32_t *judgeq_session_deferred(const judgeq_session *session, size_t *n_tokens);
 /* The sequence so far, [*n_tokens]: every token that was read, deferred or decoded, and not removed again. A row at
  * position i is that of token i. Valid until the next call that changes the session; while it reads, what it was

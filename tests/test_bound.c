@@ -377,7 +377,9 @@ static void test_unbounded_refused(void **state) {
     static const struct {
         const char *policy;
         int32_t budget, slack, n_ctx;
-    } cases[] = {{"full", 40, 0, 0}, {"judge", 40, JUDGEQ_SLACK_NONE, 0}, {"snapkv", 0, 0, 0}, {"snapkv", 40, 0, 64}};
+    } cases[] = {{"full", 40, 0, 0},         {"judge", 40, JUDGEQ_SLACK_NONE, 0},
+                 {"snapkv", 0, 0, 0},        {"snapkv", 40, 0, 64},
+                 {"pyramidkv", 200, 1, 230}, {"judge,allocate=pyramid:20", 200, 1, 230}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         judgeq_policy *policy = NULL;
         judgeq_session *session = NULL;
@@ -391,6 +393,83 @@ static void test_unbounded_refused(void **state) {
         assert_non_null(strstr(error.message, "unbounded"));
         judgeq_policy_free(policy);
     }
+}
+
+/* ---- what was found by random programs --------------------------------------------------------------------------- */
+
+static bool stop_at_once(void *data, int64_t done, int64_t total) {
+    (void)done;
+    (void)total;
+    return !*(bool *)data;
+}
+
+/* A choice that is cancelled while it looks ahead leaves logits and rows as they were. */
+static void test_cancelled_choice(void **state) {
+    (void)state;
+    static const char *const names[] = {"judge-laq", "laq", "oracle", "laq++"};
+    for (size_t p = 0; p < sizeof names / sizeof *names; p++) {
+        bool stop = false;
+        judgeq_session_params params = defaults(BUDGET, SLACK);
+        judgeq_session *twin = start(names[p], params);
+        params.progress = stop_at_once;
+        params.progress_data = &stop;
+        judgeq_session *session = start(names[p], params);
+        check(judgeq_session_prefill(session, token, 100, &error));
+        check(judgeq_session_prefill(twin, token, 100, &error));
+        for (int i = 0; i < 2 * SLACK + 3; i++) {
+            stop = true;
+            const judgeq_status status = judgeq_session_decode(session, token[i], &error);
+            stop = false;
+            if (status != JUDGEQ_OK) {
+                assert_int_equal(status, JUDGEQ_ERROR_CANCELLED);
+                check(judgeq_session_decode(session, token[i], &error));
+            }
+            check(judgeq_session_decode(twin, token[i], &error));
+            assert_memory_equal(judgeq_session_logits(session), judgeq_session_logits(twin),
+                                (size_t)judgeq_model_get_info(model)->n_vocab * sizeof(float));
+        }
+        expect_same_rows(session, twin, names[p]);
+        judgeq_session_free(session);
+        judgeq_session_free(twin);
+    }
+}
+
+/* What the answer begins with stays readable while it is decoded, choices included; and it has its place in the
+ * context. */
+static void test_deferred(void **state) {
+    (void)state;
+    judgeq_session_params params = defaults(20, 5);
+    params.defer = true;
+    params.n_ctx = 200;
+    judgeq_session *session = start("judge-laq", params);
+    check(judgeq_session_prefill(session, token, 100, &error));
+    size_t n, m;
+    const int32_t *deferred = judgeq_session_deferred(session, &n);
+    assert_true(n > 0);
+    int32_t copy[64];
+    memcpy(copy, deferred, n * sizeof *copy);
+    for (int i = 0; i < 30; i++) check(judgeq_session_decode(session, token[i], &error));
+    assert_ptr_equal(judgeq_session_deferred(session, &m), deferred);
+    assert_int_equal(n, m);
+    assert_memory_equal(deferred, copy, n * sizeof *copy);
+    const int32_t room = 200 - session->n_position;
+    assert_int_equal(judgeq_session_read(session, token, (size_t)room, &error), JUDGEQ_ERROR_LIMIT);
+    assert_non_null(strstr(error.message, "defers 24"));
+    check(judgeq_session_read(session, token, (size_t)room - 24, &error));
+    assert_int_equal(judgeq_session_read(session, token, 700, &error), JUDGEQ_ERROR_LIMIT);
+    judgeq_session_free(session);
+}
+
+/* Sessions that share a prompt read it in one piece: a longer one is refused. */
+static void test_pieces_alone(void **state) {
+    (void)state;
+    judgeq_session_params params = defaults(BUDGET, SLACK);
+    params.unbounded = true;
+    params.n_ctx = 250;
+    judgeq_session *both[] = {start("snapkv", params), start("judge", params)};
+    assert_int_equal(judgeq_session_prefill_all(both, 2, token, 900, &error), JUDGEQ_ERROR_LIMIT);
+    check(judgeq_session_prefill_all(both, 2, token, 180, &error));
+    for (int i = 0; i < 2; i++) judgeq_session_free(both[i]);
 }
 
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
@@ -424,5 +503,6 @@ static int tear_down(void **state) {
 TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_always), cmocka_unit_test(test_slack),
            cmocka_unit_test(test_not_before_it_is_full), cmocka_unit_test(test_as_one_prompt),
            cmocka_unit_test(test_everything_stays), cmocka_unit_test(test_together), cmocka_unit_test(test_rewind),
-           cmocka_unit_test(test_reposition), cmocka_unit_test(test_unbounded),
+           cmocka_unit_test(test_reposition), cmocka_unit_test(test_unbounded), cmocka_unit_test(test_cancelled_choice),
+           cmocka_unit_test(test_deferred), cmocka_unit_test(test_pieces_alone),
            cmocka_unit_test(test_unbounded_refused), cmocka_unit_test(test_wide_window), cmocka_unit_test(test_trimmed))

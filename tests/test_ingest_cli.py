@@ -77,13 +77,17 @@ class Ingest(Command):
         self.refuse(2, "which document", "ingest")
         self.refuse(2, "-o", "ingest", document)
         self.refuse(2, "is one of the documents", "ingest", document, "-o", document)
+        link = self.path("link.txt")
+        os.symlink(document, link)
+        for other in link, os.path.join(self.folder, ".", "usage.txt"):
+            self.refuse(2, "is one of the documents", "ingest", document, "-o", other)
         self.refuse(1, "/nowhere", "ingest", "-m", self.bpe, "/nowhere.txt", "-o", out)
         self.refuse(1, "/nowhere/x.kv", "ingest", "-m", self.bpe, "-t", "1", "--policy", "full", document, "-o", "/nowhere/x.kv")
         self.ingest("--policy", "full", document, "-o", out, "--quiet")
         run = ("run", "-m", self.bpe, "--context", out)
         self.refuse(2, "needs a question", *run)
         for option in ("-f", document), ("--budget", "5"), ("--policy", "full"), ("--system", "x"), ("--keep", "sink:1"), \
-                      ("--slack", "5"), ("--unbounded",), ("--ctx", "100"), ("--defer",), ("--plain-weights",):
+                      ("--slack", "5"), ("--unbounded",), ("--ctx", "100"), ("--defer",), ("--plain-weights",), ("--kv-type", "q8_0"):
             self.refuse(2, "--context brings its own", *run, "-p", "x", *option)
         self.refuse(1, "not a session", "run", "-m", self.bpe, "--context", self.bpe, "-p", "x")
         self.refuse(1, "/nowhere", "run", "-m", self.bpe, "--context", "/nowhere.kv", "-p", "x")

@@ -488,7 +488,7 @@ static const damage damages[] = {
     {.unbounded = true, .tensor = "blk.0.rope", .at = 5, .number = 1, .why = "layer 0, head 0, row 5 is rotated by 1"},
     {.unbounded = true, .tensor = "blk.1.rope", .at = 0, .number = -1, .why = "is rotated by -1"},
     {.unbounded = true, .tensor = "blk.1.rope", .at = 44, .number = 249, .why = "is rotated by 249"},
-    {.unbounded = true, K("budget"), .number = 300, .status = JUDGEQ_ERROR_ARGUMENT, .why = "does not fit"},
+    {.unbounded = true, K("budget"), .number = 300, .status = JUDGEQ_ERROR_ARGUMENT, .why = "too small"},
     {.tensor = "blk.0.position", .at = 40, .number = 89, .why = "row 40 has position 89"},
 };
 

@@ -244,6 +244,19 @@ bool bound_fits(const judgeq_session *session) {
     return !session->params.unbounded || bound_piece(session) > left;
 }
 
+/* Rows that a head can hold at most: of the layer with the largest budget, and the slack. ada: one head may hold what
+ * all of a layer's may. */
+static int64_t most_rows_allowed(const judgeq_session *session) {
+    const judgeq_session_params *params = &session->params;
+    const judgeq_model_info *info = &session->model->info;
+    const int64_t heads = session->policy.allocate == POLICY_ADA ? info->n_head_kv : 1;
+    int32_t most = 0;
+    select_layer_budgets(&session->policy, info->n_layer, params->budget, INT32_MAX, session->layer_budget);
+    for (int32_t l = 0; l < info->n_layer; l++)
+        most = session->layer_budget[l] > most ? session->layer_budget[l] : most;
+    return heads * most + session_slack(session, params->budget);
+}
+
 judgeq_status bound_check(const judgeq_session *session, judgeq_error *error) {
     const judgeq_session_params *params = &session->params;
     if (!params->unbounded) return JUDGEQ_OK;
@@ -251,14 +264,13 @@ judgeq_status bound_check(const judgeq_session *session, judgeq_error *error) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "unbounded needs a policy that evicts, a budget in rows, and a slack: the rows must stay few");
     }
-    /* ada: one head may hold what all of a layer's may */
-    const int64_t heads = session->policy.allocate == POLICY_ADA ? session->model->info.n_head_kv : 1;
-    const int64_t share = params->budget / 4 > 32 ? params->budget / 4 : 32;
-    const int64_t rows = heads * params->budget + (params->slack > 0 ? params->slack : share);
-    if (rows + beside(session) + PIECE_LEAST <= params->n_ctx) return JUDGEQ_OK;
-    return error_set(error, JUDGEQ_ERROR_ARGUMENT,
-                     "unbounded: a budget of %d rows does not fit into the context of %d with %d rows beside it",
-                     params->budget, params->n_ctx, beside(session));
+    const int64_t rows = most_rows_allowed(session), other = (int64_t)beside(session) + PIECE_LEAST;
+    if (rows + other <= params->n_ctx) return JUDGEQ_OK;
+    return error_set(
+        error, JUDGEQ_ERROR_ARGUMENT,
+        "unbounded: with a budget of %d, a KV head can hold %lld rows, which need %lld positions beside them: "
+        "the context of %d is too small",
+        params->budget, (long long)rows, (long long)other, params->n_ctx);
 }
 
 judgeq_status bound_make_room(judgeq_session *session, int32_t n, judgeq_error *error) {

@@ -447,20 +447,31 @@ static judgeq_status read_logits(reading *r, judgeq_error *error) {
     return status == JUDGEQ_OK ? session_check_logits(r->reader[0].session, error) : status;
 }
 
+/* The same logits in a place of their own: looking ahead overwrites them, and a failure must not. */
+static judgeq_status copy_logits(judgeq_session *session, judgeq_error *error) {
+    const float *same = session->logits;
+    session->logits = NULL;
+    const judgeq_status status = session_logits_room(session, error);
+    if (status == JUDGEQ_OK) memcpy(session->logits, same, (size_t)session->model->info.n_vocab * sizeof *same);
+    return status;
+}
+
 /* The sessions have the rows that were read, for policies that decode before they choose. */
 static judgeq_status look_ahead(reading *r, judgeq_error *error) {
     judgeq_session **ahead = malloc(r->n_reader * sizeof(judgeq_session *));
     size_t n = 0;
     if (!ahead) return error_memory(error, "sessions that look ahead");
-    for (size_t i = 0; i < r->n_reader; i++) {
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t i = 0; status == JUDGEQ_OK && i < r->n_reader; i++) {
         judgeq_session *session = r->reader[i].session;
+        if (r->n_new == 0 && session_looks_ahead(session)) status = copy_logits(session, error);
         session->layer = r->reader[i].next;
         r->reader[i].next = NULL;
         memcpy(session->tokens + r->n_position, r->tokens, (size_t)r->n_new * sizeof *r->tokens);
         session->n_position = session->n_prompt;
         if (session_looks_ahead(session)) ahead[n++] = session;
     }
-    const judgeq_status status = n > 0 ? lookahead_run(ahead, n, error) : JUDGEQ_OK;
+    if (status == JUDGEQ_OK && n > 0) status = lookahead_run(ahead, n, error);
     free((void *)ahead);
     return status;
 }
@@ -514,7 +525,13 @@ static void keep(const reading *r, reader *rd, before *b) {
     session->prefilled = true;
     watch_end(session);
     free_layers(r, b->layer);
-    free(b->deferred);
+    if (r->n_new > 0) {
+        free(b->deferred);
+    } else { /* the answer still begins with these */
+        free(session->deferred);
+        session->deferred = b->deferred;
+        session->n_deferred = b->n_deferred;
+    }
     if (session->logits != b->logits) free(b->logits);
 }
 

@@ -223,12 +223,17 @@ static judgeq_status check_read(const judgeq_session *session, const int32_t *to
     if (status != JUDGEQ_OK) return status;
     if (n == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the prompt is empty");
     const int32_t n_ctx = session->params.n_ctx, n_before = session->n_position;
+    const int32_t n_kept_ahead = session->params.defer ? session->policy.probe.lookahead : 0;
     if (session->params.unbounded && n > (size_t)(INT32_MAX / 2 - n_before)) {
         return error_set(error, JUDGEQ_ERROR_LIMIT, "%zu tokens after %d: more than a sequence can have", n, n_before);
     }
-    if (!session->params.unbounded && n > (size_t)(n_ctx - n_before)) {
-        char before[64] = "";
+    if (!session->params.unbounded && (int64_t)n > (int64_t)n_ctx - n_before - n_kept_ahead) {
+        char before[96] = "";
         if (n_before > 0) snprintf(before, sizeof before, " after the %d before it", n_before);
+        if (n_kept_ahead > 0) {
+            const size_t used = strlen(before);
+            snprintf(before + used, sizeof before - used, ", and defers %d", n_kept_ahead);
+        }
         return error_set(error, JUDGEQ_ERROR_LIMIT,
                          "the prompt has %zu tokens%s, the context holds %d (the model was trained for %d)", n, before,
                          n_ctx, session->model->info.n_ctx_train);
@@ -281,6 +286,15 @@ static judgeq_status read_all(judgeq_session *const *sessions, size_t n, const i
     return status;
 }
 
+/* A prompt that is read for several sessions is read in one piece. */
+static judgeq_status check_piece(const judgeq_session *session, size_t n, judgeq_error *error) {
+    if (!session->params.unbounded || (int64_t)n <= bound_piece(session)) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_LIMIT,
+                     "the prompt has %zu tokens, of which an unbounded session reads %d at once: read it alone "
+                     "(judgeq_session_read)",
+                     n, bound_piece(session));
+}
+
 judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t n_sessions, const int32_t *tokens,
                                          size_t n_tokens, judgeq_error *error) {
     if (n_sessions == 0) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "no session to read the prompt");
@@ -289,6 +303,7 @@ judgeq_status judgeq_session_prefill_all(judgeq_session *const *sessions, size_t
     for (size_t i = 0; status == JUDGEQ_OK && i < n_sessions; i++) {
         status = check_first(sessions[i], error);
         if (status == JUDGEQ_OK) status = check_read(sessions[i], tokens, n_tokens, error);
+        if (status == JUDGEQ_OK) status = check_piece(sessions[i], n_tokens, error);
     }
     if (status != JUDGEQ_OK) return status;
     return read_all(sessions, n_sessions, tokens, (int32_t)n_tokens, error);
@@ -306,8 +321,10 @@ static judgeq_status begin_piece(judgeq_session *session, judgeq_error *error) {
     size_t n = session->n_unread;
     judgeq_status status = JUDGEQ_OK;
     if (session->params.unbounded) {
-        const size_t most = (size_t)bound_piece(session);
-        n = n < most ? n : most;
+        const int32_t most = bound_piece(session);
+        if (most < 1)
+            return error_set(error, JUDGEQ_ERROR_LIMIT, "the rows held leave no room in the context to read on");
+        n = n < (size_t)most ? n : (size_t)most;
         status = bound_make_room(session, (int32_t)n, error);
     }
     if (status != JUDGEQ_OK) return status;

@@ -40,15 +40,19 @@ static int32_t share_rows(float share, int32_t n_prompt) {
     return rows > 1 ? rows : 1;
 }
 
+int32_t session_slack(const judgeq_session *session, int32_t budget) {
+    const int32_t share = budget / SLACK_SHARE;
+    if (session->params.slack != 0) return session->params.slack;
+    return share > SLACK_LEAST ? share : SLACK_LEAST;
+}
+
 void session_set_budgets(judgeq_session *session) {
     const judgeq_session_params *params = &session->params;
     if (session->policy.keep_all) return;
     const int32_t rows = params->budget > 0 ? params->budget : share_rows(params->budget_fraction, session->n_prompt);
     session->stats.budget = rows < session->n_prompt ? rows : session->n_prompt;
-    const int32_t share = rows / SLACK_SHARE, chosen = share > SLACK_LEAST ? share : SLACK_LEAST;
-    const int32_t slack = params->slack > 0 ? params->slack : chosen;
     /* nothing is dropped before the budget is full */
-    const int64_t room = (int64_t)slack + rows - session->stats.budget;
+    const int64_t room = (int64_t)session_slack(session, rows) + rows - session->stats.budget;
     session->slack = params->slack == JUDGEQ_SLACK_NONE ? 0 : room < INT32_MAX ? (int32_t)room : INT32_MAX;
     select_layer_budgets(&session->policy, session->model->info.n_layer, session->stats.budget, session->n_prompt,
                          session->layer_budget);

@@ -78,6 +78,9 @@ bool session_ggml_only(const judgeq_session *session);
 /* Soft rows that a read appends. */
 int32_t session_soft_rows(const judgeq_session *session);
 
+/* Rows that decoding may add beside a budget, where it is bounded. */
+int32_t session_slack(const judgeq_session *session, int32_t budget);
+
 /* The budget in rows, of each layer: no more than n_prompt; and the slack. */
 void session_set_budgets(judgeq_session *session);
 
