@@ -36,6 +36,11 @@ class Ranks(InFolder):
                 found[int(variables["OMPI_COMM_WORLD_RANK"])] = int(pid)
         return found
 
+    def wait_for_ranks(self, output):
+        """On a busy machine they outlive mpirun, and still write."""
+        while self.ranks_of(output):
+            time.sleep(0.01)
+
 
 class Train(Ranks):
     @classmethod
@@ -103,6 +108,7 @@ class Train(Ranks):
             time.sleep(0.02)
         os.kill(self.ranks_of(output)[rank], signal.SIGKILL)
         said = process.communicate(timeout=60)[1].decode()
+        self.wait_for_ranks(output)
         self.assertNotEqual(process.returncode, 0)
         return said
 
@@ -131,6 +137,7 @@ class Train(Ranks):
         for rank in self.ranks_of(output).values():
             os.kill(rank, signal.SIGTERM)
         process.communicate(timeout=60)
+        self.wait_for_ranks(output)
         return os.path.exists(output + ".checkpoint")
 
     def test_an_interrupted_run_resumes_with_another_number(self):
@@ -219,8 +226,7 @@ class Eval(Ranks):
         if pid:
             os.kill(pid, signal.SIGKILL)
         process.communicate(timeout=60)
-        while self.ranks_of(output):  # on a busy machine the other one outlives mpirun
-            time.sleep(0.01)
+        self.wait_for_ranks(output)
         return self.lines(output) if process.returncode != 0 else None
 
     def test_a_killed_rank_leaves_its_lines(self):
