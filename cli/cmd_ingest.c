@@ -80,11 +80,10 @@ static int add_document(ingest *in, const char *path) {
     size_t length = 0;
     const int status = prompt_text_file(path, in->options.run.quiet, &text, &length);
     if (status != 0) return status;
-    const char *between = in->length > 0 ? "\n\n" : "";
-    joined = realloc(in->text, in->length + strlen(between) + length + 1);
+    const int n_line_end = in->length > 0 ? 2 : 0;
+    joined = realloc(in->text, in->length + length + 3);
     if (joined) {
-        memcpy(joined + in->length, between, strlen(between));
-        in->length += strlen(between);
+        for (int i = 0; i < n_line_end; i++) joined[in->length++] = '\n';
         memcpy(joined + in->length, text, length + 1);
         in->length += length;
         in->text = joined;

@@ -30,10 +30,14 @@ void say(const char *format, ...) {
 }
 
 void say_plain(const char *format, ...) {
+    char *text = NULL;
     va_list arguments;
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    const int length = vasprintf(&text, format, arguments);
     va_end(arguments);
+    if (length < 0) return;
+    fputs(text, stderr);
+    free(text);
 }
 
 static void take_note(void *data, const char *note) {
