@@ -84,7 +84,7 @@ judgeq_status cache_layer_init(cache_layer *layer, ggml_backend_t backend, cache
 
 judgeq_status cache_layer_init_even(cache_layer *layer, ggml_backend_t backend, cache_shape shape, int64_t n,
                                     cache_meter *meter, judgeq_error *error) {
-    int64_t *capacity = malloc((size_t)shape.n_head_kv * sizeof *capacity);
+    int64_t *capacity = calloc((size_t)shape.n_head_kv, sizeof *capacity);
     if (!capacity) return error_memory(error, "a KV cache");
     for (int32_t h = 0; h < shape.n_head_kv; h++) capacity[h] = n;
     const judgeq_status status = cache_layer_init(layer, backend, shape, capacity, meter, error);

@@ -140,9 +140,9 @@ static void enter(reading *r, size_t i, judgeq_session *session) {
 static judgeq_status allocate(reading *r, size_t n_session, const int32_t *tokens, judgeq_error *error) {
     const judgeq_model_info *info = &r->model->info;
     r->tokens = malloc(((size_t)r->n_new + 1) * sizeof *r->tokens);
-    r->reader = calloc(n_session, sizeof *r->reader);
-    r->before = calloc(n_session, sizeof *r->before);
-    r->by_run = calloc((size_t)info->n_head_kv, sizeof(struct ggml_tensor *));
+    r->reader = calloc(n_session + 1, sizeof *r->reader);
+    r->before = calloc(n_session + 1, sizeof *r->before);
+    r->by_run = calloc((size_t)info->n_head_kv + 1, sizeof(struct ggml_tensor *));
     if (!r->tokens || !r->reader || !r->before || !r->by_run) return error_memory(error, HIDDEN);
     if (r->n_new > 0) memcpy(r->tokens, tokens, (size_t)r->n_new * sizeof *tokens);
     judgeq_status status = tensors_new(1, HIDDEN, &r->context, error);
