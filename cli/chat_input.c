@@ -15,9 +15,11 @@ static const char PROMPT[] = "> ", MORE[] = "| ", QUOTES[] = "\"\"\"";
 /* A zero byte ends no line here: it becomes a byte that is not UTF-8 either, and is read as U+FFFD. */
 static line_status read_line(char **line) {
     size_t capacity = 0;
+    interrupt_break_calls(true);
     ssize_t n = getline(line, &capacity, stdin);
+    const int why = errno;
+    interrupt_break_calls(false);
     if (n < 0) {
-        const int why = errno;
         free(*line);
         *line = NULL;
         errno = why;

@@ -12,11 +12,19 @@ static void note(int number) {
     if (seen != SIGTERM) seen = number;
 }
 
-void interrupt_end(void) {
-    struct sigaction action = {.sa_handler = note};
+static void handle(int flags) {
+    struct sigaction action = {.sa_handler = note, .sa_flags = flags};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+void interrupt_end(void) {
+    handle(SA_RESTART); /* stdio gives up a write that a signal breaks off, and loses what it had buffered */
+}
+
+void interrupt_break_calls(bool on) {
+    handle(on ? 0 : SA_RESTART);
 }
 
 void interrupt_catch(void) {

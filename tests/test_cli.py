@@ -1,6 +1,7 @@
 """The command as its users meet it: every option, every bad input, on tiny models and (where it is in the cache) on the
 default model. test_cli.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 
+import fcntl
 import glob
 import json
 import math
@@ -8,8 +9,10 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 import unittest
 
@@ -566,6 +569,24 @@ class Terminal(Command):
             self.assertEqual((process.returncode, error), (status, b"judgeq: interrupted\n"))
             self.assertTrue((first + out).endswith(b"\n"))  # what was decoded stays
             (first + out).decode()
+
+    @staticmethod
+    def unread(pipe):
+        return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+
+    def test_interrupt_in_a_write(self):
+        """Standard output takes nothing for a while: what is being written then is not lost."""
+        process = self.start("-p", "the room", "-n", "900000", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        full = -1
+        while full < 3000 or full != self.unread(process.stdout):
+            full = self.unread(process.stdout)
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)  # so that it comes before there is room
+        out, error = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, error), (130, b"judgeq: interrupted\n"))
+        self.assertTrue(out.endswith(b"\n"))
 
     def test_interrupt_while_decoding_json(self):
         """The object has what was decoded. Nothing says when decoding has begun: a later signal finds it."""
