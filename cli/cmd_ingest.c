@@ -9,6 +9,7 @@
 #include "app/find_model.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "commands.h"
 #include "cores_note.h"
 #include "exit_status.h"
@@ -167,9 +168,12 @@ static void ingest_free(ingest *in) {
 static int ingest_all(ingest *in) {
     judgeq_error error = {0};
     int usage = 0;
+    /* before anything is waited for: standard input, the model, the documents */
+    judgeq_status status = file_check_output(in->options.output, &error);
+    if (status != JUDGEQ_OK) return exit_with(status, &error);
     for (int i = 0; usage == 0 && i < in->options.n_file; i++) usage = add_document(in, in->options.file[i]);
     if (usage != 0) return usage;
-    judgeq_status status = prepare(in, &error);
+    status = prepare(in, &error);
     const double start = clock_seconds();
     if (status == JUDGEQ_OK) status = read_documents(in, &error);
     const double seconds = clock_seconds() - start;

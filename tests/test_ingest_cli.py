@@ -82,7 +82,6 @@ class Ingest(Command):
         for other in link, os.path.join(self.folder, ".", "usage.txt"):
             self.refuse(2, "is one of the documents", "ingest", document, "-o", other)
         self.refuse(1, "/nowhere", "ingest", "-m", self.bpe, "/nowhere.txt", "-o", out)
-        self.refuse(1, "/nowhere/x.kv", "ingest", "-m", self.bpe, "-t", "1", "--policy", "full", document, "-o", "/nowhere/x.kv")
         self.ingest("--policy", "full", document, "-o", out, "--quiet")
         run = ("run", "-m", self.bpe, "--context", out)
         self.refuse(2, "needs a question", *run)
@@ -97,6 +96,21 @@ class Ingest(Command):
             file.seek(-100, os.SEEK_END)
             file.write(b"\xff")
         self.refuse(1, "checksum", *run, "-p", "x")
+
+    def test_bad_outputs_cost_no_time(self):
+        """They are refused before the document is read and the model is looked for: neither is there."""
+        folder = self.path("a folder.kv")
+        os.mkdir(folder)
+        for out, words in (("/nowhere/x.kv", "/nowhere/x.kv.*No such file"), (folder, "a folder.kv"), ("/dev/full", "/dev/full"),
+                           (self.write("a file", "x") + "/x.kv", "x.kv")):
+            self.refuse(1, words, "ingest", "-m", "/nowhere.gguf", "/nowhere.txt", "-o", out)
+        self.assertEqual(os.listdir(folder), [])
+        if os.geteuid() != 0:  # who may write everywhere
+            os.chmod(folder, 0o500)
+            self.refuse(1, "Permission denied", "ingest", "-m", "/nowhere.gguf", "/nowhere.txt", "-o", folder + "/x.kv")
+        good = self.out("good")
+        self.refuse(1, "/nowhere.txt", "ingest", "-m", "/nowhere.gguf", "/nowhere.txt", "-o", good)
+        self.assertFalse(os.path.exists(good))
 
 
 if __name__ == "__main__":
