@@ -143,14 +143,19 @@ static judgeq_status read_documents(ingest *in, judgeq_error *error) {
 }
 
 static judgeq_status report(const ingest *in, double seconds, judgeq_error *error) {
-    judgeq_snapshot_info info;
-    const judgeq_status status = judgeq_snapshot_read(in->options.output, &info, NULL, error);
+    judgeq_stats stats;
+    judgeq_session_get_stats(in->session, &stats);
+    report_document document = {.path = in->options.output,
+                                .model_path = in->model_path,
+                                .judge_path = in->found.path,
+                                .kv_bytes_peak = stats.kv_bytes_peak,
+                                .read_s = seconds};
+    const judgeq_status status = judgeq_snapshot_read(document.path, &document.info, NULL, error);
     if (status != JUDGEQ_OK) return status;
-    if (in->options.run.json &&
-        !report_ingest_json(in->options.output, in->model_path, in->found.path, &info, seconds)) {
+    if (in->options.run.json && !report_ingest_json(&document)) {
         return error_set(error, JUDGEQ_ERROR_IO, "cannot write to standard output");
     }
-    if (!in->options.run.quiet) report_ingest(in->options.output, &info, seconds);
+    if (!in->options.run.quiet) report_ingest(&document);
     return JUDGEQ_OK;
 }
 

@@ -109,22 +109,24 @@ bool report_json(const report_source *source, const judgeq_stats *stats, const g
 
 /* ---- documents --------------------------------------------------------------------------------------------------- */
 
-void report_ingest(const char *path, const judgeq_snapshot_info *info, double seconds) {
+void report_ingest(const report_document *document) {
+    const judgeq_snapshot_info *info = &document->info;
     char n_read[32], held[32], size[32];
     say("read %s tokens at %.0f/s, kept %s of KV; %s has %s. Ask: judgeq run --context %s -p \"...\"",
-        progress_count(n_read, sizeof n_read, info->n_read), report_per_second(info->n_read, seconds),
-        report_megabytes(held, sizeof held, info->kv_bytes), path,
-        report_megabytes(size, sizeof size, info->file_bytes), path);
+        progress_count(n_read, sizeof n_read, info->n_read), report_per_second(info->n_read, document->read_s),
+        report_megabytes(held, sizeof held, info->kv_bytes), document->path,
+        report_megabytes(size, sizeof size, info->file_bytes), document->path);
 }
 
-bool report_ingest_json(const char *path, const char *model_path, const char *judge_path,
-                        const judgeq_snapshot_info *info, double seconds) {
+bool report_ingest_json(const report_document *document) {
+    const judgeq_snapshot_info *info = &document->info;
     json_t *object =
-        json_pack("{s:o, s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:f, s:o}", "file", any_text(path), "model",
-                  any_text(model_path), "judge", any_text(judge_path), "policy", info->policy, "budget",
-                  info->budget > 0 ? json_integer(info->budget) : json_null(), "tokens", (json_int_t)info->n_read,
-                  "rows", (json_int_t)info->n_rows, "kv_bytes", (json_int_t)info->kv_bytes, "file_bytes",
-                  (json_int_t)info->file_bytes, "read_s", seconds, "tokens_per_s", rate(info->n_read, seconds));
+        json_pack("{s:o, s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "file", any_text(document->path),
+                  "model", any_text(document->model_path), "judge", any_text(document->judge_path), "policy",
+                  info->policy, "budget", info->budget > 0 ? json_integer(info->budget) : json_null(), "tokens",
+                  (json_int_t)info->n_read, "rows", (json_int_t)info->n_rows, "kv_bytes", (json_int_t)info->kv_bytes,
+                  "kv_bytes_peak", (json_int_t)document->kv_bytes_peak, "file_bytes", (json_int_t)info->file_bytes,
+                  "read_s", document->read_s, "tokens_per_s", rate(info->n_read, document->read_s));
     const bool done = object && say_json(object, JSON_REAL_PRECISION(9)) && fflush(stdout) == 0;
     json_decref(object);
     return done;

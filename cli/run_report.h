@@ -20,11 +20,17 @@ json_t *report_object(const report_source *source, const judgeq_stats *stats, co
 /* On standard output, one line. False, with errno set, where that fails. */
 bool report_json(const report_source *source, const judgeq_stats *stats, const generation *response);
 
-/* Of a document's file, and how long it took to read. */
-void report_ingest(const char *path, const judgeq_snapshot_info *info, double seconds);
-/* As report_json. judge_path: NULL where no judge was used. */
-bool report_ingest_json(const char *path, const char *model_path, const char *judge_path,
-                        const judgeq_snapshot_info *info, double seconds);
+/* A document that was read and saved. */
+typedef struct report_document {
+    const char *path, *model_path, *judge_path; /* path: of the file; judge_path: NULL where no judge was used */
+    judgeq_snapshot_info info;                  /* the file's */
+    size_t kv_bytes_peak;                       /* while it was read */
+    double read_s;
+} report_document;
+
+void report_ingest(const report_document *document);
+/* As report_json. */
+bool report_ingest_json(const report_document *document);
 
 /* 0 where there is nothing to divide. */
 double report_per_second(int64_t n, double seconds);

@@ -45,6 +45,7 @@ class Ingest(Command):
                 said, notes = self.ingest("--policy", policy, "--budget", "24", "--slack", "8", document, "-o", out)
                 self.assertEqual(said["budget"], 24)
                 self.assertEqual(said["file_bytes"], os.path.getsize(out))
+                self.assertGreater(said["kv_bytes_peak"], said["kv_bytes"])
                 self.assertIn("judgeq run --context", notes)
                 with open(out, "rb") as file:
                     before = file.read()
