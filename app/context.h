@@ -5,6 +5,10 @@
 
 #include "prompt.h"
 
+/* The label of a document's session (judgeq_session_set_label): how the document was read. */
+#define CONTEXT_RAW "raw"         /* as it is, with PROMPT_RAW */
+#define CONTEXT_MESSAGE "message" /* as a user's message */
+
 /* The beginning of a prompt, up to the document's last token. system: a message before it, or NULL. *tokens:
  * judgeq_free. Fails as prompt_tokenize does. */
 judgeq_status context_document_tokens(const judgeq_model *model, const prompt_params *params, const char *system,

@@ -42,7 +42,8 @@ static const char HELP[] =
     "Prompt\n"
     "      --system TEXT  a system message before the documents\n"
     "      --chat, --raw, --no-think\n"
-    "                     as for judgeq run, which needs the same again with --context\n"
+    "                     as for judgeq run. The file says whether its document was read with --raw, and judgeq run\n"
+    "                     --context reads the question likewise\n"
     "\n"
     "Eviction\n"
     "      --budget N|P%  rows to keep per layer and KV head, or a share of the tokens (default: all, with policy "
@@ -127,6 +128,9 @@ static judgeq_status prepare(ingest *in, judgeq_error *error) {
     if (status == JUDGEQ_OK) find_model_notes(in->model, in->model_path, say_notes(o->quiet));
     if (status == JUDGEQ_OK) status = load_judge(in, error);
     if (status == JUDGEQ_OK) status = make_session(in, error);
+    if (status == JUDGEQ_OK) {
+        status = judgeq_session_set_label(in->session, o->raw ? CONTEXT_RAW : CONTEXT_MESSAGE, error);
+    }
     if (status != JUDGEQ_OK) return status;
     const prompt_params params = prompt_text_params(o);
     status = context_document_tokens(in->model, &params, o->system, in->text, &in->tokens, &in->n_tokens, error);

@@ -63,7 +63,8 @@ static const char HELP_INPUT[] =
     "                     template has it)\n"
     "      --raw          continue the prompt as it is. Only here, control tokens that are written out in it\n"
     "                     (<|im_start|>) are control tokens; in the template, the prompt is text\n"
-    "      --context FILE documents that judgeq ingest has read: -p's text is a question about them\n"
+    "      --context FILE documents that judgeq ingest has read: -p's text is a question about them, and is read\n"
+    "                     in the chat template or with --raw, as they were\n"
     "    Example: judgeq run -f report.txt -p \"Who signed the report?\"\n"
     "    Example: judgeq run --context report.kv -p \"Who signed the report?\"\n"
     "    Example: git diff | judgeq run -p \"What was changed?\"\n"
@@ -295,11 +296,36 @@ static int take_question(run *r) {
     return EXIT_FAILURE;
 }
 
+/* A question is read as its document was. Files that judgeq ingest did not write do not say how. */
+static judgeq_status follow_context(run *r, judgeq_error *error) {
+    options *o = &r->options;
+    const bool raw = strcmp(r->context.label, CONTEXT_RAW) == 0;
+    if (raw && (o->chat || o->no_think)) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "%s does not go with %s: its document was read with --raw, and so will be the question; leave "
+                         "%s out, or read the document again without --raw",
+                         o->chat ? "--chat" : "--no-think", o->context, o->chat ? "--chat" : "--no-think");
+    }
+    if (o->raw && strcmp(r->context.label, CONTEXT_MESSAGE) == 0) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "--raw does not go with %s: its document is part of a message, which the question ends; leave "
+                         "--raw out, or read the document again with judgeq ingest --raw",
+                         o->context);
+    }
+    o->raw = o->raw || raw;
+    return JUDGEQ_OK;
+}
+
+static judgeq_status open_context(run *r, judgeq_error *error) {
+    const judgeq_status status = judgeq_snapshot_read(r->options.context, &r->context, NULL, error);
+    return status == JUDGEQ_OK ? follow_context(r, error) : status;
+}
+
 static int run_all(run *r) {
     judgeq_error error = {0};
     /* cheap checks first: a model can take a while to load, and standard input a while to end */
     const char *context = r->options.context;
-    judgeq_status status = context ? judgeq_snapshot_read(context, &r->context, NULL, &error) : JUDGEQ_OK;
+    judgeq_status status = context ? open_context(r, &error) : JUDGEQ_OK;
     if (status == JUDGEQ_OK) {
         status = judgeq_policy_parse(context ? r->context.policy : r->options.policy_text, &r->policy, &error);
     }

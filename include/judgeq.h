@@ -502,6 +502,10 @@ JUDGEQ_API const int32_t *judgeq_session_positions(const judgeq_session *session
  * writes, the file's bytes are in memory. Fails with ARGUMENT for a session that has read nothing, is reading, is
  * watched or has failed, and with IO where the file cannot be written. */
 JUDGEQ_API judgeq_status judgeq_session_save(const judgeq_session *session, const char *path, judgeq_error *error);
+/* Words of the caller's about the session, up to 31 bytes: they are saved with it, judgeq_snapshot_read tells them, and
+ * a session that is loaded has them. NULL or "": none, as at first. Fails with ARGUMENT where they are longer, or have
+ * control characters. */
+JUDGEQ_API judgeq_status judgeq_session_set_label(judgeq_session *session, const char *label, judgeq_error *error);
 /* Makes a session of such a file. Of params (NULL: the defaults), judge, engine, n_threads, progress and progress_data
  * count; all else is the file's, and a policy that is given must be the file's. Fails with MISMATCH where the file is
  * of another model, another quantisation of it, another judge or another policy, ARGUMENT where the judge is missing,
@@ -518,6 +522,7 @@ typedef struct judgeq_snapshot_info {
     char fingerprint[33];      /* of the model, as in judgeq_model_info */
     char file_fingerprint[33]; /* of the model's file, which has to be the same */
     char judge[33];            /* hash of the judge, or "" where the policy needs none */
+    char label[32];            /* of judgeq_session_set_label, or "" */
     char policy[256];          /* as judgeq_policy_text writes it */
     int32_t budget;            /* what the session was made with, as are the next; 0: a share, or policy full */
     float budget_fraction;

@@ -73,6 +73,25 @@ class Ingest(Command):
         self.assertGreater(said["tokens"], 200)
         self.assertGreater(self.ask(out)["completion_tokens"], 0)
 
+    def test_questions_are_read_as_the_document_was(self):
+        """--raw is the file's: all tokens are those of one raw prompt, and an option that contradicts it is refused."""
+        document, raw, message = self.document("as.txt"), self.out("raw"), self.out("message")
+        self.ingest("--policy", "full", "--raw", document, "-o", raw, "--quiet")
+        self.ingest("--policy", "full", document, "-o", message, "--quiet")
+        for path, more in (raw, ("--raw",)), (message, ()):
+            done = self.succeed("run", "-m", self.bpe, "-t", "1", "--json", "--quiet", "-n", "8", "-f", document, "-p", QUESTION,
+                                *more)
+            whole = json.loads(done.stdout)
+            for options in (), more:
+                found = self.ask(path, *options)
+                self.assertEqual((found["prompt_tokens"], found["text"]), (whole["prompt_tokens"], whole["text"]))
+        self.assertNotEqual(self.ask(raw)["prompt_tokens"], self.ask(message)["prompt_tokens"])
+        run = ("run", "-m", "/nowhere.gguf", "-p", "x", "--context")
+        self.refuse(2, "leave --raw out, or read the document again with judgeq ingest --raw", *run, message, "--raw")
+        self.refuse(2, "--chat does not go with .*raw.kv", *run, raw, "--chat")
+        self.refuse(2, "--no-think does not go with .*raw.kv", *run, raw, "--no-think")
+        self.assertEqual(self.ask(message, "--chat")["text"], self.ask(message)["text"])
+
     def test_wrong_usage(self):
         document, out = self.document("usage.txt"), self.out("usage")
         self.refuse(2, "which document", "ingest")

@@ -288,6 +288,37 @@ static void test_info(void **state) {
     judgeq_session_free(again);
 }
 
+static void expect_label(const char *expected) {
+    judgeq_snapshot_info info;
+    check(judgeq_snapshot_read(path, &info, NULL, &error));
+    assert_string_equal(info.label, expected);
+}
+
+static void test_label(void **state) {
+    static const char longest[] = "31 bytes; \xc3\xa4 is two of them all", wrong[] = "32 bytes, one more than there is";
+    (void)state;
+    judgeq_session *session = start("full", defaults());
+    check(judgeq_session_prefill(session, token, 20, &error));
+    check(judgeq_session_save(session, path, &error));
+    expect_label("");
+    check(judgeq_session_set_label(session, "first", &error));
+    check(judgeq_session_set_label(session, longest, &error));
+    assert_int_equal(judgeq_session_set_label(session, wrong, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "31 bytes"));
+    assert_int_equal(judgeq_session_set_label(session, "two\nlines", &error), JUDGEQ_ERROR_ARGUMENT);
+    check(judgeq_session_save(session, path, &error));
+    judgeq_session_free(session);
+    expect_label(longest);
+    session = load(path);
+    unlink(path);
+    check(judgeq_session_save(session, path, &error));
+    expect_label(longest);
+    check(judgeq_session_set_label(session, NULL, &error));
+    check(judgeq_session_save(session, path, &error));
+    expect_label("");
+    judgeq_session_free(session);
+}
+
 /* ---- what is not saved ------------------------------------------------------------------------------------------- */
 
 static void expect_not_saved(const judgeq_session *session, const char *why) {
@@ -645,6 +676,6 @@ static int tear_down(void **state) {
 
 TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_goes_on), cmocka_unit_test(test_any_moment),
            cmocka_unit_test(test_unbounded), cmocka_unit_test(test_state), cmocka_unit_test(test_info),
-           cmocka_unit_test(test_not_saved), cmocka_unit_test(test_no_room), cmocka_unit_test(test_damaged),
-           cmocka_unit_test(test_any_byte), cmocka_unit_test(test_other_files), cmocka_unit_test(test_mismatches),
-           cmocka_unit_test(test_shrinking))
+           cmocka_unit_test(test_label), cmocka_unit_test(test_not_saved), cmocka_unit_test(test_no_room),
+           cmocka_unit_test(test_damaged), cmocka_unit_test(test_any_byte), cmocka_unit_test(test_other_files),
+           cmocka_unit_test(test_mismatches), cmocka_unit_test(test_shrinking))

@@ -22,6 +22,19 @@ judgeq_status judgeq_session_save(const judgeq_session *session, const char *pat
     return snapshot_write(session, path, error);
 }
 
+judgeq_status judgeq_session_set_label(judgeq_session *session, const char *label, judgeq_error *error) {
+    const char *text = label ? label : "";
+    char visible[sizeof session->label];
+    visible_copy(text, visible, sizeof visible);
+    if (strcmp(text, visible) != 0) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "the label \"%.*s\": expected up to %zu bytes that are all visible", VISIBLE_FIT(text, 64),
+                         sizeof visible - 1);
+    }
+    memcpy(session->label, visible, sizeof visible);
+    return JUDGEQ_OK;
+}
+
 /* ---- whether the file fits --------------------------------------------------------------------------------------- */
 
 static judgeq_status check_model(const snapshot *s, const judgeq_model_info *model, judgeq_error *error) {
@@ -149,6 +162,7 @@ static judgeq_status copy_layer(const snapshot *s, int32_t index, judgeq_session
 
 /* An empty session becomes that of the file. */
 static judgeq_status fill(const snapshot *s, judgeq_session *session, judgeq_error *error) {
+    memcpy(session->label, s->info.label, sizeof session->label);
     session->n_prompt = s->n_prompt;
     session->n_position = s->n_position;
     session->n_shift = s->n_shift;

@@ -19,6 +19,7 @@ enum { SNAPSHOT_FORMAT_VERSION = 1, SNAPSHOT_LAYER_TENSORS = 6, SNAPSHOT_NAME_SI
 #define SNAPSHOT_KEY_N_HEAD_KV "judgeq.model.n_head_kv"
 #define SNAPSHOT_KEY_HEAD_DIM "judgeq.model.head_dim"
 #define SNAPSHOT_KEY_N_VOCAB "judgeq.model.n_vocab"
+#define SNAPSHOT_KEY_LABEL "judgeq.session.label"
 #define SNAPSHOT_KEY_JUDGE "judgeq.session.judge"
 #define SNAPSHOT_KEY_POLICY "judgeq.session.policy"
 #define SNAPSHOT_KEY_BUDGET "judgeq.session.budget"

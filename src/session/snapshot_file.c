@@ -118,6 +118,7 @@ static judgeq_status read_texts(snapshot *s, judgeq_error *error) {
                  {SNAPSHOT_KEY_FINGERPRINT, GGUF_REQUIRED, info->fingerprint, sizeof info->fingerprint},
                  {SNAPSHOT_KEY_FILE_FINGERPRINT, GGUF_REQUIRED, info->file_fingerprint, sizeof info->file_fingerprint},
                  {SNAPSHOT_KEY_MODEL_NAME, GGUF_OPTIONAL, info->model_name, sizeof info->model_name},
+                 {SNAPSHOT_KEY_LABEL, GGUF_OPTIONAL, info->label, sizeof info->label},
                  {SNAPSHOT_KEY_JUDGE, GGUF_OPTIONAL, info->judge, sizeof info->judge}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         const char *text = "";

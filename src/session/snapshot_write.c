@@ -59,6 +59,7 @@ static void set_keys(struct gguf_context *gguf, const void *owner) {
     gguf_set_val_u32(gguf, SNAPSHOT_KEY_FORMAT_VERSION, SNAPSHOT_FORMAT_VERSION);
     gguf_set_val_str(gguf, SNAPSHOT_KEY_VERSION, judgeq_version());
     set_model(gguf, &session->model->info);
+    if (session->label[0]) gguf_set_val_str(gguf, SNAPSHOT_KEY_LABEL, session->label);
     set_params(gguf, session);
     gguf_set_val_u32(gguf, SNAPSHOT_KEY_N_PROMPT, (uint32_t)session->n_prompt);
     gguf_set_val_u32(gguf, SNAPSHOT_KEY_N_SHIFT, (uint32_t)session->n_shift);

@@ -58,6 +58,7 @@ struct judgeq_session {
     /* [n_layer, n_head, n_prompt], attention of the tokens decoded since judgeq_session_watch; or NULL */
     float *watched;
     int64_t n_watched;
+    char label[32]; /* the caller's, for the file */
     judgeq_stats stats;
     session_score_hook score_hook;
     void *score_hook_data;
