@@ -145,8 +145,9 @@ def main():
     demo_report.show(rows, facts, options.seed, options.budget)
     best = max(rows[1:], key=lambda row: row["right"])["policy"]
     line = command(options, "run", "--context", file_of(options, best), "-p", facts[0].question)
-    print(f"{time.monotonic() - started:.0f} s in all. Eight questions about one document say little of a policy: --seed 2 asks others, and\n"
-          f"README.md has what was measured on more. A question of your own, without reading again:\n    {shown(line)}")
+    print(f"{time.monotonic() - started:.0f} s in all. Eight questions about one document say little of a policy: --seed 2 "
+          "asks others, and\nREADME.md has what was measured on more. A question of your own, without reading again:\n"
+          f"    {shown(line)}")
 
 
 
