@@ -88,20 +88,49 @@ judgeq_status context_document_tokens(const judgeq_model *model, const prompt_pa
     return JUDGEQ_OK;
 }
 
-judgeq_status context_question_tokens(const judgeq_model *model, const prompt_params *params, const char *question,
-                                      int32_t **tokens, size_t *n_tokens, judgeq_error *error) {
-    rendering bare = {0}, all = {0};
+/* A short document, a blank line and the text. *first: where the blank line begins. */
+static judgeq_status render_after(const judgeq_model *model, const prompt_params *params, const char *text,
+                                  rendering *out, size_t *first, judgeq_error *error) {
+    rendering bare = {0};
     const prompt_params quiet = quietly(params);
-    char *text = NULL;
-    *tokens = NULL;
-    *n_tokens = 0;
-    if (asprintf(&text, "%s\n\n%s", ONE, question) < 0) return error_memory(error, "a question");
-    judgeq_status status = render(model, params, NULL, text, &all, error);
-    free(text);
+    char *all = NULL;
+    if (asprintf(&all, "%s\n\n%s", ONE, text) < 0) return error_memory(error, "a question");
+    judgeq_status status = render(model, params, NULL, all, out, error);
+    free(all);
     /* what a template puts after a text may begin as the question does, with an end of a line */
     if (status == JUDGEQ_OK) status = context_document_tokens(model, &quiet, NULL, ONE, &bare.token, &bare.n, error);
-    const size_t first = status == JUDGEQ_OK ? same_begin(&all, &bare, bare.n) : 0;
+    *first = status == JUDGEQ_OK ? same_begin(out, &bare, bare.n) : 0;
     judgeq_free(bare.token);
+    return status;
+}
+
+judgeq_status context_more_tokens(const judgeq_model *model, const prompt_params *params, const char *text,
+                                  int32_t **tokens, size_t *n_tokens, judgeq_error *error) {
+    rendering all = {0};
+    frame around = {0};
+    size_t first = 0;
+    *tokens = NULL;
+    *n_tokens = 0;
+    judgeq_status status = render_after(model, params, text, &all, &first, error);
+    if (status == JUDGEQ_OK) status = find_frame(model, params, NULL, &around, error);
+    if (status == JUDGEQ_OK && all.n <= first + around.after) {
+        status = error_set(error, JUDGEQ_ERROR_ARGUMENT, "the document is empty");
+    }
+    if (status != JUDGEQ_OK) {
+        judgeq_free(all.token);
+        return status;
+    }
+    cut(&all, first, all.n - around.after, tokens, n_tokens);
+    return JUDGEQ_OK;
+}
+
+judgeq_status context_question_tokens(const judgeq_model *model, const prompt_params *params, const char *question,
+                                      int32_t **tokens, size_t *n_tokens, judgeq_error *error) {
+    rendering all = {0};
+    size_t first = 0;
+    *tokens = NULL;
+    *n_tokens = 0;
+    const judgeq_status status = render_after(model, params, question, &all, &first, error);
     if (status != JUDGEQ_OK) {
         judgeq_free(all.token);
         return status;

@@ -13,7 +13,10 @@
  * judgeq_free. Fails as prompt_tokenize does. */
 judgeq_status context_document_tokens(const judgeq_model *model, const prompt_params *params, const char *system,
                                       const char *text, int32_t **tokens, size_t *n_tokens, judgeq_error *error);
-/* What follows it: a blank line, the question, the end of the turn, and the beginning of the answer. */
+/* What follows it where another document does: a blank line, and the document up to its last token. */
+judgeq_status context_more_tokens(const judgeq_model *model, const prompt_params *params, const char *text,
+                                  int32_t **tokens, size_t *n_tokens, judgeq_error *error);
+/* What follows them: a blank line, the question, the end of the turn, and the beginning of the answer. */
 judgeq_status context_question_tokens(const judgeq_model *model, const prompt_params *params, const char *question,
                                       int32_t **tokens, size_t *n_tokens, judgeq_error *error);
 /* What follows an answer, without the token that ended it: the end of its turn, another question, and the beginning of

@@ -44,6 +44,8 @@ static const char HELP_RANKS[] =
     "  an interrupted run continues with any K. All read the same files, and write into one folder.\n"
     "    Example: mpirun -n 4 judgeq eval own --samples 20 -o results -t 1\n";
 static const char HELP_OWN[] = "  own                all of these\n";
+static const char HELP_UNKNOWN[] =
+    "  unknown            all of these, whose questions are not known when rows are dropped\n";
 static const char HELP_OPTIONS[] =
     "  grid               needle_text at every depth: a heat map of length by depth\n"
     "      --length N,..  tokens of a prompt (default: 1024)\n"
@@ -320,8 +322,9 @@ static bool report(void *data, int64_t done, int64_t total) {
     evaluation *e = data;
     if (interrupt_seen()) return false;
     const double most = work_of(e, e->item);
-    e->work_now =
-        total > 1 ? (double)e->item->n_prompt * (double)done / (double)total : e->work_now + (double)e->arms.n_arm;
+    const double read = total > 1 ? (double)e->item->n_prompt * (double)done / (double)total : 0;
+    if (total <= 1) e->work_now += (double)e->arms.n_arm;
+    if (read > e->work_now) e->work_now = read; /* what is read later does not set it back */
     if (e->work_now > most) e->work_now = most;
     show(e);
     return true;
@@ -561,18 +564,21 @@ static int run(evaluation *e) {
     return end;
 }
 
-static void print_tasks(bool own) {
+static void print_tasks(bool own, bool unknown) {
     for (size_t i = 0; task_at(i); i++) {
         const task *t = task_at(i);
-        if (task_is_own(t) == own) printf("  %-18s %s\n", task_name(t), task_summary(t));
+        if (task_is_own(t) != own || task_is_unknown(t) != unknown) continue;
+        printf("  %-18s %s\n", task_name(t), task_summary(t));
     }
 }
 
 static void print_help(void) {
     fputs(HELP_TASKS, stdout);
-    print_tasks(true);
+    print_tasks(true, false);
     fputs(HELP_OWN, stdout);
-    print_tasks(false);
+    print_tasks(false, true);
+    fputs(HELP_UNKNOWN, stdout);
+    print_tasks(false, false);
     fputs(HELP_OPTIONS, stdout);
     fputs(HELP_RANKS, stdout);
 }

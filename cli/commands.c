@@ -11,7 +11,7 @@ static const command_option INSPECT_ROWS[] = {
 
 static const char *const JUDGE_WORDS[] = {"import", "export", NULL}, *const SHELLS[] = {"bash", "zsh", NULL};
 /* The tasks of eval/task.h, and these. */
-static const char *const EVAL_WORDS[] = {"own", "grid", "ruler:", "longbench:", NULL};
+static const char *const EVAL_WORDS[] = {"own", "unknown", "grid", "ruler:", "longbench:", NULL};
 
 const subcommand subcommands[] = {
     {"run", cmd_run, "read a prompt, keep a budget of rows in the KV cache, write the response", run_rows, NULL,

@@ -7,13 +7,13 @@
 #include "base/error.h"
 #include "base/visible.h"
 
-static const char GRID[] = "grid", OWN[] = "own", RULER[] = "ruler:", LONGBENCH[] = "longbench:";
+static const char GRID[] = "grid", OWN[] = "own", UNKNOWN[] = "unknown", RULER[] = "ruler:", LONGBENCH[] = "longbench:";
 
 static judgeq_status unknown_task(const char *name, judgeq_error *error) {
     text_buffer t = {0};
     for (size_t i = 0; task_at(i); i++) text_print(&t, "%s, ", task_name(task_at(i)));
     const judgeq_status status = error_set(error, JUDGEQ_ERROR_ARGUMENT,
-                                           "unknown task \"%.*s\"; there are %sgrid, and own for all but the last two",
+                                           "unknown task \"%.*s\"; there are %sgrid, and the groups own and unknown",
                                            VISIBLE_FIT(name, 60), t.bytes ? t.bytes : "");
     text_free(&t);
     return status;
@@ -49,7 +49,7 @@ static judgeq_status add_samples(plan *p, const task *t, bool grid, int32_t inde
                                           .index = index,
                                           .depth = depth,
                                           .n_prompt = p->request.length[l],
-                                          .n_answer = task_tokens(t)},
+                                          .n_answer = task_answers(t) * task_tokens(t)},
                               error);
         }
     }
@@ -82,12 +82,12 @@ static judgeq_status add_lines(plan *p, int32_t index, judgeq_error *error) {
 static judgeq_status add_named(plan *p, const char *name, int32_t index, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
     if (is_file(name)) return status; /* add_lines */
-    if (strcmp(name, OWN) == 0) {
-        for (size_t i = 0; status == JUDGEQ_OK && task_at(i); i++) {
-            if (task_is_own(task_at(i))) status = add_samples(p, task_at(i), false, index, error);
-        }
-        return status;
+    const bool own = strcmp(name, OWN) == 0, unknown = strcmp(name, UNKNOWN) == 0;
+    for (size_t i = 0; status == JUDGEQ_OK && (own || unknown) && task_at(i); i++) {
+        const bool is_of = own ? task_is_own(task_at(i)) : task_is_unknown(task_at(i));
+        if (is_of) status = add_samples(p, task_at(i), false, index, error);
     }
+    if (own || unknown) return status;
     if (strcmp(name, GRID) == 0) return add_samples(p, task_find("needle_text"), true, index, error);
     const task *t = task_find(name);
     return t ? add_samples(p, t, false, index, error) : unknown_task(name, error);

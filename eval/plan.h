@@ -13,12 +13,12 @@ typedef struct plan_item {
     size_t benchmark;
     sample_family family;
     int32_t length, index;
-    int32_t n_prompt, n_answer; /* tokens: of the prompt, about; of an answer, at most */
+    int32_t n_prompt, n_answer; /* tokens: of the prompt, about; of all answers, at most */
     double depth;               /* NaN: by the index */
 } plan_item;
 
 typedef struct plan_request {
-    const char *tasks;     /* a line each; "own": those of task_is_own; "grid": the needle grid */
+    const char *tasks;     /* a line each; "own", "unknown": those of task_is_...; "grid": the needle grid */
     const int32_t *length; /* [n_length] */
     size_t n_length;
     int32_t n_samples; /* of each task and length; of each depth in the grid */

@@ -40,7 +40,7 @@ static judgeq_status check_own(const plan *p, size_t index, const trial_setup *s
     size_t longest = 0;
     judgeq_status status = task_make_shortest(&request, &s, error);
     if (status == JUDGEQ_OK) status = reading_make(setup->model, &setup->style, &s, &r, error);
-    if (status == JUDGEQ_OK) status = task_check_shortest(&request, (int64_t)r.prompt.n_token, error);
+    if (status == JUDGEQ_OK) status = task_check_shortest(&request, (int64_t)reading_first(&r), error);
     if (status == JUDGEQ_OK) longest = (size_t)length + reading_later(&r, trial_answer_tokens(setup, &s));
     reading_free(&r);
     sample_free(&s);

@@ -25,12 +25,19 @@ static const char *last_bytes(const char *words, size_t n, size_t most) {
     return from;
 }
 
-char *question_of(const sample *s) {
+static void add_turns(text_buffer *t, const sample *s) {
     const size_t n_message = json_array_size(s->messages);
-    text_buffer all = {0}, cut = {0};
-    add_line(&all, s->question ? s->question : json_string_value(json_array_get(s->messages, n_message - 1)));
+    add_line(t, s->question ? s->question : json_string_value(json_array_get(s->messages, n_message - 1)));
     for (size_t i = 0; i < json_array_size(s->follow_ups); i++) {
-        add_line(&all, json_string_value(json_array_get(s->follow_ups, i)));
+        add_line(t, json_string_value(json_array_get(s->follow_ups, i)));
+    }
+}
+
+char *question_of(const sample *s) {
+    text_buffer all = {0}, cut = {0};
+    if (!s->asked) add_turns(&all, s);
+    for (size_t i = 0; i < json_array_size(s->asked); i++) {
+        add_line(&all, json_string_value(json_object_get(json_array_get(s->asked, i), "question")));
     }
     if (all.failed || all.length <= QUESTION_MOST) return text_take(&all);
     text_print(&cut, "\u2026%s", last_bytes(all.bytes, all.length, QUESTION_MOST));

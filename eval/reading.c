@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/context.h"
 #include "app/text_stream.h"
 #include "base/error.h"
 #include "text.h"
@@ -48,7 +49,8 @@ typedef struct conversation {
     size_t n;
 } conversation;
 
-/* The sample's messages, then the follow-ups before `n_turn` with an answer before each; free conversation.message. */
+/* The sample's messages, then the follow-ups before `n_turn` with an answer before each, given or not; free
+ * conversation.message. */
 static judgeq_status converse(const sample *s, size_t n_turn, conversation *out, judgeq_error *error) {
     const size_t n_message = json_array_size(s->messages);
     *out = (conversation){calloc(n_message + 2 * n_turn + 1, sizeof *out->message), n_message + 2 * n_turn};
@@ -59,7 +61,8 @@ static judgeq_status converse(const sample *s, size_t n_turn, conversation *out,
     }
     for (size_t i = 0; i < n_turn; i++) {
         const char *words = json_string_value(json_array_get(s->follow_ups, i));
-        out->message[n_message + 2 * i] = (judgeq_message){"assistant", ANSWER};
+        const char *given = json_string_value(json_array_get(s->given, i));
+        out->message[n_message + 2 * i] = (judgeq_message){"assistant", given ? given : ANSWER};
         out->message[n_message + 2 * i + 1] = (judgeq_message){"user", words};
     }
     return JUDGEQ_OK;
@@ -94,16 +97,17 @@ static judgeq_status chat_text(const judgeq_model *model, const sample *s, size_
 
 /* Where, in the text with one turn more, the answer to the text without it ends; 0: the texts have not the same
  * beginning. The opening of an answer may differ from that of an answer given: it may hold an empty thought. */
-static size_t find_answer_end(const char *before, const char *after) {
+static size_t find_answer_end(const char *before, const char *after, const char *words) {
     const size_t n = strlen(before);
     if (strncmp(before, after, n) != 0) return 0;
-    const char *answer = strstr(after + n, ANSWER);
-    return answer ? (size_t)(answer - after) + strlen(ANSWER) : 0;
+    const char *answer = strstr(after + n, words);
+    return answer ? (size_t)(answer - after) + strlen(words) : 0;
 }
 
 /* What stands between answer `turn` and the next. */
 static judgeq_status chat_turn(const judgeq_model *model, const reading_style *style, const sample *s, size_t turn,
                                reading_tokens *out, judgeq_error *error) {
+    const char *given = json_string_value(json_array_get(s->given, turn));
     judgeq_chat_params params = params_of(style);
     char *after = NULL;
     conversation c;
@@ -113,7 +117,7 @@ static judgeq_status chat_turn(const judgeq_model *model, const reading_style *s
         char *before = NULL;
         before_params.closed = !open;
         status = chat_text(model, s, turn, &before_params, &before, error);
-        if (status == JUDGEQ_OK) params.skip = find_answer_end(before, after);
+        if (status == JUDGEQ_OK) params.skip = find_answer_end(before, after, given ? given : ANSWER);
         judgeq_free(before);
     }
     judgeq_free(after);
@@ -162,6 +166,110 @@ static judgeq_status raw_turn(const judgeq_model *model, const sample *s, size_t
     return status;
 }
 
+/* ---- questions that are not known when rows are dropped ---------------------------------------------------------- */
+
+/* As judgeq ingest and judgeq run --context have it. */
+static prompt_params context_params(const reading_style *style, bool chat) {
+    return (prompt_params){.format = chat             ? PROMPT_CHAT
+                                     : style->control ? PROMPT_RAW
+                                                      : PROMPT_PLAIN,
+                           .no_think = style->no_think};
+}
+
+static const char *text_at(const json_t *array, size_t index) {
+    return json_string_value(json_array_get(array, index));
+}
+
+static judgeq_status read_documents(const judgeq_model *model, const prompt_params *params, const sample *s,
+                                    reading *out, judgeq_error *error) {
+    reading_tokens *to = &out->prompt;
+    judgeq_status status =
+        context_document_tokens(model, params, NULL, text_at(s->messages, 0), &to->token, &to->n_token, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < json_array_size(s->parts); i++) {
+        to = &out->part[out->n_part++];
+        status = context_more_tokens(model, params, text_at(s->parts, i), &to->token, &to->n_token, error);
+    }
+    for (size_t i = 0; status == JUDGEQ_OK && i < json_array_size(s->asked); i++) {
+        const char *words = json_string_value(json_object_get(json_array_get(s->asked, i), "words"));
+        to = &out->question[out->n_question++];
+        status = context_question_tokens(model, params, words, &to->token, &to->n_token, error);
+    }
+    return status;
+}
+
+/* Puts other tokens before those that are there, and takes them. */
+static judgeq_status put_before(reading_tokens *to, reading_tokens *before, judgeq_error *error) {
+    const size_t n = before->n_token + to->n_token;
+    int32_t *both = realloc(before->token, (n + 1) * sizeof *both);
+    if (!both) return error_memory(error, "a turn");
+    if (to->n_token > 0) memcpy(both + before->n_token, to->token, to->n_token * sizeof *both);
+    judgeq_free(to->token);
+    *to = (reading_tokens){both, n};
+    *before = (reading_tokens){0};
+    return JUDGEQ_OK;
+}
+
+static judgeq_status answer_and_turn(const judgeq_model *model, const reading_style *style, bool chat, const sample *s,
+                                     size_t turn, reading_tokens *out, judgeq_error *error) {
+    reading_tokens answer = {0};
+    judgeq_status status = chat ? chat_turn(model, style, s, turn, out, error) : raw_turn(model, s, turn, out, error);
+    if (status == JUDGEQ_OK) {
+        status = tokenize(model, text_at(s->given, turn), JUDGEQ_TEXT_PLAIN, &answer, error);
+    }
+    if (status == JUDGEQ_OK) status = put_before(out, &answer, error);
+    judgeq_free(answer.token);
+    return status;
+}
+
+static bool begins_with(const reading_tokens *whole, size_t at, const reading_tokens *with) {
+    return at + with->n_token <= whole->n_token &&
+           memcmp(whole->token + at, with->token, with->n_token * sizeof *with->token) == 0;
+}
+
+/* Takes what was read before from the beginning of the whole; false: it begins with something else. */
+static bool cut_before(const reading *before, reading_tokens *whole) {
+    size_t at = 0;
+    for (size_t i = 0; i <= before->n_part; i++) {
+        const reading_tokens *next = i == 0 ? &before->prompt : &before->part[i - 1];
+        if (!begins_with(whole, at, next)) return false;
+        at += next->n_token;
+    }
+    whole->n_token -= at;
+    memmove(whole->token, whole->token + at, whole->n_token * sizeof *whole->token);
+    return true;
+}
+
+/* A given answer and the turn after it: as in judgeq chat, the rest of the whole conversation where that begins with
+ * what was read before, and else the answer by itself and what follows an answer. */
+static judgeq_status read_turn(const judgeq_model *model, const reading_style *style, bool chat, const sample *s,
+                               size_t turn, const reading *before, reading_tokens *out, judgeq_error *error) {
+    const judgeq_chat_params params = params_of(style);
+    conversation c;
+    if (!chat) return answer_and_turn(model, style, chat, s, turn, out, error);
+    judgeq_status status = converse(s, turn + 1, &c, error);
+    if (status != JUDGEQ_OK) return status;
+    status = judgeq_chat_tokens(model, c.message, c.n, &params, &out->token, &out->n_token, error);
+    free(c.message);
+    if (status != JUDGEQ_OK || cut_before(before, out)) return status;
+    judgeq_free(out->token);
+    *out = (reading_tokens){0};
+    return answer_and_turn(model, style, chat, s, turn, out, error);
+}
+
+/* The last turn asks. */
+static judgeq_status read_turns(const judgeq_model *model, const reading_style *style, bool chat, const sample *s,
+                                reading *out, judgeq_error *error) {
+    const size_t n = json_array_size(s->given);
+    judgeq_status status =
+        chat ? chat_prompt(model, style, s, &out->prompt, error) : raw_prompt(model, style, s, &out->prompt, error);
+    for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
+        reading_tokens next = {0};
+        status = read_turn(model, style, chat, s, i, out, &next, error);
+        *(i + 1 < n ? &out->part[out->n_part++] : &out->question[out->n_question++]) = next;
+    }
+    return status;
+}
+
 /* ---- public ------------------------------------------------------------------------------------------------------ */
 
 /* The sample itself, or a copy whose only message lost its middle: `own` holds it then. */
@@ -184,6 +292,13 @@ static judgeq_status make(const judgeq_model *model, const reading_style *style,
     const bool chat = style->format != READING_RAW && (s->chat || style->format == READING_CHAT);
     sample own;
     *out = (reading){0};
+    if (s->asked) {
+        const prompt_params params = context_params(style, chat);
+        const judgeq_status status = json_array_size(s->given) > 0 ? read_turns(model, style, chat, s, out, error)
+                                                                   : read_documents(model, &params, s, out, error);
+        if (status != JUDGEQ_OK) reading_free(out);
+        return status;
+    }
     judgeq_status status = shorten(model, s, &own, error);
     if (status == JUDGEQ_OK) {
         status = chat ? chat_prompt(model, style, &own, &out->prompt, error)
@@ -206,7 +321,7 @@ judgeq_status reading_make(const judgeq_model *model, const reading_style *style
 int64_t reading_count(const judgeq_model *model, const reading_style *style, const sample *s, judgeq_error *error) {
     reading r;
     if (make(model, style, s, false, &r, error) != JUDGEQ_OK) return -1;
-    const int64_t n = (int64_t)r.prompt.n_token;
+    const int64_t n = (int64_t)reading_first(&r);
     reading_free(&r);
     return n;
 }
@@ -214,10 +329,24 @@ int64_t reading_count(const judgeq_model *model, const reading_style *style, con
 judgeq_status reading_check(const judgeq_model *model, const reading *r, int32_t n_answer, const char *name,
                             judgeq_error *error) {
     const int32_t n_ctx = judgeq_model_get_info(model)->n_ctx_train;
-    const size_t n = r->prompt.n_token + reading_later(r, n_answer);
+    const size_t n = reading_first(r) + reading_later(r, n_answer);
     if (n <= (size_t)n_ctx) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_LIMIT,
                      "%s: prompt and answers may have %zu tokens, the model was trained for %d", name, n, n_ctx);
+}
+
+size_t reading_context(const reading *r) {
+    size_t n = r->prompt.n_token;
+    for (size_t i = 0; i < r->n_part; i++) n += r->part[i].n_token;
+    return n;
+}
+
+size_t reading_first(const reading *r) {
+    size_t longest = 0;
+    for (size_t i = 0; i < r->n_question; i++) {
+        if (r->question[i].n_token > longest) longest = r->question[i].n_token;
+    }
+    return reading_context(r) + longest;
 }
 
 size_t reading_later(const reading *r, int32_t n_answer) {
@@ -228,6 +357,10 @@ size_t reading_later(const reading *r, int32_t n_answer) {
 
 void reading_free(reading *r) {
     judgeq_free(r->prompt.token);
-    for (size_t i = 0; i < READING_TURNS_MOST; i++) judgeq_free(r->turn[i].token);
+    for (size_t i = 0; i < READING_TURNS_MOST; i++) {
+        judgeq_free(r->turn[i].token);
+        judgeq_free(r->part[i].token);
+        judgeq_free(r->question[i].token);
+    }
     *r = (reading){0};
 }

@@ -9,6 +9,9 @@ void sample_free(sample *s) {
     free(s->question);
     json_decref(s->messages);
     json_decref(s->follow_ups);
+    json_decref(s->parts);
+    json_decref(s->given);
+    json_decref(s->asked);
     json_decref(s->references);
     json_decref(s->classes);
     *s = (sample){0};

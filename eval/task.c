@@ -6,28 +6,19 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "needle.h"
+#include "eight.h"
+#include "unknown.h"
 #include "words.h"
 
-/* A sample being made. A builder writes messages, follow-ups and references; the rest comes from the task. */
-typedef struct builder {
-    const task_request *request;
-    int32_t n_unit; /* sentences, or words of a list */
-    double depth;
-    chance facts; /* the same for every n_unit */
-    haystack haystack;
-    sample *out;
-    bool failed;
-} builder;
-
-enum { EIGHT = 8 }; /* questions about one text */
-
 enum {
-    NOISE = 1, /* its haystack is noise */
-    DEPTH = 2, /* there is a single place to speak of */
-    LIST = 4,  /* a unit is a word, and fewer than a handful make no list */
-    APART = 8, /* not one of "own" */
-    TEXT = 16, /* EIGHT samples in a row ask about one text */
+    NOISE = 1,    /* its haystack is noise */
+    DEPTH = 2,    /* there is a single place to speak of */
+    LIST = 4,     /* a unit is a word, and fewer than a handful make no list */
+    APART = 8,    /* not one of "own" */
+    TEXT = 16,    /* EIGHT samples in a row ask about one text */
+    UNKNOWN = 32, /* what is asked is not known when rows are dropped */
+    SAME = 64,    /* the texts are those of eight_facts */
+    MANY = 128,   /* EIGHT questions in a sample */
 };
 
 struct task {
@@ -39,50 +30,11 @@ struct task {
 
 /* ---- parts of samples -------------------------------------------------------------------------------------------- */
 
-static void append(builder *b, json_t *array, char *bytes) {
-    json_t *string = bytes ? json_string(bytes) : NULL;
-    if (!string || json_array_append_new(array, string) != 0) b->failed = true;
-    free(bytes);
-}
-
-static void add_message(builder *b, text_buffer *t) {
-    append(b, b->out->messages, text_take(t));
-}
-
-static void add_follow_up(builder *b, const char *words) {
-    append(b, b->out->follow_ups, strdup(words));
-}
-
-/* What is asked, for readers of the results; follow-ups are there anyway. */
-static void set_question(builder *b, const char *words) {
-    b->out->question = strdup(words);
-    if (!b->out->question) b->failed = true;
-}
-
-static void add_reference(builder *b, const char *reference) {
-    append(b, b->out->references, strdup(reference));
-}
-
-/* Places of n sentences: the first at the sample's depth, the others in even steps, around the end to the beginning. */
-static size_t spread(const builder *b, const needle_fact *fact, size_t n, needle_place *place) {
-    for (size_t i = 0; i < n; i++) {
-        place[i] = (needle_place){fmod(b->depth + (double)i / (double)n, 1), fact[i].sentence};
-        if (i == 0) place[i].depth = b->depth;
-    }
-    return n;
-}
-
-/* How the answer begins, as in RULER's templates: a small model that is made to begin does not evade the question. */
-static void begin_answer(builder *b, const char *words) {
-    b->out->answer_prefix = strdup(words);
-    if (!b->out->answer_prefix) b->failed = true;
-}
-
 /* The text, and a question at its end. before: the question's first words, which no record needs. */
 static void ask(builder *b, text_buffer *text, const char *before, const char *question) {
     text_print(text, "\n\n%s%s", before, question);
-    add_message(b, text);
-    set_question(b, question);
+    builder_add_message(b, text);
+    builder_set_question(b, question);
 }
 
 static const char FROM_ABOVE[] = "Answer from the text above. ";
@@ -91,63 +43,39 @@ static const char FROM_ABOVE[] = "Answer from the text above. ";
 static void ask_below(builder *b, const needle_fact *fact, size_t n, const char *question) {
     needle_place place[NEEDLES_MOST];
     text_buffer t = {0};
-    needle_document(b->haystack, b->n_unit, place, spread(b, fact, n, place), &t);
+    needle_document(b->haystack, b->n_unit, place, builder_spread(b, fact, n, place), &t);
     ask(b, &t, FROM_ABOVE, question);
-}
-
-/* A kind of fact that goes with the index, so that a few samples see them all. */
-static needle_kind kind_of(const builder *b) {
-    return (needle_kind)(b->request->index % NEEDLE_KINDS);
 }
 
 /* ---- the tasks --------------------------------------------------------------------------------------------------- */
 
 static void build_single(builder *b) {
     needle_fact fact;
-    needle_draw(&b->facts, kind_of(b), 1, &fact);
+    needle_draw(&b->facts, builder_kind(b), 1, &fact);
     ask_below(b, &fact, 1, fact.question);
-    add_reference(b, fact.value);
+    builder_add_reference(b, fact.value);
 }
 
 static void build_uuid(builder *b) {
     needle_fact fact;
     needle_draw(&b->facts, NEEDLE_SEAL, 1, &fact);
     ask_below(b, &fact, 1, fact.question);
-    add_reference(b, fact.value);
+    builder_add_reference(b, fact.value);
 }
 
 static void build_multi_key(builder *b) {
     needle_fact fact[4];
-    needle_draw(&b->facts, kind_of(b), 4, fact);
+    needle_draw(&b->facts, builder_kind(b), 4, fact);
     ask_below(b, fact, 4, fact[0].question);
-    add_reference(b, fact[0].value);
-}
-
-/* Three facts about one thing, which is their key. */
-static void draw_berths(builder *b, needle_fact fact[3]) {
-    static const char *const line[] = {"Halberd", "Petrel", "Blue Riband", "Castellan", "Oriel", "Sandpiper"};
-    const char *name = line[chance_below(&b->facts, sizeof line / sizeof line[0])];
-    for (int i = 0; i < 3; i++) {
-        needle_digits(&b->facts, 4, fact[i].value);
-        snprintf(fact[i].key, NEEDLE_TEXT, "%s", name);
-        snprintf(fact[i].sentence, NEEDLE_TEXT, "One berth of the %s line is berth %.8s.", name, fact[i].value);
-        snprintf(fact[i].question, NEEDLE_TEXT, "Which three berths does the %s line have?", name);
-    }
-}
-
-/* Their values are the references, and the answer is begun. */
-static void expect_berths(builder *b, const needle_fact fact[3]) {
-    char beginning[2 * NEEDLE_TEXT];
-    for (int i = 0; i < 3; i++) add_reference(b, fact[i].value);
-    snprintf(beginning, sizeof beginning, "The three berths of the %s line are", fact[0].key);
-    begin_answer(b, beginning);
+    builder_add_reference(b, fact[0].value);
 }
 
 static void build_multi_value(builder *b) {
     needle_fact fact[3];
-    draw_berths(b, fact);
+    eight_draw_berths(b, fact);
     ask_below(b, fact, 3, fact[0].question);
-    expect_berths(b, fact);
+    eight_expect_berths(b, fact, b->out->references);
+    eight_begin_berths(b, fact);
 }
 
 static void build_multi_query(builder *b) {
@@ -159,8 +87,8 @@ static void build_multi_query(builder *b) {
     ask_below(b, fact, 3, question);
     snprintf(question, sizeof question, "The hull numbers of the barges %s, %s and %s are", fact[0].key, fact[1].key,
              fact[2].key);
-    begin_answer(b, question);
-    for (int i = 0; i < 3; i++) add_reference(b, fact[i].value);
+    builder_begin_answer(b, question);
+    for (int i = 0; i < 3; i++) builder_add_reference(b, fact[i].value);
 }
 
 /* A chain of four names for one number, and a chain of two for another. */
@@ -185,16 +113,16 @@ static void build_variables(builder *b) {
     needle_document(b->haystack, b->n_unit, place, 6, &t);
     snprintf(question, sizeof question, "Which four chests hold %s coins?", number[0]);
     ask(b, &t, FROM_ABOVE, question);
-    begin_answer(b, "The four chests are");
-    for (int i = 0; i < 4; i++) add_reference(b, name[i]);
+    builder_begin_answer(b, "The four chests are");
+    for (int i = 0; i < 4; i++) builder_add_reference(b, name[i]);
 }
 
 /* The list is in *text; its n words that are asked for are the references. */
 static void ask_for_words(builder *b, text_buffer *text, const char *question, const char *answer,
                           const char *const *word, int n) {
     ask(b, text, "", question);
-    begin_answer(b, answer);
-    for (int i = 0; i < n; i++) add_reference(b, word[i]);
+    builder_begin_answer(b, answer);
+    for (int i = 0; i < n; i++) builder_add_reference(b, word[i]);
 }
 
 static void build_common_words(builder *b) {
@@ -220,28 +148,28 @@ static void build_question_first(builder *b) {
     needle_fact fact;
     needle_place place;
     text_buffer t = {0};
-    needle_draw(&b->facts, kind_of(b), 1, &fact);
+    needle_draw(&b->facts, builder_kind(b), 1, &fact);
     text_print(&t, "I have a question about a text: %s I will send you the text now.", fact.question);
-    add_message(b, &t);
+    builder_add_message(b, &t);
     text_print(&t, "I will read it and answer your question.");
-    add_message(b, &t);
-    needle_document(b->haystack, b->n_unit, &place, spread(b, &fact, 1, &place), &t);
+    builder_add_message(b, &t);
+    needle_document(b->haystack, b->n_unit, &place, builder_spread(b, &fact, 1, &place), &t);
     text_print(&t, "\n\nThat was the text. What is the answer to my question?");
-    add_message(b, &t);
-    set_question(b, fact.question);
-    add_reference(b, fact.value);
+    builder_add_message(b, &t);
+    builder_set_question(b, fact.question);
+    builder_add_reference(b, fact.value);
 }
 
 /* The second question is not known when the rows are chosen; only its answer counts. */
 static void build_two_questions(builder *b) {
     needle_fact fact[2];
-    needle_draw(&b->facts, kind_of(b), 1, &fact[1]);
-    needle_draw(&b->facts, (needle_kind)((kind_of(b) + 1) % NEEDLE_KINDS), 1, &fact[0]);
+    needle_draw(&b->facts, builder_kind(b), 1, &fact[1]);
+    needle_draw(&b->facts, (needle_kind)((builder_kind(b) + 1) % NEEDLE_KINDS), 1, &fact[0]);
     ask_below(b, fact, 2, fact[0].question);
     char again[2 * NEEDLE_TEXT];
     snprintf(again, sizeof again, "Now another question about the text. %s", fact[1].question);
-    add_follow_up(b, again);
-    add_reference(b, fact[1].value);
+    builder_add_follow_up(b, again);
+    builder_add_reference(b, fact[1].value);
     b->out->last_answer = true;
 }
 
@@ -250,82 +178,41 @@ static void build_multi_turn(builder *b) {
     needle_fact fact[3];
     needle_place place[3];
     text_buffer t = {0};
-    for (int i = 0; i < 3; i++) needle_draw(&b->facts, (needle_kind)((kind_of(b) + i) % NEEDLE_KINDS), 1, &fact[i]);
-    spread(b, fact, 3, place);
+    for (int i = 0; i < 3; i++)
+        needle_draw(&b->facts, (needle_kind)((builder_kind(b) + i) % NEEDLE_KINDS), 1, &fact[i]);
+    builder_spread(b, fact, 3, place);
     text_print(&t, "I will send you a text in two parts. This is the first part.\n\n");
     needle_document(b->haystack, b->n_unit / 2, place, 1, &t);
-    add_message(b, &t);
+    builder_add_message(b, &t);
     text_print(&t, "Thank you. I have read the first part.");
-    add_message(b, &t);
+    builder_add_message(b, &t);
     text_print(&t, "This is the second part.\n\n");
     b->haystack.draw = chance_from("second part", b->request->seed, (uint64_t)b->request->index);
     b->haystack.next += (size_t)b->n_unit;
     needle_document(b->haystack, b->n_unit - b->n_unit / 2, place + 1, 2, &t);
     ask(b, &t, "Answer from the text. ", fact[0].question);
-    for (int i = 1; i < 3; i++) add_follow_up(b, fact[i].question);
-    for (int i = 0; i < 3; i++) add_reference(b, fact[i].value);
+    for (int i = 1; i < 3; i++) builder_add_follow_up(b, fact[i].question);
+    for (int i = 0; i < 3; i++) builder_add_reference(b, fact[i].value);
 }
 
-/* The facts of one text, and which of them are the answer to which question. */
-typedef struct eight {
-    needle_fact fact[NEEDLES_MOST];
-    size_t first[EIGHT + 1]; /* of each question; the last one's end */
-} eight;
-
-/* One fact of each kind, three berths of one line, and a locker among three others. */
-static void draw_eight(builder *b, eight *e) {
-    static const struct {
-        needle_kind kind;
-        size_t n;
-    } single[] = {{NEEDLE_PRICE, 1},    {NEEDLE_HOME, 1},       {NEEDLE_INN, 1},   {NEEDLE_EVENT, 1},
-                  {NEEDLE_SPECIMEN, 1}, {NEEDLE_INGREDIENT, 1}, {NEEDLE_LOCKER, 4}};
-    size_t n = 0;
-    for (size_t i = 0; i < EIGHT - 1; n += single[i++].n) {
-        e->first[i] = n;
-        needle_draw(&b->facts, single[i].kind, single[i].n, &e->fact[n]);
-    }
-    e->first[EIGHT - 1] = n;
-    draw_berths(b, &e->fact[n]);
-    e->first[EIGHT] = n + 3;
-}
-
-/* Questions at even steps in random order; what else belongs to one follows as in spread(). */
-static void place_eight(builder *b, const eight *e, size_t asked, needle_place *place) {
-    size_t order[EIGHT];
-    for (size_t i = 0; i < EIGHT; i++) order[i] = i;
-    chance_shuffle(&b->facts, order, EIGHT, sizeof *order);
-    for (size_t i = 0; i < EIGHT; i++) {
-        b->depth = ((double)order[i] + 0.5) / EIGHT;
-        spread(b, &e->fact[e->first[i]], e->first[i + 1] - e->first[i], &place[e->first[i]]);
-        if (i == asked) b->out->depth = b->depth;
-    }
-}
-
-/* References: the two words of a date by themselves, the three berths, or the value. */
-static void expect_one(builder *b, const needle_fact *fact, size_t asked) {
-    enum { EVENT = 3, BERTHS = EIGHT - 1 };
-    char words[NEEDLE_TEXT], *rest = words;
-    snprintf(words, sizeof words, "%s", fact->value);
-    if (asked == BERTHS) {
-        expect_berths(b, fact);
-    } else if (asked == EVENT) {
-        for (char *word; (word = strtok_r(rest, " ", &rest));) add_reference(b, word);
-    } else {
-        add_reference(b, words);
-    }
-}
-
+/* The questions stand at even steps in random order. */
 static void build_eight(builder *b) {
     const size_t asked = (size_t)b->request->index % EIGHT;
     eight e;
+    size_t order[EIGHT], n = 0;
     needle_place place[NEEDLES_MOST];
     text_buffer t = {0};
-    draw_eight(b, &e);
-    place_eight(b, &e, asked, place);
-    needle_document(b->haystack, b->n_unit, place, e.first[EIGHT], &t);
-    const needle_fact *fact = &e.fact[e.first[asked]];
-    ask(b, &t, FROM_ABOVE, fact->question);
-    expect_one(b, fact, asked);
+    eight_draw(b, &e);
+    eight_shuffle(b, order);
+    for (size_t i = 0; i < EIGHT; i++) {
+        b->depth = ((double)order[i] + 0.5) / EIGHT;
+        n += eight_place(b, &e, i, place + n);
+        if (i == asked) b->out->depth = b->depth;
+    }
+    needle_document(b->haystack, b->n_unit, place, n, &t);
+    ask(b, &t, FROM_ABOVE, eight_question(&e, asked));
+    eight_expect(b, &e, asked, b->out->references);
+    if (asked == EIGHT_BERTHS) eight_begin_berths(b, &e.fact[e.first[asked]]);
 }
 
 static const task TASKS[] = {
@@ -345,6 +232,12 @@ static const task TASKS[] = {
      0},
     {"eight_facts", "eight facts of eight kinds in one text; eight samples ask for one each", build_eight, 48,
      APART | TEXT},
+    {"ingested", "the eight facts of one text, read as by judgeq ingest; then each is asked for", unknown_ingested, 32,
+     APART | UNKNOWN | SAME | MANY},
+    {"two_documents", "the eight facts in two texts, read one after the other; then each is asked for",
+     unknown_two_documents, 32, APART | UNKNOWN | MANY},
+    {"turn_ten", "a fact in a conversation's first turn, asked for in the tenth", unknown_turn_ten, 32,
+     APART | UNKNOWN},
 };
 enum { N_TASKS = sizeof TASKS / sizeof TASKS[0] };
 
@@ -373,8 +266,16 @@ int32_t task_tokens(const task *t) {
     return t->n_tokens;
 }
 
+int32_t task_answers(const task *t) {
+    return (t->flags & MANY) ? EIGHT : 1;
+}
+
 bool task_is_own(const task *t) {
     return !(t->flags & APART);
+}
+
+bool task_is_unknown(const task *t) {
+    return (t->flags & UNKNOWN) != 0;
 }
 
 /* Multiples of the golden ratio modulo 1 leave no gap, however many there are, and fall into step with nothing. */
@@ -391,12 +292,14 @@ static int32_t questions(const task *t) {
 /* The sample with n_unit units. */
 static judgeq_status build(const task_request *r, int32_t n_unit, sample *out, judgeq_error *error) {
     const task *t = r->task;
+    const bool unknown = task_is_unknown(t);
     char seed[128];
     builder b = {.request = r, .n_unit = n_unit, .depth = depth_of(r), .out = out};
     const uint64_t text = (uint64_t)(r->index / questions(t));
-    snprintf(seed, sizeof seed, "%s/%d", t->name, r->length);
+    const char *texts = (t->flags & SAME) ? "eight_facts" : t->name;
+    snprintf(seed, sizeof seed, "%s/%d", texts, r->length);
     b.facts = chance_from(seed, r->seed, text);
-    snprintf(seed, sizeof seed, "haystack/%s/%d", t->name, r->length);
+    snprintf(seed, sizeof seed, "haystack/%s/%d", texts, r->length);
     b.haystack = haystack_from(r->source, (t->flags & NOISE) != 0, chance_from(seed, r->seed, text));
     *out = (sample){.task = strdup(t->name),
                     .family = r->family,
@@ -408,6 +311,9 @@ static judgeq_status build(const task_request *r, int32_t n_unit, sample *out, j
                     .messages = json_array(),
                     .follow_ups = json_array(),
                     .references = json_array(),
+                    .parts = unknown ? json_array() : NULL,
+                    .given = unknown ? json_array() : NULL,
+                    .asked = unknown ? json_array() : NULL,
                     .chat = true,
                     .n_tokens = t->n_tokens};
     t->build(&b);

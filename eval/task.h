@@ -14,9 +14,12 @@ const task *task_find(const char *name);
 const char *task_name(const task *task);
 const char *task_summary(const task *task); /* one line */
 int32_t task_tokens(const task *task);      /* of an answer, at most */
+int32_t task_answers(const task *task);     /* that one sample asks for */
 bool task_is_own(const task *task);         /* one of the fixed set "own", whose means can be compared for ever */
 
-/* Tokens of a sample's prompt; below 0 with *error set on failure. */
+bool task_is_unknown(const task *task); /* one of "unknown": what is asked is not known when rows are dropped */
+
+/* Tokens of a sample's prompt, and of all that is read after it up to an answer; below 0 with *error set on failure. */
 typedef int64_t (*task_count)(void *data, const sample *sample, judgeq_error *error);
 
 typedef struct task_request {

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "answers.h"
 #include "app/session_choices.h"
+#include "asking.h"
 #include "base/error.h"
 #include "divergence.h"
 #include "fidelity.h"
@@ -16,9 +16,11 @@ typedef struct trial {
     const trial_setup *setup;
     const sample *sample;
     reading reading;
-    judgeq_engine *engine;    /* of all sessions */
-    judgeq_session **session; /* [n_session]; the first is the full cache's */
-    answer *answer;           /* [n_session] */
+    judgeq_engine *engine;         /* of all sessions */
+    judgeq_session **session;      /* [n_session]; the first is the full cache's */
+    judgeq_session_params *params; /* [n_session], of which they were made */
+    answer *answer;                /* [n_session], to the prompt; */
+    outcome *outcome;              /* [n_session], and to all that was asked */
     size_t n_session;
     size_t *of_arm; /* [n_arm]: its session */
     fidelity_target target;
@@ -27,8 +29,7 @@ typedef struct trial {
 
 /* ---- reading and answering --------------------------------------------------------------------------------------- */
 
-static judgeq_status new_session(const trial_setup *b, const arm *a, judgeq_engine *engine, judgeq_session **out,
-                                 judgeq_error *error) {
+static judgeq_session_params params_of(const trial_setup *b, const arm *a, judgeq_engine *engine) {
     const session_choices choices = {.rows = a->rows,
                                      .share = a->share,
                                      .n_threads = b->n_threads,
@@ -37,32 +38,33 @@ static judgeq_status new_session(const trial_setup *b, const arm *a, judgeq_engi
                                      .slack = b->slack};
     judgeq_session_params params = session_choices_params(&choices, a->parsed, b->judge, b->progress, b->progress_data);
     params.engine = engine;
-    return judgeq_session_new(b->model, &params, out, error);
+    return params;
 }
 
 static judgeq_status open_sessions(trial *t, judgeq_error *error) {
     const arms *a = t->setup->arms;
-    const int32_t n_prompt = (int32_t)t->reading.prompt.n_token;
+    const int32_t n_prompt = (int32_t)reading_context(&t->reading);
     t->session = calloc(a->n_arm, sizeof(judgeq_session *));
     t->of_arm = calloc(a->n_arm, sizeof *t->of_arm);
+    t->params = calloc(a->n_arm, sizeof *t->params);
     t->answer = calloc(a->n_arm, sizeof *t->answer);
-    if (!t->session || !t->of_arm || !t->answer) return error_memory(error, "sessions");
+    t->outcome = calloc(a->n_arm, sizeof *t->outcome);
+    if (!t->session || !t->of_arm || !t->params || !t->answer || !t->outcome) return error_memory(error, "sessions");
     judgeq_status status = judgeq_engine_new(t->setup->model, t->setup->n_threads, &t->engine, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < a->n_arm; i++) {
         if (i > 0 && arm_is_full(a, i, n_prompt)) continue;
         t->of_arm[i] = t->n_session;
-        status = new_session(t->setup, &a->arm[i], t->engine, &t->session[t->n_session], error);
+        t->params[t->n_session] = params_of(t->setup, &a->arm[i], t->engine);
+        status = judgeq_session_new(t->setup->model, &t->params[t->n_session], &t->session[t->n_session], error);
         if (status == JUDGEQ_OK) t->n_session++;
     }
     return status;
 }
 
+/* The answer to the prompt, and to all turns after it. */
 static judgeq_status answer_all(trial *t, judgeq_error *error) {
-    judgeq_status status =
-        judgeq_session_prefill_all(t->session, t->n_session, t->reading.prompt.token, t->reading.prompt.n_token, error);
-    if (status == JUDGEQ_OK) status = judgeq_session_watch(t->session[0], error);
-    if (status != JUDGEQ_OK) return status;
     const size_t n_step = t->setup->one_by_one ? 1 : t->n_session;
+    judgeq_status status = judgeq_session_watch(t->session[0], error);
     for (size_t i = 0; i < t->n_session; i++) t->answer[i].session = t->session[i];
     for (size_t i = 0; status == JUDGEQ_OK && i < t->n_session; i += n_step) {
         answers a = {.model = t->setup->model,
@@ -76,7 +78,36 @@ static judgeq_status answer_all(trial *t, judgeq_error *error) {
                      .n_answer = n_step};
         status = answers_decode(&a, error);
     }
+    for (size_t i = 0; status == JUDGEQ_OK && i < t->n_session; i++) {
+        status = outcome_add(&t->outcome[i], t->sample, t->sample->references, &t->answer[i], error);
+    }
     return status;
+}
+
+/* The answers to questions that come after everything is read. */
+static judgeq_status ask_all(trial *t, judgeq_error *error) {
+    asking a = {.model = t->setup->model,
+                .sample = t->sample,
+                .reading = &t->reading,
+                .n_tokens = trial_answer_tokens(t->setup, t->sample),
+                .n_step = t->setup->one_by_one ? 1 : t->n_session,
+                .progress = t->setup->progress,
+                .progress_data = t->setup->progress_data,
+                .session = t->session,
+                .params = t->params,
+                .outcome = t->outcome,
+                .n = t->n_session};
+    judgeq_status status = asking_read_parts(&a, error);
+    if (status == JUDGEQ_OK) status = judgeq_session_watch(t->session[0], error);
+    return status == JUDGEQ_OK ? asking_run(&a, error) : status;
+}
+
+static judgeq_status read_and_answer(trial *t, judgeq_error *error) {
+    const reading_tokens *prompt = &t->reading.prompt;
+    const judgeq_status status =
+        judgeq_session_prefill_all(t->session, t->n_session, prompt->token, prompt->n_token, error);
+    if (status != JUDGEQ_OK) return status;
+    return t->sample->asked ? ask_all(t, error) : answer_all(t, error);
 }
 
 /* ---- the line ---------------------------------------------------------------------------------------------------- */
@@ -142,33 +173,22 @@ static void add_fidelity(trial *t, const judgeq_session *session, int32_t rows, 
 static json_t *arm_result(trial *t, size_t index) {
     const arm *a = &t->setup->arms->arm[index];
     const size_t s = t->of_arm[index];
-    const int32_t rows = arm_rows(a, (int32_t)t->reading.prompt.n_token);
-    judgeq_stats stats;
-    judgeq_session_get_stats(t->session[s], &stats);
-    size_t n = 0;
-    char *words = answer_scored(&t->answer[s], &n);
-    json_t *answered = words ? json_stringn(words, n) : NULL;
-    for (size_t i = 0; words && i < n; i++) {
-        if (words[i] == '\0') words[i] = '\n'; /* as RULER's scripts have it; metrics read terminated texts */
-    }
-    const double score =
-        words ? metric_score(t->sample->metric, words, t->sample->references, t->sample->classes) : NAN;
+    const outcome *o = &t->outcome[s];
+    const int32_t rows = arm_rows(a, (int32_t)reading_context(&t->reading));
+    const size_t n_answer = json_array_size(o->scores);
     json_t *result = json_pack(
         "{s:s, s:s, s:s, s:s?, s:i, s:o, s:o, s:I, s:I, s:I, s:f}", "policy", a->policy, "policy_text",
         arm_policy_text(a), "kv_type", judgeq_kv_type_name(a->kv_type), "budget", a->budget, "rows", (int)rows, "score",
-        number(score), "answer", answered, "completion_tokens", (json_int_t)t->answer[s].n_token, "kv_bytes_held",
-        (json_int_t)stats.kv_bytes_held, "kv_bytes_peak", (json_int_t)stats.kv_bytes_peak, "decode_s", stats.decode_s);
-    if (!words || isnan(score) || !result) {
-        json_decref(result);
-        result = NULL;
-    } else {
-        json_object_set_new(result, "decode_tokens_per_s",
-                            number(t->setup->one_by_one ? (double)stats.n_decoded / stats.decode_s : NAN));
-        add_fidelity(t, t->session[s], rows, result);
-        json_object_set_new(result, "kl", json_null());
-        json_object_set_new(result, "perplexity", json_null());
-    }
-    free(words);
+        number(outcome_score(o)), "answer", json_stringn(o->said.length > 0 ? o->said.bytes : "", o->said.length),
+        "completion_tokens", (json_int_t)o->n_token, "kv_bytes_held", (json_int_t)(o->bytes_held / n_answer),
+        "kv_bytes_peak", (json_int_t)o->bytes_peak, "decode_s", o->decode_s);
+    if (!result) return NULL;
+    if (t->sample->asked) json_object_set(result, "scores", o->scores);
+    json_object_set_new(result, "decode_tokens_per_s",
+                        number(t->setup->one_by_one ? (double)o->n_decoded / o->decode_s : NAN));
+    add_fidelity(t, t->session[s], rows, result);
+    json_object_set_new(result, "kl", json_null());
+    json_object_set_new(result, "perplexity", json_null());
     return result;
 }
 
@@ -176,9 +196,7 @@ static json_t *arm_result(trial *t, size_t index) {
 static size_t full_bytes(const trial *t) {
     size_t most = 0;
     for (size_t i = 0; i < t->n_session; i++) {
-        judgeq_stats stats;
-        judgeq_session_get_stats(t->session[i], &stats);
-        most = stats.kv_bytes_full > most ? stats.kv_bytes_full : most;
+        if (t->outcome[i].bytes_full > most) most = t->outcome[i].bytes_full;
     }
     return most;
 }
@@ -206,10 +224,23 @@ static judgeq_status add_divergence(trial *t, json_t *results, judgeq_error *err
     return status;
 }
 
-static json_t *prompt_array(const reading_tokens *prompt) {
+static void add_tokens(json_t *array, const reading_tokens *from) {
+    for (size_t i = 0; i < from->n_token; i++) json_array_append_new(array, json_integer(from->token[i]));
+}
+
+/* What is read before anything is asked. */
+static json_t *prompt_array(const reading *r) {
     json_t *array = json_array();
-    for (size_t i = 0; i < prompt->n_token; i++) json_array_append_new(array, json_integer(prompt->token[i]));
+    add_tokens(array, &r->prompt);
+    for (size_t i = 0; i < r->n_part; i++) add_tokens(array, &r->part[i]);
     return array;
+}
+
+/* The texts that are read after the messages. */
+static void add_later_texts(json_t *line, const sample *s) {
+    json_object_set(line, "parts", s->parts);
+    json_object_set(line, "given", s->given);
+    json_object_set(line, "follow_ups", s->follow_ups);
 }
 
 static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
@@ -231,16 +262,17 @@ static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
                       "task", s->task, "family", sample_family_name(s->family), "metric", metric_name(s->metric),
                       "length", s->length > 0 ? json_integer(s->length) : json_null(), "length_group", s->length_group,
                       "depth", number(s->depth), "seed", (json_int_t)s->seed, "index", (int)s->index, "prompt_tokens",
-                      (json_int_t)t->reading.prompt.n_token, "kv_bytes_full", (json_int_t)full_bytes(t), "prefill_s",
+                      (json_int_t)reading_context(&t->reading), "kv_bytes_full", (json_int_t)full_bytes(t), "prefill_s",
                       prefill_seconds(t), "question", question, "references", s->references, "results", results);
         free(question);
         if (!*line) status = error_memory(error, "results");
     }
     if (status == JUDGEQ_OK && t->setup->prompts) {
-        json_object_set_new(*line, "prompt", prompt_array(&t->reading.prompt));
+        json_object_set_new(*line, "prompt", prompt_array(&t->reading));
         json_object_set(*line, "messages", s->messages);
+        if (s->asked) add_later_texts(*line, s);
     }
-    if (status == JUDGEQ_OK && t->setup->divergence) status = add_divergence(t, results, error);
+    if (status == JUDGEQ_OK && t->setup->divergence && !s->asked) status = add_divergence(t, results, error);
     json_decref(results);
     return status;
 }
@@ -250,11 +282,14 @@ static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
 static void trial_free(trial *t) {
     for (size_t i = 0; i < t->n_session; i++) {
         answer_free(&t->answer[i]);
+        outcome_free(&t->outcome[i]);
         judgeq_session_free(t->session[i]);
     }
     judgeq_engine_free(t->engine);
     free((void *)t->session);
+    free(t->params);
     free(t->answer);
+    free(t->outcome);
     free(t->of_arm);
     free(t->hit_rate);
     free(t->mass_kept);
@@ -272,7 +307,8 @@ judgeq_status trial_check(const trial_setup *b, int32_t n_prompt, judgeq_error *
         judgeq_session *session = NULL;
         arm a = b->arms->arm[i];
         if (a.share > 0 && n_prompt > 0) a.rows = arm_rows(&a, n_prompt);
-        status = new_session(b, &a, NULL, &session, error);
+        const judgeq_session_params params = params_of(b, &a, NULL);
+        status = judgeq_session_new(b->model, &params, &session, error);
         judgeq_session_free(session);
     }
     return status;
@@ -284,9 +320,9 @@ judgeq_status trial_run(const trial_setup *b, const sample *s, json_t **line, ju
     judgeq_status status = reading_make(b->model, &b->style, s, &t.reading, error);
     if (status == JUDGEQ_OK) status = reading_check(b->model, &t.reading, trial_answer_tokens(b, s), s->key, error);
     if (status == JUDGEQ_OK) status = open_sessions(&t, error);
-    if (status == JUDGEQ_OK) status = answer_all(&t, error);
+    if (status == JUDGEQ_OK) status = read_and_answer(&t, error);
     if (status == JUDGEQ_OK) {
-        status = fidelity_target_make(b->model, t.session[0], (int32_t)t.reading.prompt.n_token, &t.target, error);
+        status = fidelity_target_make(b->model, t.session[0], (int32_t)reading_context(&t.reading), &t.target, error);
     }
     if (status == JUDGEQ_OK) status = write_line(&t, line, error);
     trial_free(&t);

@@ -68,6 +68,7 @@ static const field RESULT_FIELDS[] = {NEEDED("policy", TEXT, NULL),
                                       WORDS("budget"),
                                       COUNT("rows"),
                                       SHARE("score"),
+                                      PARTS("scores", ARRAY, &A_SHARE),
                                       WORDS("answer"),
                                       COUNT("completion_tokens"),
                                       BYTES("kv_bytes_held"),
@@ -100,6 +101,9 @@ static const field LINE_FIELDS[] = {NEEDED("key", TEXT, NULL),
                                     NEEDED("results", ARRAY, &A_RESULT),
                                     PARTS("prompt", ARRAY, &A_COUNT),
                                     PARTS("messages", ARRAY, &A_TEXT),
+                                    PARTS("parts", ARRAY, &A_TEXT),
+                                    PARTS("given", ARRAY, &A_TEXT),
+                                    PARTS("follow_ups", ARRAY, &A_TEXT),
                                     END};
 static const field LINE = NEEDED(NULL, OBJECT, LINE_FIELDS);
 

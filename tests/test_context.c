@@ -82,12 +82,34 @@ static void check_pair(const judgeq_model *model, const prompt_params *params, c
     judgeq_free(whole.id);
 }
 
+/* Two documents, one after the other, and a question. */
+static void check_more(const judgeq_model *model, const prompt_params *params, const char *document,
+                       const char *question) {
+    tokens part[3], whole;
+    char all[256];
+    size_t n = 0;
+    snprintf(all, sizeof all, "the rain\n\n%s\n\n%s", document, question);
+    const judgeq_message message = {"user", all};
+    CHECK(context_document_tokens(model, params, NULL, "the rain", &part[0].id, &part[0].n, error));
+    CHECK(context_more_tokens(model, params, document, &part[1].id, &part[1].n, error));
+    CHECK(context_question_tokens(model, params, question, &part[2].id, &part[2].n, error));
+    CHECK(prompt_tokenize(model, params, &message, 1, &whole.id, &whole.n, error));
+    assert_int_equal(part[0].n + part[1].n + part[2].n, whole.n);
+    for (int i = 0; i < 3; i++) {
+        assert_true(is(whole.id + n, &part[i]));
+        n += part[i].n;
+        judgeq_free(part[i].id);
+    }
+    judgeq_free(whole.id);
+}
+
 static void check_pairs(const judgeq_model *model, const prompt_params *params) {
     judgeq_error error;
     const bool chat = prompt_check_template(model, &error) == JUDGEQ_OK;
     for (size_t d = 0; d < N_DOCUMENTS; d++) {
         for (size_t q = 0; q < N_QUESTIONS; q++) {
             check_pair(model, params, NULL, DOCUMENTS[d], QUESTIONS[q]);
+            check_more(model, params, DOCUMENTS[d], QUESTIONS[q]);
             if (chat) check_pair(model, params, "Be brief.", DOCUMENTS[d], QUESTIONS[q]);
         }
     }

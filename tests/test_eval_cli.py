@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import unittest
+from unittest import mock
 
 from arguments import with_defaults
 from in_folder import InFolder
@@ -460,6 +461,61 @@ class Eval(InFolder):
             self.assertLess(now, then)
         done = self.run_eval("both", *options, "--slack", "4", "--divergence", "--policies", "snapkv", "--budgets", "64", status=2)
         self.assertIn("--divergence", done.stderr)
+
+    def test_unknown(self):
+        """Eight answers from one state, each scored; what holds everything answers as the full cache; no copy is left."""
+        folder = self.path("copies")
+        os.makedirs(folder)
+        common = ["unknown", "--length", "1200", "--samples", "1", "--expand", "0", "--policies", "streaming;judge", "--budgets",
+                  "64,100%"]
+        with mock.patch.dict(os.environ, {"TMPDIR": folder}):
+            done = self.run_eval("unknown", *common, "--json", "--prompts", "--divergence")
+            self.run_eval("unknown-apart", *common, "--one-by-one")
+            self.run_eval("unknown-slack", *common, "--slack", "2")
+        self.assertEqual(os.listdir(folder), [])
+        lines, apart, slack = (self.lines(name) for name in ("unknown", "unknown-apart", "unknown-slack"))
+        self.assertEqual(sorted(line["task"] for line in lines.values()), ["ingested", "turn_ten", "two_documents"])
+        for key, line in lines.items():
+            n = 1 if line["task"] == "turn_ten" else 8
+            self.assertEqual(len(line["question"].split("\n")), n)
+            self.assertEqual(len(line["prompt"]), line["prompt_tokens"])
+            self.assertTrue(1000 <= line["prompt_tokens"] <= 1200, line["prompt_tokens"])
+            full = line["results"][0]
+            for result, other, bounded in zip(line["results"], apart[key]["results"], slack[key]["results"]):
+                self.assertEqual(len(result["scores"]), n)
+                self.assertAlmostEqual(result["score"], sum(result["scores"]) / n)
+                self.assertLessEqual(result["completion_tokens"], 4 * n)
+                self.assertEqual((result["answer"], result["hit_rate"]), (other["answer"], other["hit_rate"]))
+                self.assertIsNone(result["kl"])
+                if result["budget"] == "100%":
+                    self.assertEqual((result["answer"], result["kv_bytes_held"]), (full["answer"], full["kv_bytes_held"]))
+                elif result["budget"] == "64":
+                    per_row = full["kv_bytes_held"] / (line["prompt_tokens"] + 200)
+                    self.assertLess(result["kv_bytes_held"], per_row * 100)
+                    self.assertLessEqual(bounded["kv_bytes_held"], result["kv_bytes_held"])
+                    self.assertLess(result["hit_rate"], 1)
+        self.assertEqual({group["task"] for group in json.loads(done.stdout)["groups"]},
+                         {None, "ingested", "two_documents", "turn_ten"})
+
+    def test_ingested_is_ingest_and_run(self):
+        """Policy by policy, the answers that judgeq run --context gives to a file of judgeq ingest."""
+        policies = "streaming", "h2o", "snapkv", "judge", "judge-laq"
+        self.run_eval("ingested", "ingested", "--length", "900", "--samples", "1", "--expand", "0", "--policies", ",".join(policies),
+                      "--budgets", "48", "-n", "6", "--prompts")
+        (line,) = self.lines("ingested").values()
+        document, saved = self.path("document.txt"), self.path("document.kv")
+        with open(document, "w", encoding="utf-8") as file:
+            file.write(line["messages"][0])
+        for result in line["results"]:
+            with self.subTest(policy=result["policy"]):
+                budget = ["--budget", "48", "--slack", "none"] if result["budget"] else []
+                subprocess.run([JUDGEQ, "ingest", "-m", self.model, "-t", "1", "--quiet", "--policy", result["policy"], *budget, document,
+                                "-o", saved], check=True, timeout=60)
+                answers = [json.loads(subprocess.run(
+                    [JUDGEQ, "run", "-m", self.model, "--json", "--quiet", "-t", "1", "-n", "6", "--context", saved, "-p",
+                     "Answer from the text above. " + question], capture_output=True, check=True, timeout=60).stdout)["text"]
+                           for question in line["question"].split("\n")]
+                self.assertEqual(result["answer"], "\n".join(answers))
 
     def test_records_say_the_question(self):
         self.run_eval("questions", "question_first,multi_turn,common_words", "--policies", "snapkv", "--budgets", "64", "--length",

@@ -12,17 +12,32 @@
 #include "prose.h"
 #include "unicode.h"
 
-/* Words stand for tokens. */
+static int64_t words_of(const char *text) {
+    size_t n;
+    free(unicode_split(text, &n));
+    return (int64_t)n;
+}
+
+/* Of all texts of an array, or none. */
+static int64_t words_in(const json_t *texts) {
+    int64_t all = 0;
+    for (size_t i = 0; i < json_array_size(texts); i++) all += words_of(json_string_value(json_array_get(texts, i)));
+    return all;
+}
+
+/* Words stand for tokens. Of the questions that come after everything else, the longest counts. */
 static int64_t count_words(void *data, const sample *s, judgeq_error *error) {
-    size_t i, n, all = 0;
-    json_t *message;
+    int64_t all = words_in(s->messages), longest = 0;
     (void)data;
     (void)error;
-    json_array_foreach(s->messages, i, message) {
-        free(unicode_split(json_string_value(message), &n));
-        all += n;
+    if (!s->asked) return all;
+    all += words_in(s->parts) + words_in(s->given) + words_in(s->follow_ups);
+    if (json_array_size(s->given) > 0) return all; /* the last follow-up is the question */
+    for (size_t i = 0; i < json_array_size(s->asked); i++) {
+        const int64_t n = words_of(json_string_value(json_object_get(json_array_get(s->asked, i), "words")));
+        if (n > longest) longest = n;
     }
-    return (int64_t)all;
+    return all + longest;
 }
 
 static sample make(const task *t, int32_t length, uint64_t seed, int32_t index, double depth) {
@@ -39,13 +54,22 @@ static sample make(const task *t, int32_t length, uint64_t seed, int32_t index, 
     return s;
 }
 
-/* All messages, one after the other. */
+static void add_lines(text_buffer *t, const json_t *texts) {
+    for (size_t i = 0; i < json_array_size(texts); i++) {
+        text_print(t, "%s\n", json_string_value(json_array_get(texts, i)));
+    }
+}
+
+/* All messages, one after the other, and what is read after them before it is answered; of later turns, if it is
+ * known. */
 static char *all_text(const sample *s) {
     text_buffer t = {0};
-    size_t i;
-    json_t *message;
-    json_array_foreach(s->messages, i, message) {
-        text_print(&t, "%s\n", json_string_value(message));
+    add_lines(&t, s->messages);
+    add_lines(&t, s->parts);
+    if (s->asked) add_lines(&t, s->follow_ups);
+    add_lines(&t, s->given);
+    for (size_t i = 0; i < json_array_size(s->asked); i++) {
+        text_print(&t, "%s\n", json_string_value(json_object_get(json_array_get(s->asked, i), "words")));
     }
     return text_take(&t);
 }
@@ -99,7 +123,8 @@ static void test_references_stand_once(void **state) {
             json_t *reference;
             json_array_foreach(s.references, k, reference) {
                 const char *value = json_string_value(reference);
-                if (occurrences(text, value) != 1) fail_msg("%s: \"%s\" in: %s", s.key, value, text);
+                if (occurrences(text, value) != 1)
+                    fail_msg("%s: \"%s\" %zu times in: %s", s.key, value, occurrences(text, value), text);
                 if (s.answer_prefix) assert_null(strstr(s.answer_prefix, value));
             }
             free(text);
@@ -286,6 +311,91 @@ static void test_turns(void **state) {
     sample_free(&many);
 }
 
+static const char *asked_at(const sample *s, size_t i, const char *key) {
+    return json_string_value(json_object_get(json_array_get(s->asked, i), key));
+}
+
+/* Its texts and questions are those of eight_facts, but no question is in what is read first. */
+static void test_ingested_are_the_eight_facts(void **state) {
+    (void)state;
+    for (int32_t i = 0; i < 3; i++) {
+        sample s = make(task_find("ingested"), 900, 1, i, NAN);
+        assert_int_equal(json_array_size(s.asked), 8);
+        for (int32_t k = 0; k < 8; k++) {
+            sample eight = make(task_find("eight_facts"), 900, 1, 8 * i + k, NAN);
+            char *text = eight_text(&eight);
+            assert_string_equal(json_string_value(json_array_get(s.messages, 0)), text);
+            assert_string_equal(asked_at(&s, (size_t)k, "question"), eight.question);
+            assert_null(strstr(text, eight.question));
+            assert_true(
+                json_equal(json_object_get(json_array_get(s.asked, (size_t)k), "references"), eight.references));
+            free(text);
+            sample_free(&eight);
+        }
+        sample_free(&s);
+    }
+}
+
+/* Four of the questions are about each, and all that answers one is in one of them. */
+static void test_two_documents(void **state) {
+    (void)state;
+    for (int32_t index = 0; index < 6; index++) {
+        sample s = make(task_find("two_documents"), 900, 1, index, NAN);
+        const char *document[] = {json_string_value(json_array_get(s.messages, 0)),
+                                  json_string_value(json_array_get(s.parts, 0))};
+        size_t n[2] = {0, 0}, k;
+        json_t *reference;
+        for (size_t i = 0; i < 8; i++) {
+            const json_t *references = json_object_get(json_array_get(s.asked, i), "references");
+            const int in = strstr(document[0], json_string_value(json_array_get(references, 0))) ? 0 : 1;
+            n[in]++;
+            json_array_foreach((json_t *)references, k, reference) {
+                assert_int_equal(occurrences(document[in], json_string_value(reference)), 1);
+                assert_int_equal(occurrences(document[1 - in], json_string_value(reference)), 0);
+            }
+        }
+        assert_int_equal(n[0], 4);
+        assert_int_equal(n[1], 4);
+        assert_string_not_equal(document[0], document[1]);
+        sample_free(&s);
+    }
+}
+
+/* The first turn has the fact, the last one asks, and no answer between them repeats it. */
+static void test_turn_ten(void **state) {
+    (void)state;
+    for (int32_t index = 0; index < 8; index++) {
+        sample s = make(task_find("turn_ten"), 900, 1, index, NAN);
+        const char *value = json_string_value(json_array_get(s.references, 0));
+        const char *last = json_string_value(json_array_get(s.follow_ups, 8));
+        assert_int_equal(json_array_size(s.given), 9);
+        assert_int_equal(json_array_size(s.follow_ups), 9);
+        assert_non_null(strstr(json_string_value(json_array_get(s.messages, 0)), value));
+        assert_non_null(strstr(last, asked_at(&s, 0, "question")));
+        for (size_t i = 0; i < 9; i++) {
+            assert_null(strcasestr(json_string_value(json_array_get(s.given, i)), value));
+            assert_null(strcasestr(json_string_value(json_array_get(s.follow_ups, i)), value));
+            for (size_t k = 0; k < i; k++) {
+                assert_false(json_equal(json_array_get(s.follow_ups, i), json_array_get(s.follow_ups, k)));
+            }
+        }
+        sample_free(&s);
+    }
+}
+
+/* A group of their own, apart from "own". */
+static void test_unknown_is_apart(void **state) {
+    (void)state;
+    size_t n = 0;
+    for (size_t i = 0; task_at(i); i++) {
+        n += task_is_unknown(task_at(i));
+        assert_false(task_is_unknown(task_at(i)) && task_is_own(task_at(i)));
+    }
+    assert_int_equal(n, 3);
+    assert_int_equal(task_answers(task_find("ingested")), 8);
+    assert_int_equal(task_answers(task_find("turn_ten")), 1);
+}
+
 static void test_too_short(void **state) {
     (void)state;
     const task_request request = {
@@ -301,4 +411,6 @@ TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_length), cmocka_unit_test(test_seed
            cmocka_unit_test(test_most_frequent), cmocka_unit_test(test_variables_form_a_chain),
            cmocka_unit_test(test_eight_questions_about_one_text), cmocka_unit_test(test_eight_kinds),
            cmocka_unit_test(test_prose_holds_no_answer), cmocka_unit_test(test_own_is_fixed),
-           cmocka_unit_test(test_turns), cmocka_unit_test(test_too_short))
+           cmocka_unit_test(test_turns), cmocka_unit_test(test_ingested_are_the_eight_facts),
+           cmocka_unit_test(test_two_documents), cmocka_unit_test(test_turn_ten),
+           cmocka_unit_test(test_unknown_is_apart), cmocka_unit_test(test_too_short))
