@@ -18,6 +18,7 @@
 #include "commands.h"
 #include "eval_options.h"
 #include "exit_status.h"
+#include "files.h"
 #include "interrupt.h"
 #include "plan_check.h"
 #include "progress.h"
@@ -54,6 +55,9 @@ static const char HELP_OPTIONS[] =
     "1)\n"
     "      --depths N     of the grid, from 0 to 1 (default: 11)\n"
     "      --haystack P   the text to hide things in: a text file, or a folder of them (default: generated prose)\n"
+    "      --text FILE    of continuation: --length tokens of it are read, and each policy predicts the 512 (or -n, "
+    "if\n"
+    "                     fewer) that follow\n"
     "  ruler:PATH         a .jsonl file of RULER's, or a folder of them or of TASK/validation.jsonl (HELMET's too); "
     "the "
     "first\n"
@@ -115,6 +119,7 @@ typedef struct evaluation {
     ranks ranks;
     arms arms;
     haystack_source haystack;
+    char *text; /* of --text. Owned */
     plan plan;
     records records;
     trial_setup setup;
@@ -179,7 +184,8 @@ static judgeq_status make_plan(evaluation *e, judgeq_error *error) {
                                   .n_depths = o->n_depths,
                                   .cut_to = cut_to(e),
                                   .seed = o->seed,
-                                  .haystack = &e->haystack};
+                                  .haystack = &e->haystack,
+                                  .text = e->text};
     return plan_make(&request, &e->plan, error);
 }
 
@@ -233,6 +239,13 @@ static json_t *lengths_array(const eval_options *o) {
     return array;
 }
 
+/* FNV-1a */
+static uint64_t hash_of(const char *text) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (const char *c = text; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+    return hash;
+}
+
 /* What changes answers, besides model, judge, policies and budgets. */
 static json_t *settings_object(const evaluation *e) {
     const eval_options *o = &e->options;
@@ -248,6 +261,7 @@ static json_t *settings_object(const evaluation *e) {
                   "heads", (int)o->heads, "expanded", (int)(e->expanded_bytes > 0));
     /* left out where there is none, as in runs of before */
     if (o->slack != JUDGEQ_SLACK_NONE) json_object_set_new(object, "slack", json_integer(o->slack));
+    if (e->text) json_object_set_new(object, "text", hex(hash_of(e->text)));
     return object;
 }
 
@@ -412,6 +426,7 @@ static judgeq_status prepare(evaluation *e, judgeq_error *error) {
     judgeq_status status = parse_arms(e, o->policies ? o->policies : POLICIES, error);
     if (status == JUDGEQ_OK && e->ranks.rank == 0) status = file_check_folder(o->output, error);
     if (status == JUDGEQ_OK && o->haystack) status = haystack_source_read(o->haystack, &e->haystack, error);
+    if (status == JUDGEQ_OK && o->text) status = files_read_utf8(o->text, &e->text, error);
     if (status == JUDGEQ_OK) status = load_model(e, error);
     if (status == JUDGEQ_OK) status = choose_style(e, error);
     if (status == JUDGEQ_OK) status = make_plan(e, error);
@@ -543,6 +558,7 @@ static void evaluation_free(evaluation *e) {
     records_close(&e->records);
     plan_free(&e->plan);
     haystack_source_free(&e->haystack);
+    free(e->text);
     judge_found_free(&e->found);
     judgeq_model_free(e->model);
     arms_free(&e->arms);

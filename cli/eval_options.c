@@ -20,6 +20,7 @@ const command_option eval_rows[] = {
     {"seed", 0, INTO(eval_options, seed), .most = UINT32_MAX},
     {"output", 'o', INTO(eval_options, output), .value = COMMAND_FOLDER},
     {"haystack", 0, INTO(eval_options, haystack), .value = COMMAND_FILE},
+    {"text", 0, INTO(eval_options, text), .value = COMMAND_FILE},
     {"depths", 0, INTO(eval_options, n_depths), .least = 1, .most = 1000},
     {"cut", 0, INTO(eval_options, cut_to), .least = 64, .most = 1 << 22},
     {"tokens", 'n', INTO(eval_options, n_tokens), .least = 1, .most = 65536},

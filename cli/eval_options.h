@@ -8,7 +8,7 @@
 typedef struct eval_options {
     bool help;
     char *tasks; /* all that were named, a line each. Owned */
-    const char *model, *judge, *output, *haystack, *budgets, *versus;
+    const char *model, *judge, *output, *haystack, *text, *budgets, *versus;
     const char *policies; /* NULL: the defaults */
     choices choices;
     char *choices_text; /* as arms_parse takes them. Owned */

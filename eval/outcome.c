@@ -17,6 +17,7 @@ static void add_stats(outcome *o, const judgeq_session *session) {
     if (stats.kv_bytes_full > o->bytes_full) o->bytes_full = stats.kv_bytes_full;
     o->decode_s += stats.decode_s - o->before.decode_s;
     o->n_decoded += stats.n_decoded - o->before.n_decoded;
+    o->n_answer++;
 }
 
 judgeq_status outcome_add(outcome *o, const sample *s, const json_t *references, const answer *a, judgeq_error *error) {
@@ -38,11 +39,16 @@ judgeq_status outcome_add(outcome *o, const sample *s, const json_t *references,
     return JUDGEQ_OK;
 }
 
+void outcome_note(outcome *o, const judgeq_session *session, size_t n_token) {
+    o->n_token += n_token;
+    add_stats(o, session);
+}
+
 double outcome_score(const outcome *o) {
     const size_t n = json_array_size(o->scores);
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += json_real_value(json_array_get(o->scores, i));
-    return sum / (double)n;
+    return n > 0 ? sum / (double)n : NAN;
 }
 
 void outcome_free(outcome *o) {

@@ -144,7 +144,8 @@ task_request plan_task_request(const plan *p, size_t index) {
                           .depth = item->depth,
                           .seed = p->request.seed,
                           .index = item->index,
-                          .source = p->request.haystack};
+                          .source = p->request.haystack,
+                          .text = p->request.text};
 }
 
 judgeq_status plan_sample(const plan *p, size_t index, task_count count, void *count_data, sample *out,

@@ -26,6 +26,7 @@ typedef struct plan_request {
     uint64_t seed;
     int32_t cut_to; /* of LongBench's prompts, in tokens */
     const haystack_source *haystack;
+    const char *text; /* of the task continuation; or NULL */
 } plan_request;
 
 typedef struct plan {
@@ -37,7 +38,7 @@ typedef struct plan {
     benchmarks benchmarks;
 } plan;
 
-/* Keeps request->haystack, which must outlive it. Fails with ARGUMENT for an unknown task. */
+/* Keeps request->haystack and text, which must outlive it. Fails with ARGUMENT for an unknown task. */
 judgeq_status plan_make(const plan_request *request, plan *out, judgeq_error *error);
 void plan_free(plan *plan);
 

@@ -166,6 +166,28 @@ static judgeq_status raw_turn(const judgeq_model *model, const sample *s, size_t
     return status;
 }
 
+/* ---- a text that goes on ----------------------------------------------------------------------------------------- */
+
+static judgeq_status read_continued(const judgeq_model *model, const sample *s, reading *out, judgeq_error *error) {
+    const char *words = json_string_value(json_array_get(s->messages, 0));
+    const size_t n = (size_t)s->length, n_more = (size_t)s->n_tokens;
+    reading_tokens *all = &out->prompt;
+    const judgeq_status status =
+        judgeq_tokenize_for(model, 0, words, strlen(words), JUDGEQ_TEXT_BEGIN, &all->token, &all->n_token, error);
+    if (status != JUDGEQ_OK) return status;
+    if (all->n_token < n + n_more) {
+        return error_set(error, JUDGEQ_ERROR_LIMIT,
+                         "task %s: the text has %zu tokens, and %zu are needed: --length and %zu that follow", s->task,
+                         all->n_token, n + n_more, n_more);
+    }
+    out->continuation.token = malloc((n_more + 1) * sizeof *all->token);
+    if (!out->continuation.token) return error_memory(error, "a text");
+    memcpy(out->continuation.token, all->token + n, n_more * sizeof *all->token);
+    out->continuation.n_token = n_more;
+    all->n_token = n;
+    return JUDGEQ_OK;
+}
+
 /* ---- questions that are not known when rows are dropped ---------------------------------------------------------- */
 
 /* As judgeq ingest and judgeq run --context have it. */
@@ -292,6 +314,11 @@ static judgeq_status make(const judgeq_model *model, const reading_style *style,
     const bool chat = style->format != READING_RAW && (s->chat || style->format == READING_CHAT);
     sample own;
     *out = (reading){0};
+    if (s->continues) {
+        const judgeq_status status = read_continued(model, s, out, error);
+        if (status != JUDGEQ_OK) reading_free(out);
+        return status;
+    }
     if (s->asked) {
         const prompt_params params = context_params(style, chat);
         const judgeq_status status = json_array_size(s->given) > 0 ? read_turns(model, style, chat, s, out, error)
@@ -357,6 +384,7 @@ size_t reading_later(const reading *r, int32_t n_answer) {
 
 void reading_free(reading *r) {
     judgeq_free(r->prompt.token);
+    judgeq_free(r->continuation.token);
     for (size_t i = 0; i < READING_TURNS_MOST; i++) {
         judgeq_free(r->turn[i].token);
         judgeq_free(r->part[i].token);

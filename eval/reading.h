@@ -27,6 +27,7 @@ typedef struct reading {
     reading_tokens prompt;
     reading_tokens turn[READING_TURNS_MOST]; /* [n_turn]: what is read after each answer */
     size_t n_turn;
+    reading_tokens continuation; /* what a text goes on with after the prompt */
     /* Of samples whose questions are not known when rows are dropped: read on after the prompt, one after the other; */
     reading_tokens part[READING_TURNS_MOST]; /* [n_part] */
     size_t n_part;

@@ -31,6 +31,7 @@ typedef struct sample {
     char *answer_prefix;   /* what the answer begins with, or NULL; the model reads it, and it is not scored */
     bool prefix_follows;   /* the prefix comes right after the prompt, as the file has both */
     char *question;        /* what is asked, for readers of the results; NULL: the prompt's end says it */
+    bool continues;        /* the text goes on: after its first `length` tokens, n_tokens are predicted */
     bool chat;             /* false: never in a chat template */
     bool whole;            /* it is a prompt in a template already, whose control tokens are written out in it */
     bool first_line;       /* only the answer's first line counts, without the line ends before it */

@@ -13,8 +13,9 @@ typedef struct lines {
     size_t n, n_stratum;
 } lines;
 
-static const char *const MEASURES[] = {"score",      "hit_rate",      "mass_kept",     "kl",
-                                       "perplexity", "kv_bytes_held", "kv_bytes_peak", "decode_tokens_per_s"};
+static const char *const MEASURES[] = {
+    "score",         "hit_rate",      "mass_kept",          "kl", "perplexity", "nll",
+    "kv_bytes_held", "kv_bytes_peak", "decode_tokens_per_s"};
 enum { N_MEASURES = sizeof MEASURES / sizeof MEASURES[0] };
 
 /* ---- order ------------------------------------------------------------------------------------------------------- */
@@ -166,6 +167,23 @@ static json_t *groups_array(const lines *l) {
     return groups;
 }
 
+/* Every policy and budget against the full cache, over texts that go on. */
+static json_t *likelihood_array(const lines *l) {
+    json_t *array = json_array();
+    const size_t n_arm = l->n > 0 ? json_array_size(json_object_get(l->line[0], "results")) : 0;
+    for (size_t a = 1; a < n_arm; a++) {
+        const json_t *own = result_of(l, 0, a);
+        statistics_series s;
+        if (series_init(l, 0, l->n, a, 0, "nll", &s) && s.n > 0) {
+            json_array_append_new(array, json_pack("{s:O, s:O, s:o, s:o}", "policy", json_object_get(own, "policy"),
+                                                   "budget", json_object_get(own, "budget"), "difference",
+                                                   estimate_object(&s), "p", number(statistics_sign_flip(&s))));
+        }
+        series_free(&s);
+    }
+    return array;
+}
+
 /* The policy `versus` against every other one with the same budget, and against the full cache. */
 static json_t *paired_array(const lines *l, const char *versus) {
     json_t *paired = json_array();
@@ -178,7 +196,7 @@ static json_t *paired_array(const lines *l, const char *versus) {
             const bool same_budget = strcmp(text_of(own, "budget"), text_of(other, "budget")) == 0;
             statistics_series s;
             if (a == b || (b > 0 && !same_budget)) continue;
-            if (series_init(l, 0, l->n, a, b, "score", &s)) {
+            if (series_init(l, 0, l->n, a, b, "score", &s) && s.n > 0) {
                 json_array_append_new(
                     paired, json_pack("{s:O, s:O, s:O, s:o, s:o}", "policy", json_object_get(own, "policy"), "other",
                                       json_object_get(other, "policy"), "budget", json_object_get(own, "budget"),
@@ -197,8 +215,8 @@ json_t *summary_make(const records *r, const char *versus) {
     if (!versus) versus = text_of(json_array_get(policies, json_array_size(policies) - 1), "policy");
     if (lines_init(r, &l)) {
         const size_t n_left_out = json_array_size(json_object_get(r->run, "left_out"));
-        summary = json_pack("{s:o, s:o, s:I}", "groups", groups_array(&l), "paired", paired_array(&l, versus),
-                            "left_out", (json_int_t)n_left_out);
+        summary = json_pack("{s:o, s:o, s:o, s:I}", "groups", groups_array(&l), "paired", paired_array(&l, versus),
+                            "likelihood", likelihood_array(&l), "left_out", (json_int_t)n_left_out);
     }
     lines_free(&l);
     return summary;

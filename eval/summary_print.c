@@ -33,7 +33,7 @@ static void plain(const json_t *estimate, char *out, size_t size) {
 
 /* ---- one table: a row per policy, a column per budget ------------------------------------------------------------ */
 
-enum { CELL_WIDTH = 13, DIFFERENCE_WIDTH = 20, P_WIDTH = 6 };
+enum { CELL_WIDTH = 13, DIFFERENCE_WIDTH = 20, NATS_WIDTH = 26, P_WIDTH = 6 };
 
 static int wider(int width, const char *text) {
     const int n = (int)strlen(text);
@@ -118,9 +118,11 @@ static void print_group(const json_t *group, FILE *file) {
     if (strcmp(text_of(group, "family", ""), "grid") == 0) fputs(", over all depths", file);
     if (json_is_integer(length)) fprintf(file, ", %lld tokens", (long long)json_integer_value(length));
     if (length_group) fprintf(file, ", %s words", length_group);
-    fprintf(file, ": score in %%, %lld sample%s, %.0f tokens on average\n\n", samples, samples == 1 ? "" : "s",
+    const bool scored = has_measure(rows, "score") || !has_measure(rows, "nll");
+    fprintf(file, ": %s, %lld sample%s, %.0f tokens on average\n\n",
+            scored ? "score in %" : "negative log-likelihood, nats per token", samples, samples == 1 ? "" : "s",
             json_number_value(json_object_get(group, "prompt_tokens")));
-    print_table(rows, "score", percent, file);
+    print_table(rows, scored ? "score" : "nll", scored ? percent : plain, file);
 }
 
 /* "1.90", or "-". */
@@ -164,12 +166,15 @@ static void print_details(const json_t *group, FILE *file) {
     } tables[] = {{"hit_rate", "Critical KV hit rate in %", percent},
                   {"mass_kept", "Attention mass kept in %", percent},
                   {"kl", "KL divergence from the full cache, nats per token", plain},
-                  {"perplexity", "Perplexity of the full cache's answer", plain}};
+                  {"perplexity", "Perplexity of the full cache's answer, or of the text that goes on", plain}};
     const json_t *rows = json_object_get(group, "rows");
     const char *where = json_is_string(json_object_get(group, "task")) ? "" : ", all tasks";
     if (has_measure(rows, "kv_bytes_held")) {
-        fprintf(file, "\n### Right answers of %lld, memory and speed%s\n\n",
-                (long long)json_integer_value(json_object_get(group, "samples")), where);
+        const long long samples = json_integer_value(json_object_get(group, "samples"));
+        if (has_measure(rows, "score"))
+            fprintf(file, "\n### Right answers of %lld, memory and speed%s\n\n", samples, where);
+        else
+            fprintf(file, "\n### Memory and speed; nothing was asked\n\n");
         print_costs(rows, file);
     }
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
@@ -205,6 +210,32 @@ static void print_paired(const json_t *paired, FILE *file) {
     }
 }
 
+static void print_likelihood(const json_t *likelihood, FILE *file) {
+    size_t i;
+    const json_t *one;
+    if (json_array_size(likelihood) == 0) return;
+    fputs("\n### Negative log-likelihood, less the full cache's: nats per token\n\n", file);
+    const int policy = column_width(likelihood, "policy", "policy");
+    const int budget = column_width(likelihood, "budget", "budget");
+    fprintf(file, "| %-*s | %-*s | %-*s | %-*s |\n", policy, "policy", budget, "budget", NATS_WIDTH, "difference",
+            P_WIDTH, "p");
+    print_rule(policy, file);
+    print_rule(budget, file);
+    print_rule(NATS_WIDTH, file);
+    print_rule(P_WIDTH, file);
+    fputs("|\n", file);
+    json_array_foreach((json_t *)likelihood, i, one) {
+        const json_t *difference = json_object_get(one, "difference");
+        char text[64] = "-";
+        if (json_is_object(difference)) {
+            snprintf(text, sizeof text, "%+.4f (%+.4f, %+.4f)", part(difference, "mean"), part(difference, "low"),
+                     part(difference, "high"));
+        }
+        fprintf(file, "| %-*s | %-*s | %-*s | %.4f |\n", policy, text_of(one, "policy", "?"), budget,
+                text_of(one, "budget", ""), NATS_WIDTH, text, json_number_value(json_object_get(one, "p")));
+    }
+}
+
 static void print_left_out(json_int_t n, FILE *file) {
     if (n == 0) return;
     fprintf(file, "\n%lld sample%s of files could not be asked and %s left out: run.json says which, and why.\n",
@@ -219,6 +250,7 @@ bool summary_print(const json_t *summary, FILE *file) {
     }
     if (json_array_size(groups) > 0) print_details(json_array_get(groups, 0), file);
     print_paired(json_object_get(summary, "paired"), file);
+    print_likelihood(json_object_get(summary, "likelihood"), file);
     print_left_out(json_integer_value(json_object_get(summary, "left_out")), file);
     if (json_array_size(groups) > 0) {
         fputs("\nIn brackets: 95 % bootstrap intervals. p: how often chance alone gives a difference as large "

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "continuation.h"
 #include "eight.h"
 #include "unknown.h"
 #include "words.h"
@@ -23,8 +24,8 @@ enum {
 
 struct task {
     const char *name, *summary;
-    void (*build)(builder *b);
-    int32_t n_tokens; /* of an answer */
+    void (*build)(builder *b); /* NULL: continuation_make */
+    int32_t n_tokens;          /* of an answer */
     unsigned flags;
 };
 
@@ -238,6 +239,8 @@ static const task TASKS[] = {
      unknown_two_documents, 32, APART | UNKNOWN | MANY},
     {"turn_ten", "a fact in a conversation's first turn, asked for in the tenth", unknown_turn_ten, 32,
      APART | UNKNOWN},
+    {"continuation", "a real text's next tokens: negative log-likelihood, not a score; needs --text", NULL,
+     CONTINUATION, APART},
 };
 enum { N_TASKS = sizeof TASKS / sizeof TASKS[0] };
 
@@ -384,7 +387,7 @@ char *task_key(const task *t, sample_family family, int32_t length, double depth
 
 /* The sample with n_unit units, and its key. */
 static judgeq_status build_with_key(const task_request *r, int32_t n_unit, sample *out, judgeq_error *error) {
-    const judgeq_status status = build(r, n_unit, out, error);
+    const judgeq_status status = r->task->build ? build(r, n_unit, out, error) : continuation_make(r, out, error);
     if (status != JUDGEQ_OK) return status;
     out->key = task_key(r->task, r->family, r->length, r->depth, r->seed, r->index);
     if (out->key) return JUDGEQ_OK;
@@ -400,7 +403,7 @@ judgeq_status task_make(const task_request *r, sample *out, judgeq_error *error)
     int32_t n_unit = 0;
     judgeq_error own = {0};
     *out = (sample){0};
-    judgeq_status status = fit(r, &n_unit, &own);
+    judgeq_status status = r->task->build ? fit(r, &n_unit, &own) : JUDGEQ_OK;
     if (status == JUDGEQ_OK) status = build_with_key(r, n_unit, out, &own);
     if (error) *error = own;
     return status;

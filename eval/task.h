@@ -30,6 +30,7 @@ typedef struct task_request {
     uint64_t seed;
     int32_t index;
     const haystack_source *source; /* or NULL: generated prose */
+    const char *text;              /* of the task continuation; or NULL */
     task_count count;
     void *count_data;
 } task_request;

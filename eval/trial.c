@@ -21,6 +21,7 @@ typedef struct trial {
     judgeq_session_params *params; /* [n_session], of which they were made */
     answer *answer;                /* [n_session], to the prompt; */
     outcome *outcome;              /* [n_session], and to all that was asked */
+    divergence *divergence;        /* [n_session], of a text that goes on; or NULL */
     size_t n_session;
     size_t *of_arm; /* [n_arm]: its session */
     fidelity_target target;
@@ -102,11 +103,29 @@ static judgeq_status ask_all(trial *t, judgeq_error *error) {
     return status == JUDGEQ_OK ? asking_run(&a, error) : status;
 }
 
+/* The text goes on: how likely every policy finds it, and how far it is from the full cache. */
+static judgeq_status continue_all(trial *t, judgeq_error *error) {
+    const reading_tokens *c = &t->reading.continuation;
+    const size_t most = (size_t)trial_answer_tokens(t->setup, t->sample), n = c->n_token < most ? c->n_token : most;
+    t->divergence = calloc(t->n_session, sizeof *t->divergence);
+    if (!t->divergence) return error_memory(error, "results");
+    judgeq_status status = judgeq_session_watch(t->session[0], error);
+    if (status == JUDGEQ_OK) {
+        status = divergence_measure(t->setup->model, t->session, t->n_session, c->token, n, t->setup->progress,
+                                    t->setup->progress_data, t->divergence, error);
+    }
+    for (size_t i = 0; status == JUDGEQ_OK && i < t->n_session; i++) {
+        outcome_note(&t->outcome[i], t->session[i], n - 1);
+    }
+    return status;
+}
+
 static judgeq_status read_and_answer(trial *t, judgeq_error *error) {
     const reading_tokens *prompt = &t->reading.prompt;
     const judgeq_status status =
         judgeq_session_prefill_all(t->session, t->n_session, prompt->token, prompt->n_token, error);
     if (status != JUDGEQ_OK) return status;
+    if (t->sample->continues) return continue_all(t, error);
     return t->sample->asked ? ask_all(t, error) : answer_all(t, error);
 }
 
@@ -175,20 +194,21 @@ static json_t *arm_result(trial *t, size_t index) {
     const size_t s = t->of_arm[index];
     const outcome *o = &t->outcome[s];
     const int32_t rows = arm_rows(a, (int32_t)reading_context(&t->reading));
-    const size_t n_answer = json_array_size(o->scores);
     json_t *result = json_pack(
         "{s:s, s:s, s:s, s:s?, s:i, s:o, s:o, s:I, s:I, s:I, s:f}", "policy", a->policy, "policy_text",
         arm_policy_text(a), "kv_type", judgeq_kv_type_name(a->kv_type), "budget", a->budget, "rows", (int)rows, "score",
         number(outcome_score(o)), "answer", json_stringn(o->said.length > 0 ? o->said.bytes : "", o->said.length),
-        "completion_tokens", (json_int_t)o->n_token, "kv_bytes_held", (json_int_t)(o->bytes_held / n_answer),
+        "completion_tokens", (json_int_t)o->n_token, "kv_bytes_held", (json_int_t)(o->bytes_held / o->n_answer),
         "kv_bytes_peak", (json_int_t)o->bytes_peak, "decode_s", o->decode_s);
     if (!result) return NULL;
     if (t->sample->asked) json_object_set(result, "scores", o->scores);
     json_object_set_new(result, "decode_tokens_per_s",
                         number(t->setup->one_by_one ? (double)o->n_decoded / o->decode_s : NAN));
     add_fidelity(t, t->session[s], rows, result);
-    json_object_set_new(result, "kl", json_null());
-    json_object_set_new(result, "perplexity", json_null());
+    const divergence *d = t->divergence ? &t->divergence[s] : NULL;
+    json_object_set_new(result, "kl", d ? number(d->kl) : json_null());
+    json_object_set_new(result, "perplexity", d ? number(d->perplexity) : json_null());
+    if (d) json_object_set_new(result, "nll", number(log(d->perplexity)));
     return result;
 }
 
@@ -257,13 +277,13 @@ static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
     }
     if (status == JUDGEQ_OK) {
         char *question = question_of(s);
-        *line =
-            json_pack("{s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:I, s:i, s:I, s:I, s:f, s:s, s:O, s:O}", "key", s->key,
-                      "task", s->task, "family", sample_family_name(s->family), "metric", metric_name(s->metric),
-                      "length", s->length > 0 ? json_integer(s->length) : json_null(), "length_group", s->length_group,
-                      "depth", number(s->depth), "seed", (json_int_t)s->seed, "index", (int)s->index, "prompt_tokens",
-                      (json_int_t)reading_context(&t->reading), "kv_bytes_full", (json_int_t)full_bytes(t), "prefill_s",
-                      prefill_seconds(t), "question", question, "references", s->references, "results", results);
+        *line = json_pack(
+            "{s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:I, s:i, s:I, s:I, s:f, s:s, s:O, s:O}", "key", s->key, "task",
+            s->task, "family", sample_family_name(s->family), "metric", s->continues ? "nll" : metric_name(s->metric),
+            "length", s->length > 0 ? json_integer(s->length) : json_null(), "length_group", s->length_group, "depth",
+            number(s->depth), "seed", (json_int_t)s->seed, "index", (int)s->index, "prompt_tokens",
+            (json_int_t)reading_context(&t->reading), "kv_bytes_full", (json_int_t)full_bytes(t), "prefill_s",
+            prefill_seconds(t), "question", question, "references", s->references, "results", results);
         free(question);
         if (!*line) status = error_memory(error, "results");
     }
@@ -272,7 +292,8 @@ static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
         json_object_set(*line, "messages", s->messages);
         if (s->asked) add_later_texts(*line, s);
     }
-    if (status == JUDGEQ_OK && t->setup->divergence && !s->asked) status = add_divergence(t, results, error);
+    if (status == JUDGEQ_OK && t->setup->divergence && !s->asked && !s->continues)
+        status = add_divergence(t, results, error);
     json_decref(results);
     return status;
 }
@@ -290,6 +311,7 @@ static void trial_free(trial *t) {
     free(t->params);
     free(t->answer);
     free(t->outcome);
+    free(t->divergence);
     free(t->of_arm);
     free(t->hit_rate);
     free(t->mass_kept);

@@ -79,6 +79,7 @@ static const field RESULT_FIELDS[] = {NEEDED("policy", TEXT, NULL),
                                       SHARE("mass_kept"),
                                       {"kl", NUMBER, 0, 1e100, NULL, false},
                                       {"perplexity", NUMBER, 0, 1e100, NULL, false},
+                                      {"nll", NUMBER, 0, 1e100, NULL, false},
                                       PARTS("layers", OBJECT, LAYERS),
                                       PARTS("heads", OBJECT, HEADS),
                                       END};

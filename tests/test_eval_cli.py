@@ -479,7 +479,7 @@ class Eval(InFolder):
             n = 1 if line["task"] == "turn_ten" else 8
             self.assertEqual(len(line["question"].split("\n")), n)
             self.assertEqual(len(line["prompt"]), line["prompt_tokens"])
-            self.assertTrue(1000 <= line["prompt_tokens"] <= 1200, line["prompt_tokens"])
+            self.assertTrue(950 <= line["prompt_tokens"] <= 1200, line["prompt_tokens"])
             full = line["results"][0]
             for result, other, bounded in zip(line["results"], apart[key]["results"], slack[key]["results"]):
                 self.assertEqual(len(result["scores"]), n)
@@ -516,6 +516,41 @@ class Eval(InFolder):
                      "Answer from the text above. " + question], capture_output=True, check=True, timeout=60).stdout)["text"]
                            for question in line["question"].split("\n")]
                 self.assertEqual(result["answer"], "\n".join(answers))
+
+    def test_continuation(self):
+        """A likelihood in the place of a score: the full cache's for what keeps everything, and its own for each policy."""
+        path = self.path("continued.txt")
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(f"The heron number {i} sings on the ring in the rain.\n" for i in range(900))
+        common = ["continuation", "--text", path, "--length", "200", "--samples", "3", "-n", "20", "--policies", "streaming;snapkv",
+                  "--budgets", "24,5000"]
+        found = {}
+        for name, more in ("continued", []), ("continued-slack", ["--slack", "4"]):
+            done = self.run_eval(name, *common, *more, "--json")
+            lines, summary = found.setdefault(name, self.lines(name)), json.loads(done.stdout)
+            (group,), likelihood = summary["groups"], summary["likelihood"]
+            self.assertEqual((group["samples"], group["prompt_tokens"], summary["paired"]), (3, 200, []))
+            self.assertEqual([(one["policy"], one["budget"]) for one in likelihood],
+                             [("streaming", "24"), ("streaming", "5000"), ("snapkv", "24"), ("snapkv", "5000")])
+            for line in lines.values():
+                self.assertEqual((line["metric"], line["results"][0]["score"], line["results"][0]["completion_tokens"]), ("nll", None, 19))
+                for result in line["results"]:
+                    self.assertAlmostEqual(result["nll"], math.log(result["perplexity"]), places=6)
+            for one, arm in zip(likelihood, (1, 2, 3, 4)):
+                differences = [line["results"][arm]["nll"] - line["results"][0]["nll"] for line in lines.values()]
+                self.assertAlmostEqual(one["difference"]["mean"], sum(differences) / 3, places=6)
+            self.assertEqual(likelihood[1]["difference"]["mean"], 0)
+            self.assertNotEqual(likelihood[0]["difference"]["mean"], 0)
+        for key, line in found["continued"].items():
+            now, then = line["results"][1], found["continued-slack"][key]["results"][1]
+            self.assertGreater(now["kv_bytes_held"], then["kv_bytes_held"])
+            self.assertNotEqual(now["nll"], then["nll"])
+        self.assertIn("less the full cache's", self.run_eval("continued", *common).stdout)
+        self.assertIn("--text", self.run_eval("no-text", "continuation", "--policies", "snapkv", status=2).stderr)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("The heron sings.\n")
+        short = self.run_eval("short-text", "continuation", "--text", path, "--length", "200", "--policies", "snapkv", status=1)
+        self.assertIn("are needed", short.stderr)
 
     def test_records_say_the_question(self):
         self.run_eval("questions", "question_first,multi_turn,common_words", "--policies", "snapkv", "--budgets", "64", "--length",

@@ -80,9 +80,14 @@ static size_t occurrences(const char *text, const char *part) {
     return n;
 }
 
+/* A task whose texts are made up; the last one's is the user's. */
+static bool made(size_t index) {
+    return task_at(index) && strcmp(task_name(task_at(index)), "continuation") != 0;
+}
+
 static void test_length(void **state) {
     (void)state;
-    for (size_t i = 0; task_at(i); i++) {
+    for (size_t i = 0; made(i); i++) {
         for (int32_t length = 300; length <= 1200; length += 300) {
             sample s = make(task_at(i), length, 1, 3, NAN);
             const int64_t n = count_words(NULL, &s, NULL);
@@ -94,7 +99,7 @@ static void test_length(void **state) {
 
 static void test_seed_is_the_sample(void **state) {
     (void)state;
-    for (size_t i = 0; task_at(i); i++) {
+    for (size_t i = 0; made(i); i++) {
         sample a = make(task_at(i), 400, 7, 2, NAN), b = make(task_at(i), 400, 7, 2, NAN);
         sample index = make(task_at(i), 400, 7, 3, NAN), seed = make(task_at(i), 400, 8, 2, NAN);
         assert_true(json_equal(a.messages, b.messages) && json_equal(a.references, b.references));
@@ -113,7 +118,7 @@ static void test_seed_is_the_sample(void **state) {
 /* A reference that stood in the question, or twice in the text, would be found without the needle. */
 static void test_references_stand_once(void **state) {
     (void)state;
-    for (size_t i = 0; task_at(i); i++) {
+    for (size_t i = 0; made(i); i++) {
         const char *name = task_name(task_at(i));
         if (strstr(name, "words") || strstr(name, "variable")) continue; /* they repeat them by design */
         for (int32_t index = 0; index < 12; index++) {
@@ -396,6 +401,31 @@ static void test_unknown_is_apart(void **state) {
     assert_int_equal(task_answers(task_find("turn_ten")), 1);
 }
 
+/* A stretch of the text from a line's beginning, another one for each index; without a text there is none. */
+static void test_continuation(void **state) {
+    (void)state;
+    text_buffer t = {0};
+    for (int i = 0; i < 4000; i++) text_print(&t, "Line %d of a long t\u00e9xt.\n", i);
+    task_request r = {.task = task_find("continuation"), .length = 64, .depth = NAN, .seed = 1, .text = t.bytes};
+    const char *last = NULL;
+    sample s[4];
+    judgeq_error error = {0};
+    for (r.index = 0; r.index < 4; r.index++) {
+        assert_int_equal(task_make(&r, &s[r.index], &error), JUDGEQ_OK);
+        const char *words = json_string_value(json_array_get(s[r.index].messages, 0));
+        assert_non_null(strstr(t.bytes, words));
+        assert_int_equal(strncmp(words, "Line ", 5), 0);
+        assert_true(strlen(words) > (64 + 512) * 7);
+        if (last) assert_string_not_equal(words, last);
+        last = words;
+    }
+    for (int i = 0; i < 4; i++) sample_free(&s[i]);
+    r.text = NULL;
+    assert_int_equal(task_make(&r, &s[0], &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "--text"));
+    text_free(&t);
+}
+
 static void test_too_short(void **state) {
     (void)state;
     const task_request request = {
@@ -413,4 +443,5 @@ TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_length), cmocka_unit_test(test_seed
            cmocka_unit_test(test_prose_holds_no_answer), cmocka_unit_test(test_own_is_fixed),
            cmocka_unit_test(test_turns), cmocka_unit_test(test_ingested_are_the_eight_facts),
            cmocka_unit_test(test_two_documents), cmocka_unit_test(test_turn_ten),
-           cmocka_unit_test(test_unknown_is_apart), cmocka_unit_test(test_too_short))
+           cmocka_unit_test(test_unknown_is_apart), cmocka_unit_test(test_continuation),
+           cmocka_unit_test(test_too_short))
