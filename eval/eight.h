@@ -13,7 +13,7 @@ typedef struct eight {
 } eight;
 
 /* One fact of each kind, three berths of one line, and a locker among three others. */
-void eight_draw(builder *b, eight *out);
+void eight_draw(builder *b, eight *e);
 /* The questions in random order. */
 void eight_shuffle(builder *b, size_t order[EIGHT]);
 /* What answers a question stands at b->depth; what else belongs to it follows as in builder_spread. Returns how many
