@@ -194,6 +194,40 @@ static void every_width_and_length_smooths_as_the_definition_says(void **state) 
     }
 }
 
+/* Rows with gaps of every length between them, far out in a sequence, get exactly what a line of all positions gives
+ * them, and never write beyond the size that is asked for. */
+static void rows_smooth_as_all_positions_would(void **state) {
+    (void)state;
+    enum { ROWS = 60, POSITIONS = 12000 };
+    static float whole[POSITIONS];
+    int32_t position[ROWS];
+    float score[ROWS];
+    uint32_t random = 5;
+    for (int32_t width = 3; width <= POLICY_SMOOTH_WIDTH_MAX; width += 4) {
+        for (policy_smooth smooth = POLICY_SMOOTH_MAX; smooth <= POLICY_SMOOTH_AVG; smooth++) {
+            memset(whole, 0, sizeof whole);
+            int32_t at = (int32_t)(next_number(&random) * 1000);
+            for (int i = 0; i < ROWS; i++) {
+                position[i] = at;
+                score[i] = whole[at] = next_number(&random);
+                at += 1 + (i % 3 > 0 ? 0 : (int32_t)(next_number(&random) * 4 * (float)width));
+            }
+            const size_t size = score_line_size(width, ROWS, POSITIONS);
+            float *line = malloc((size + 1) * sizeof *line);
+            assert_non_null(line);
+            line[size] = 7;
+            score_smooth_rows(smooth, width, position, ROWS, score, line);
+            score_smooth(smooth, width, whole, POSITIONS, whole);
+            for (int i = 0; i < ROWS; i++) assert_memory_equal(&score[i], &whole[position[i]], sizeof *score);
+            assert_true(line[size] == 7);
+            free(line);
+        }
+    }
+    /* the size follows the rows, not the sequence */
+    assert_int_equal(score_line_size(7, 100, 1000000), 1400);
+    assert_int_equal(score_line_size(7, 100, 120), 120);
+}
+
 /* ---- measures ---------------------------------------------------------------------------------------------------- */
 
 static void hit_rates_are_those_worked_out_by_hand(void **state) {
@@ -286,6 +320,7 @@ TESTS_MAIN(NULL, NULL, cmocka_unit_test(reductions_are_those_worked_out_by_hand)
            cmocka_unit_test(pieces_give_what_the_whole_gives), cmocka_unit_test(maps_that_make_no_sense_are_refused),
            cmocka_unit_test(smoothing_is_that_worked_out_by_hand),
            cmocka_unit_test(every_width_and_length_smooths_as_the_definition_says),
+           cmocka_unit_test(rows_smooth_as_all_positions_would),
            cmocka_unit_test(hit_rates_are_those_worked_out_by_hand),
            cmocka_unit_test(mass_kept_is_a_share_of_the_prompts),
            cmocka_unit_test(rank_keys_are_ordered_as_scores_and_then_positions),

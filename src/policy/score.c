@@ -139,6 +139,32 @@ void score_smooth(policy_smooth smooth, int32_t width, const float *in, int64_t 
     }
 }
 
+size_t score_line_size(int32_t width, int64_t n, int64_t n_position) {
+    const int64_t most = 2 * (int64_t)width * n;
+    return (size_t)(most < n_position ? most : n_position);
+}
+
+/* The positions between two rows of the line: whole widths of a wider gap are left out, so that every row stays at the
+ * same place of its block, and its sum is added in the same order. */
+static int64_t gap_on_line(int64_t gap, int64_t width) {
+    return gap < 2 * width ? gap : width + gap % width;
+}
+
+void score_smooth_rows(policy_smooth smooth, int32_t width, const int32_t *position, int64_t n, float *score,
+                       float *line) {
+    int64_t end = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t gap = gap_on_line(i > 0 ? position[i] - position[i - 1] - 1 : position[0], width);
+        while (gap-- > 0) line[end++] = 0;
+        line[end++] = score[i];
+    }
+    score_smooth(smooth, width, line, end, line);
+    for (int64_t i = n - 1; i >= 0; i--) {
+        score[i] = line[--end];
+        if (i > 0) end -= gap_on_line(position[i] - position[i - 1] - 1, width);
+    }
+}
+
 /* ---- measures ---------------------------------------------------------------------------------------------------- */
 
 double score_hit_rate(const float *method, const float *target, int64_t n, int32_t budget) {

@@ -43,6 +43,13 @@ void score_heads(const score_map *map, policy_reduce reduce_heads, float *out);
  * PyTorch's avg_pool1d does by default and SnapKV's code with it. width: odd, 1..POLICY_SMOOTH_WIDTH_MAX. */
 void score_smooth(policy_smooth smooth, int32_t width, const float *in, int64_t n, float *out);
 
+/* Smooths the scores (>= 0) of n rows along their positions, ascending, where rows that are missing count as 0: as
+ * score_smooth would smooth a score for every position, but in time and memory for the rows. line: score_line_size
+ * floats for rows at positions below n_position. */
+void score_smooth_rows(policy_smooth smooth, int32_t width, const int32_t *position, int64_t n, float *score,
+                       float *line);
+size_t score_line_size(int32_t width, int64_t n, int64_t n_position);
+
 /* Critical KV hit rate of one KV head (Judge Q, section 4): the share of target's `budget` best rows that are also
  * among method's `budget` best; of equal scores the earlier row counts as better. NaN without rows or memory. */
 double score_hit_rate(const float *method, const float *target, int64_t n, int32_t budget);

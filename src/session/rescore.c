@@ -17,25 +17,16 @@ int64_t rescore_rows(const judgeq_session *session, const cache_layer *cache, in
     return n;
 }
 
-/* Smooths the scores of one KV head's rows along their positions in the prompt, where evicted rows count as 0. */
-static void smooth_head(const judgeq_policy *policy, const int32_t *position, int64_t n_row, int32_t n_position,
-                        float *score, float *line, float *smoothed) {
-    memset(line, 0, (size_t)n_position * sizeof *line);
-    for (int64_t i = 0; i < n_row; i++) line[position[i]] = score[i];
-    score_smooth(policy->smooth, policy->smooth_width, line, n_position, smoothed);
-    for (int64_t i = 0; i < n_row; i++) score[i] = smoothed[position[i]];
-}
-
 /* score [n_head_kv, map->n_row]: reduced over heads and smoothed. */
 static judgeq_status score_rows(const judgeq_session *session, const judgeq_policy *policy, const score_map *map,
                                 const cache_layer *cache, float *score, judgeq_error *error) {
     score_heads(map, policy->reduce_heads, score);
     if (policy->smooth == POLICY_SMOOTH_NONE) return JUDGEQ_OK;
-    float *line = malloc(2 * (size_t)session->n_prompt * sizeof *line);
+    float *line = malloc(score_line_size(policy->smooth_width, map->n_row, session->n_prompt) * sizeof *line);
     if (!line) return error_memory(error, "scores");
     for (int32_t h = 0; h < cache->n_head_kv; h++) {
-        smooth_head(policy, cache->head[h].position, rescore_rows(session, cache, h), session->n_prompt,
-                    score + (size_t)h * (size_t)map->n_row, line, line + session->n_prompt);
+        score_smooth_rows(policy->smooth, policy->smooth_width, cache->head[h].position,
+                          rescore_rows(session, cache, h), score + (size_t)h * (size_t)map->n_row, line);
     }
     free(line);
     return JUDGEQ_OK;
