@@ -36,6 +36,7 @@ static void assert_policy_equal(const judgeq_policy *a, const judgeq_policy *b) 
     assert_int_equal(a->keep_sink, b->keep_sink);
     assert_int_equal(a->keep_recent, b->keep_recent);
     assert_int_equal(a->keep_recent_percent, b->keep_recent_percent);
+    assert_int_equal(a->keep_turn, b->keep_turn);
     assert_string_equal(a->text, b->text);
 }
 
@@ -70,6 +71,9 @@ static const struct {
      "probe=soft,reduce=mean/mean,smooth=none,allocate=uniform,keep=none"},
     {"probe=none,keep=recent:100%+sink:4",
      "probe=none,reduce=mean/mean,smooth=none,allocate=uniform,keep=sink:4+recent:100%"},
+    {"streaming,keep=turn:50%+recent:8+sink:4",
+     "probe=none,reduce=mean/mean,smooth=none,allocate=uniform,keep=sink:4+recent:8+turn:50%"},
+    {"streaming,keep=turn:100%", "probe=none,reduce=mean/mean,smooth=none,allocate=uniform,keep=turn:100%"},
     {"snapkv,keep=recent:8", "probe=window:32,reduce=mean/mean,smooth=max:7,allocate=uniform,keep=recent:8"},
     {"snapkv,keep=recent:50%,keep=sink:2",
      "probe=window:32,reduce=mean/mean,smooth=max:7,allocate=uniform,keep=sink:2"},
@@ -171,7 +175,11 @@ static const struct {
     {"judge,keep=sink:5%", "\"sink:5%\"", "recent:P%"},
     {"judge,keep=recent:101%", "\"recent:101%\"", "P 1..100"},
     {"judge,keep=recent:%", "\"recent:%\"", "P 1..100"},
-    {"judge,keep=recent:8+recent:4", "\"recent:4\"", "sink:S, and recent:R"},
+    {"judge,keep=recent:8+recent:4", "\"recent:4\"", "sink:S, recent:R"},
+    {"judge,keep=turn:8", "\"turn:8\"", "turn:P%"},
+    {"judge,keep=turn:101%", "\"turn:101%\"", "P 1..100"},
+    {"judge,keep=turn:0%", "\"turn:0%\"", "P 1..100"},
+    {"judge,keep=turn:5%+turn:5%", "\"turn:5%\"", "turn:P%"},
     {"judge,keep=none+sink:4", "\"none\"", "none, or"},
 };
 
@@ -333,10 +341,10 @@ static void the_longest_text_fits(void **state) {
     (void)state;
     judgeq_policy policy =
         read_good("probe=window:65536+soft:1024+response:4096+lookahead:512@pyramidkv:64x,reduce=mean,"
-                  "smooth=max:63,allocate=pyramid:99.9999,keep=sink:1000000+recent:1000000");
+                  "smooth=max:63,allocate=pyramid:99.9999,keep=sink:1000000+recent:1000000+turn:100%");
     assert_string_equal(policy.text,
                         "probe=window:65536+soft:1024+response:4096+lookahead:512@pyramidkv:64x,reduce=mean/mean,"
-                        "smooth=max:63,allocate=pyramid:99.9999,keep=sink:1000000+recent:1000000");
+                        "smooth=max:63,allocate=pyramid:99.9999,keep=sink:1000000+recent:1000000+turn:100%");
 }
 
 TESTS_MAIN(NULL, NULL, cmocka_unit_test(good_texts_are_read_and_written_again),

@@ -486,6 +486,84 @@ static void test_cut_after_a_choice(void **state) {
     }
 }
 
+/* ---- the latest turn --------------------------------------------------------------------------------------------- */
+
+/* The fewest of the tokens [from, to) that a head holds. */
+static int fewest_held(const judgeq_session *session, int32_t from, int32_t to) {
+    const judgeq_model_info *info = judgeq_model_get_info(model);
+    int fewest = to - from;
+    for (int32_t l = 0; l < info->n_layer; l++) {
+        for (int32_t h = 0; h < info->n_head_kv; h++) {
+            size_t n;
+            int held = 0;
+            const int32_t *position = judgeq_session_positions(session, l, h, &n);
+            for (size_t i = 0; i < n; i++) held += position[i] >= from && position[i] < to;
+            fewest = held < fewest ? held : fewest;
+        }
+    }
+    return fewest;
+}
+
+static void decode_some(judgeq_session *session, int n) {
+    for (int i = 0; i < n; i++) check(judgeq_session_decode(session, token[i], &error));
+}
+
+/* keep=turn: a short turn stays whole, also while the answer is written and after reads that come to nothing; of a long
+ * one, every head holds the share. */
+static void test_turn_stays(void **state) {
+    (void)state;
+    enum { SHARE = BUDGET / 2, FROM = 71, TO = 90, SHORT = TO - FROM };
+    static const char *const names[] = {"judge,keep=turn:50%", "judge,keep=none", "judge-laq,keep=turn:50%"};
+    for (size_t p = 0; p < sizeof names / sizeof *names; p++) {
+        judgeq_session *session = start(names[p], defaults(BUDGET)), *loaded;
+        const bool kept = strstr(names[p], "turn") != NULL;
+        for (int t = 0; t < 3; t++) read_turn(session, t);
+        expect_bound(session, names[p]);
+        assert_int_equal(fewest_held(session, FROM, TO) == SHORT, kept);
+        bool done = false;
+        check(judgeq_session_read_begin(session, token, 60, &error));
+        check(judgeq_session_read_step(session, &done, &error));
+        judgeq_session_read_abandon(session);
+        decode_some(session, 60); /* at least one choice */
+        assert_int_equal(fewest_held(session, FROM, TO) == SHORT, kept);
+        check(judgeq_session_save(session, path_in("turn.kv"), &error));
+        const judgeq_session_params params = {.judge = judge, .n_threads = 1};
+        check(judgeq_session_load(model, &params, path_in("turn.kv"), &loaded, &error));
+        decode_some(loaded, 60);
+        assert_int_equal(fewest_held(loaded, FROM, TO) == SHORT, kept);
+        judgeq_session_free(loaded);
+        read_turn(session, 3); /* the latest turn is now this one */
+        expect_bound(session, names[p]);
+        if (kept) assert_in_range(fewest_held(session, 150, N_ALL + 60), SHARE, BUDGET);
+        assert_int_not_equal(fewest_held(session, FROM, TO), SHORT);
+        judgeq_session_free(session);
+    }
+}
+
+/* A turn that is read in pieces is one; a first read is none, in pieces or not. */
+static void test_turn_in_pieces(void **state) {
+    (void)state;
+    judgeq_session_params params = defaults(BUDGET);
+    params.n_ctx = 150;
+    params.unbounded = true;
+    judgeq_session *session = start("judge,keep=turn:50%", params);
+    check(judgeq_session_read(session, token, N_ALL, &error));
+    assert_int_equal(session->turn_from, 0);
+    check(judgeq_session_read(session, token, 180, &error));
+    assert_int_equal(session->turn_from, N_ALL);
+    assert_int_equal(session->turn_to, N_ALL + 180);
+    judgeq_session_free(session);
+    judgeq_session *first = start("judge,keep=turn:100%", defaults(BUDGET));
+    judgeq_session *plain = start("judge,keep=none", defaults(BUDGET));
+    read_turn(first, 0);
+    read_turn(plain, 0);
+    decode_some(first, 60);
+    decode_some(plain, 60);
+    expect_same(first, plain);
+    judgeq_session_free(first);
+    judgeq_session_free(plain);
+}
+
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static int set_up(void **state) {
@@ -511,4 +589,5 @@ TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_turns_are_one_prompt), cmock
            cmocka_unit_test(test_refused_meanwhile), cmocka_unit_test(test_steps_between_tokens),
            cmocka_unit_test(test_tokens), cmocka_unit_test(test_slack_stays),
            cmocka_unit_test(test_cut_leaves_no_trace), cmocka_unit_test(test_cut_to_nothing),
-           cmocka_unit_test(test_cut_after_a_choice))
+           cmocka_unit_test(test_cut_after_a_choice), cmocka_unit_test(test_turn_stays),
+           cmocka_unit_test(test_turn_in_pieces))

@@ -26,6 +26,23 @@ static const float SCORES[N_HEAD_KV][N_ROW] = {
     {0.5f, 0.0f, 0.0f, 0.0f, 0.0f, 0.6f, 0.0f, 0.0f, 0.0f, 0.0f},
 };
 
+/* expected: a digit for each row, of every head */
+static void assert_kept_as(const char *name, const select_rows *rows, int32_t budget, const char *const *expected) {
+    judgeq_policy policy = read_policy(name);
+    select_kept kept;
+    assert_int_equal(select_kept_rows(&policy, rows, budget, N_ROW, 0, 0, &kept, NULL), JUDGEQ_OK);
+    assert_int_equal(kept.n_head_kv, N_HEAD_KV);
+    for (int head = 0; head < N_HEAD_KV; head++) {
+        char text[N_ROW + 1] = "";
+        for (int64_t k = 0; k < kept.n_row[head]; k++) text[k] = (char)('0' + kept.row[head][k]);
+        if (strcmp(text, expected[head]) != 0) {
+            fail_msg("%s, budget %d, head %d: kept %s, not %s", name, budget, head, text, expected[head]);
+        }
+    }
+    select_kept_free(&kept);
+    assert_null(kept.row);
+}
+
 static void the_kept_rows_are_those_worked_out_by_hand(void **state) {
     (void)state;
     static const struct {
@@ -56,23 +73,44 @@ static void the_kept_rows_are_those_worked_out_by_hand(void **state) {
         {"probe=last,allocate=ada:0,keep=recent:2", 3, {"1389", "89"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        judgeq_policy policy = read_policy(cases[i].policy);
-        const select_rows rows = {N_HEAD_KV, (const int64_t[]){N_ROW, N_ROW},
+        const select_rows rows = {N_HEAD_KV,
+                                  (const int64_t[]){N_ROW, N_ROW},
                                   (const int32_t *const[]){POSITIONS, POSITIONS},
-                                  (const float *const[]){SCORES[0], SCORES[1]}};
-        select_kept kept;
-        assert_int_equal(select_kept_rows(&policy, &rows, cases[i].budget, N_ROW, 0, 0, &kept, NULL), JUDGEQ_OK);
-        assert_int_equal(kept.n_head_kv, N_HEAD_KV);
-        for (int head = 0; head < N_HEAD_KV; head++) {
-            char text[N_ROW + 1] = "";
-            for (int64_t k = 0; k < kept.n_row[head]; k++) text[k] = (char)('0' + kept.row[head][k]);
-            if (strcmp(text, cases[i].kept[head]) != 0) {
-                fail_msg("%s, budget %d, head %d: kept %s, not %s", cases[i].policy, cases[i].budget, head, text,
-                         cases[i].kept[head]);
-            }
-        }
-        select_kept_free(&kept);
-        assert_null(kept.row);
+                                  (const float *const[]){SCORES[0], SCORES[1]},
+                                  0,
+                                  0};
+        assert_kept_as(cases[i].policy, &rows, cases[i].budget, cases[i].kept);
+    }
+}
+
+/* A share of the budget for the turn's best rows, beside what is always kept. */
+static void the_turn_has_its_share(void **state) {
+    (void)state;
+    static const struct {
+        const char *policy;
+        int32_t budget, from, to;
+        const char *kept[N_HEAD_KV];
+    } cases[] = {
+        {"probe=last,keep=turn:50%", 4, 0, 0, {"1356", "0125"}}, /* no turn */
+        {"probe=last,keep=turn:50%", 4, 6, 8, {"1367", "0567"}},
+        {"probe=last,keep=turn:50%", 4, 5, 10, {"1356", "0156"}}, /* its best two, and no more for certain */
+        {"probe=last,keep=turn:49%", 4, 6, 8, {"1356", "0156"}},  /* 1.96 rows: one */
+        {"probe=last,keep=turn:100%", 3, 5, 8, {"567", "567"}},
+        {"probe=last,keep=turn:100%", 3, 8, 20, {"189", "589"}},                  /* shorter than its share */
+        {"probe=last,keep=recent:2+turn:50%", 4, 6, 9, {"1689", "5689"}},         /* 8 is one of the two */
+        {"probe=last,keep=sink:2+recent:1+turn:100%", 4, 4, 7, {"0159", "0159"}}, /* one row is left to it */
+        {"probe=last,keep=sink:2+recent:2+turn:100%", 4, 4, 7, {"0189", "0189"}},
+        {"probe=last,allocate=ada:0,keep=turn:50%", 4, 6, 8, {"13567", "567"}},
+        {"probe=none,keep=turn:50%", 4, 2, 6, {"4589", "4589"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        select_rows rows = {N_HEAD_KV,
+                            (const int64_t[]){N_ROW, N_ROW},
+                            (const int32_t *const[]){POSITIONS, POSITIONS},
+                            (const float *const[]){SCORES[0], SCORES[1]},
+                            cases[i].from,
+                            cases[i].to};
+        assert_kept_as(cases[i].policy, &rows, cases[i].budget, cases[i].kept);
     }
 }
 
@@ -204,7 +242,7 @@ static void selection_is_that_of_picking_row_by_row(void **state) {
             position[head] = layer.position[head];
             score[head] = layer.score[head];
         }
-        const select_rows rows = {layer.n_head_kv, layer.n_row, position, policies[p].by_position ? NULL : score};
+        const select_rows rows = {layer.n_head_kv, layer.n_row, position, policies[p].by_position ? NULL : score, 0, 0};
         select_kept kept;
         assert_int_equal(select_kept_rows(&policy, &rows, budget, layer.n_position, 1, 0, &kept, NULL), JUDGEQ_OK);
         assert_kept(&layer, &kept, policies[p].text, budget);
@@ -219,7 +257,8 @@ static void random_rows_depend_on_seed_layer_and_head_alone(void **state) {
     enum { ROWS = 1000, BUDGET = 100 };
     static int32_t position[ROWS];
     for (int32_t i = 0; i < ROWS; i++) position[i] = i;
-    const select_rows rows = {2, (const int64_t[]){ROWS, ROWS}, (const int32_t *const[]){position, position}, NULL};
+    const select_rows rows = {2, (const int64_t[]){ROWS, ROWS}, (const int32_t *const[]){position, position}, NULL, 0,
+                              0};
     judgeq_policy policy = read_policy("random");
     static const struct {
         uint64_t seed;
@@ -247,8 +286,8 @@ static void random_rows_depend_on_seed_layer_and_head_alone(void **state) {
 
 static void selections_that_make_no_sense_are_refused(void **state) {
     (void)state;
-    const select_rows no_scores = {1, (const int64_t[]){N_ROW}, (const int32_t *const[]){POSITIONS}, NULL};
-    const select_rows no_heads = {0, NULL, NULL, NULL};
+    const select_rows no_scores = {1, (const int64_t[]){N_ROW}, (const int32_t *const[]){POSITIONS}, NULL, 0, 0};
+    const select_rows no_heads = {0, NULL, NULL, NULL, 0, 0};
     static const struct {
         const char *policy;
         int32_t budget;
@@ -275,8 +314,8 @@ static void selections_that_make_no_sense_are_refused(void **state) {
 static void scores_that_are_not_numbers_are_the_worst(void **state) {
     (void)state;
     static const float score[5] = {NAN, 0, NAN, INFINITY, -1};
-    const select_rows rows = {1, (const int64_t[]){5}, (const int32_t *const[]){POSITIONS},
-                              (const float *const[]){score}};
+    const select_rows rows = {
+        1, (const int64_t[]){5}, (const int32_t *const[]){POSITIONS}, (const float *const[]){score}, 0, 0};
     judgeq_policy policy = read_policy("probe=last");
     static const int32_t expected[] = {0, 1, 3, 4};
     select_kept kept;
@@ -288,8 +327,8 @@ static void scores_that_are_not_numbers_are_the_worst(void **state) {
 
 static void a_layer_without_rows_keeps_none(void **state) {
     (void)state;
-    const select_rows rows = {2, (const int64_t[]){0, 0}, (const int32_t *const[]){NULL, NULL},
-                              (const float *const[]){NULL, NULL}};
+    const select_rows rows = {
+        2, (const int64_t[]){0, 0}, (const int32_t *const[]){NULL, NULL}, (const float *const[]){NULL, NULL}, 0, 0};
     static const char *const policies[] = {"full", "judge", "streaming", "random"};
     for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
         judgeq_policy policy = read_policy(policies[i]);
@@ -375,8 +414,8 @@ static void a_small_budget_cuts_what_is_always_kept(void **state) {
         {"streaming", 3, 3, {0, 1, 2}},           {"snapkv,keep=sink:2+recent:9", 4, 4, {0, 1, N_ROW - 2, N_ROW - 1}},
     };
     const float score[N_ROW] = {0};
-    const select_rows rows = {1, (const int64_t[]){N_ROW}, (const int32_t *const[]){POSITIONS},
-                              (const float *const[]){score}};
+    const select_rows rows = {
+        1, (const int64_t[]){N_ROW}, (const int32_t *const[]){POSITIONS}, (const float *const[]){score}, 0, 0};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         judgeq_policy policy = read_policy(cases[i].policy);
         select_kept kept;
@@ -388,7 +427,7 @@ static void a_small_budget_cuts_what_is_always_kept(void **state) {
 }
 
 TESTS_MAIN(NULL, NULL, cmocka_unit_test(the_kept_rows_are_those_worked_out_by_hand),
-           cmocka_unit_test(selection_is_that_of_picking_row_by_row),
+           cmocka_unit_test(the_turn_has_its_share), cmocka_unit_test(selection_is_that_of_picking_row_by_row),
            cmocka_unit_test(random_rows_depend_on_seed_layer_and_head_alone),
            cmocka_unit_test(selections_that_make_no_sense_are_refused),
            cmocka_unit_test(scores_that_are_not_numbers_are_the_worst),

@@ -147,12 +147,17 @@ static void write_allocate(writer *out, const judgeq_policy *policy) {
 
 static void write_keep(writer *out, const judgeq_policy *policy) {
     write_text(out, ",keep=");
-    if (!policy->keep_sink && !policy->keep_recent) write_text(out, "none");
-    if (policy->keep_sink) write_text(out, "sink:%d", policy->keep_sink);
-    if (policy->keep_recent) {
-        write_text(out, "%srecent:%d%s", policy->keep_sink ? "+" : "", policy->keep_recent,
-                   policy->keep_recent_percent ? "%" : "");
+    const char *join = "";
+    if (!policy->keep_sink && !policy->keep_recent && !policy->keep_turn) write_text(out, "none");
+    if (policy->keep_sink) {
+        write_text(out, "sink:%d", policy->keep_sink);
+        join = "+";
     }
+    if (policy->keep_recent) {
+        write_text(out, "%srecent:%d%s", join, policy->keep_recent, policy->keep_recent_percent ? "%" : "");
+        join = "+";
+    }
+    if (policy->keep_turn) write_text(out, "%sturn:%d%%", join, policy->keep_turn);
 }
 
 void policy_write_text(judgeq_policy *policy) {

@@ -46,7 +46,8 @@ struct judgeq_policy {
     int32_t keep_recent; /* last rows always kept, inside the budget: a number, or per cent of the budget if the next is
                             set */
     bool keep_recent_percent;
-    char text[256]; /* canonical form */
+    int32_t keep_turn; /* per cent of the budget that the best rows of the latest turn have for certain */
+    char text[256];    /* canonical form */
 };
 
 /* judgeq_policy_parse into a policy of the caller's: nothing to free. */

@@ -267,7 +267,7 @@ static judgeq_status read_allocate(slice value, judgeq_policy *policy, judgeq_er
 static judgeq_status read_keep(slice value, judgeq_policy *policy, judgeq_error *error) {
     slice rest = value;
     bool more = !slice_is(value, "none");
-    policy->keep_sink = policy->keep_recent = 0;
+    policy->keep_sink = policy->keep_recent = policy->keep_turn = 0;
     policy->keep_recent_percent = false;
     while (more) {
         slice part, name;
@@ -283,6 +283,9 @@ static judgeq_status read_keep(slice value, judgeq_policy *policy, judgeq_error 
             if (!read_count(number, 1, percent ? 100 : KEEP_MAX, &policy->keep_recent)) {
                 return refuse(CHOICE_KEEP, part, error);
             }
+        } else if (slice_is(name, "turn") && !policy->keep_turn && percent) {
+            number.length--;
+            if (!read_count(number, 1, 100, &policy->keep_turn)) return refuse(CHOICE_KEEP, part, error);
         } else {
             return refuse(CHOICE_KEEP, part, error);
         }
@@ -301,7 +304,7 @@ static const choice CHOICES[N_CHOICES] = {
                          "uniform, pyramid or pyramid:BETA (BETA 1..100), ada or ada:FLOOR (FLOOR 0..1), at most four "
                          "digits after the point"},
     [CHOICE_KEEP] = {"keep", read_keep,
-                     "none, or, joined by +: sink:S, and recent:R or recent:P% (S, R 1..1000000, P 1..100)"},
+                     "none, or, joined by +: sink:S, recent:R or recent:P%, turn:P% (S, R 1..1000000, P 1..100)"},
 };
 
 /* ---- policy ------------------------------------------------------------------------------------------------------ */

@@ -19,6 +19,10 @@ typedef struct layer_rows {
     uint64_t *key;  /* [n_row] */
 } layer_rows;
 
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 static void layer_rows_free(layer_rows *layer) {
     free(layer->begin);
     free(layer->taken);
@@ -71,6 +75,20 @@ static void layer_rows_take_kept(layer_rows *layer, const select_rows *rows, int
             key[i] = 0;
             layer->taken[head]++;
         }
+    }
+}
+
+/* Takes the best rows of every head's turn until `share` of its rows are of it; as far as the budget goes. */
+static void layer_rows_take_turn(layer_rows *layer, const select_rows *rows, int64_t share, int64_t budget) {
+    for (int32_t head = 0; head < rows->n_head_kv; head++) {
+        const int32_t *position = rows->position[head];
+        int64_t from = 0, have = 0;
+        while (from < rows->n_row[head] && position[from] < rows->turn_from) from++;
+        int64_t to = from;
+        uint64_t *key = layer->key + layer->begin[head];
+        for (; to < rows->n_row[head] && position[to] < rows->turn_to; to++) have += key[to] == 0;
+        const int64_t left = budget - layer->taken[head];
+        layer->taken[head] += rank_take(key + from, to - from, least(share - have, left));
     }
 }
 
@@ -153,6 +171,7 @@ judgeq_status select_kept_rows(const judgeq_policy *policy, const select_rows *r
         policy_keep_rows(policy, budget, &sink, &recent);
         layer_rows_rank(&ranks, policy, rows, seed, layer);
         layer_rows_take_kept(&ranks, rows, sink, (int64_t)n_position - recent);
+        layer_rows_take_turn(&ranks, rows, (int64_t)budget * policy->keep_turn / 100, budget);
         layer_rows_take(&ranks, policy, rows->n_head_kv, budget);
     }
     status = kept_from(&ranks, rows->n_head_kv, out, error);

@@ -10,6 +10,7 @@ typedef struct select_rows {
     const int64_t *n_row;           /* [n_head_kv] */
     const int32_t *const *position; /* [n_head_kv][n_row], in the sequence, ascending */
     const float *const *score;      /* [n_head_kv][n_row]; NULL where the policy ranks without scores */
+    int32_t turn_from, turn_to;     /* positions [from, to) of the latest turn; the same: there is none */
 } select_rows;
 
 /* Which of them stay: indices into the held rows (not positions), ascending. */
@@ -24,6 +25,8 @@ typedef struct select_kept {
  *   uniform, pyramid: every head keeps min(budget, held) rows: its sink and recent rows, then its best.
  *   ada: the layer keeps n_head_kv * budget rows together: sink and recent, then each head's best until it has
  *        ceil(floor * budget), then the best of all heads (Ada-KV, section 3). A head may keep more than `budget`.
+ * keep=turn:P%: after sink and recent rows, every head keeps its best rows of the turn until P % of its layer's budget
+ * are rows of the turn. The others come from all that are left.
  * Sink and recent rows are cut to the budget (policy_keep_rows); a budget of no row is refused.
  * Of equal scores the earlier position wins, then the lower head. Without scores the latest positions are the best.
  * out: all zero on failure; otherwise select_kept_free. */

@@ -36,7 +36,7 @@ typedef struct before {
     float *logits;
     int32_t *deferred;
     size_t n_deferred;
-    int32_t n_prompt, n_position, budget, slack;
+    int32_t n_prompt, n_position, turn_from, turn_to, budget, slack;
     bool prefilled;
 } before;
 
@@ -125,6 +125,8 @@ static void enter(reading *r, size_t i, judgeq_session *session) {
                             .n_deferred = session->n_deferred,
                             .n_prompt = session->n_prompt,
                             .n_position = session->n_position,
+                            .turn_from = session->turn_from,
+                            .turn_to = session->turn_to,
                             .budget = session->stats.budget,
                             .slack = session->slack,
                             .prefilled = session->prefilled};
@@ -132,6 +134,10 @@ static void enter(reading *r, size_t i, judgeq_session *session) {
     session->deferred = NULL;
     session->n_deferred = 0;
     session->n_prompt = r->n_position + r->n_new;
+    if (r->n_new > 0) {
+        session->turn_to = session->n_prompt;
+        session->turn_from = session->turn_to - (session->unread ? (int32_t)session->unread_at : r->n_new);
+    }
     session_set_budgets(session);
     session->choosing = r->n_new == 0;
     session->reading = r;
@@ -546,6 +552,8 @@ static void put_back(const reading *r, judgeq_session *session, const before *b)
     session->n_deferred = b->n_deferred;
     session->n_prompt = b->n_prompt;
     session->n_position = b->n_position;
+    session->turn_from = b->turn_from;
+    session->turn_to = b->turn_to;
     session->stats.budget = b->budget;
     session->slack = b->slack;
     session->prefilled = b->prefilled;

@@ -53,8 +53,12 @@ judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *polic
         }
     }
     if (status == JUDGEQ_OK) {
-        const select_rows rows = {
-            .n_head_kv = cache->n_head_kv, .n_row = n_row, .position = position, .score = map ? scores : NULL};
+        const select_rows rows = {.n_head_kv = cache->n_head_kv,
+                                  .n_row = n_row,
+                                  .position = position,
+                                  .score = map ? scores : NULL,
+                                  .turn_from = session->turn_from,
+                                  .turn_to = session->turn_from > 0 ? session->turn_to : 0};
         status = select_kept_rows(policy, &rows, budget, session->n_prompt, session->params.seed, index, kept, error);
     }
     free(n_row);

@@ -476,6 +476,8 @@ static void cut(judgeq_session *session, int32_t n) {
     }
     session->prefilled = n > 0;
     session->n_position = n;
+    if (n < session->turn_to) session->turn_to = n;
+    if (n < session->turn_from) session->turn_from = n;
     bound_rewind(session);
 }
 

@@ -166,6 +166,8 @@ static judgeq_status fill(const snapshot *s, judgeq_session *session, judgeq_err
     session->n_prompt = s->n_prompt;
     session->n_position = s->n_position;
     session->n_shift = s->n_shift;
+    session->turn_from = (int32_t)s->turn_from;
+    session->turn_to = (int32_t)s->turn_to;
     session->n_read = s->info.n_read;
     session->stats.n_decoded = s->info.n_decoded;
     session->stats.n_rejudged = s->info.n_rejudged;

@@ -34,6 +34,8 @@ enum { SNAPSHOT_FORMAT_VERSION = 1, SNAPSHOT_LAYER_TENSORS = 6, SNAPSHOT_NAME_SI
 #define SNAPSHOT_KEY_DEFER "judgeq.session.defer"
 #define SNAPSHOT_KEY_N_PROMPT "judgeq.session.n_prompt"
 #define SNAPSHOT_KEY_N_SHIFT "judgeq.session.n_shift"
+#define SNAPSHOT_KEY_TURN_FROM "judgeq.session.turn_from"
+#define SNAPSHOT_KEY_TURN_TO "judgeq.session.turn_to"
 #define SNAPSHOT_KEY_N_READ "judgeq.session.n_read"
 #define SNAPSHOT_KEY_N_DECODED "judgeq.session.n_decoded"
 #define SNAPSHOT_KEY_N_REJUDGED "judgeq.session.n_rejudged"
@@ -77,7 +79,7 @@ typedef struct snapshot {
     bool needs_judge;
     int32_t n_layer, n_head, n_head_kv, head_dim, n_vocab;
     int32_t chunk, n_prompt, n_position, n_shift, ring_from, n_query;
-    int64_t n_probe;
+    int64_t turn_from, turn_to, n_probe;
     const int32_t *tokens; /* [n_position], as is what follows, in the mapping */
     const int32_t *deferred;
     size_t n_deferred;

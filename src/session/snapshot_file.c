@@ -95,6 +95,8 @@ static judgeq_status read_numbers(snapshot *s, judgeq_error *error) {
     } counts[] = {{SNAPSHOT_KEY_N_READ, GGUF_REQUIRED, &s->info.n_read},
                   {SNAPSHOT_KEY_N_DECODED, GGUF_REQUIRED, &s->info.n_decoded},
                   {SNAPSHOT_KEY_N_REJUDGED, GGUF_REQUIRED, &s->info.n_rejudged},
+                  {SNAPSHOT_KEY_TURN_FROM, GGUF_OPTIONAL, &s->turn_from},
+                  {SNAPSHOT_KEY_TURN_TO, GGUF_OPTIONAL, &s->turn_to},
                   {SNAPSHOT_KEY_N_PROBE, GGUF_OPTIONAL, &s->n_probe}};
     judgeq_status status = JUDGEQ_OK;
     for (size_t i = 0; status == JUDGEQ_OK && i < sizeof numbers / sizeof *numbers; i++) {
@@ -268,6 +270,10 @@ static judgeq_status check_counts(const snapshot *s, judgeq_error *error) {
     }
     if (info->n_read < 1 || info->n_read > s->n_position) {
         return REFUSE("%" PRId64 " of %d tokens were read", s->file.path, info->n_read, s->n_position);
+    }
+    if (s->turn_from > s->turn_to || s->turn_to > s->n_position) {
+        return REFUSE("the latest turn is [%" PRId64 ", %" PRId64 ") of %d tokens", s->file.path, s->turn_from,
+                      s->turn_to, s->n_position);
     }
     if (s->ring_from - s->n_shift <= info->n_ctx) return JUDGEQ_OK;
     return REFUSE("queries from position %d on, in a context of %d", s->file.path, s->ring_from, info->n_ctx);

@@ -63,6 +63,8 @@ static void set_keys(struct gguf_context *gguf, const void *owner) {
     set_params(gguf, session);
     gguf_set_val_u32(gguf, SNAPSHOT_KEY_N_PROMPT, (uint32_t)session->n_prompt);
     gguf_set_val_u32(gguf, SNAPSHOT_KEY_N_SHIFT, (uint32_t)session->n_shift);
+    gguf_set_val_u32(gguf, SNAPSHOT_KEY_TURN_FROM, (uint32_t)session->turn_from);
+    gguf_set_val_u32(gguf, SNAPSHOT_KEY_TURN_TO, (uint32_t)session->turn_to);
     gguf_set_val_u64(gguf, SNAPSHOT_KEY_N_READ, (uint64_t)session->n_read);
     gguf_set_val_u64(gguf, SNAPSHOT_KEY_N_DECODED, (uint64_t)session->stats.n_decoded);
     gguf_set_val_u64(gguf, SNAPSHOT_KEY_N_REJUDGED, (uint64_t)session->stats.n_rejudged);

@@ -31,15 +31,16 @@ struct judgeq_session {
     cache_layer *layer; /* [n_layer], what decoding attends to */
     cache_layer *held;  /* [n_layer], what it was before the read that is under way; NULL: none is */
     reading *reading;
-    score_map *prior;        /* [n_layer], attention of the policy's own prompt-time probes to the rows of `layer`;
-                                only between reading and lookahead */
-    select_kept *first_kept; /* [n_layer], rows of `layer` that the first policy would keep; likewise */
-    int32_t *layer_budget;   /* [n_layer] rows per KV head */
-    int32_t n_prompt;        /* positions that the policy has chosen among: what was read, and answers before it */
-    int32_t n_position;      /* position of the next token: the sequence's length, not the rows held */
-    int32_t n_shift;         /* the next token is rotated (RoPE) by n_position less this */
-    int64_t n_read;          /* tokens read so far */
-    int32_t *unread;         /* [n_unread], what follows the read under way, in pieces; the rest of an allocation */
+    score_map *prior;           /* [n_layer], attention of the policy's own prompt-time probes to the rows of `layer`;
+                                   only between reading and lookahead */
+    select_kept *first_kept;    /* [n_layer], rows of `layer` that the first policy would keep; likewise */
+    int32_t *layer_budget;      /* [n_layer] rows per KV head */
+    int32_t n_prompt;           /* positions that the policy has chosen among: what was read, and answers before it */
+    int32_t n_position;         /* position of the next token: the sequence's length, not the rows held */
+    int32_t n_shift;            /* the next token is rotated (RoPE) by n_position less this */
+    int32_t turn_from, turn_to; /* positions of what was read last, in one piece or several */
+    int64_t n_read;             /* tokens read so far */
+    int32_t *unread;            /* [n_unread], what follows the read under way, in pieces; the rest of an allocation */
     size_t n_unread, unread_at;
     int32_t *tokens; /* [n_position] of token_room, the sequence: read, deferred or decoded */
     size_t token_room;
