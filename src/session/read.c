@@ -22,8 +22,8 @@ enum { EXPAND_LEAST = 128 };
 
 /* Of the judge's soft tokens, the first ones are enough to choose again while tokens are decoded, where every row
  * counts as much as a token. They do not see those after them, so they score as they do among all. Of the default
- * judge's 32, 8 and 16 find as many of the rows that the answer attends to: docs/policies/judge.md. */
-enum { SOFT_MOST = 8 };
+ * judge's 32, 4 find as many of the rows that the answer attends to as 8, and 3 do not: docs/policies/judge.md. */
+enum { SOFT_MOST = 4 };
 
 /* A graph reads at most CHUNK_MOST rows of the prompt; of these, at most ROWS_MOST attend at once. Both are fewer, but
  * at least ROWS_LEAST, where their attention [n_head, rows, n_key] would exceed GRAPH_BYTES, so that a graph stays
