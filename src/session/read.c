@@ -2,19 +2,15 @@
  * layer 1 starts; when a layer is done its scores are final, and it is cut down before the next one's rows exist. The
  * peak is one layer's rows held and new, the layers already cut down, the rows held before, which stay until the read
  * is complete, and the hidden states [n_new + n_soft, n_embd]. */
-#include "read.h"
+#include "reading.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "cpu/product.h"
-#include "cpu/product_kernel.h"
-#include "engine/expand.h"
 #include "lookahead.h"
 #include "model/tensors.h"
-#include "reader.h"
 #include "watch.h"
 
 /* Shorter prompts do not pay for a layer's expansion. */
@@ -29,44 +25,6 @@ enum { SOFT_MOST = 4 };
  * at least ROWS_LEAST, where their attention [n_head, rows, n_key] would exceed GRAPH_BYTES, so that a graph stays
  * small, or CACHE_BYTES, so that it stays in the CPU's cache. */
 enum { CHUNK_MOST = 512, ROWS_MOST = 128, ROWS_LEAST = 16, GRAPH_BYTES = 96 << 20, CACHE_BYTES = 8 << 20 };
-
-/* What a session was before the read, to which it returns unless the read is complete. */
-typedef struct before {
-    cache_layer *layer;
-    float *logits;
-    int32_t *deferred;
-    size_t n_deferred;
-    int32_t n_prompt, n_position, turn_from, turn_to, budget, slack;
-    bool prefilled;
-} before;
-
-struct reading {
-    const judgeq_model *model;
-    const judgeq_judge *judge;
-    graph_engine *engine;
-    int32_t *tokens; /* [n_new] */
-    int32_t n_new, n_soft;
-    int32_t n_held;     /* the most rows that a head of a layer holds before */
-    int32_t n_position; /* of the first new row */
-    int32_t n_shift;    /* the sessions' */
-    int32_t chunk, rows_at_once;
-    reader *reader; /* [n_reader] */
-    before *before; /* [n_reader] */
-    size_t n_reader;
-    struct ggml_context *context;
-    struct ggml_tensor *hidden; /* [n_new + n_soft, n_embd], input of the next layer */
-    ggml_backend_buffer_t buffer;
-    const model_expanded *expanded; /* [n_layer], the model's; or NULL */
-    expand expand;
-    model_layer layer;           /* the layer that is being read, with weights from one of these */
-    int32_t index, at;           /* its number; the next of its rows to read */
-    cache_layer staging;         /* its rows: held, new, soft */
-    size_t staged;               /* bytes of `staging` that the sessions' meters count, as if it were theirs */
-    cache_meter meter;           /* of `staging` */
-    struct ggml_tensor **by_run; /* [n_head_kv], the attention that a chunk's block returned */
-    double embed_s, blocks_s, read_s, spent_s;
-    bool complete;
-};
 
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
@@ -220,110 +178,7 @@ judgeq_status read_begin(judgeq_session *const *session, size_t n_session, const
     return JUDGEQ_OK;
 }
 
-/* ---- a chunk ----------------------------------------------------------------------------------------------------- */
-
-/* Which outputs a chunk must return: all of them in inner layers; in the last layer only the attention of probe rows,
- * and the last row. Soft rows never use flash.h: all of their attention is needed as a matrix, and would
- * otherwise be computed twice. In plain mode, all rows of the last chunk attend in the last layer unless probes need
- * fewer: libllama does so, and ggml sums one row in another order than many. */
-static block_want chunk_want(const reading *r, bool last_layer, int32_t start, int32_t stop) {
-    const bool own = !session_ggml_only(r->reader[0].session), soft = start >= r->n_new;
-    block_want want = {.output = !soft || !last_layer,
-                       .rows_at_once = r->rows_at_once,
-                       .own_softmax = own,
-                       .flash = own && !soft,
-                       .by_run = r->by_run};
-    int32_t probe = stop;
-    for (size_t i = 0; i < 2 * r->n_reader; i++) {
-        int32_t first, end;
-        if (!scorer_overlap(&r->reader[i / 2].scorer[i % 2], start, stop, &first, &end)) continue;
-        want.attention = true;
-        if (first < probe) probe = first;
-    }
-    int32_t needed = last_layer ? probe : start;
-    if (stop == r->n_new && needed > stop - 1) {
-        needed = r->reader[0].session->params.plain_weights ? start : stop - 1;
-    }
-    want.first_query = needed - start;
-    want.first_attention = probe - start;
-    want.first_output = last_layer && want.output ? stop - start - 1 : want.first_query;
-    return want;
-}
-
-/* Multiplications of a block over n rows that attend to `past` rows before them. */
-static double chunk_work(const model_layer *layer, int32_t n, int32_t past) {
-    double weights = 0;
-    for (int m = 0; m < MODEL_MATRICES; m++) weights += (double)ggml_nelements(layer->matrix[m].weight);
-    return n * (weights + 2.0 * layer->n_head * layer->head_dim * (past + n));
-}
-
-static void set_positions(struct ggml_tensor *position, int32_t first) {
-    for (int32_t i = 0; i < (int32_t)position->ne[0]; i++) {
-        const int32_t at = first + i;
-        ggml_backend_tensor_set(position, &at, (size_t)i * sizeof at, sizeof at);
-    }
-}
-
-/* Rows [start, stop) through the layer: their keys and values into `staging`, their outputs back into `hidden`.
- * *out: the graph's block, until the next graph starts. */
-static judgeq_status run_chunk(reading *r, int32_t start, int32_t stop, block_result *out, judgeq_error *error) {
-    const int32_t n = stop - start;
-    const block_want want = chunk_want(r, r->index + 1 == r->model->info.n_layer, start, stop);
-    const size_t row = r->hidden->nb[1];
-    graph *g = graph_begin(r->engine);
-    struct ggml_tensor *x = ggml_view_2d(g->context, r->hidden, r->hidden->ne[0], n, row, (size_t)start * row);
-    struct ggml_tensor *position = graph_input(g, GGML_TYPE_I32, n, 1);
-    *out = block_add(g, &r->layer, attention_over_cache(&r->staging), x, position, want);
-    struct ggml_tensor *result = NULL;
-    if (out->output) {
-        result = ggml_cpy(g->context, out->output,
-                          ggml_view_2d(g->context, r->hidden, r->hidden->ne[0], out->output->ne[1], row,
-                                       (size_t)(start + want.first_output) * row));
-    }
-    /* soft rows as in training, if they are enough for products that take KERNEL_COLUMNS rows at a time; but while
-     * tokens are decoded, time counts more, and quantised weights are multiplied as decoding does */
-    const bool as_trained = r->n_new > 0 && start >= r->n_new && 2 * n >= KERNEL_COLUMNS;
-    if (want.own_softmax) product_replace(g->context, g->nodes, !as_trained);
-    judgeq_status status = graph_allocate(r->engine, result, error);
-    if (status != JUDGEQ_OK) return status;
-    set_positions(position, r->n_position - r->n_shift + start);
-    const double work = out->output ? chunk_work(&r->layer, n, r->n_held + start) : 0;
-    status = graph_compute(r->engine, GRAPH_ROWS, work, error);
-    if (status == JUDGEQ_OK) cache_layer_append(&r->staging, n, r->n_position + start);
-    return status;
-}
-
-/* Adds a run's attention, which the chunk [start, stop) returned, to the maps of all scorers whose probes it has. */
-static judgeq_status take_run(reading *r, cache_run run, const block_result *block, int32_t start, int32_t stop,
-                              judgeq_error *error) {
-    const struct ggml_tensor *attention = r->by_run[run.first_head];
-    const int64_t n_row = run.n_row - (start < r->n_new ? 0 : stop - start); /* soft rows are not scored */
-    const float *data = attention->data;
-    float *copy = NULL;
-    if (!ggml_backend_buffer_is_host(attention->buffer)) {
-        data = copy = malloc(ggml_nbytes(attention));
-        if (!copy) return error_memory(error, "attention rows");
-        ggml_backend_tensor_get(attention, copy, 0, ggml_nbytes(attention));
-    }
-    for (size_t i = 0; i < r->n_reader; i++) {
-        reader_add(&r->reader[i], run, attention, data, start + (int32_t)block->first_attention, start, stop, n_row);
-    }
-    free(copy);
-    return JUDGEQ_OK;
-}
-
-static judgeq_status take_scores(reading *r, const block_result *block, int32_t start, int32_t stop,
-                                 judgeq_error *error) {
-    judgeq_status status = JUDGEQ_OK;
-    if (!block->attention) return JUDGEQ_OK;
-    cache_run run;
-    for (int32_t h = 0; status == JUDGEQ_OK && h < r->staging.n_head_kv; h += run.n_head) {
-        run = cache_layer_run(&r->staging, h);
-        status = take_run(r, run, block, start, stop, error);
-    }
-    for (size_t i = 0; i < r->n_reader; i++) reader_count(&r->reader[i], start, stop);
-    return status;
-}
+/* ---- a step ------------------------------------------------------------------------------------------------------ */
 
 static judgeq_status report(const reading *r, int32_t rows, judgeq_error *error) {
     const judgeq_session_params *params = &r->reader[0].session->params;
@@ -335,47 +190,10 @@ static judgeq_status report(const reading *r, int32_t rows, judgeq_error *error)
                      (long long)total);
 }
 
-/* What a deep judge adds to the soft rows that enter a layer. */
-static judgeq_status deepen_soft_rows(reading *r, judgeq_error *error) {
-    const int32_t index = r->index;
-    const judgeq_judge_info *info = judgeq_judge_get_info(r->judge);
-    if (index == 0 || index >= info->n_depth) return JUDGEQ_OK;
-    const size_t n = (size_t)r->n_soft * (size_t)info->n_embd, at = (size_t)r->n_new * r->hidden->nb[1];
-    const float *added =
-        judgeq_judge_soft_tokens(r->judge) + (size_t)index * (size_t)info->n_soft * (size_t)info->n_embd;
-    float *rows = malloc(n * sizeof *rows);
-    if (!rows) return error_memory(error, "the soft rows");
-    ggml_backend_tensor_get(r->hidden, rows, at, n * sizeof *rows);
-    for (size_t i = 0; i < n; i++) rows[i] += added[i];
-    ggml_backend_tensor_set(r->hidden, rows, at, n * sizeof *rows);
-    free(rows);
-    return JUDGEQ_OK;
-}
-
-/* The soft rows, after the new ones. Their keys and values are removed again: the cache is as it was before. */
-static judgeq_status read_soft_rows(reading *r, judgeq_error *error) {
-    const double clock = clock_seconds();
-    const int32_t first = r->n_new, stop = r->n_new + r->n_soft;
-    block_result block = {0};
-    judgeq_status status = deepen_soft_rows(r, error);
-    if (status == JUDGEQ_OK) status = run_chunk(r, first, stop, &block, error);
-    const double seconds = clock_seconds() - clock;
-    for (size_t i = 0; i < r->n_reader; i++) {
-        if (session_soft_rows(r->reader[i].session) > 0) r->reader[i].session->stats.score_s += seconds;
-    }
-    if (status == JUDGEQ_OK) status = take_scores(r, &block, first, stop, error);
-    cache_layer_truncate(&r->staging, r->n_position + r->n_new);
-    return status;
-}
-
 /* The next of the new rows. */
 static judgeq_status read_rows(reading *r, judgeq_error *error) {
     const int32_t begin = r->at, stop = r->n_new - begin < r->chunk ? r->n_new : begin + r->chunk;
-    block_result block = {0};
-    const double clock = clock_seconds();
-    judgeq_status status = run_chunk(r, begin, stop, &block, error);
-    r->blocks_s += clock_seconds() - clock;
-    if (status == JUDGEQ_OK) status = take_scores(r, &block, begin, stop, error);
+    judgeq_status status = read_chunk(r, begin, stop, &r->blocks_s, error);
     r->at = stop;
     return status == JUDGEQ_OK ? report(r, stop, error) : status;
 }
