@@ -82,6 +82,31 @@ static float *random_attention(void) {
     return attention;
 }
 
+/* Columns [0, 3), [10, 200) and [9000, 9001) of every probe, added up: its attention to 10..199 is divided by that. */
+static void some_columns_share_the_attention(void **state) {
+    (void)state;
+    enum { FIRST = 10, END = 200, OWN = N_ROW - 1 };
+    const score_among among = {.before = 3, .first = FIRST, .end = END, .own = OWN, .stop = N_ROW};
+    float *attention = random_attention();
+    score_map map;
+    assert_int_equal(score_map_init(&map, N_HEAD, N_HEAD_KV, N_ROW, POLICY_MAX, NULL), JUDGEQ_OK);
+    score_map_add_among(&map, attention, N_PROBE, N_ROW, (int64_t)N_PROBE * N_ROW, among);
+    for (int64_t head = 0; head < N_HEAD; head++) {
+        double most[N_ROW] = {0};
+        for (int64_t probe = 0; probe < N_PROBE; probe++) {
+            const float *row = attention + (head * N_PROBE + probe) * N_ROW;
+            double sum = 0;
+            for (int64_t i = 0; i < N_ROW; i++) {
+                if (i < 3 || (i >= FIRST && i < END) || i >= OWN) sum += (double)row[i];
+            }
+            for (int64_t i = FIRST; i < END; i++) most[i] = fmax(most[i], (double)row[i] / sum);
+        }
+        for (int64_t i = 0; i < N_ROW; i++) assert_near(map.value[head * N_ROW + i], most[i], 1e-6);
+    }
+    score_map_free(&map);
+    free(attention);
+}
+
 static void pieces_give_what_the_whole_gives(void **state) {
     (void)state;
     float *attention = random_attention();
@@ -317,7 +342,8 @@ static void rank_take_takes_what_sorting_would(void **state) {
 }
 
 TESTS_MAIN(NULL, NULL, cmocka_unit_test(reductions_are_those_worked_out_by_hand),
-           cmocka_unit_test(pieces_give_what_the_whole_gives), cmocka_unit_test(maps_that_make_no_sense_are_refused),
+           cmocka_unit_test(some_columns_share_the_attention),
+        cmocka_unit_test(pieces_give_what_the_whole_gives), cmocka_unit_test(maps_that_make_no_sense_are_refused),
            cmocka_unit_test(smoothing_is_that_worked_out_by_hand),
            cmocka_unit_test(every_width_and_length_smooths_as_the_definition_says),
            cmocka_unit_test(rows_smooth_as_all_positions_would),

@@ -61,6 +61,41 @@ void score_map_add(score_map *map, const float *attention, int32_t n_query, int6
     }
 }
 
+/* Sums side by side, so that the compiler makes them vector code. */
+enum { LANES = 8 };
+
+static float sum_of(const float *x, int64_t n) {
+    float lane[LANES] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int k = 0; k < LANES; k++) lane[k] += x[i + k];
+    }
+    for (; i < n; i++) sum += x[i];
+    for (int k = 0; k < LANES; k++) sum += lane[k];
+    return sum;
+}
+
+static void block_max_scaled(float *restrict to, const float *restrict from, int64_t n, float scale) {
+    for (int64_t i = 0; i < n; i++) to[i] = from[i] * scale > to[i] ? from[i] * scale : to[i];
+}
+
+void score_map_add_among(score_map *map, const float *attention, int32_t n_query, int64_t stride_query,
+                         int64_t stride_head, score_among among) {
+    const bool everything = among.before == among.first && among.end == among.own; /* the sum is 1 */
+    const int64_t n = among.end - among.first;
+    for (int32_t head = 0; head < map->n_head; head++) {
+        const float *from = attention + head * stride_head;
+        for (int32_t query = 0; query < n_query; query++, from += stride_query) {
+            const float sum = everything ? 1
+                                         : sum_of(from, among.before) + sum_of(from + among.first, n) +
+                                               sum_of(from + among.own, among.stop - among.own);
+            /* a probe sees itself; but its own share may be too small for a float */
+            const float scale = sum > 0 ? 1 / sum : 0;
+            block_max_scaled(map->value + head * map->n_row + among.first, from + among.first, n, scale);
+        }
+    }
+}
+
 judgeq_status score_map_reserve(score_map *map, int64_t n_row, judgeq_error *error) {
     score_map larger;
     if (n_row <= map->n_row) return JUDGEQ_OK;

@@ -25,6 +25,16 @@ void score_map_free(score_map *map);
 void score_map_add(score_map *map, const float *attention, int32_t n_query, int64_t stride_query, int64_t stride_head,
                    int64_t first_row, int64_t n_row);
 
+/* The columns that a probe's attention is shared out among: [0, before), [first, end), and its own, [own, stop). */
+typedef struct score_among {
+    int64_t before, first, end, own, stop;
+} score_among;
+
+/* score_map_add for a map of maxima, of columns [first, end) only, as if the probes had seen none but those of `among`:
+ * each probability is divided by the sum over these. Of columns that a probe does not see, the attention is 0. */
+void score_map_add_among(score_map *map, const float *attention, int32_t n_query, int64_t stride_query,
+                         int64_t stride_head, score_among among);
+
 /* Makes room for n_row rows; new ones are 0. */
 judgeq_status score_map_reserve(score_map *map, int64_t n_row, judgeq_error *error);
 
