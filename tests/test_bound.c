@@ -207,7 +207,7 @@ static void test_everything_stays(void **state) {
 /* Of sessions that decode together, each chooses when its own slack is used up. */
 static void test_together(void **state) {
     (void)state;
-    static const char *const names[] = {"judge", "h2o", "snapkv,probe=window:8", "streaming", "judge-laq"};
+    static const char *const names[] = {"judge", "h2o", "snapkv,probe=window:8", "streaming", "judge-laq", "kvzip"};
     enum { N = sizeof names / sizeof *names };
     judgeq_engine *engine = NULL;
     judgeq_session *together[N], *alone[N];

@@ -57,7 +57,7 @@ class Completion(InFolder):
                 ("judgeq run --kv-type=f", ["f16", "f32"]),
                 # readline keeps what stands before the colon
                 ("judgeq run --smooth max:", ["7"]),
-                ("judgeq run --allocate=a", ["ada:0.2"]),
+                ("judgeq run --allocate=a", ["ada:0", "ada:0.2"]),
                 ("judgeq run -m ", files),
                 ("judgeq run --model=mod", ["model.gguf", "models"]),
                 ("judgeq run -f t", ["text.txt", "two words.gguf"]),

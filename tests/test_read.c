@@ -225,7 +225,7 @@ static bool go_on(void *data, int64_t done, int64_t total) {
 /* Abandoned after any step, or cancelled at any moment (a lookahead's among them): as if there had been no read. */
 static void test_no_trace(void **state) {
     (void)state;
-    static const char *const names[] = {"full", "judge", "judge-laq", "laq", "oracle", "adakv"};
+    static const char *const names[] = {"full", "judge", "judge-laq", "laq", "oracle", "adakv", "kvzip"};
     for (size_t p = 0; p < sizeof names / sizeof *names; p++) {
         canceller cancel = {-1};
         judgeq_session_params params = defaults(BUDGET);
@@ -291,7 +291,7 @@ static void test_refused_meanwhile(void **state) {
 /* Another session of the engine decodes between the steps: both get what they get alone. */
 static void test_steps_between_tokens(void **state) {
     (void)state;
-    static const char *const names[] = {"full", "judge", "judge-laq"};
+    static const char *const names[] = {"full", "judge", "judge-laq", "kvzip,probe=again:32"};
     for (size_t p = 0; p < sizeof names / sizeof *names; p++) {
         judgeq_engine *engine = NULL;
         check(judgeq_engine_new(model, 1, &engine, &error));

@@ -1,5 +1,5 @@
 /* What holds for every preset, on tiny models of two families: whatever is scored, rows are only ever dropped. */
-#include "session/state.h"
+#include "session/again.h"
 #include "tiny_judge.h"
 #include "tiny_model.h"
 
@@ -265,7 +265,10 @@ static void test_prefill_peak(void **state) {
         const size_t budget = (size_t)stats.budget, n_layer = (size_t)info->n_layer;
         const size_t among = session->policy.probe.among ? (size_t)session->policy.probe.among : 1;
         const size_t kept = among * budget < N_PROMPT ? among * budget : N_PROMPT;
-        const size_t padding = (size_t)session->kv_padding, prompt = padded(N_PROMPT + N_SOFT, padding);
+        const size_t padding = (size_t)session->kv_padding;
+        /* a second reading's instruction and its only piece, or soft rows */
+        const size_t after = session->policy.probe.again ? (size_t)again_beside(session) + N_PROMPT : N_SOFT;
+        const size_t prompt = padded(N_PROMPT + after, padding);
         const size_t ahead = (size_t)session->policy.probe.lookahead; /* pseudo tokens, beside the candidates */
         size_t limit = row * (prompt + n_layer * (kept + ahead + padding));
         if (session->policy.keep_all || judgeq_policy_needs_full_cache(&session->policy)) {
@@ -319,8 +322,8 @@ static void test_deferred(void **state) {
 /* Row chunks are an implementation detail: any size gives the same choice. */
 static void test_chunks_do_not_matter(void **state) {
     const world *w = *state;
-    const char *policies[] = {"h2o", "snapkv", "judge", "judge-laq"};
-    for (size_t i = 0; i < 4; i++) {
+    const char *policies[] = {"h2o", "snapkv", "judge", "judge-laq", "kvzip", "kvzip,probe=again:50"};
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
         size_t n[3];
         int32_t kept[3][N_PROMPT];
         const int32_t chunks[] = {7, 64, 512};

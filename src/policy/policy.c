@@ -42,6 +42,9 @@ static const judgeq_preset PRESETS[] = {
     {"judge-laq", "probe=soft+lookahead:24@judge:4x,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8",
      "judgeq's own: Judge Q, LAQ and Ada-KV together",
      "judge keeps 4 x budget candidates, 24 tokens decoded from them choose among these"},
+    {"kvzip", "probe=again,reduce=max/max,smooth=none,allocate=ada:0,keep=sink:4",
+     "Kim et al., KVzip, NeurIPS 2025, arXiv 2505.23416",
+     "reads the prompt a second time, as if to repeat it, and keeps the rows that this attends to most"},
     {"oracle", "probe=response:64,reduce=mean/mean,smooth=none,allocate=uniform,keep=none",
      "upper bound: the training target of Judge Q (arXiv 2509.10798)",
      "keeps the rows that the full cache's own response attends to most"},
@@ -65,7 +68,7 @@ bool judgeq_policy_needs_full_cache(const judgeq_policy *policy) {
 
 bool policy_ranks_without_scores(const judgeq_policy *policy) {
     const policy_probe *probe = &policy->probe;
-    return !probe->all && !probe->window && !probe->soft && !probe->response && !probe->lookahead;
+    return !probe->all && !probe->window && !probe->soft && !probe->response && !probe->lookahead && !probe->again;
 }
 
 void policy_keep_rows(const judgeq_policy *policy, int32_t budget, int32_t *sink, int32_t *recent) {
@@ -110,6 +113,11 @@ static void write_probe(writer *out, const judgeq_policy *policy) {
     write_text(out, "probe=");
     if (policy_ranks_without_scores(policy)) {
         write_text(out, policy->random ? "random" : "none");
+        return;
+    }
+    if (probe->again) { /* nothing is joined to it */
+        write_text(out, "again");
+        if (probe->again != POLICY_AGAIN_DEFAULT) write_text(out, ":%d", probe->again);
         return;
     }
     if (probe->all) {

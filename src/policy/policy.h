@@ -13,6 +13,7 @@ typedef struct policy_probe {
     int32_t window;    /* the last `window` prompt rows; `last` is window:1 */
     bool soft;         /* the judge's soft tokens */
     int32_t n_soft;    /* how many of them; 0: as many as the judge has */
+    int32_t again;     /* the prompt, read a second time in pieces of so many tokens (KVzip); alone, without others */
     int32_t response;  /* response tokens decoded from the full cache, at most (the oracle) */
     int32_t lookahead; /* pseudo tokens decoded from the rows that `first` keeps (LAQ) */
     int32_t among;     /* 0: their queries score the full cache; M: only that policy's own M x budget candidates */
@@ -24,6 +25,9 @@ typedef enum policy_reduce { POLICY_MEAN, POLICY_MAX } policy_reduce;
 typedef enum policy_smooth { POLICY_SMOOTH_NONE, POLICY_SMOOTH_MAX, POLICY_SMOOTH_AVG } policy_smooth;
 
 typedef enum policy_allocate { POLICY_UNIFORM, POLICY_PYRAMID, POLICY_ADA } policy_allocate;
+
+/* Tokens of a piece that is read again, unless the text says otherwise. */
+enum { POLICY_AGAIN_DEFAULT = 2048 };
 
 /* Widest smoothing, in positions. */
 enum { POLICY_SMOOTH_WIDTH_MAX = 63 };

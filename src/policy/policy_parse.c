@@ -14,6 +14,8 @@ enum {
     RESPONSE_MAX = 4096,
     RESPONSE_DEFAULT = 64,
     LOOKAHEAD_MAX = 512,
+    AGAIN_MIN = 16,
+    AGAIN_MAX = 65536,
     AMONG_MAX = 64,
     KEEP_MAX = 1000000
 };
@@ -135,10 +137,10 @@ static const judgeq_preset *preset_at_start(slice text) {
     return best;
 }
 
-/* full, response and lookahead cost what a lookahead's cheap first cache is there to save. */
+/* full, response, lookahead and again cost what a lookahead's cheap first cache is there to save. */
 static bool preset_can_go_first(const judgeq_preset *preset) {
     return strcmp(preset->text, "full") != 0 && !strstr(preset->text, "response:") &&
-           !strstr(preset->text, "lookahead:");
+           !strstr(preset->text, "lookahead:") && !strstr(preset->text, "again");
 }
 
 /* Reads "N@PRESET[:Mx]" from the start of *rest. */
@@ -152,7 +154,7 @@ static judgeq_status read_lookahead(slice *rest, policy_probe *probe, judgeq_err
     if (!preset_can_go_first(probe->first)) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "policy: probe cannot look ahead from %s: the preset after @ must itself evict, without "
-                         "lookahead or response (snapkv or judge, for example)",
+                         "lookahead, response or again (snapkv or judge, for example)",
                          probe->first->name);
     }
     *rest = slice_from(*rest, strlen(probe->first->name));
@@ -196,8 +198,39 @@ static bool read_probe_part(slice part, policy_probe *probe) {
     return !probe->response && read_counted(part, "response", RESPONSE_MAX, RESPONSE_DEFAULT, &probe->response);
 }
 
+/* "again" or "again:N": all of the value, because the scores of other probes are of another kind: a second reading
+ * shares its attention out within a piece. */
+static judgeq_status read_again(slice value, judgeq_policy *policy, judgeq_error *error) {
+    int32_t rows = 0;
+    slice rest = value, part;
+    if (slice_cut(&rest, '+', &part)) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "policy: probe again scores alone, but \"%.*s\" joins it to others: use again or again:N",
+                         shown(value), value.at);
+    }
+    if (!read_counted(value, "again", AGAIN_MAX, POLICY_AGAIN_DEFAULT, &rows) || rows < AGAIN_MIN) {
+        return refuse(CHOICE_PROBE, value, error);
+    }
+    policy->probe = (policy_probe){.again = rows};
+    return JUDGEQ_OK;
+}
+
+/* Whether one of the probes that are joined by + is again. */
+static bool names_again(slice value) {
+    slice part;
+    for (bool more = true; more;) {
+        more = slice_cut(&value, '+', &part);
+        if (slice_is(part, "again") || slice_starts(part, "again:")) return true;
+    }
+    return false;
+}
+
 static judgeq_status read_probe(slice value, judgeq_policy *policy, judgeq_error *error) {
     policy_probe probe = {0};
+    if (names_again(value)) {
+        policy->random = false;
+        return read_again(value, policy, error);
+    }
     policy->random = slice_is(value, "random");
     slice rest = value;
     bool more = !policy->random && !slice_is(value, "none");
@@ -295,9 +328,10 @@ static judgeq_status read_keep(slice value, judgeq_policy *policy, judgeq_error 
 
 static const choice CHOICES[N_CHOICES] = {
     [CHOICE_PROBE] = {"probe", read_probe,
-                      "none, random, or, joined by +, each once: last or window:W (W 1..65536) or all, soft or soft:N "
+                      "none, random, or, joined by +, each once: last or window:W (W "
+                      "1..65536) or all, soft or soft:N "
                       "(N 1..1024), response or response:N (N 1..4096), lookahead:N@PRESET or lookahead:N@PRESET:Mx "
-                      "(N 1..512, M 1..64)"},
+                      "(N 1..512, M 1..64); or again or again:N (N 16..65536) alone"},
     [CHOICE_REDUCE] = {"reduce", read_reduce, "mean, max, or ROWS/HEADS, each of them mean or max"},
     [CHOICE_SMOOTH] = {"smooth", read_smooth, "none, max:K, avg:K (K odd, 1..63)"},
     [CHOICE_ALLOCATE] = {"allocate", read_allocate,
@@ -360,6 +394,14 @@ static judgeq_status read_policy(slice text, judgeq_policy *policy, judgeq_error
     return status;
 }
 
+/* What no single choice can tell. */
+static judgeq_status check_choices(const judgeq_policy *policy, judgeq_error *error) {
+    if (!policy->probe.again || policy->reduce_rows == POLICY_MAX) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                     "policy: probe=again takes the maximum over the rows of its second reading, of which every piece "
+                     "has another number, not their mean: add reduce=max or reduce=max/mean");
+}
+
 judgeq_status policy_read(const char *text, judgeq_policy *policy, judgeq_error *error) {
     if (!text) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "policy: no text given; try judge or snapkv");
     memset(policy, 0, sizeof *policy);
@@ -367,6 +409,7 @@ judgeq_status policy_read(const char *text, judgeq_policy *policy, judgeq_error 
     policy->pyramid_ratio = PYRAMID_DEFAULT;
     policy->ada_floor = ADA_DEFAULT;
     judgeq_status status = read_policy((slice){text, strlen(text)}, policy, error);
+    if (status == JUDGEQ_OK) status = check_choices(policy, error);
     if (status == JUDGEQ_OK) policy_write_text(policy);
     return status;
 }

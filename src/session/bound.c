@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "again.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "engine/reposition.h"
@@ -25,7 +26,7 @@ static int32_t widest_window(const judgeq_session *session) {
 judgeq_status bound_init(judgeq_session *session, judgeq_error *error) {
     const size_t n_layer = (size_t)session->model->info.n_layer;
     if (session->policy.keep_all) return JUDGEQ_OK;
-    if (session->policy.probe.all && !session_looks_ahead(session)) {
+    if (session->policy.probe.again || (session->policy.probe.all && !session_looks_ahead(session))) {
         session->sum = calloc(n_layer, sizeof *session->sum);
         if (!session->sum) return error_memory(error, "summed attention");
     }
@@ -51,8 +52,9 @@ bool bound_wants_query(const judgeq_session *session) {
     return session->n_ring > 0;
 }
 
+/* What a second reading has scored is not added to. */
 bool bound_wants_attention(const judgeq_session *session) {
-    return session->sum != NULL;
+    return session->sum && !session->policy.probe.again;
 }
 
 void bound_trim(judgeq_session *session) {
@@ -90,7 +92,8 @@ void bound_note_queries(judgeq_session *session, struct ggml_tensor *const *quer
 
 judgeq_status bound_note_attention(judgeq_session *session, struct ggml_tensor *const *by_run, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
-    for (int32_t l = 0; session->sum && status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {
+    if (!bound_wants_attention(session)) return JUDGEQ_OK;
+    for (int32_t l = 0; status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {
         status = rescore_take(&session->layer[l], by_run + (size_t)l * (size_t)session->model->info.n_head_kv,
                               &session->sum[l], error);
     }
@@ -98,7 +101,8 @@ judgeq_status bound_note_attention(judgeq_session *session, struct ggml_tensor *
 }
 
 void bound_count(judgeq_session *session) {
-    for (int32_t l = 0; session->sum && l < session->model->info.n_layer; l++) score_map_counts(&session->sum[l], 1);
+    if (!bound_wants_attention(session)) return;
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) score_map_counts(&session->sum[l], 1);
 }
 
 /* What the removed tokens added to rows that stay is left: nobody could tell it from the rest. */
@@ -227,14 +231,21 @@ static judgeq_status choose_again(judgeq_session *session, judgeq_error *error) 
 /* Pieces of a read beyond the context: long ones are scored better, short ones take less memory. */
 enum { PIECE_MOST = 2048, PIECE_LEAST = 16 };
 
-/* Positions that a read or a choice needs after those of the tokens. */
+/* Positions that a read or a choice needs after those of the tokens, beside these where they are read again. */
 static int32_t beside(const judgeq_session *session) {
     const policy_probe *probe = &session->policy.probe;
-    return session_soft_rows(session) + probe->lookahead + probe->response;
+    const int32_t decoded = probe->again ? session_slack(session, session->params.budget) : 0;
+    return session_soft_rows(session) + probe->lookahead + probe->response + again_beside(session) + decoded;
+}
+
+/* How often a token that is read takes a position. */
+static int32_t readings(const judgeq_session *session) {
+    return session->policy.probe.again ? 2 : 1;
 }
 
 int32_t bound_piece(const judgeq_session *session) {
-    const int32_t room = session->params.n_ctx - session_most_rows(session) - beside(session);
+    const int32_t free = session->params.n_ctx - session_most_rows(session) - beside(session);
+    const int32_t room = free / readings(session);
     return room < PIECE_MOST ? room : PIECE_MOST;
 }
 
@@ -264,7 +275,8 @@ judgeq_status bound_check(const judgeq_session *session, judgeq_error *error) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "unbounded needs a policy that evicts, a budget in rows, and a slack: the rows must stay few");
     }
-    const int64_t rows = most_rows_allowed(session), other = (int64_t)beside(session) + PIECE_LEAST;
+    const int64_t rows = most_rows_allowed(session);
+    const int64_t other = (int64_t)beside(session) + (int64_t)readings(session) * PIECE_LEAST;
     if (rows + other <= params->n_ctx) return JUDGEQ_OK;
     return error_set(
         error, JUDGEQ_ERROR_ARGUMENT,
@@ -274,8 +286,8 @@ judgeq_status bound_check(const judgeq_session *session, judgeq_error *error) {
 }
 
 judgeq_status bound_make_room(judgeq_session *session, int32_t n, judgeq_error *error) {
-    const int32_t next = session->n_position - session->n_shift;
-    if (!session->params.unbounded || next + n + beside(session) <= session->params.n_ctx) return JUDGEQ_OK;
+    const int64_t next = session->n_position - session->n_shift, more = (int64_t)n * readings(session);
+    if (!session->params.unbounded || next + more + beside(session) <= session->params.n_ctx) return JUDGEQ_OK;
     const int32_t rows = session_most_rows(session), shift = session->n_position - rows;
     judgeq_status status = JUDGEQ_OK;
     for (int32_t l = 0; status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {

@@ -112,7 +112,7 @@ static judgeq_status prepare(judgeq_session *const *session, size_t n, const int
     for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
         status = reserve(session[i], error);
         d->batch.layers[i] = session[i]->layer;
-        d->batch.sums[i] = session[i]->sum;
+        d->batch.sums[i] = bound_wants_attention(session[i]) ? session[i]->sum : NULL;
     }
     if (status == JUDGEQ_OK) {
         status = attend_batch_prepare(&d->batch, info->n_layer, engine->graphs.threads.most,

@@ -1,7 +1,8 @@
 /* read: tokens through all layers, layer by layer. Attention is causal, so all of them can pass through layer 0 before
  * layer 1 starts; when a layer is done its scores are final, and it is cut down before the next one's rows exist. The
  * peak is one layer's rows held and new, the layers already cut down, the rows held before, which stay until the read
- * is complete, and the hidden states [n_new + n_soft, n_embd]. */
+ * is complete, and the hidden states [n_new + n_soft, n_embd]; where the policy reads again, with those of the second
+ * reading, and room for its longest piece in the layer. */
 #include "reading.h"
 
 #include <stdlib.h>
@@ -33,16 +34,22 @@ static int32_t rows_that_fit(const judgeq_model *model, int32_t n_key, int64_t b
     return fits > most ? most : fits < ROWS_LEAST ? ROWS_LEAST : (int32_t)fits;
 }
 
+/* Rows that stand after the new ones at a time, at most. */
+static int32_t most_after(const reading *r) {
+    return r->n_soft > r->again.longest ? r->n_soft : r->again.longest;
+}
+
 /* Plain mode: as libllama does by default. A probe that is every row needs a chunk's attention in one piece. */
 static void choose_rows(reading *r) {
     const judgeq_session_params *params = &r->reader[0].session->params;
-    const int32_t n_key = r->n_held + r->n_new + r->n_soft;
+    const int32_t n_key = r->n_held + r->n_new + most_after(r);
     bool all = false;
     for (size_t i = 0; i < 2 * r->n_reader; i++) {
         const scorer *s = &r->reader[i / 2].scorer[i % 2];
         all = all || (s->active && s->end[0] - s->first[0] > ROWS_MOST);
     }
     r->chunk = params->chunk > 0 ? params->chunk : CHUNK_MOST;
+    r->again_chunk = params->chunk > 0 ? params->chunk : rows_that_fit(r->model, n_key, GRAPH_BYTES, CHUNK_MOST);
     if (params->plain_weights) return;
     if (all && params->chunk == 0) r->chunk = rows_that_fit(r->model, n_key, GRAPH_BYTES, CHUNK_MOST);
     r->rows_at_once = rows_that_fit(r->model, n_key, CACHE_BYTES, ROWS_MOST);
@@ -50,27 +57,34 @@ static void choose_rows(reading *r) {
     if (r->rows_at_once < least) r->rows_at_once = least;
 }
 
-/* Writes the embeddings of the tokens into `hidden`, and the soft tokens after them. */
-static judgeq_status embed(reading *r, judgeq_error *error) {
-    const int32_t n_embd = r->model->info.n_embd;
-    for (int32_t start = 0; start < r->n_new; start += CHUNK_MOST) {
-        const int32_t n = r->n_new - start < CHUNK_MOST ? r->n_new - start : CHUNK_MOST;
+/* Writes the embeddings of tokens into `hidden`, from row `first` on. */
+static judgeq_status embed_tokens(reading *r, const int32_t *token, int32_t n_token, int32_t first,
+                                  judgeq_error *error) {
+    for (int32_t start = 0; start < n_token; start += CHUNK_MOST) {
+        const int32_t n = n_token - start < CHUNK_MOST ? n_token - start : CHUNK_MOST;
         graph *g = graph_begin(r->engine);
         struct ggml_tensor *ids = graph_input(g, GGML_TYPE_I32, n, 1);
-        struct ggml_tensor *rows =
-            ggml_view_2d(g->context, r->hidden, n_embd, n, r->hidden->nb[1], (size_t)start * r->hidden->nb[1]);
+        struct ggml_tensor *rows = ggml_view_2d(g->context, r->hidden, r->hidden->ne[0], n, r->hidden->nb[1],
+                                                (size_t)(first + start) * r->hidden->nb[1]);
         struct ggml_tensor *copied = ggml_cpy(g->context, block_add_embedding(g, r->model, ids), rows);
         judgeq_status status = graph_allocate(r->engine, copied, error);
         if (status != JUDGEQ_OK) return status;
-        ggml_backend_tensor_set(ids, r->tokens + start, 0, (size_t)n * sizeof *r->tokens);
+        ggml_backend_tensor_set(ids, token + start, 0, (size_t)n * sizeof *token);
         status = graph_compute(r->engine, GRAPH_ROWS, 0, error);
         if (status != JUDGEQ_OK) return status;
     }
-    if (r->n_soft > 0) {
+    return JUDGEQ_OK;
+}
+
+/* The rows that enter the first layer: the tokens' embeddings, the soft tokens, and the second reading's. */
+static judgeq_status embed(reading *r, judgeq_error *error) {
+    judgeq_status status = embed_tokens(r, r->tokens, r->n_new, 0, error);
+    if (status == JUDGEQ_OK && r->n_soft > 0) {
         ggml_backend_tensor_set(r->hidden, judgeq_judge_soft_tokens(r->judge), (size_t)r->n_new * r->hidden->nb[1],
                                 (size_t)r->n_soft * r->hidden->nb[1]);
     }
-    return JUDGEQ_OK;
+    if (status != JUDGEQ_OK) return status;
+    return embed_tokens(r, r->again.token, r->again.n_row, r->n_new + r->n_soft, error);
 }
 
 static const char HIDDEN[] = "the hidden states of what is read";
@@ -109,12 +123,26 @@ static judgeq_status allocate(reading *r, size_t n_session, const int32_t *token
     r->by_run = calloc((size_t)info->n_head_kv + 1, sizeof(struct ggml_tensor *));
     if (!r->tokens || !r->reader || !r->before || !r->by_run) return error_memory(error, HIDDEN);
     if (r->n_new > 0) memcpy(r->tokens, tokens, (size_t)r->n_new * sizeof *tokens);
+    return JUDGEQ_OK;
+}
+
+static judgeq_status allocate_hidden(reading *r, judgeq_error *error) {
     judgeq_status status = tensors_new(1, HIDDEN, &r->context, error);
     if (status != JUDGEQ_OK) return status;
-    const int64_t n_row = (int64_t)r->n_new + r->n_soft;
-    r->hidden = ggml_new_tensor_2d(r->context, GGML_TYPE_F32, info->n_embd, n_row > 0 ? n_row : 1);
+    const int64_t n_row = (int64_t)r->n_new + r->n_soft + r->again.n_row;
+    r->hidden = ggml_new_tensor_2d(r->context, GGML_TYPE_F32, r->model->info.n_embd, n_row > 0 ? n_row : 1);
     return tensors_allocate(r->context, ggml_backend_get_default_buffer_type(r->engine->backend), HIDDEN, &r->buffer,
                             error);
+}
+
+/* What the session reads a second time. */
+static judgeq_status plan_again(reading *r, reader *rd, judgeq_error *error) {
+    int32_t first, end;
+    rd->again = again_due(rd->session);
+    if (!rd->again) return JUDGEQ_OK;
+    const judgeq_status status = again_add(&r->again, rd->session, &first, &end, error);
+    if (status == JUDGEQ_OK) reader_read_again(rd, r->n_new + r->n_soft + first, r->n_new + r->n_soft + end);
+    return status;
 }
 
 static judgeq_status enter_all(reading *r, judgeq_session *const *session, size_t n_session, judgeq_error *error) {
@@ -123,12 +151,15 @@ static judgeq_status enter_all(reading *r, judgeq_session *const *session, size_
         /* before anything is there to be put back */
         judgeq_status status = session_token_room(session[i], (size_t)r->n_position + (size_t)r->n_new, error);
         if (status != JUDGEQ_OK) return status;
+        /* after the sequence, which does not end with them before the read does */
+        if (r->n_new > 0) memcpy(session[i]->tokens + r->n_position, r->tokens, (size_t)r->n_new * sizeof *r->tokens);
         cache_layer *next = calloc(n_layer, sizeof *next);
         if (!next) return error_memory(error, "a session's layers");
         enter(r, i, session[i]);
         r->reader[i].next = next;
         r->n_reader++;
         status = reader_init(&r->reader[i], session[i], r->n_new, r->n_soft, error);
+        if (status == JUDGEQ_OK) status = plan_again(r, &r->reader[i], error);
         if (status != JUDGEQ_OK) return status;
     }
     return JUDGEQ_OK;
@@ -143,6 +174,7 @@ static judgeq_status start(reading *r, judgeq_session *const *session, size_t n_
     if (r->n_new == 0 && r->n_soft > SOFT_MOST) r->n_soft = SOFT_MOST;
     judgeq_status status = allocate(r, n_session, tokens, error);
     if (status == JUDGEQ_OK) status = enter_all(r, session, n_session, error);
+    if (status == JUDGEQ_OK) status = allocate_hidden(r, error);
     if (status != JUDGEQ_OK) return status;
     choose_rows(r);
     const double clock = clock_seconds();
@@ -183,8 +215,8 @@ judgeq_status read_begin(judgeq_session *const *session, size_t n_session, const
 static judgeq_status report(const reading *r, int32_t rows, judgeq_error *error) {
     const judgeq_session_params *params = &r->reader[0].session->params;
     if (!params->progress || r->n_new == 0) return JUDGEQ_OK;
-    const int64_t total = (int64_t)r->n_new * r->model->info.n_layer;
-    const int64_t done = (int64_t)r->n_new * r->index + rows;
+    const int64_t of_layer = (int64_t)r->n_new + r->again.n_row;
+    const int64_t total = of_layer * r->model->info.n_layer, done = of_layer * r->index + rows;
     if (params->progress(params->progress_data, done, total)) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_CANCELLED, "cancelled while reading, %lld of %lld rows done", (long long)done,
                      (long long)total);
@@ -212,7 +244,7 @@ static judgeq_status make_staging(reading *r, judgeq_error *error) {
     const cache_layer *held = &session->held[r->index];
     const judgeq_model_info *info = &r->model->info;
     const enum ggml_type type = session_read_type(session);
-    const int64_t n = (int64_t)r->n_new + r->n_soft;
+    const int64_t n = (int64_t)r->n_new + most_after(r);
     if (held->buffer) return cache_layer_gather(held, NULL, type, n, &r->meter, &r->staging, error);
     const cache_shape shape = {type, info->n_head_kv, info->head_dim, session->kv_padding};
     return cache_layer_init_even(&r->staging, graph_engine_of_layer(r->engine, r->model, r->index), shape, n, &r->meter,
@@ -248,7 +280,7 @@ static judgeq_status close_layer(reading *r, judgeq_error *error) {
     if (!r->staging.buffer) r->staged = 0; /* taken whole */
     free_staging(r);
     r->index++;
-    r->at = 0;
+    r->at = r->again_at = 0;
     return status;
 }
 
@@ -291,7 +323,6 @@ static judgeq_status look_ahead(reading *r, judgeq_error *error) {
         if (r->n_new == 0 && session_looks_ahead(session)) status = copy_logits(session, error);
         session->layer = r->reader[i].next;
         r->reader[i].next = NULL;
-        memcpy(session->tokens + r->n_position, r->tokens, (size_t)r->n_new * sizeof *r->tokens);
         session->n_position = session->n_prompt;
         if (session_looks_ahead(session)) ahead[n++] = session;
     }
@@ -315,8 +346,14 @@ static judgeq_status step(reading *r, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
     if (!r->staging.buffer) status = open_layer(r, error);
     if (status == JUDGEQ_OK && r->index == 0 && r->at == 0) status = report(r, 0, error);
-    if (status == JUDGEQ_OK && r->at < r->n_new) status = read_rows(r, error);
-    if (status == JUDGEQ_OK && r->at == r->n_new) status = close_layer(r, error);
+    if (status != JUDGEQ_OK) return status;
+    if (r->at < r->n_new) {
+        status = read_rows(r, error);
+    } else if (r->again_at < r->again.n_row) {
+        status = read_rows_again(r, error);
+        if (status == JUDGEQ_OK) status = report(r, r->n_new + r->again_at, error);
+    }
+    if (status == JUDGEQ_OK && r->at == r->n_new && r->again_at == r->again.n_row) status = close_layer(r, error);
     return status;
 }
 
@@ -344,6 +381,7 @@ static void free_layers(const reading *r, cache_layer *layer) {
 static void keep(const reading *r, reader *rd, before *b) {
     judgeq_session *session = rd->session;
     session->n_read += r->n_new;
+    if (rd->again) session->n_scored = session->n_prompt;
     if (r->n_new > 0) session->ring_from = session->n_position;
     reader_keep_sums(rd);
     session->prefilled = true;
@@ -398,6 +436,7 @@ void read_end(reading *r) {
     free(r->reader);
     free(r->before);
     free((void *)r->by_run);
+    again_plan_free(&r->again);
     expand_free(&r->expand);
     ggml_backend_buffer_free(r->buffer);
     ggml_free(r->context);

@@ -7,16 +7,33 @@
 #include "cpu/product.h"
 #include "cpu/product_kernel.h"
 
+/* The piece of the second reading that has a row; NULL: it is a new or a soft row. */
+static const again_piece *piece_of(const reading *r, int32_t row) {
+    const int32_t first = r->n_new + r->n_soft;
+    return row < first ? NULL : again_piece_at(&r->again, row - first);
+}
+
+/* Where a row of a piece stands in it. */
+static int32_t row_in_piece(const reading *r, const again_piece *piece, int32_t row) {
+    return row - r->n_new - r->n_soft - piece->row;
+}
+
+/* The position of a row that is read. Pieces and soft rows are all read as if they came next after the new ones. */
+static int32_t position_of(const reading *r, int32_t row) {
+    const again_piece *piece = piece_of(r, row);
+    return r->n_position + (piece ? r->n_new + row_in_piece(r, piece, row) : row);
+}
+
 /* Which outputs a chunk must return: all of them in inner layers; in the last layer only the attention of probe rows,
- * and the last row. Soft rows never use flash.h: all of their attention is needed as a matrix, and would
- * otherwise be computed twice. In plain mode, all rows of the last chunk attend in the last layer unless probes need
- * fewer: libllama does so, and ggml sums one row in another order than many. */
+ * and the last row. Rows that come after the new ones never use flash.h: all of their attention is needed as a matrix,
+ * and would otherwise be computed twice. In plain mode, all rows of the last chunk attend in the last layer unless
+ * probes need fewer: libllama does so, and ggml sums one row in another order than many. */
 static block_want chunk_want(const reading *r, bool last_layer, int32_t start, int32_t stop) {
-    const bool own = !session_ggml_only(r->reader[0].session), soft = start >= r->n_new;
-    block_want want = {.output = !soft || !last_layer,
+    const bool own = !session_ggml_only(r->reader[0].session), after = start >= r->n_new;
+    block_want want = {.output = !after || !last_layer,
                        .rows_at_once = r->rows_at_once,
                        .own_softmax = own,
-                       .flash = own && !soft,
+                       .flash = own && !after,
                        .by_run = r->by_run};
     int32_t probe = stop;
     for (size_t i = 0; i < 2 * r->n_reader; i++) {
@@ -67,14 +84,16 @@ static judgeq_status run_chunk(reading *r, int32_t start, int32_t stop, block_re
     }
     /* soft rows as in training, if they are enough for products that take KERNEL_COLUMNS rows at a time; but while
      * tokens are decoded, time counts more, and quantised weights are multiplied as decoding does */
-    const bool as_trained = r->n_new > 0 && start >= r->n_new && 2 * n >= KERNEL_COLUMNS;
+    const bool soft = start >= r->n_new && start < r->n_new + r->n_soft;
+    const bool as_trained = r->n_new > 0 && soft && 2 * n >= KERNEL_COLUMNS;
     if (want.own_softmax) product_replace(g->context, g->nodes, !as_trained);
     judgeq_status status = graph_allocate(r->engine, result, error);
     if (status != JUDGEQ_OK) return status;
-    set_positions(position, r->n_position - r->n_shift + start);
+    const int32_t at = position_of(r, start);
+    set_positions(position, at - r->n_shift);
     const double work = out->output ? chunk_work(&r->layer, n, r->n_held + start) : 0;
     status = graph_compute(r->engine, GRAPH_ROWS, work, error);
-    if (status == JUDGEQ_OK) cache_layer_append(&r->staging, n, r->n_position + start);
+    if (status == JUDGEQ_OK) cache_layer_append(&r->staging, n, at);
     return status;
 }
 
@@ -82,17 +101,26 @@ static judgeq_status run_chunk(reading *r, int32_t start, int32_t stop, block_re
 static judgeq_status take_run(reading *r, cache_run run, const block_result *block, int32_t start, int32_t stop,
                               judgeq_error *error) {
     const struct ggml_tensor *attention = r->by_run[run.first_head];
-    const int64_t n_row = run.n_row - (start < r->n_new ? 0 : stop - start); /* soft rows are not scored */
-    const float *data = attention->data;
+    const again_piece *piece = piece_of(r, start);
+    /* soft rows and those of the second reading are not scored */
+    const int32_t unscored = piece ? row_in_piece(r, piece, stop) : start < r->n_new ? 0 : stop - start;
+    reader_part part = {.staging = &r->staging,
+                        .run = run,
+                        .attention = attention->data,
+                        .n_query = attention->ne[1],
+                        .n_key = attention->ne[0],
+                        .row0 = start + (int32_t)block->first_attention,
+                        .start = start,
+                        .stop = stop,
+                        .n_row = run.n_row - unscored,
+                        .piece = piece};
     float *copy = NULL;
     if (!ggml_backend_buffer_is_host(attention->buffer)) {
-        data = copy = malloc(ggml_nbytes(attention));
+        part.attention = copy = malloc(ggml_nbytes(attention));
         if (!copy) return error_memory(error, "attention rows");
         ggml_backend_tensor_get(attention, copy, 0, ggml_nbytes(attention));
     }
-    for (size_t i = 0; i < r->n_reader; i++) {
-        reader_add(&r->reader[i], run, attention, data, start + (int32_t)block->first_attention, start, stop, n_row);
-    }
+    for (size_t i = 0; i < r->n_reader; i++) reader_add(&r->reader[i], part);
     free(copy);
     return JUDGEQ_OK;
 }
@@ -133,6 +161,20 @@ judgeq_status read_chunk(reading *r, int32_t start, int32_t stop, double *second
     const judgeq_status status = run_chunk(r, start, stop, &block, error);
     *seconds += clock_seconds() - clock;
     return status == JUDGEQ_OK ? take_scores(r, &block, start, stop, error) : status;
+}
+
+judgeq_status read_rows_again(reading *r, judgeq_error *error) {
+    const again_piece *piece = again_piece_at(&r->again, r->again_at);
+    const int32_t first = r->n_new + r->n_soft, begin = r->again_at, end = piece->row + piece->n_row;
+    const int32_t stop = end - begin < r->again_chunk ? end : begin + r->again_chunk;
+    double seconds = 0;
+    const judgeq_status status = read_chunk(r, first + begin, first + stop, &seconds, error);
+    for (size_t i = 0; i < r->n_reader; i++) {
+        if (r->reader[i].session->policy.probe.again) r->reader[i].session->stats.score_s += seconds;
+    }
+    if (stop == end) cache_layer_truncate(&r->staging, r->n_position + r->n_new);
+    r->again_at = stop;
+    return status;
 }
 
 judgeq_status read_soft_rows(reading *r, judgeq_error *error) {

@@ -19,7 +19,7 @@ static scorer scorer_of(const judgeq_policy *policy, int32_t n_new, int32_t n_so
     s.end[0] = n_new;
     s.first[1] = n_new;
     s.end[1] = n_new + (!probe->soft ? 0 : probe->n_soft > 0 && probe->n_soft < n_soft ? probe->n_soft : n_soft);
-    s.active = !policy->keep_all && (by_rows || s.end[1] > s.first[1]);
+    s.active = !policy->keep_all && (by_rows || s.end[1] > s.first[1] || probe->again);
     return s;
 }
 
@@ -30,6 +30,11 @@ judgeq_status reader_init(reader *r, judgeq_session *session, int32_t n_new, int
     if (!session->sum) return JUDGEQ_OK;
     r->sum = calloc((size_t)session->model->info.n_layer, sizeof *r->sum);
     return r->sum ? JUDGEQ_OK : error_memory(error, "summed attention");
+}
+
+void reader_read_again(reader *r, int32_t first, int32_t end) {
+    r->scorer[0].first[2] = first;
+    r->scorer[0].end[2] = end;
 }
 
 static void free_sums(reader *r, score_map *sum) {
@@ -50,7 +55,7 @@ void reader_keep_sums(reader *r) {
 }
 
 bool scorer_overlap(const scorer *s, int32_t start, int32_t stop, int32_t *first, int32_t *end) {
-    for (int i = 0; s->active && i < 2; i++) {
+    for (int i = 0; s->active && i < 3; i++) {
         *first = s->first[i] > start ? s->first[i] : start;
         *end = s->end[i] < stop ? s->end[i] : stop;
         if (*first < *end) return true;
@@ -91,17 +96,54 @@ judgeq_status reader_add_window(reader *r, int32_t index, const cache_layer *sta
     return status;
 }
 
-void reader_add(reader *r, cache_run run, const struct ggml_tensor *attention, const float *data, int32_t row0,
-                int32_t start, int32_t stop, int64_t n_row) {
+/* Of a head's first n_row rows, those before a position. */
+static int64_t rows_before(const cache_head *head, int64_t n_row, int32_t position) {
+    int64_t low = 0, high = n_row;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (head->position[middle] < position) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* A row that is read again shares its attention out among its piece, the second reading so far, and what was there
+ * before all that is read again, or the first rows that the policy keeps. */
+static void add_again(scorer *s, const reader_part *part) {
+    const again_piece *piece = part->piece;
+    const int32_t group = s->map.n_head / s->map.n_head_kv;
+    const int32_t before = piece->from > s->policy->keep_sink ? piece->from : s->policy->keep_sink;
+    for (int32_t h = 0; h < part->run.n_head; h++) {
+        const cache_head *head = &part->staging->head[part->run.first_head + h];
+        const score_among among = {.before =
+                                       rows_before(head, part->n_row, before < piece->first ? before : piece->first),
+                                   .first = rows_before(head, part->n_row, piece->first),
+                                   .end = rows_before(head, part->n_row, piece->end),
+                                   .own = part->n_row,
+                                   .stop = part->run.n_row};
+        score_map of_head = score_map_part(&s->map, part->run.first_head + h, 1);
+        score_map_add_among(&of_head, part->attention + (int64_t)h * group * part->n_query * part->n_key,
+                            part->stop - part->row0, part->n_key, part->n_query * part->n_key, among);
+    }
+}
+
+void reader_add(reader *r, reader_part part) {
     const double clock = clock_seconds();
-    const int64_t n_key = attention->ne[0];
+    const int64_t n_row = part.n_key < part.n_row ? part.n_key : part.n_row;
     for (int i = 0; i < 2; i++) {
         scorer *s = &r->scorer[i];
         int32_t first, end;
-        if (!scorer_overlap(s, start, stop, &first, &end)) continue;
-        score_map part = score_map_part(&s->map, run.first_head, run.n_head);
-        score_map_add(&part, data + (int64_t)(first - row0) * n_key, end - first, n_key, n_key * attention->ne[1], 0,
-                      n_key < n_row ? n_key : n_row);
+        if (!scorer_overlap(s, part.start, part.stop, &first, &end)) continue;
+        if (part.piece) {
+            add_again(s, &part);
+            continue;
+        }
+        score_map of_run = score_map_part(&s->map, part.run.first_head, part.run.n_head);
+        score_map_add(&of_run, part.attention + (int64_t)(first - part.row0) * part.n_key, end - first, part.n_key,
+                      part.n_key * part.n_query, 0, n_row);
     }
     r->session->stats.score_s += clock_seconds() - clock;
 }

@@ -1,4 +1,5 @@
 /* session: a session's public functions. Each checks its arguments, then calls read, decode or watch. */
+#include "again.h"
 #include "bound.h"
 #include "decode.h"
 #include "read.h"
@@ -173,6 +174,7 @@ judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session
         session->kv_type = kv_types[params->kv_type].type;
         status = allocate(session, error);
     }
+    if (status == JUDGEQ_OK) status = again_init(session, error);
     if (status == JUDGEQ_OK) status = bound_init(session, error);
     if (status == JUDGEQ_OK) status = bound_check(session, error);
     if (status == JUDGEQ_OK) status = support_check(session, error);
@@ -197,6 +199,7 @@ void judgeq_session_free(judgeq_session *session) {
     free(session->deferred);
     free(session->tokens);
     free(session->watched);
+    again_free(session);
     bound_free(session);
     if (session->own_engine) judgeq_engine_free(session->engine);
     free(session);
@@ -238,6 +241,7 @@ static judgeq_status check_read(const judgeq_session *session, const int32_t *to
                          "the prompt has %zu tokens%s, the context holds %d (the model was trained for %d)", n, before,
                          n_ctx, session->model->info.n_ctx_train);
     }
+    status = again_check(session, n, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) status = check_token(session, tokens[i], error);
     return status;
 }
@@ -472,6 +476,7 @@ static void cut(judgeq_session *session, int32_t n) {
     for (int32_t l = 0; l < session->model->info.n_layer; l++) cache_layer_truncate(&session->layer[l], n);
     if (n < session->n_prompt) {
         session->n_prompt = n;
+        if (n < session->n_scored) session->n_scored = n;
         watch_end(session); /* its sums are over the prompt that was */
     }
     session->prefilled = n > 0;

@@ -168,6 +168,7 @@ static judgeq_status fill(const snapshot *s, judgeq_session *session, judgeq_err
     session->n_shift = s->n_shift;
     session->turn_from = (int32_t)s->turn_from;
     session->turn_to = (int32_t)s->turn_to;
+    session->n_scored = (int32_t)s->n_scored;
     session->n_read = s->info.n_read;
     session->stats.n_decoded = s->info.n_decoded;
     session->stats.n_rejudged = s->info.n_rejudged;

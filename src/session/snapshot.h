@@ -41,6 +41,7 @@ enum { SNAPSHOT_FORMAT_VERSION = 1, SNAPSHOT_LAYER_TENSORS = 6, SNAPSHOT_NAME_SI
 #define SNAPSHOT_KEY_N_REJUDGED "judgeq.session.n_rejudged"
 #define SNAPSHOT_KEY_RING_FROM "judgeq.session.ring_from"
 #define SNAPSHOT_KEY_N_PROBE "judgeq.session.n_probe"
+#define SNAPSHOT_KEY_N_SCORED "judgeq.session.n_scored"
 
 #define SNAPSHOT_TOKENS "tokens"
 #define SNAPSHOT_DEFERRED "deferred"
@@ -79,7 +80,7 @@ typedef struct snapshot {
     bool needs_judge;
     int32_t n_layer, n_head, n_head_kv, head_dim, n_vocab;
     int32_t chunk, n_prompt, n_position, n_shift, ring_from, n_query;
-    int64_t turn_from, turn_to, n_probe;
+    int64_t turn_from, turn_to, n_probe, n_scored;
     const int32_t *tokens; /* [n_position], as is what follows, in the mapping */
     const int32_t *deferred;
     size_t n_deferred;

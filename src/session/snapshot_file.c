@@ -97,7 +97,8 @@ static judgeq_status read_numbers(snapshot *s, judgeq_error *error) {
                   {SNAPSHOT_KEY_N_REJUDGED, GGUF_REQUIRED, &s->info.n_rejudged},
                   {SNAPSHOT_KEY_TURN_FROM, GGUF_OPTIONAL, &s->turn_from},
                   {SNAPSHOT_KEY_TURN_TO, GGUF_OPTIONAL, &s->turn_to},
-                  {SNAPSHOT_KEY_N_PROBE, GGUF_OPTIONAL, &s->n_probe}};
+                  {SNAPSHOT_KEY_N_PROBE, GGUF_OPTIONAL, &s->n_probe},
+                  {SNAPSHOT_KEY_N_SCORED, GGUF_OPTIONAL, &s->n_scored}};
     judgeq_status status = JUDGEQ_OK;
     for (size_t i = 0; status == JUDGEQ_OK && i < sizeof numbers / sizeof *numbers; i++) {
         status = read_i32(&s->file, numbers[i].key, numbers[i].least, numbers[i].out, error);
@@ -262,6 +263,9 @@ static judgeq_status check_counts(const snapshot *s, judgeq_error *error) {
     const judgeq_snapshot_info *info = &s->info;
     if (s->n_prompt > s->n_position) {
         return REFUSE("the policy has chosen among %d of %d tokens", s->file.path, s->n_prompt, s->n_position);
+    }
+    if (s->n_scored < 0 || s->n_scored > s->n_prompt || (s->n_scored > 0 && !s->policy.probe.again)) {
+        return REFUSE("%" PRId64 " of %d tokens were read again", s->file.path, s->n_scored, s->n_prompt);
     }
     if (s->n_shift >= s->n_position || (s->n_shift > 0 && !info->unbounded) ||
         s->n_position - s->n_shift > info->n_ctx) {

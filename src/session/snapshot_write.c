@@ -70,6 +70,7 @@ static void set_keys(struct gguf_context *gguf, const void *owner) {
     gguf_set_val_u64(gguf, SNAPSHOT_KEY_N_REJUDGED, (uint64_t)session->stats.n_rejudged);
     gguf_set_val_u32(gguf, SNAPSHOT_KEY_RING_FROM, (uint32_t)session->ring_from);
     if (session->sum) gguf_set_val_u64(gguf, SNAPSHOT_KEY_N_PROBE, (uint64_t)session->sum[0].n_probe);
+    if (session->policy.probe.again) gguf_set_val_u32(gguf, SNAPSHOT_KEY_N_SCORED, (uint32_t)session->n_scored);
 }
 
 /* ---- tensors ----------------------------------------------------------------------------------------------------- */

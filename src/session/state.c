@@ -46,10 +46,15 @@ int32_t session_slack(const judgeq_session *session, int32_t budget) {
     return share > SLACK_LEAST ? share : SLACK_LEAST;
 }
 
+int32_t session_budget(const judgeq_session *session, int32_t n_prompt) {
+    const judgeq_session_params *params = &session->params;
+    return params->budget > 0 ? params->budget : share_rows(params->budget_fraction, n_prompt);
+}
+
 void session_set_budgets(judgeq_session *session) {
     const judgeq_session_params *params = &session->params;
     if (session->policy.keep_all) return;
-    const int32_t rows = params->budget > 0 ? params->budget : share_rows(params->budget_fraction, session->n_prompt);
+    const int32_t rows = session_budget(session, session->n_prompt);
     session->stats.budget = rows < session->n_prompt ? rows : session->n_prompt;
     /* nothing is dropped before the budget is full */
     const int64_t room = (int64_t)session_slack(session, rows) + rows - session->stats.budget;

@@ -15,6 +15,11 @@
 
 typedef struct reading reading; /* read.h */
 
+typedef struct session_tokens {
+    int32_t *token; /* [n] */
+    size_t n;
+} session_tokens;
+
 struct judgeq_session {
     const judgeq_model *model;
     const judgeq_judge *judge;
@@ -53,8 +58,11 @@ struct judgeq_session {
     float *ring; /* [n_layer, n_ring, n_head, head_dim], queries of the last tokens decoded, by position modulo n_ring;
                     NULL where no policy probes from a window */
     int32_t n_ring, ring_from; /* the position of the first query in it */
-    score_map
-        *sum; /* [n_layer], attention to the rows of `layer` so far, of a policy that probes by every row; or NULL */
+    score_map *sum; /* [n_layer], attention to the rows of `layer` so far, of a policy that probes by every row or reads
+                       again; or NULL */
+    /* again.h */
+    int32_t n_scored; /* the first so many tokens have been read again; the rows of the others are all still held */
+    session_tokens ask_whole, ask_part, ask_turn;
     /* watch.h */
     /* [n_layer, n_head, n_prompt], attention of the tokens decoded since judgeq_session_watch; or NULL */
     float *watched;
@@ -82,6 +90,9 @@ int32_t session_soft_rows(const judgeq_session *session);
 
 /* Rows that decoding may add beside a budget, where it is bounded. */
 int32_t session_slack(const judgeq_session *session, int32_t budget);
+
+/* The budget in rows after n_prompt tokens, which may be more than these. */
+int32_t session_budget(const judgeq_session *session, int32_t n_prompt);
 
 /* The budget in rows, of each layer: no more than n_prompt; and the slack. */
 void session_set_budgets(judgeq_session *session);
