@@ -245,7 +245,7 @@ static void test_refused(void **state) {
 static int set_up(void **state) {
     tiny_spec spec;
     fixture_set_up(state);
-    
+
     if (!tiny_spec_find("qwen2", &spec) || tiny_model_write(&spec, fixture_model) != 0) return 1;
     check(judgeq_model_load(fixture_model, &model, &error));
     tiny_prompt(5, judgeq_model_get_info(model)->n_vocab, token, N_ALL);

@@ -342,8 +342,8 @@ static void rank_take_takes_what_sorting_would(void **state) {
 }
 
 TESTS_MAIN(NULL, NULL, cmocka_unit_test(reductions_are_those_worked_out_by_hand),
-           cmocka_unit_test(some_columns_share_the_attention),
-        cmocka_unit_test(pieces_give_what_the_whole_gives), cmocka_unit_test(maps_that_make_no_sense_are_refused),
+           cmocka_unit_test(some_columns_share_the_attention), cmocka_unit_test(pieces_give_what_the_whole_gives),
+           cmocka_unit_test(maps_that_make_no_sense_are_refused),
            cmocka_unit_test(smoothing_is_that_worked_out_by_hand),
            cmocka_unit_test(every_width_and_length_smooths_as_the_definition_says),
            cmocka_unit_test(rows_smooth_as_all_positions_would),
