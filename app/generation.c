@@ -103,12 +103,14 @@ judgeq_status generation_next(generation *g, const float *logits, int32_t *token
     judgeq_status status = JUDGEQ_OK;
     *token = -1;
     while (status == JUDGEQ_OK && g->end == GENERATION_OPEN && g->n_token < g->params.n_known) {
-        status = take(g, logits, g->params.known[g->n_token], error);
+        const int32_t known = g->params.known[g->n_token];
+        status = judgeq_sampler_accept(g->params.sampler, known, error);
+        if (status == JUDGEQ_OK) status = take(g, logits, known, error);
     }
     if (status != JUDGEQ_OK || g->end != GENERATION_OPEN) return status;
-    const int32_t drawn = judgeq_sampler_sample(g->params.sampler, logits, n_vocab);
-    if (drawn < 0) return error_memory(error, "drawing a token");
-    status = take(g, logits, drawn, error);
+    int32_t drawn;
+    status = judgeq_sampler_draw(g->params.sampler, logits, n_vocab, &drawn, error);
+    if (status == JUDGEQ_OK) status = take(g, logits, drawn, error);
     if (status != JUDGEQ_OK || g->end_token >= 0) return status;
     if (g->end == GENERATION_OPEN)
         *token = drawn;

@@ -43,16 +43,16 @@ if(NOT JUDGEQ_LLAMA_VERSION IN_LIST JUDGEQ_TESTED_LLAMA)
     return()
 endif()
 
-# The template engine. It changes with every version, so it must be the one built with that libllama; packages leave its
-# headers out, tools/deps.sh puts them into its prefix.
+# Templates, tool calls and grammars. It changes with every version, so it must be the one built with that libllama;
+# packages leave its headers out, tools/deps.sh puts them into its prefix.
 find_library(llama_common_LIBRARY llama-common PATHS "${LLAMA_LIB_DIR}" NO_DEFAULT_PATH)
-find_path(llama_common_INCLUDE_DIR jinja/runtime.h PATHS "${LLAMA_INCLUDE_DIR}/llama-common" NO_DEFAULT_PATH)
+find_path(llama_common_INCLUDE_DIR common/chat.h PATHS "${LLAMA_INCLUDE_DIR}/llama-common" NO_DEFAULT_PATH)
 if(NOT llama_common_LIBRARY)
     set(JUDGEQ_DEPS_MISSING "libllama-common, which belongs beside libllama in ${LLAMA_LIB_DIR}")
     return()
 endif()
 if(NOT llama_common_INCLUDE_DIR)
-    set(JUDGEQ_DEPS_MISSING "the headers of libllama-common, as ${LLAMA_INCLUDE_DIR}/llama-common/jinja/runtime.h")
+    set(JUDGEQ_DEPS_MISSING "the headers of libllama-common, as ${LLAMA_INCLUDE_DIR}/llama-common/common/chat.h")
     return()
 endif()
 if(NOT TARGET llama-common)

@@ -557,20 +557,65 @@ JUDGEQ_API const float *judgeq_session_watched(const judgeq_session *session, in
 
 typedef struct judgeq_sampler judgeq_sampler;
 
+/* What a response may be: a grammar in GBNF, the notation of llama.cpp, whose rule "root" stands for the whole
+ * response. A zeroed struct with `text` is in force from the first token on. */
+typedef struct judgeq_grammar {
+    const char *text;
+    /* It is in force only from the first of these on: what a pattern matches (ECMAScript; from its first group on,
+     * where it has one), or a token. */
+    bool lazy;
+    const char *const *patterns; /* [n_patterns] */
+    size_t n_patterns;
+    const int32_t *tokens; /* [n_tokens] */
+    size_t n_tokens;
+    const int32_t *prefill; /* [n_prefill], tokens at the prompt's end that the grammar begins with; not where lazy */
+    size_t n_prefill;
+    /* A lazy one waits until a thought has ended: what is between think_begin and any of think_ends. NULL: no thoughts.
+     * thinks_first: the prompt has begun one. */
+    const char *think_begin;
+    const char *const *think_ends; /* [n_think_ends] */
+    size_t n_think_ends;
+    bool thinks_first;
+} judgeq_grammar;
+
+/* Tokens that penalties look back on. */
+enum { JUDGEQ_PENALTY_WINDOW = 64, JUDGEQ_PENALTY_WINDOW_MOST = 1 << 20 };
+
 typedef struct judgeq_sampler_params {
     float temperature; /* 0: greedy */
     int32_t top_k;     /* 0: off */
     float top_p;       /* 1: off */
     float min_p;       /* 0: off */
     uint32_t seed;
+    /* Of tokens that were drawn or accepted before, the last penalty_window (0: JUDGEQ_PENALTY_WINDOW): their logits
+     * are divided by repeat_penalty where they are above 0, and multiplied where below (0 or 1: off), and less by
+     * frequency_penalty for every time and by presence_penalty once (0: off; -100 to 100). */
+    float repeat_penalty, presence_penalty, frequency_penalty;
+    int32_t penalty_window;
+    const judgeq_grammar *grammar; /* NULL: any text */
+    const judgeq_model *model;     /* with penalties or a grammar: the model, which must outlive the sampler */
 } judgeq_sampler_params;
 
-/* Copies params. Fails with ARGUMENT where one is out of its range. */
+/* Copies params. Fails with ARGUMENT where one is out of its range, and where the grammar is none, with the line. */
 JUDGEQ_API judgeq_status judgeq_sampler_new(const judgeq_sampler_params *params, judgeq_sampler **out,
                                             judgeq_error *error);
 JUDGEQ_API void judgeq_sampler_free(judgeq_sampler *sampler);
-/* Draws a token by logits [n_vocab] and returns it, or -1 where memory ran out. */
+/* Draws *token by logits [n_vocab]. Fails with UNSUPPORTED where the grammar allows no token of the vocabulary, and
+ * with NUMERIC where no token can be drawn. */
+JUDGEQ_API judgeq_status judgeq_sampler_draw(judgeq_sampler *sampler, const float *logits, int32_t n_vocab,
+                                             int32_t *token, judgeq_error *error);
+/* The same; -1 where it fails. */
 JUDGEQ_API int32_t judgeq_sampler_sample(judgeq_sampler *sampler, const float *logits, int32_t n_vocab);
+/* Tells penalties and the grammar of a token of the response that this sampler did not draw. Fails with BACKEND for one
+ * that the grammar does not allow. */
+JUDGEQ_API judgeq_status judgeq_sampler_accept(judgeq_sampler *sampler, int32_t token, judgeq_error *error);
+/* The next token begins another response: the grammar starts again, penalties forget. Random numbers go on. */
+JUDGEQ_API judgeq_status judgeq_sampler_restart(judgeq_sampler *sampler, judgeq_error *error);
+
+/* The grammar of all JSON texts that a JSON schema allows (of what llama.cpp knows of schemas); `{}`: any JSON.
+ * *grammar: judgeq_free. Fails with ARGUMENT, and names the fault, for what is no schema or cannot be made a grammar,
+ * and for JSON that is nested more than 100 deep. */
+JUDGEQ_API judgeq_status judgeq_json_schema_grammar(const char *schema, char **grammar, judgeq_error *error);
 
 /* ---- training judges (docs/training.md) -------------------------------------------------------------------------- */
 

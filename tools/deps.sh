@@ -134,12 +134,17 @@ fetch_sources() {
     tar -xzf "$scratch"/archive/llama_cpp_python-*.tar.gz -C "$sources" --strip-components 1
 }
 
-# libllama-common is installed without its headers. src/guard.cpp needs those of its template engine.
+# libllama-common is installed without its headers. The src/model/guard*.cpp need those of its template engine, of chats
+# and grammars, and libllama's own of grammars.
 copy_headers() { # PREFIX
-    local part=$scratch/headers
-    mkdir -p "$part"
-    cp -r "$sources/vendor/llama.cpp/common/jinja" "$part"
-    find "$part" -type f ! -name '*.h' -delete
+    local part=$scratch/headers source=$sources/vendor/llama.cpp name
+    mkdir -p "$part/common"
+    cp -r "$source/common/jinja" "$part"
+    find "$part/jinja" -type f ! -name '*.h' -delete
+    for name in chat common peg-parser json json-schema json-schema-to-grammar log; do
+        cp "$source/common/$name.h" "$part/common"
+    done
+    cp "$source/src/llama-grammar.h" "$part/common"
     mkdir -p "$1/include"
     rm -rf "$1/include/llama-common"
     mv "$part" "$1/include/llama-common"
@@ -172,9 +177,9 @@ provide_ggml() {
     ln -sfn "$(basename "$prefix")" "$current"
 }
 
-# A prefix that an earlier version of this step built has no headers of libllama-common.
+# A prefix that an earlier version of this step built lacks headers of libllama-common.
 provide_headers() {
-    if [ ! -e "$current" ] || [ -e "$current/include/llama-common/jinja/runtime.h" ]; then return; fi
+    if [ ! -e "$current" ] || [ -e "$current/include/llama-common/common/chat.h" ]; then return; fi
     say "adding the headers of libllama-common to ggml and libllama (once)"
     fetch_sources
     copy_headers "$(realpath "$current")"

@@ -19,6 +19,8 @@
 #include "jinja/parser.h"
 #include "jinja/runtime.h"
 
+#include "guarded.h"
+
 extern "C" {
 #include "base/error.h"
 }
@@ -70,7 +72,7 @@ struct within {
 };
 
 /* Runs calls of ggml and libllama; what they throw or abort on becomes an error that says what was tried. */
-template <typename Call> static judgeq_status guarded(judgeq_error *error, const char *what, Call call) {
+template <typename Call> static judgeq_status caught(judgeq_error *error, const char *what, Call call) {
     try {
         catch_aborts();
         within guard;
@@ -100,12 +102,12 @@ static bool room_for_small_blocks() {
 
 judgeq_status guard_call(void (*call)(void *data), void *data, const char *what, judgeq_error *error) {
     if (!room_for_small_blocks()) return error_memory(error, what);
-    return guarded(error, what, [&] { call(data); });
+    return caught(error, what, [&] { call(data); });
 }
 
 judgeq_status guard_load_vocabulary(struct gguf_context *keys, struct llama_model **out, judgeq_error *error) {
     *out = nullptr;
-    const judgeq_status status = guarded(error, "loading the vocabulary", [&] {
+    const judgeq_status status = caught(error, "loading the vocabulary", [&] {
         ggml_backend_dev_t none[] = {nullptr};
         llama_model_params params = llama_model_default_params();
         params.vocab_only = true;
@@ -120,45 +122,8 @@ judgeq_status guard_load_vocabulary(struct gguf_context *keys, struct llama_mode
 judgeq_status guard_tokenize(const struct llama_vocab *vocab, const char *text, int32_t length, int32_t *ids,
                              int32_t room, bool control, int32_t *n, judgeq_error *error) {
     *n = 0;
-    return guarded(error, "tokenising a text",
-                   [&] { *n = llama_tokenize(vocab, text, length, ids, room, false, control); });
-}
-
-/* ---- samplers ---------------------------------------------------------------------------------------------------- */
-
-using sampler_owner = std::unique_ptr<llama_sampler, decltype(&llama_sampler_free)>;
-
-static void add(llama_sampler *chain, llama_sampler *sampler) {
-    sampler_owner owner(sampler, llama_sampler_free);
-    llama_sampler_chain_add(chain, sampler);
-    owner.release();
-}
-
-/* Order as in llama.cpp's own programs: cut the tail first, then heat what is left. */
-static void add_samplers(llama_sampler *chain, const judgeq_sampler_params *params) {
-    if (params->temperature <= 0.0f) {
-        add(chain, llama_sampler_init_greedy());
-        return;
-    }
-    if (params->top_k > 0) add(chain, llama_sampler_init_top_k(params->top_k));
-    if (params->top_p < 1.0f) add(chain, llama_sampler_init_top_p(params->top_p, 1));
-    if (params->min_p > 0.0f) add(chain, llama_sampler_init_min_p(params->min_p, 1));
-    add(chain, llama_sampler_init_temp(params->temperature));
-    add(chain, llama_sampler_init_dist(params->seed));
-}
-
-judgeq_status guard_new_samplers(const judgeq_sampler_params *params, struct llama_sampler **out, judgeq_error *error) {
-    *out = nullptr;
-    return guarded(error, "making a sampler", [&] {
-        sampler_owner chain(llama_sampler_chain_init(llama_sampler_chain_default_params()), llama_sampler_free);
-        add_samplers(chain.get(), params);
-        *out = chain.release();
-    });
-}
-
-judgeq_status guard_apply_samplers(struct llama_sampler *chain, llama_token_data_array *candidates,
-                                   judgeq_error *error) {
-    return guarded(error, "sampling", [&] { llama_sampler_apply(chain, candidates); });
+    return caught(error, "tokenising a text",
+                  [&] { *n = llama_tokenize(vocab, text, length, ids, room, false, control); });
 }
 
 /* ---- chat templates ---------------------------------------------------------------------------------------------- */
@@ -341,14 +306,13 @@ static void mend_node(jinja::statement *node) {
     }
 }
 
-/* Makes the engine do as jinja2 does where it would differ without a word. */
-static void mend_program(jinja::program &program) {
+void guard_template_mend(jinja::program &program) {
     for (const auto &statement : program.body) walk(statement.get(), mend_node);
     mend_expressions(program.body);
 }
 
-/* What a person needs of an error of the engine: its last line, or a parser's first, and the place. */
-static std::string shorten(const std::string &thrown) {
+/* Its last line, or a parser's first, and the place. */
+std::string guard_template_error(const std::string &thrown) {
     static const std::string last = "\nError: ", raised = "Jinja Exception: ", place = " at line ";
     const size_t at = thrown.find(last), where = thrown.find(place);
     if (at == std::string::npos) return thrown.substr(0, thrown.find('\n'));
@@ -393,7 +357,7 @@ template <typename Call> static judgeq_status refused(judgeq_error *error, Call 
     } catch (const std::bad_alloc &) {
         return error_memory(error, "a chat template");
     } catch (const std::exception &thrown) {
-        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED, "%s", shorten(thrown.what()).c_str());
+        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED, "%s", guard_template_error(thrown.what()).c_str());
     }
 }
 
@@ -418,7 +382,7 @@ judgeq_status guard_chat_new(const char *source, guard_chat **out, judgeq_error 
         check_tokens(tokens.tokens);
         chat->program = jinja::parse_from_tokens(tokens);
         chat->source = tokens.source;
-        mend_program(chat->program);
+        guard_template_mend(chat->program);
         *out = chat.release();
     });
     if (status == JUDGEQ_OK) return status;

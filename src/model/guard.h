@@ -1,6 +1,7 @@
-/* guard: the calls of ggml and libllama that may throw or abort, as C functions. Its implementation is the only C++ of
- * the library, and the place where every exception stops: nothing above it may see one. ggml's aborts become exceptions
- * on the way, by its abort callback; what an application has set there before gets those that are not ours. */
+/* guard: the calls of ggml and libllama that may throw or abort, as C functions: the place where every
+ * exception stops, for nothing above it may see one. The library's C++ is guard.cpp and the guard_*.cpp beside it.
+ * ggml's aborts become exceptions on the way, by its abort callback; what an application has set there before gets
+ * those that are not ours. */
 #ifndef JUDGEQ_SRC_GUARD_H
 #define JUDGEQ_SRC_GUARD_H
 
@@ -24,11 +25,6 @@ judgeq_status guard_load_vocabulary(struct gguf_context *keys, struct llama_mode
 /* llama_tokenize without tokens around the text: *n is its result, which is negative where there is not room enough. */
 judgeq_status guard_tokenize(const struct llama_vocab *vocab, const char *text, int32_t length, int32_t *ids,
                              int32_t room, bool control, int32_t *n, judgeq_error *error);
-
-/* A chain of the samplers that the params ask for. */
-judgeq_status guard_new_samplers(const judgeq_sampler_params *params, struct llama_sampler **out, judgeq_error *error);
-judgeq_status guard_apply_samplers(struct llama_sampler *chain, llama_token_data_array *candidates,
-                                   judgeq_error *error);
 
 /* ---- chat templates, by libllama-common's Jinja engine ----------------------------------------------------------- */
 

@@ -1,18 +1,20 @@
 /* sampler: draws the next token, by libllama's samplers. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
-#include "guard.h"
-#include "judgeq.h"
+#include "base/json_bound.h"
+#include "guard_sampler.h"
+#include "model.h"
 
 struct judgeq_sampler {
-    struct llama_sampler *chain;
+    guard_sampler *drawing;
     llama_token_data *candidates; /* [n_candidates] */
     int32_t n_candidates;
 };
 
-static judgeq_status check_params(const judgeq_sampler_params *params, judgeq_error *error) {
+static judgeq_status check_ranges(const judgeq_sampler_params *params, judgeq_error *error) {
     const struct {
         const char *name;
         float value, least, most;
@@ -20,6 +22,9 @@ static judgeq_status check_params(const judgeq_sampler_params *params, judgeq_er
         {"temperature", params->temperature, 0.0f, 100.0f},
         {"top_p", params->top_p, 0.0f, 1.0f},
         {"min_p", params->min_p, 0.0f, 1.0f},
+        {"repeat_penalty", params->repeat_penalty, 0.0f, 100.0f},
+        {"presence_penalty", params->presence_penalty, -100.0f, 100.0f},
+        {"frequency_penalty", params->frequency_penalty, -100.0f, 100.0f},
     };
     for (size_t i = 0; i < sizeof range / sizeof *range; i++) {
         if (!(range[i].value >= range[i].least && range[i].value <= range[i].most)) {
@@ -30,7 +35,21 @@ static judgeq_status check_params(const judgeq_sampler_params *params, judgeq_er
     if (params->top_k < 0) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "top_k is %d, expected 0 (off) or more", params->top_k);
     }
+    if (params->penalty_window < 0 || params->penalty_window > JUDGEQ_PENALTY_WINDOW_MOST) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "penalty_window is %d, expected 0 (%d) to %d",
+                         params->penalty_window, JUDGEQ_PENALTY_WINDOW, JUDGEQ_PENALTY_WINDOW_MOST);
+    }
     return JUDGEQ_OK;
+}
+
+static judgeq_status check_params(const judgeq_sampler_params *params, judgeq_error *error) {
+    const judgeq_status status = check_ranges(params, error);
+    if (status != JUDGEQ_OK || params->model) return status;
+    const bool penalties = (params->repeat_penalty != 0.0f && params->repeat_penalty != 1.0f) ||
+                           params->presence_penalty != 0.0f || params->frequency_penalty != 0.0f;
+    if (!penalties && !params->grammar) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                     "model: penalties and grammars need the model whose tokens they judge");
 }
 
 judgeq_status judgeq_sampler_new(const judgeq_sampler_params *params, judgeq_sampler **out, judgeq_error *error) {
@@ -39,7 +58,8 @@ judgeq_status judgeq_sampler_new(const judgeq_sampler_params *params, judgeq_sam
     if (status != JUDGEQ_OK) return status;
     judgeq_sampler *sampler = calloc(1, sizeof *sampler);
     if (!sampler) return error_memory(error, "a sampler");
-    status = guard_new_samplers(params, &sampler->chain, error);
+    const struct llama_vocab *vocab = params->model ? llama_model_get_vocab(params->model->vocabulary) : NULL;
+    status = guard_sampler_new(vocab, params, &sampler->drawing, error);
     if (status != JUDGEQ_OK) {
         free(sampler);
         return status;
@@ -50,20 +70,39 @@ judgeq_status judgeq_sampler_new(const judgeq_sampler_params *params, judgeq_sam
 
 void judgeq_sampler_free(judgeq_sampler *sampler) {
     if (!sampler) return;
-    llama_sampler_free(sampler->chain);
+    guard_sampler_free(sampler->drawing);
     free(sampler->candidates);
     free(sampler);
 }
 
-int32_t judgeq_sampler_sample(judgeq_sampler *sampler, const float *logits, int32_t n_vocab) {
+judgeq_status judgeq_sampler_draw(judgeq_sampler *sampler, const float *logits, int32_t n_vocab, int32_t *token,
+                                  judgeq_error *error) {
+    *token = -1;
     if (sampler->n_candidates < n_vocab) {
         llama_token_data *larger = realloc(sampler->candidates, (size_t)n_vocab * sizeof *larger);
-        if (!larger) return -1;
+        if (!larger) return error_memory(error, "drawing a token");
         sampler->candidates = larger;
         sampler->n_candidates = n_vocab;
     }
-    for (int32_t i = 0; i < n_vocab; i++) sampler->candidates[i] = (llama_token_data){.id = i, .logit = logits[i]};
-    llama_token_data_array array = {.data = sampler->candidates, .size = (size_t)n_vocab, .selected = -1};
-    if (guard_apply_samplers(sampler->chain, &array, NULL) != JUDGEQ_OK) return -1;
-    return array.selected >= 0 ? array.data[array.selected].id : -1;
+    return guard_sampler_draw(sampler->drawing, sampler->candidates, logits, n_vocab, token, error);
+}
+
+int32_t judgeq_sampler_sample(judgeq_sampler *sampler, const float *logits, int32_t n_vocab) {
+    int32_t token;
+    return judgeq_sampler_draw(sampler, logits, n_vocab, &token, NULL) == JUDGEQ_OK ? token : -1;
+}
+
+judgeq_status judgeq_sampler_accept(judgeq_sampler *sampler, int32_t token, judgeq_error *error) {
+    return guard_sampler_accept(sampler->drawing, token, error);
+}
+
+judgeq_status judgeq_sampler_restart(judgeq_sampler *sampler, judgeq_error *error) {
+    return guard_sampler_restart(sampler->drawing, error);
+}
+
+judgeq_status judgeq_json_schema_grammar(const char *schema, char **grammar, judgeq_error *error) {
+    *grammar = NULL;
+    const judgeq_status status = json_bound_check(schema, strlen(schema), "JSON schema", error);
+    if (status != JUDGEQ_OK) return status;
+    return guard_schema_grammar(schema, grammar, error);
 }
