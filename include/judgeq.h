@@ -258,6 +258,120 @@ JUDGEQ_API judgeq_status judgeq_chat_tokens(const judgeq_model *model, const jud
                                             size_t n_messages, const judgeq_chat_params *params, int32_t **tokens,
                                             size_t *n_tokens, judgeq_error *error);
 
+/* A chat template by name: NULL: the model's own, "chatml": a common one, otherwise one of those that the file has
+ * beside it ("tool_use"). A constant, or valid as long as the model; NULL where there is none of that name. */
+JUDGEQ_API const char *judgeq_chat_template(const judgeq_model *model, const char *name);
+
+/* ---- chats with tools -------------------------------------------------------------------------------------------- */
+
+/* What a response may be: a grammar in GBNF, the notation of llama.cpp, whose rule "root" stands for the whole
+ * response. A zeroed struct with `text` is in force from the first token on. */
+typedef struct judgeq_grammar {
+    const char *text;
+    /* It is in force only from the first of these on: what a pattern matches (ECMAScript; from its first group on,
+     * where it has one), or a token. */
+    bool lazy;
+    const char *const *patterns; /* [n_patterns] */
+    size_t n_patterns;
+    const int32_t *tokens; /* [n_tokens] */
+    size_t n_tokens;
+    const int32_t *prefill; /* [n_prefill], tokens at the prompt's end that the grammar begins with; not where lazy */
+    size_t n_prefill;
+    /* A lazy one waits until a thought has ended: what is between think_begin and any of think_ends. NULL: no thoughts.
+     * thinks_first: the prompt has begun one. */
+    const char *think_begin;
+    const char *const *think_ends; /* [n_think_ends] */
+    size_t n_think_ends;
+    bool thinks_first;
+} judgeq_grammar;
+
+/* A plan of one answer in a chat: what the model reads, what it may write, and how that is read, all by
+ * libllama-common, which knows how each family of models writes tool calls and thoughts:
+ *
+ *     judgeq_chat_plan_new(model, &params, &plan, error)
+ *     info->tokens are read, info->grammar is in the sampler's params (if it has a text), info->stops end the answer;
+ *     its tokens become text by judgeq_chat_plan_token_text
+ *     judgeq_chat_plan_parse(plan, text, ...), of the text so far or of all of it
+ *
+ * A plan is immutable, and outlived by its model. */
+typedef struct judgeq_chat_plan judgeq_chat_plan;
+
+/* All texts are JSON but those that say otherwise; NULL: none. Larger than 64 MiB, or nested more than 100 deep, they
+ * are refused. A zeroed struct needs `messages`. */
+typedef struct judgeq_chat_plan_params {
+    const char *messages; /* as OpenAI's chat completions have them: [{"role": "user", "content": "..."}, ...] */
+    const char *tools;    /* likewise: [{"type": "function", "function": {"name": ..., "parameters": {...}}}, ...] */
+    /* no JSON: "auto" (NULL as well), "none", "required"; or {"type": "function", "function": {"name": ...}} */
+    const char *tool_choice;
+    const char *json_schema;   /* that the answer shall fit */
+    const char *grammar;       /* no JSON: GBNF, for the whole answer; without json_schema, and without tools */
+    const char *variables;     /* {"name": value, ...}, for the template */
+    const char *template_text; /* no JSON: Jinja; NULL: the model's own */
+    judgeq_think think;        /* JUDGEQ_THINK_DEFAULT: on, where the template knows thoughts */
+    bool parallel_tool_calls;  /* the answer may have several */
+    bool closed;               /* nothing after the last message: no opening of the assistant's turn */
+    int64_t now;               /* the time for templates that ask, in seconds since 1970; 0: the present time */
+    int32_t n_ctx;             /* length of the context that the tokens are for; 0: what the model was trained for */
+} judgeq_chat_plan_params;
+
+typedef struct judgeq_chat_plan_info {
+    const char *prompt; /* [prompt_length], the text of the tokens, without a token that begins every text */
+    size_t prompt_length;
+    const int32_t
+        *tokens; /* [n_tokens], as judgeq_chat_tokens makes them: control tokens in messages and tools are text */
+    size_t n_tokens;
+    judgeq_grammar grammar;   /* text NULL: any text will do */
+    const int32_t *preserved; /* [n_preserved], control tokens that are part of an answer's text */
+    size_t n_preserved;
+    const char *const *stops; /* [n_stops], texts that end the answer too */
+    size_t n_stops;
+    const char *format; /* how the answer is read, for people */
+    bool thinks;        /* the template knows thoughts */
+    bool calls;         /* tool calls can be read: there are tools, and the form of the template's calls is known */
+} judgeq_chat_plan_info;
+
+/* Fails with ARGUMENT, and names the field, for JSON that is not what it should be, and UNSUPPORTED, with the
+ * template's words, for what the template refuses. */
+JUDGEQ_API judgeq_status judgeq_chat_plan_new(const judgeq_model *model, const judgeq_chat_plan_params *params,
+                                              judgeq_chat_plan **out, judgeq_error *error);
+JUDGEQ_API void judgeq_chat_plan_free(judgeq_chat_plan *plan);
+JUDGEQ_API const judgeq_chat_plan_info *judgeq_chat_plan_get_info(const judgeq_chat_plan *plan);
+
+/* judgeq_token_text, with the text of preserved control tokens. */
+JUDGEQ_API int32_t judgeq_chat_plan_token_text(const judgeq_chat_plan *plan, int32_t token, char *text, int32_t size);
+
+typedef struct judgeq_tool_call {
+    const char *id, *name;
+    const char *arguments; /* JSON; of a partial answer, its beginning */
+} judgeq_tool_call;
+
+typedef struct judgeq_reply {
+    const char *content, *reasoning; /* "" where there is none */
+    const judgeq_tool_call *calls;   /* [n_calls] */
+    size_t n_calls;
+} judgeq_reply;
+
+/* Reads an answer, text[length]: its thoughts, its text and its tool calls. partial: more may come, and what cannot be
+ * told yet is left out. ids: tool calls without an id of the model's get call_IDS0, call_IDS1, ...; NULL: none. Takes
+ * time in proportion to the length. Fails with UNSUPPORTED for a whole answer that is not in the format. *out:
+ * judgeq_reply_free. */
+JUDGEQ_API judgeq_status judgeq_chat_plan_parse(const judgeq_chat_plan *plan, const char *text, size_t length,
+                                                bool partial, const char *ids, judgeq_reply **out, judgeq_error *error);
+JUDGEQ_API void judgeq_reply_free(judgeq_reply *reply);
+
+/* What one reading of an answer has that an earlier one had not: a part of its thoughts, its text or a call. */
+typedef struct judgeq_reply_delta {
+    const char *reasoning, *content;   /* "" where nothing came */
+    bool has_call;                     /* something of this call came: */
+    size_t call;                       /* from 0 */
+    const char *id, *name, *arguments; /* id and name: with the call's first delta, or where they got longer */
+} judgeq_reply_delta;
+
+/* before: the earlier reading, or NULL. *deltas [*n]: judgeq_free, once, for them and their strings. Fails with
+ * UNSUPPORTED where the later one is no continuation: then read on, and compare with the same earlier one again. */
+JUDGEQ_API judgeq_status judgeq_reply_deltas(const judgeq_reply *before, const judgeq_reply *after,
+                                             judgeq_reply_delta **deltas, size_t *n, judgeq_error *error);
+
 /* ---- judge: trained soft tokens (Judge Q, section 3) ------------------------------------------------------------- */
 
 typedef struct judgeq_judge judgeq_judge;
@@ -556,27 +670,6 @@ JUDGEQ_API const float *judgeq_session_watched(const judgeq_session *session, in
 /* ---- sampling ---------------------------------------------------------------------------------------------------- */
 
 typedef struct judgeq_sampler judgeq_sampler;
-
-/* What a response may be: a grammar in GBNF, the notation of llama.cpp, whose rule "root" stands for the whole
- * response. A zeroed struct with `text` is in force from the first token on. */
-typedef struct judgeq_grammar {
-    const char *text;
-    /* It is in force only from the first of these on: what a pattern matches (ECMAScript; from its first group on,
-     * where it has one), or a token. */
-    bool lazy;
-    const char *const *patterns; /* [n_patterns] */
-    size_t n_patterns;
-    const int32_t *tokens; /* [n_tokens] */
-    size_t n_tokens;
-    const int32_t *prefill; /* [n_prefill], tokens at the prompt's end that the grammar begins with; not where lazy */
-    size_t n_prefill;
-    /* A lazy one waits until a thought has ended: what is between think_begin and any of think_ends. NULL: no thoughts.
-     * thinks_first: the prompt has begun one. */
-    const char *think_begin;
-    const char *const *think_ends; /* [n_think_ends] */
-    size_t n_think_ends;
-    bool thinks_first;
-} judgeq_grammar;
 
 /* Tokens that penalties look back on. */
 enum { JUDGEQ_PENALTY_WINDOW = 64, JUDGEQ_PENALTY_WINDOW_MOST = 1 << 20 };

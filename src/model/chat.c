@@ -81,12 +81,17 @@ static const control_token *control_at(const chat *c, const char *text, size_t l
 /* Templates cut, join and replace what they are given, and the engine's own marks get lost on the way. So control
  * tokens that are written out in a message are broken by a character that occurs nowhere else, which is taken out again
  * after the rendering. Candidates are Unicode's noncharacters U+FDD0 to U+FDEF. */
-enum { BREAK_LENGTH = 3, BREAKS = 32 };
+enum { CONTROL_MOST = 256 }; /* bytes of a control token that two texts may hold together */
+enum { BREAK_LENGTH = CHAT_BREAK - 1, BREAKS = 32 };
+
+bool chat_break_at(int k, char out[CHAT_BREAK]) {
+    const unsigned char last = (unsigned char)(0x90 + k);
+    memcpy(out, (const char[]){(char)0xef, (char)0xb7, (char)last, 0}, CHAT_BREAK);
+    return k < BREAKS;
+}
 
 static bool find_break(const judgeq_message *messages, size_t n, const char *template_text, char *out) {
-    for (int k = 0; k < BREAKS; k++) {
-        const unsigned char last = (unsigned char)(0x90 + k);
-        memcpy(out, (const char[]){(char)0xef, (char)0xb7, (char)last, 0}, BREAK_LENGTH + 1);
+    for (int k = 0; chat_break_at(k, out); k++) {
         bool used = template_text && strstr(template_text, out);
         for (size_t i = 0; !used && i < n; i++)
             used = strstr(messages[i].content, out) || strstr(messages[i].role, out);
@@ -121,6 +126,27 @@ static char *break_up(const chat *c, const char *text, const char *mark) {
     return broken;
 }
 
+char *chat_break_up(const judgeq_model *model, const char *text, const char *mark) {
+    return break_up(model->chat, text, mark);
+}
+
+/* Whether a control token that is longer than text[length] begins with it. */
+static bool begins_control(const chat *c, const char *text, size_t length) {
+    const unsigned char byte = (unsigned char)*text;
+    for (size_t i = c->first[byte]; i < c->first[byte + 1]; i++) {
+        if (c->control[i].length > length && memcmp(c->control[i].text, text, length) == 0) return true;
+    }
+    return false;
+}
+
+bool chat_ends_open(const judgeq_model *model, const char *text) {
+    const size_t n = strlen(text);
+    for (size_t from = n > CONTROL_MOST ? n - CONTROL_MOST : 0; from < n; from++) {
+        if (begins_control(model->chat, text + from, n - from)) return true;
+    }
+    return false;
+}
+
 static void free_messages(judgeq_message *messages, size_t n) {
     for (size_t i = 0; messages && i < n; i++) {
         free((void *)messages[i].role);
@@ -145,7 +171,7 @@ static judgeq_message *break_messages(const chat *c, const judgeq_message *messa
 /* What is known of a byte of a rendered text. */
 enum { BYTE_INPUT = 1, BYTE_AFTER_BREAK = 2 };
 
-static void take_breaks_out(guard_chat_text *t, const char *mark) {
+void chat_take_breaks_out(guard_chat_text *t, const char *mark) {
     size_t n = 0;
     unsigned char after = 0;
     for (size_t i = 0; i < t->length;) {
@@ -305,7 +331,7 @@ static judgeq_status render_marked(const judgeq_model *model, const judgeq_messa
     if (!broken) return error_memory(error, "messages");
     const judgeq_status status = render(model, broken, n, params, out, error);
     free_messages(broken, n);
-    if (status == JUDGEQ_OK) take_breaks_out(out, mark);
+    if (status == JUDGEQ_OK) chat_take_breaks_out(out, mark);
     return status;
 }
 
@@ -410,6 +436,20 @@ static judgeq_status add_begin(const judgeq_model *model, token_list *list, judg
     return JUDGEQ_OK;
 }
 
+judgeq_status chat_tokenise(const judgeq_model *model, const guard_chat_text *text, size_t skip, int32_t n_ctx,
+                            int32_t **tokens, size_t *n_tokens, judgeq_error *error) {
+    token_list list = {.n_ctx = n_ctx > 0 ? n_ctx : model->info.n_ctx_train};
+    judgeq_status status = tokenise(model, text, skip, &list, error);
+    if (status == JUDGEQ_OK && skip == 0) status = add_begin(model, &list, error);
+    if (status != JUDGEQ_OK) {
+        free(list.id);
+        return status;
+    }
+    *tokens = list.id;
+    *n_tokens = list.n;
+    return JUDGEQ_OK;
+}
+
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 judgeq_status chat_load(judgeq_model *model, judgeq_error *error) {
@@ -451,7 +491,6 @@ judgeq_status judgeq_chat_tokens(const judgeq_model *model, const judgeq_message
                                  judgeq_error *error) {
     const judgeq_chat_params *p = params ? params : &DEFAULTS;
     guard_chat_text rendered;
-    token_list list = {.n_ctx = p->n_ctx > 0 ? p->n_ctx : model->info.n_ctx_train};
     *tokens = NULL;
     *n_tokens = 0;
     judgeq_status status = render_marked(model, messages, n_messages, p, &rendered, error);
@@ -459,14 +498,9 @@ judgeq_status judgeq_chat_tokens(const judgeq_model *model, const judgeq_message
     if (p->skip > rendered.length) {
         status = error_set(error, JUDGEQ_ERROR_ARGUMENT, "skip: the text has %zu bytes", rendered.length);
     }
-    if (status == JUDGEQ_OK) status = tokenise(model, &rendered, p->skip, &list, error);
-    if (status == JUDGEQ_OK && p->skip == 0) status = add_begin(model, &list, error);
-    guard_chat_text_free(&rendered);
-    if (status != JUDGEQ_OK) {
-        free(list.id);
-        return status;
+    if (status == JUDGEQ_OK) {
+        status = chat_tokenise(model, &rendered, p->skip, p->n_ctx, tokens, n_tokens, error);
     }
-    *tokens = list.id;
-    *n_tokens = list.n;
-    return JUDGEQ_OK;
+    guard_chat_text_free(&rendered);
+    return status;
 }

@@ -135,6 +135,7 @@ namespace {
 
 /* Where the stack of the rendering at hand begins. */
 thread_local std::uintptr_t stack_begin = 0;
+thread_local bool overflowed = false;
 
 /* The first statement of every macro. */
 struct stack_check : jinja::statement {
@@ -142,8 +143,26 @@ struct stack_check : jinja::statement {
         const char here = 0;
         const auto at = reinterpret_cast<std::uintptr_t>(&here);
         if (std::max(at, stack_begin) - std::min(at, stack_begin) > STACK_MOST) {
+            overflowed = true;
             throw std::runtime_error("macros call each other too deeply");
         }
+        return jinja::mk_val<jinja::value_undefined>();
+    }
+};
+
+/* range() of a sandbox: a list that fits into memory. */
+static jinja::value range_within(const jinja::func_args &args) {
+    double bound[3] = {0, 0, 1};
+    for (size_t i = 0; i < args.count() && i < 3; i++) bound[i] = args.get_pos(i)->as_float();
+    if (args.count() == 1) std::swap(bound[0], bound[1]);
+    if ((bound[1] - bound[0]) / bound[2] > RANGE_MOST) throw std::runtime_error("range() is too long");
+    return jinja::global_builtins().at("range")(args);
+}
+
+/* The first statement of a template. */
+struct bounded_range : jinja::statement {
+    jinja::value execute_impl(jinja::context &context) const override {
+        context.set_val("range", jinja::mk_val<jinja::value_func>("range", range_within));
         return jinja::mk_val<jinja::value_undefined>();
     }
 };
@@ -306,9 +325,34 @@ static void mend_node(jinja::statement *node) {
     }
 }
 
-void guard_template_mend(jinja::program &program) {
+static void mend_program(jinja::program &program) {
     for (const auto &statement : program.body) walk(statement.get(), mend_node);
     mend_expressions(program.body);
+    program.body.insert(program.body.begin(), std::make_unique<bounded_range>());
+}
+
+/* The program, and the source that its places are counted in. */
+static jinja::program compile(const std::string &text, std::string *source) {
+    jinja::lexer lexer;
+    const jinja::lexer_result tokens = lexer.tokenize(mend_beginning(text));
+    check_tokens(tokens.tokens);
+    jinja::program program = jinja::parse_from_tokens(tokens);
+    *source = tokens.source;
+    mend_program(program);
+    return program;
+}
+
+jinja::program guard_template_compile(const std::string &source) {
+    std::string mended;
+    return compile(source, &mended);
+}
+
+void guard_template_begin(const void *here) {
+    stack_begin = reinterpret_cast<std::uintptr_t>(here);
+}
+
+bool guard_template_overflowed() {
+    return std::exchange(overflowed, false);
 }
 
 /* Its last line, or a parser's first, and the place. */
@@ -321,34 +365,6 @@ std::string guard_template_error(const std::string &thrown) {
     if (where == std::string::npos || where > at) return text;
     return text + " (" + thrown.substr(where + 4, thrown.find(" in source", where) - where - 4) + ")";
 }
-
-/* Notes that memory ran out. The engine swallows exceptions in places, and would go on with a text that lacks a part.
- */
-class memory_watch {
-  public:
-    memory_watch() {
-        const std::lock_guard<std::mutex> lock(mutex);
-        ran_out = false;
-        if (watches++ == 0) before = std::set_new_handler(note);
-    }
-    ~memory_watch() {
-        const std::lock_guard<std::mutex> lock(mutex);
-        if (--watches == 0) std::set_new_handler(before);
-    }
-    bool seen() const {
-        return ran_out;
-    }
-
-  private:
-    [[noreturn]] static void note() {
-        ran_out = true;
-        throw std::bad_alloc();
-    }
-    static inline std::mutex mutex;
-    static inline int watches = 0; /* of all threads */
-    static inline std::new_handler before = nullptr;
-    static inline thread_local bool ran_out = false;
-};
 
 template <typename Call> static judgeq_status refused(judgeq_error *error, Call call) {
     try {
@@ -363,7 +379,7 @@ template <typename Call> static judgeq_status refused(judgeq_error *error, Call 
 
 /* Runs a call of the template engine, which wraps exceptions in its own, those for want of memory too. */
 template <typename Call> static judgeq_status guarded_chat(judgeq_error *error, Call call) {
-    const memory_watch memory;
+    const guard_memory_watch memory;
     judgeq_status status = JUDGEQ_ERROR_BACKEND;
     try {
         status = refused(error, call);
@@ -377,12 +393,7 @@ judgeq_status guard_chat_new(const char *source, guard_chat **out, judgeq_error 
     *out = nullptr;
     const judgeq_status status = guarded_chat(error, [&] {
         auto chat = std::make_unique<guard_chat>();
-        jinja::lexer lexer;
-        const jinja::lexer_result tokens = lexer.tokenize(mend_beginning(source));
-        check_tokens(tokens.tokens);
-        chat->program = jinja::parse_from_tokens(tokens);
-        chat->source = tokens.source;
-        guard_template_mend(chat->program);
+        chat->program = compile(source, &chat->source);
         *out = chat.release();
     });
     if (status == JUDGEQ_OK) return status;
@@ -393,15 +404,6 @@ judgeq_status guard_chat_new(const char *source, guard_chat **out, judgeq_error 
 
 void guard_chat_free(guard_chat *chat) {
     delete chat;
-}
-
-/* range() of a sandbox: a list that fits into memory. */
-static jinja::value range_within(const jinja::func_args &args) {
-    double bound[3] = {0, 0, 1};
-    for (size_t i = 0; i < args.count() && i < 3; i++) bound[i] = args.get_pos(i)->as_float();
-    if (args.count() == 1) std::swap(bound[0], bound[1]);
-    if ((bound[1] - bound[0]) / bound[2] > RANGE_MOST) throw std::runtime_error("range() is too long");
-    return jinja::global_builtins().at("range")(args);
 }
 
 static jinja::value text_value(const char *text, bool input) {
@@ -441,7 +443,6 @@ static void set_variables(jinja::context &context, const guard_chat_input *in) {
         const auto think = jinja::mk_val<jinja::value_bool>(in->think == JUDGEQ_THINK_ON);
         for (const char *name : {"enable_thinking", "thinking"}) context.set_val(name, think);
     }
-    context.set_val("range", jinja::mk_val<jinja::value_func>("range", range_within));
 }
 
 static void copy_parts(const std::vector<jinja::string_part> &parts, guard_chat_text *out) {
@@ -462,7 +463,7 @@ judgeq_status guard_chat_render(const guard_chat *chat, const guard_chat_input *
                                 judgeq_error *error) {
     *out = {};
     const char here = 0;
-    stack_begin = reinterpret_cast<std::uintptr_t>(&here);
+    guard_template_begin(&here);
     const judgeq_status status = guarded_chat(error, [&] {
         jinja::context context(chat->source);
         if (in->now != 0) context.current_time = static_cast<std::time_t>(in->now);

@@ -264,7 +264,16 @@ static void show_grammar(guard_sampler *s, llama_token token) {
     const bool thought = s->lazy && s->thinks;
     if (s->lazy && s->grammar->awaiting_trigger) watch_thinking(s, token);
     if (thought) return;
-    llama_grammar_accept_impl(*s->grammar, token);
+    const bool waited = s->grammar->awaiting_trigger;
+    try {
+        llama_grammar_accept_impl(*s->grammar, token);
+    } catch (const std::bad_alloc &) {
+        throw;
+    } catch (const std::exception &) {
+        if (!waited) throw;
+        begin_grammar(s); /* it was no beginning of what it stands for: the grammar waits for another one */
+        s->thinks = false;
+    }
     forget(s->grammar.get());
 }
 
