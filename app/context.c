@@ -146,7 +146,7 @@ static judgeq_status render_turns(const judgeq_model *model, const prompt_params
     prompt_params settled = *params;
     *out = (rendering){0};
     if (params->format == PROMPT_AUTO) {
-        const judgeq_status status = prompt_check_template(model, NULL);
+        const judgeq_status status = prompt_check_template(model, NULL, NULL);
         settled.format = status == JUDGEQ_ERROR_UNSUPPORTED ? PROMPT_PLAIN : PROMPT_CHAT;
     }
     return prompt_tokenize(model, &settled, messages, 3, &out->token, &out->n, error);

@@ -57,10 +57,10 @@ size_t conversation_first_turn(const conversation *c) {
 /* The template, a note in its place, or a failure where a system message needs it. */
 static judgeq_status check_template(conversation *c, judgeq_error *error) {
     judgeq_error why = {0};
-    const judgeq_status status = prompt_check_template(c->model, &why);
+    const judgeq_status status = prompt_check_template(c->model, c->params.template_text, &why);
     c->plain = status == JUDGEQ_ERROR_UNSUPPORTED;
     if (status == JUDGEQ_OK && c->params.no_think) {
-        const prompt_params params = {.notes = c->params.notes};
+        const prompt_params params = {.template_text = c->params.template_text, .notes = c->params.notes};
         const judgeq_message message = {"user", "x"};
         return prompt_note_think(c->model, &params, &message, 1, error);
     }
@@ -119,7 +119,8 @@ size_t conversation_seen(const conversation *c) {
 /* ---- rendering --------------------------------------------------------------------------------------------------- */
 
 static judgeq_chat_params chat_params(const conversation *c) {
-    return (judgeq_chat_params){.think = c->params.no_think ? JUDGEQ_THINK_OFF : JUDGEQ_THINK_DEFAULT,
+    return (judgeq_chat_params){.template_text = c->params.template_text,
+                                .think = c->params.no_think ? JUDGEQ_THINK_OFF : JUDGEQ_THINK_DEFAULT,
                                 .n_ctx = c->params.n_ctx};
 }
 

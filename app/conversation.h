@@ -20,9 +20,10 @@
 
 typedef struct conversation_params {
     const char *system; /* a system message, or NULL; copied by conversation_init, the first message from there on */
-    bool no_think;      /* tell the template that the model shall answer without thinking first */
-    int32_t n_ctx;      /* tokens that the context holds: session_choices_length; 0: what the model was trained for */
-    notes notes;        /* what the template does otherwise than one may think */
+    const char *template_text; /* Jinja; NULL: the model's own */
+    bool no_think;             /* tell the template that the model shall answer without thinking first */
+    int32_t n_ctx; /* tokens that the context holds: session_choices_length; 0: what the model was trained for */
+    notes notes;   /* what the template does otherwise than one may think */
 } conversation_params;
 
 typedef struct conversation {

@@ -37,17 +37,19 @@ static judgeq_status tokenize_as_it_is(const judgeq_model *model, const prompt_p
 
 /* ---- in the chat template ---------------------------------------------------------------------------------------- */
 
-judgeq_status prompt_check_template(const judgeq_model *model, judgeq_error *error) {
+judgeq_status prompt_check_template(const judgeq_model *model, const char *template_text, judgeq_error *error) {
+    const judgeq_chat_params params = {.template_text = template_text};
     const judgeq_message message = {"user", "x"};
     char *text = NULL;
-    const judgeq_status status = judgeq_chat_text(model, &message, 1, NULL, &text, error);
+    const judgeq_status status = judgeq_chat_text(model, &message, 1, &params, &text, error);
     judgeq_free(text);
     return status;
 }
 
 judgeq_status prompt_note_think(const judgeq_model *model, const prompt_params *params, const judgeq_message *messages,
                                 size_t n, judgeq_error *error) {
-    const judgeq_chat_params think[] = {{.think = JUDGEQ_THINK_ON}, {.think = JUDGEQ_THINK_OFF}};
+    const judgeq_chat_params think[] = {{.template_text = params->template_text, .think = JUDGEQ_THINK_ON},
+                                        {.template_text = params->template_text, .think = JUDGEQ_THINK_OFF}};
     char *text[2] = {NULL, NULL};
     judgeq_status status = judgeq_chat_text(model, messages, n, &think[0], &text[0], error);
     if (status == JUDGEQ_OK) status = judgeq_chat_text(model, messages, n, &think[1], &text[1], error);
@@ -62,7 +64,8 @@ judgeq_status prompt_note_think(const judgeq_model *model, const prompt_params *
 static judgeq_status tokenize_chat(const judgeq_model *model, const prompt_params *params,
                                    const judgeq_message *messages, size_t n_messages, int32_t **tokens,
                                    size_t *n_tokens, judgeq_error *error) {
-    const judgeq_chat_params chat = {.think = params->no_think ? JUDGEQ_THINK_OFF : JUDGEQ_THINK_DEFAULT,
+    const judgeq_chat_params chat = {.template_text = params->template_text,
+                                     .think = params->no_think ? JUDGEQ_THINK_OFF : JUDGEQ_THINK_DEFAULT,
                                      .n_ctx = params->n_ctx};
     const judgeq_status status = judgeq_chat_tokens(model, messages, n_messages, &chat, tokens, n_tokens, error);
     if (status != JUDGEQ_OK || !params->no_think || !params->notes.take) return status;

@@ -14,13 +14,14 @@ typedef enum prompt_format {
 
 typedef struct prompt_params {
     prompt_format format;
-    bool no_think; /* tell the template that the model shall answer without thinking first */
-    int32_t n_ctx; /* tokens that the context holds; 0: what the model was trained for */
-    notes notes;   /* why a prompt is read as it is; that no_think changes nothing */
+    const char *template_text; /* Jinja; NULL: the model's own */
+    bool no_think;             /* tell the template that the model shall answer without thinking first */
+    int32_t n_ctx;             /* tokens that the context holds; 0: what the model was trained for */
+    notes notes;               /* why a prompt is read as it is; that no_think changes nothing */
 } prompt_params;
 
-/* Whether the chat template can be used: UNSUPPORTED, and why, where it cannot. */
-judgeq_status prompt_check_template(const judgeq_model *model, judgeq_error *error);
+/* Whether the chat template, NULL: the model's own, can be used: UNSUPPORTED, and why, where it cannot. */
+judgeq_status prompt_check_template(const judgeq_model *model, const char *template_text, judgeq_error *error);
 
 /* A note where the template renders these messages alike with thinking and without it, so that no_think has no effect.
  */

@@ -2,6 +2,7 @@
 
 #include <getopt.h>
 
+#include "answer_options.h"
 #include "commands.h"
 #include "values.h"
 
@@ -24,7 +25,8 @@ int chat_options_read(int argc, char **argv, options *o) {
                            "what is \"%s\"? A conversation is typed, or read from standard input, a turn a line",
                            argv[optind]);
     }
-    return options_write_policy(o, "chat", true);
+    const int wrong = answer_options_check(o, "chat");
+    return wrong != 0 ? wrong : options_write_policy(o, "chat", true);
 }
 
 int32_t chat_options_rows(const options *o, const judgeq_model *model) {

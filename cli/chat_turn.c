@@ -179,6 +179,7 @@ static judgeq_status answer(chat *c, double started, const judgeq_stats *before,
     generation g;
     judgeq_error why = {0};
     judgeq_status status = begin(c, started, &out, &g, error);
+    if (status == JUDGEQ_OK) status = judgeq_sampler_restart(c->sampler, error);
     if (status == JUDGEQ_OK) status = decode(c->talk.session, &g, error);
     const bool failed = status != JUDGEQ_OK;
     also(&status, error, generation_finish(&g, &why), &why);

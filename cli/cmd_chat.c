@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "answer_options.h"
 #include "app/fallback.h"
 #include "app/find_model.h"
 #include "base/clock.h"
@@ -53,6 +54,9 @@ static const char HELP_MODEL[] =
     "Model\n"
     "  -m, --model FILE   GGUF model: llama, mistral, qwen2, qwen3 (default: the model that tools/deps.sh fetched)\n"
     "      --system TEXT  a system message at the beginning (default: the chat template's own, if any)\n"
+    "      --chat-template FILE|NAME\n"
+    "                     a chat template, Jinja, in place of the model's own: a file; chatml; or the name of another\n"
+    "                     one in the model's file (tool_use)\n"
     "      --no-think     tell the template that the model shall answer without thinking first (default: as the\n"
     "                     template has it)\n"
     "  -t, --threads N    threads that compute (default: one per core, or one where other programs run)\n"
@@ -89,6 +93,15 @@ static const char HELP_ANSWERS[] =
     "      --top-k K      draw from the K likeliest tokens; 0: from all (default: 40)\n"
     "      --top-p P      draw from the likeliest tokens that together have probability P (default: 0.95)\n"
     "      --min-p P      draw from tokens of at least P times the likeliest one's probability (default: 0.05)\n"
+    "      --repeat-penalty R\n"
+    "                     divide the logits of tokens that the answer already has by R (default: 1, which is off)\n"
+    "      --presence-penalty P, --frequency-penalty P\n"
+    "                     subtract P from them, once, or for every time that they were written (default: 0)\n"
+    "      --penalty-window N\n"
+    "                     how many of the last tokens penalties count (default: 64)\n"
+    "      --grammar FILE only texts of this grammar, in llama.cpp's notation, GBNF\n"
+    "      --json-schema FILE|TEXT\n"
+    "                     only JSON that this schema allows; {} allows any JSON\n"
     "      --seed N       of the draw, and of the policy random (default: 0)\n"
     "    Example: judgeq chat --temp 0.7 --seed 3\n"
     "\n"
@@ -150,13 +163,14 @@ static judgeq_status load(chat *c, judgeq_error *error) {
 static judgeq_status begin_conversation(chat *c, judgeq_error *error) {
     options *o = &c->options;
     const conversation_params params = {.system = o->system,
+                                        .template_text = o->template_text,
                                         .no_think = o->no_think,
                                         .n_ctx = session_choices_length(&o->session),
                                         .notes = say_notes(o->quiet)};
     if (o->session.rows == 0) o->session.rows = chat_options_rows(o, c->model);
     cores_note(o->session.n_threads, o->quiet);
     judgeq_status status = judgeq_engine_new(c->model, o->session.n_threads, &c->engine, error);
-    if (status == JUDGEQ_OK) status = judgeq_sampler_new(&o->sampler, &c->sampler, error);
+    if (status == JUDGEQ_OK) status = answer_options_sampler(o, c->model, &c->sampler, error);
     if (status == JUDGEQ_OK) status = conversation_init(&c->talk, c->model, &params, error);
     if (status != JUDGEQ_OK) return status;
     const judgeq_session_params session = chat_session_params(c, &c->method, o->session.rows);
@@ -174,7 +188,9 @@ static judgeq_status check_policy(const options *o, judgeq_error *error) {
 static judgeq_status prepare(chat *c, judgeq_error *error) {
     const double start = clock_seconds();
     judgeq_status status = check_policy(&c->options, error);
+    if (status == JUDGEQ_OK) status = answer_options_read(&c->options, error);
     if (status == JUDGEQ_OK) status = load(c, error);
+    if (status == JUDGEQ_OK) status = answer_options_template(&c->options, c->model, error);
     if (status == JUDGEQ_OK) status = begin_conversation(c, error);
     c->load_s = clock_seconds() - start;
     return status;

@@ -158,7 +158,7 @@ static judgeq_status choose_style(evaluation *e, judgeq_error *error) {
                                .control = o->raw,
                                .no_think = o->no_think};
     if (o->raw) return JUDGEQ_OK;
-    const judgeq_status status = prompt_check_template(e->model, error);
+    const judgeq_status status = prompt_check_template(e->model, NULL, error);
     if (status != JUDGEQ_ERROR_UNSUPPORTED || o->chat) return status;
     if (!o->quiet) say("prompts are read as they are: %s", error->message);
     e->no_template = *error;

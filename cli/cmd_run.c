@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "answer_options.h"
 #include "app/context.h"
 #include "app/fallback.h"
 #include "app/find_judge.h"
@@ -59,6 +60,9 @@ static const char HELP_INPUT[] =
     "      --chat         put the prompt into the model's chat template, as the user's message (default, if the\n"
     "                     model has one)\n"
     "      --system TEXT  a system message before it\n"
+    "      --chat-template FILE|NAME\n"
+    "                     a chat template, Jinja, in place of the model's own: a file; chatml; or the name of another\n"
+    "                     one in the model's file (tool_use)\n"
     "      --no-think     tell the template that the model shall answer without thinking first (default: as the\n"
     "                     template has it)\n"
     "      --raw          continue the prompt as it is. Only here, control tokens that are written out in it\n"
@@ -89,7 +93,8 @@ static const char HELP_EVICTION[] =
     "      --defer        keep the tokens that a lookahead among candidates (judge-laq) decoded: they begin the "
     "response\n"
     "    Example: judgeq run -f report.txt -p \"Who signed it?\" --budget 5% --policy snapkv --smooth avg:5\n"
-    "\n"
+    "\n";
+static const char HELP_RESPONSE[] =
     "Response\n"
     "  -n, --tokens N     most tokens to write (default: 256); 0 only reads the prompt\n"
     "      --stop TEXT    end before this text, or before the control token that it is; up to 16 times\n"
@@ -97,7 +102,17 @@ static const char HELP_EVICTION[] =
     "      --top-k K      draw from the K likeliest tokens; 0: from all (default: 40)\n"
     "      --top-p P      draw from the likeliest tokens that together have probability P (default: 0.95)\n"
     "      --min-p P      draw from tokens of at least P times the likeliest one's probability (default: 0.05)\n"
+    "      --repeat-penalty R\n"
+    "                     divide the logits of tokens that the response already has by R (default: 1, which is off)\n"
+    "      --presence-penalty P, --frequency-penalty P\n"
+    "                     subtract P from them, once, or for every time that they were written (default: 0)\n"
+    "      --penalty-window N\n"
+    "                     how many of the last tokens penalties count (default: 64)\n"
+    "      --grammar FILE only texts of this grammar, in llama.cpp's notation, GBNF\n"
+    "      --json-schema FILE|TEXT\n"
+    "                     only JSON that this schema allows; {} allows any JSON\n"
     "      --seed N       of the draw, and of the policy random; the same seed writes the same text (default: 0)\n"
+    "    Example: judgeq run -f report.txt -p \"Who signed it, and when?\" --json-schema answer.schema.json\n"
     "    Example: judgeq run -p \"Tell me a story.\" --temp 0.8 --seed 7 --stop \"The end\"\n"
     "\n"
     "Output\n"
@@ -177,6 +192,8 @@ static judgeq_status prepare(run *r, judgeq_error *error) {
         find_model(r->options.model, r->default_model, sizeof r->default_model, &r->model_path, error);
     if (status == JUDGEQ_OK) status = devices_load_model(&r->options.devices, r->model_path, &r->model, error);
     if (status == JUDGEQ_OK) find_model_notes(r->model, r->model_path, say_notes(r->options.quiet));
+    if (status == JUDGEQ_OK) status = answer_options_template(&r->options, r->model, error);
+    if (status == JUDGEQ_OK) status = answer_options_sampler(&r->options, r->model, &r->sampler, error);
     if (status == JUDGEQ_OK) status = check_context(r, error);
     if (status == JUDGEQ_OK) status = load_judge(r, error);
     if (status == JUDGEQ_OK) status = make_session(r, error);
@@ -237,8 +254,7 @@ static judgeq_status decode(run *r, judgeq_error *error) {
 }
 
 static judgeq_status respond(run *r, judgeq_error *error) {
-    judgeq_status status = judgeq_sampler_new(&r->options.sampler, &r->sampler, error);
-    if (status == JUDGEQ_OK) status = begin_response(r, error);
+    judgeq_status status = begin_response(r, error);
     if (status != JUDGEQ_OK) return status;
     status = decode(r, error);
     /* what came before a failure is good: it stays in sight, and on a line of its own */
@@ -330,6 +346,7 @@ static int run_all(run *r) {
         status = judgeq_policy_parse(context ? r->context.policy : r->options.policy_text, &r->policy, &error);
     }
     if (status == JUDGEQ_OK && !context) status = check_budget(r, &error);
+    if (status == JUDGEQ_OK) status = answer_options_read(&r->options, &error);
     if (status != JUDGEQ_OK) return exit_with(status, &error);
     const int usage = context ? take_question(r) : prompt_text_read(&r->options, "run", &r->text);
     if (usage != 0) return usage;
@@ -352,7 +369,7 @@ int cmd_run(int argc, char **argv) {
     }
     int status = options_read(argc, argv, &r->options);
     if (status == 0 && r->options.help) {
-        printf("%s%s", HELP_INPUT, HELP_EVICTION);
+        printf("%s%s%s", HELP_INPUT, HELP_EVICTION, HELP_RESPONSE);
     } else if (status == 0) {
         status = run_all(r);
     }

@@ -154,7 +154,7 @@ static judgeq_status check_turns(const data_maker *m, judgeq_error *error) {
 
 /* Whether prompts are read without a chat template, and a word about it. */
 static judgeq_status choose_format(data_maker *m, judgeq_error *error) {
-    const judgeq_status status = prompt_check_template(m->model, error);
+    const judgeq_status status = prompt_check_template(m->model, NULL, error);
     m->prompt =
         (prompt_params){.format = status == JUDGEQ_OK ? PROMPT_CHAT : PROMPT_PLAIN, .no_think = m->options.no_think};
     if (status != JUDGEQ_ERROR_UNSUPPORTED) return status == JUDGEQ_OK ? check_turns(m, error) : status;

@@ -104,6 +104,7 @@ prompt_params prompt_text_params(const options *o) {
     return (prompt_params){.format = o->raw    ? PROMPT_RAW
                                      : o->chat ? PROMPT_CHAT
                                                : PROMPT_AUTO,
+                           .template_text = o->template_text,
                            .no_think = o->no_think,
                            .n_ctx = session_choices_length(&o->session),
                            .notes = say_notes(o->quiet)};

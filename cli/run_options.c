@@ -1,4 +1,5 @@
 #include "run_options.h"
+#include "answer_options.h"
 #include "commands.h"
 #include "device_options.h"
 #include "values.h"
@@ -76,6 +77,13 @@ const command_option options_answer[] = {
     {"top-k", 0, INTO(options, sampler.top_k), .most = INT32_MAX},
     {"top-p", 0, INTO(options, sampler.top_p), .to = 1},
     {"min-p", 0, INTO(options, sampler.min_p), .to = 1},
+    {"repeat-penalty", 0, INTO(options, sampler.repeat_penalty), .from = 0.01, .to = 100},
+    {"presence-penalty", 0, INTO(options, sampler.presence_penalty), .from = -100, .to = 100},
+    {"frequency-penalty", 0, INTO(options, sampler.frequency_penalty), .from = -100, .to = 100},
+    {"penalty-window", 0, INTO(options, sampler.penalty_window), .least = 1, .most = JUDGEQ_PENALTY_WINDOW_MOST},
+    {"grammar", 0, INTO(options, grammar), .value = COMMAND_FILE},
+    {"json-schema", 0, INTO(options, json_schema), .value = COMMAND_FILE},
+    {"chat-template", 0, INTO(options, chat_template), .value = COMMAND_FILE},
     {"stop", 0, TAKEN(take_stop), .adds_up = true},
     {"chunk", 0, INTO(options, session.chunk), .least = 1, .most = INT32_MAX / 2},
     ROWS_OF(options, devices, device_options_rows),
@@ -108,6 +116,7 @@ static int check_context(const options *o) {
     if (o->file) return wrong("%s -f does not go with it", why);
     if (!o->prompt) return wrong("--context needs a question: -p TEXT");
     if (o->system) return wrong("%s --system does not go with it", why);
+    if (o->chat_template) return wrong("%s --chat-template does not go with it", why);
     if (o->policy || o->budget_given || choices_given(&o->choices))
         return wrong("%s give no policy and no budget", why);
     if (o->session.slack != 0 || o->session.unbounded || o->session.n_ctx > 0 || o->session.defer ||
@@ -142,10 +151,11 @@ int options_write_policy(options *o, const char *command, bool evicts) {
 }
 
 options options_default(void) {
-    return (options){.n_tokens = 256,
-                     .sampler = {.temperature = 0, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .seed = 0},
-                     .devices = device_options_default(),
-                     .logprobs = -1};
+    return (options){
+        .n_tokens = 256,
+        .sampler = {.temperature = 0, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .seed = 0, .repeat_penalty = 1},
+        .devices = device_options_default(),
+        .logprobs = -1};
 }
 
 int options_read(int argc, char **argv, options *o) {
@@ -157,6 +167,7 @@ int options_read(int argc, char **argv, options *o) {
                      argv[optind]);
     }
     status = options_check_shared(o, "run");
+    if (status == 0) status = answer_options_check(o, "run");
     if (status == 0) status = check_together(o);
     if (status == 0) status = check_context(o);
     if (status != 0) return status;
@@ -165,4 +176,6 @@ int options_read(int argc, char **argv, options *o) {
 
 void options_free(options *o) {
     free(o->policy_text);
+    free(o->grammar_text);
+    free(o->template_text);
 }

@@ -26,6 +26,10 @@ typedef struct options {
 
     int32_t n_tokens; /* of the response, at most */
     judgeq_sampler_params sampler;
+    const char *grammar, *json_schema; /* a file; a file or a schema. NULL: any answer */
+    char *grammar_text;                /* of either. Owned */
+    const char *chat_template;         /* a name or a file; NULL: the model's own */
+    char *template_text;               /* of it. Owned */
     const char *stop[OPTIONS_STOPS_MOST];
     size_t n_stop;
 
