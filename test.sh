@@ -70,5 +70,6 @@ build fuzz
 fuzz fuzz_gguf
 fuzz fuzz_policy
 fuzz fuzz_snapshot
+fuzz fuzz_plan
 fuzz fuzz_text
 tail -n 12 build/release-tests.log # ctest's summary of the release build

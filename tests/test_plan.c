@@ -373,6 +373,7 @@ static void test_wrong_requests(void **state) {
           .tool_choice = "{\"type\": \"function\", \"function\": {\"name\": \"sport\"}}"},
          JUDGEQ_ERROR_ARGUMENT,
          "tool_choice: no tool is named \"sport\""},
+        {{.messages = USER, .variables = "[1]"}, JUDGEQ_ERROR_ARGUMENT, "variables: expected an object"},
         {{.messages = USER, .json_schema = "{\"type\": \"strnig\"}"}, JUDGEQ_ERROR_ARGUMENT, "json_schema: "},
         {{.messages = USER, .grammar = "root ::= \"a\"", .tools = WEATHER},
          JUDGEQ_ERROR_ARGUMENT,

@@ -141,6 +141,7 @@ static common_chat_templates_inputs inputs_of(const guard_plan_input *in) {
     if (in->variables) {
         of_request("variables", [&] {
             const common_json variables = common_json::parse(in->variables);
+            if (!variables.is_object()) throw std::invalid_argument("expected an object");
             for (const auto &item : variables.items()) inputs.chat_template_kwargs[item.key()] = item.value().dump();
             return 0;
         });
