@@ -105,7 +105,7 @@ static void check_more(const judgeq_model *model, const prompt_params *params, c
 
 static void check_pairs(const judgeq_model *model, const prompt_params *params) {
     judgeq_error error;
-    const bool chat = prompt_check_template(model, &error) == JUDGEQ_OK;
+    const bool chat = prompt_check_template(model, NULL, &error) == JUDGEQ_OK;
     for (size_t d = 0; d < N_DOCUMENTS; d++) {
         for (size_t q = 0; q < N_QUESTIONS; q++) {
             check_pair(model, params, NULL, DOCUMENTS[d], QUESTIONS[q]);
@@ -125,7 +125,7 @@ static void test_two_parts_are_one_message(void **state) {
 static void check_turn(const judgeq_model *model, const prompt_params *params, const char *question) {
     static const char answer[] = "in the room";
     const judgeq_message messages[] = {{"user", "the rain\n\nWho?"}, {"assistant", answer}, {"user", question}};
-    const bool chat = prompt_check_template(model, NULL) == JUDGEQ_OK;
+    const bool chat = prompt_check_template(model, NULL, NULL) == JUDGEQ_OK;
     const prompt_params settled = {.format = chat ? PROMPT_CHAT : PROMPT_PLAIN};
     tokens first[2], next, whole;
     char middle[256] = "";
