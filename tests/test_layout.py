@@ -35,7 +35,7 @@ def target(path, name):
 
 class Layout(unittest.TestCase):
     def test_every_folder_has_a_row(self):
-        folders = {path.parent.relative_to(ROOT).as_posix() for top in ("src", "plot", "app", "eval", "report", "cli", "examples")
+        folders = {path.parent.relative_to(ROOT).as_posix() for top in ("src", "plot", "app", "eval", "report", "server", "cli", "examples")
                    for path in (ROOT / top).rglob("*.[ch]")}
         self.assertEqual(folders, set(allowed()))
         self.assertEqual(sources("src"), [], "a file of the library belongs to a folder of src/")
@@ -58,9 +58,9 @@ class Layout(unittest.TestCase):
             self.assertLessEqual(uses, above, folder)
             above.add(folder)
 
-    def test_app_does_not_print(self):
+    def test_app_and_server_do_not_print(self):
         """A server has no terminal: what is to be said goes to a callback."""
-        for path in sources("app"):
+        for path in sources("app") + sources("server"):
             printed = re.findall(r"\b(?:stdout|stderr)\b|\b(?:perror|v?[df]?printf|puts|putchar)\(",
                                  path.read_text(encoding="utf-8"))
             self.assertEqual(printed, [], path.name)
