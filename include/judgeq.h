@@ -536,6 +536,26 @@ JUDGEQ_API judgeq_session_params judgeq_session_default_params(void);
 JUDGEQ_API judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session_params *params,
                                             judgeq_session **out, judgeq_error *error);
 JUDGEQ_API void judgeq_session_free(judgeq_session *session);
+/* Makes a session that goes on as this one would, bit for bit, with the same parameters: the same rows, logits, tokens
+ * and state of the policy, and counts and times so far. It has the same engine, or, where that is the session's own, one
+ * of its own. So several answers can begin with one context. Fails with ARGUMENT while the session reads, or after an
+ * error. */
+JUDGEQ_API judgeq_status judgeq_session_copy(const judgeq_session *session, judgeq_session **out, judgeq_error *error);
+
+/* The most KV bytes that a session can have allocated, as judgeq_stats.kv_bytes_peak counts them. */
+typedef struct judgeq_need {
+    size_t held_bytes;   /* between calls, from the end of the read on */
+    size_t read_bytes;   /* at any moment of the read, with what was held before */
+    size_t decode_bytes; /* at any moment while a token is decoded: rows are moved, the policy chooses again */
+    size_t hidden_bytes; /* of the hidden states while it reads, which are not in the cache and come beside these */
+} judgeq_need;
+
+/* Says, before it is made, what a session with these parameters can need that has n_before tokens already, or 0, reads
+ * n_tokens and decodes up to n_answer. Fails as judgeq_session_new does, and with LIMIT where the tokens that are read
+ * do not fit into the context; an answer ends there. */
+JUDGEQ_API judgeq_status judgeq_session_need(const judgeq_model *model, const judgeq_session_params *params,
+                                             int64_t n_before, int64_t n_tokens, int64_t n_answer, judgeq_need *out,
+                                             judgeq_error *error);
 
 /* Reads the prompt tokens[n_tokens], keeps `budget` rows of it, and leaves the logits of the first token of the answer.
  * For a session that has read nothing. Fails with LIMIT where the prompt is longer than the context, ARGUMENT for a

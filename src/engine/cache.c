@@ -116,6 +116,10 @@ static judgeq_status move_rows(cache_layer *layer, int64_t spare, judgeq_error *
     return JUDGEQ_OK;
 }
 
+int64_t cache_spare_rows(int64_t most) {
+    return most / GROW_SHARE > GROW_LEAST ? most / GROW_SHARE : GROW_LEAST;
+}
+
 judgeq_status cache_layer_reserve(cache_layer *layer, int64_t n, judgeq_error *error) {
     bool room = true;
     int64_t most = 0;
@@ -125,10 +129,8 @@ judgeq_status cache_layer_reserve(cache_layer *layer, int64_t n, judgeq_error *e
         if (head->n_row > most) most = head->n_row;
     }
     if (room) return JUDGEQ_OK;
-    int64_t spare = most / GROW_SHARE;
-    if (spare < GROW_LEAST) spare = GROW_LEAST;
-    if (spare < n) spare = n;
-    return move_rows(layer, spare, error);
+    const int64_t spare = cache_spare_rows(most);
+    return move_rows(layer, spare > n ? spare : n, error);
 }
 
 judgeq_status cache_layer_trim(cache_layer *layer, judgeq_error *error) {

@@ -71,6 +71,8 @@ void cache_layer_free(cache_layer *layer);
 
 /* Makes room for n more rows in every head, moving the rows if need be. */
 judgeq_status cache_layer_reserve(cache_layer *layer, int64_t n, judgeq_error *error);
+/* The room that it then makes, unless n is more; most: rows of the head that has the most. */
+int64_t cache_spare_rows(int64_t most);
 
 /* Gives back the memory after the rows held and their padding. */
 judgeq_status cache_layer_trim(cache_layer *layer, judgeq_error *error);

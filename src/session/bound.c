@@ -118,6 +118,28 @@ void bound_rewind(judgeq_session *session) {
     }
 }
 
+static judgeq_status copy_sum(const score_map *from, score_map *to, judgeq_error *error) {
+    if (!from->value) return JUDGEQ_OK;
+    const judgeq_status status =
+        score_map_init(to, from->n_head, from->n_head_kv, from->n_row, from->reduce_rows, error);
+    if (status != JUDGEQ_OK) return status;
+    memcpy(to->value, from->value, (size_t)from->n_head * (size_t)from->n_row * sizeof *to->value);
+    to->n_probe = from->n_probe;
+    return JUDGEQ_OK;
+}
+
+judgeq_status bound_copy(const judgeq_session *from, judgeq_session *to, judgeq_error *error) {
+    const size_t n_layer = (size_t)from->model->info.n_layer;
+    judgeq_status status = from->ring ? reserve_ring(to, error) : JUDGEQ_OK;
+    if (status != JUDGEQ_OK) return status;
+    if (from->ring) memcpy(to->ring, from->ring, n_layer * (size_t)from->n_ring * query_size(from) * sizeof *to->ring);
+    to->ring_from = from->ring_from;
+    for (size_t l = 0; from->sum && status == JUDGEQ_OK && l < n_layer; l++) {
+        status = copy_sum(&from->sum[l], &to->sum[l], error);
+    }
+    return status;
+}
+
 /* ---- in a file --------------------------------------------------------------------------------------------------- */
 
 int32_t bound_n_queries(const judgeq_session *session) {
@@ -241,6 +263,10 @@ static int32_t beside(const judgeq_session *session) {
 /* How often a token that is read takes a position. */
 static int32_t readings(const judgeq_session *session) {
     return session->policy.probe.again ? 2 : 1;
+}
+
+int32_t bound_piece_most(void) {
+    return PIECE_MOST;
 }
 
 int32_t bound_piece(const judgeq_session *session) {

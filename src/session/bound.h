@@ -11,6 +11,8 @@
 /* What a session needs for it; once its policies are known. */
 judgeq_status bound_init(judgeq_session *session, judgeq_error *error);
 void bound_free(judgeq_session *session);
+/* The same of another session, whose other fields are already there. */
+judgeq_status bound_copy(const judgeq_session *from, judgeq_session *to, judgeq_error *error);
 
 /* Lets the policy choose again where another row would pass the bound. The session is what it was after an error. */
 judgeq_status bound_hold(judgeq_session *session, judgeq_error *error);
@@ -18,8 +20,9 @@ judgeq_status bound_hold(judgeq_session *session, judgeq_error *error);
 /* Of a session that is unbounded: before n more tokens, and what is computed beside them, pass the context, the rows
  * held get positions from 0 on. After an error the session can only be freed. */
 judgeq_status bound_make_room(judgeq_session *session, int32_t n, judgeq_error *error);
-/* The most tokens that such a session reads at once. */
+/* The most tokens that such a session reads at once; and any such session. */
 int32_t bound_piece(const judgeq_session *session);
+int32_t bound_piece_most(void);
 /* Whether it can go on: there is room in the context for the slack that is left, and a piece. */
 bool bound_fits(const judgeq_session *session);
 /* Fails where an unbounded session's context has no room for its budget, slack and a piece. */

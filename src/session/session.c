@@ -157,11 +157,8 @@ static judgeq_status allocate(judgeq_session *session, judgeq_error *error) {
     return status == JUDGEQ_OK ? take_engine(session, error) : status;
 }
 
-judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session_params *params, judgeq_session **out,
-                                 judgeq_error *error) {
-    *out = NULL;
-    judgeq_session *session = calloc(1, sizeof *session);
-    if (!session) return error_memory(error, "a session");
+judgeq_status session_configure(judgeq_session *session, const judgeq_model *model, const judgeq_session_params *params,
+                                judgeq_error *error) {
     session->model = model;
     session->params = *params;
     session->judge = params->judge;
@@ -170,10 +167,17 @@ judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session
     judgeq_status status = take_policies(session, error);
     if (status == JUDGEQ_OK) status = check_params(session, error);
     if (status == JUDGEQ_OK) status = check_judge(session, error);
-    if (status == JUDGEQ_OK) {
-        session->kv_type = kv_types[params->kv_type].type;
-        status = allocate(session, error);
-    }
+    if (status == JUDGEQ_OK) session->kv_type = kv_types[params->kv_type].type;
+    return status;
+}
+
+judgeq_status judgeq_session_new(const judgeq_model *model, const judgeq_session_params *params, judgeq_session **out,
+                                 judgeq_error *error) {
+    *out = NULL;
+    judgeq_session *session = calloc(1, sizeof *session);
+    if (!session) return error_memory(error, "a session");
+    judgeq_status status = session_configure(session, model, params, error);
+    if (status == JUDGEQ_OK) status = allocate(session, error);
     if (status == JUDGEQ_OK) status = again_init(session, error);
     if (status == JUDGEQ_OK) status = bound_init(session, error);
     if (status == JUDGEQ_OK) status = bound_check(session, error);

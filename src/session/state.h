@@ -73,6 +73,10 @@ struct judgeq_session {
     void *score_hook_data;
 };
 
+/* Sets a zeroed session's model, judge, parameters and policies, and checks them. Allocates nothing. */
+judgeq_status session_configure(judgeq_session *session, const judgeq_model *model, const judgeq_session_params *params,
+                                judgeq_error *error);
+
 /* True where tokens are decoded before the policy can choose. */
 bool session_looks_ahead(const judgeq_session *session);
 
