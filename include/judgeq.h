@@ -514,18 +514,21 @@ typedef struct judgeq_stats {
     int64_t n_position;   /* position of the next token: the length of the sequence, evicted rows included */
     int32_t budget;       /* rows per layer and KV head, no more than the prompt has; 0: full */
     size_t kv_bytes_full; /* bytes that a full cache of n_position rows would take */
-    size_t kv_bytes_held; /* bytes of the rows held now */
-    size_t kv_bytes_peak; /* most KV bytes allocated at any moment */
-    double prefill_s;     /* all reading: the five parts that follow, the logits of the first token, allocation */
-    double embed_s;       /* of that: the prompt's embeddings */
-    double blocks_s;      /* of that: the prompt's rows through all transformer blocks */
-    double score_s;       /* of that: soft rows, score reduction and selection */
-    double compact_s;     /* of that: gathering the kept rows */
-    double lookahead_s;   /* of that: decoding pseudo tokens or responses */
-    double decode_s;      /* all decode calls */
-    double rejudge_s;     /* of that: choosing again */
-    int64_t n_rejudged;   /* times that the policy has chosen again while tokens were decoded */
-    int32_t n_threads;    /* the most that compute */
+    int64_t n_chosen; /* tokens up to the last read or choice of a policy that evicts: judgeq_session_cut goes back to
+                         there and no further; 0: policy full */
+    size_t kv_bytes_held;      /* bytes of the rows held now */
+    size_t kv_bytes_allocated; /* with the room for more rows */
+    size_t kv_bytes_peak;      /* most KV bytes allocated at any moment */
+    double prefill_s;          /* all reading: the five parts that follow, the logits of the first token, allocation */
+    double embed_s;            /* of that: the prompt's embeddings */
+    double blocks_s;           /* of that: the prompt's rows through all transformer blocks */
+    double score_s;            /* of that: soft rows, score reduction and selection */
+    double compact_s;          /* of that: gathering the kept rows */
+    double lookahead_s;        /* of that: decoding pseudo tokens or responses */
+    double decode_s;           /* all decode calls */
+    double rejudge_s;          /* of that: choosing again */
+    int64_t n_rejudged;        /* times that the policy has chosen again while tokens were decoded */
+    int32_t n_threads;         /* the most that compute */
 } judgeq_stats;
 
 /* No policy (full), no judge, no budget, F16: a zeroed struct. */
@@ -537,9 +540,9 @@ JUDGEQ_API judgeq_status judgeq_session_new(const judgeq_model *model, const jud
                                             judgeq_session **out, judgeq_error *error);
 JUDGEQ_API void judgeq_session_free(judgeq_session *session);
 /* Makes a session that goes on as this one would, bit for bit, with the same parameters: the same rows, logits, tokens
- * and state of the policy, and counts and times so far. It has the same engine, or, where that is the session's own, one
- * of its own. So several answers can begin with one context. Fails with ARGUMENT while the session reads, or after an
- * error. */
+ * and state of the policy, and counts and times so far. It has the same engine, or, where that is the session's own,
+ * one of its own. So several answers can begin with one context. Fails with ARGUMENT while the session reads, or after
+ * an error. */
 JUDGEQ_API judgeq_status judgeq_session_copy(const judgeq_session *session, judgeq_session **out, judgeq_error *error);
 
 /* The most KV bytes that a session can have allocated, as judgeq_stats.kv_bytes_peak counts them. */

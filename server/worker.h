@@ -31,7 +31,7 @@
  * read begin with a copy of what it has read.
  *
  * Slow readers. News gather in the job until they are taken, so nothing is lost and nobody is blocked; they are bounded
- * by the answer's own length. A reader who leaves more than WORKER_UNREAD_MOST bytes of text has its job cancelled. */
+ * by the answer's own length. A reader who leaves more than unread_bytes of text has its job cancelled. */
 #ifndef JUDGEQ_SERVER_WORKER_H
 #define JUDGEQ_SERVER_WORKER_H
 
@@ -41,8 +41,6 @@
 #include "app/session_choices.h"
 #include "judgeq.h"
 
-enum { WORKER_UNREAD_MOST = 1 << 20 };
-
 typedef struct worker worker;
 typedef struct worker_job worker_job;
 
@@ -51,10 +49,11 @@ typedef struct worker_params {
     const judgeq_judge *judge; /* NULL: policies with soft tokens are refused */
     const char *policy;        /* of jobs that name none; NULL: full */
     session_choices choices;   /* of all sessions; rows and share: of jobs that name no budget */
-    size_t kv_bytes;           /* of all sessions together, at any moment; 0: any */
+    size_t kv_bytes;           /* of the KV caches of all sessions together, at any moment */
     size_t cache_bytes;        /* of these, at most for idle ones; 0: all that is free */
     int32_t n_queue;           /* jobs that wait, at most */
     int32_t n_running;         /* jobs that read or answer, at most; 0: any */
+    size_t unread_bytes;       /* of an answer's text that was not taken, at most; 0: 1 MiB */
     int32_t n_answer_most;     /* tokens of an answer, at most, whatever a job asks for; 0: any */
 } worker_params;
 
@@ -138,8 +137,9 @@ worker_status worker_submit(worker *w, const worker_request *request, worker_job
  * news then hold the state only. Once ended, it returns true at once, with nothing new. */
 bool worker_job_wait(worker_job *job, double seconds, worker_news *news);
 /* NULL before it has ended. Valid until it is released. */
-const worker_result *worker_job_result(const worker_job *job);
-/* The job ends within one step of the worker, with CANCELLED, and its memory is free then. In any thread. */
+const worker_result *worker_job_result(worker_job *job);
+/* The job ends within one step of the worker, with CANCELLED. Its memory is then free for others: what it was reading
+ * is gone, and what had begun to answer is an idle session. In any thread. */
 void worker_job_cancel(worker_job *job);
 /* The job is no longer asked: it is cancelled unless it has ended. Accepts NULL. */
 void worker_job_release(worker_job *job);
@@ -171,8 +171,8 @@ typedef struct worker_slot {
     worker_state state;
     int64_t n_prompt, n_cached, n_done, n_answer, n_seen, n_rows;
     size_t kv_bytes;
-    int32_t budget;  /* rows per layer and KV head; 0: full, or not known yet */
-    char policy[64]; /* its beginning */
+    int32_t budget;   /* rows per layer and KV head; 0: full, or not known yet */
+    char policy[256]; /* as judgeq_policy_text writes it */
 } worker_slot;
 
 /* Writes up to n of them, running jobs first, and returns how many there are. */

@@ -558,6 +558,8 @@ void judgeq_session_get_stats(const judgeq_session *session, judgeq_stats *stats
     stats->kv_bytes_full = (size_t)session->n_position * (size_t)info->n_layer * (size_t)info->n_head_kv *
                            model_row_bytes(session->model, session->kv_type);
     for (int32_t l = 0; l < info->n_layer; l++) stats->kv_bytes_held += cache_layer_bytes(&session->layer[l]);
+    stats->n_chosen = session->policy.keep_all ? 0 : session->n_prompt;
+    stats->kv_bytes_allocated = session->meter.bytes;
     stats->kv_bytes_peak = session->meter.peak;
     stats->n_threads = session->engine->graphs.threads.most;
 }

@@ -1,0 +1,124 @@
+#include "idle.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+void idle_free(idle_store *store) {
+    while (store->n > 0) judgeq_session_free(idle_take(store, store->item[store->n - 1].session));
+    free(store->item);
+    *store = (idle_store){0};
+}
+
+/* ---- what is found ----------------------------------------------------------------------------------------------- */
+
+static size_t common_prefix(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b) {
+    size_t n = 0;
+    while (n < n_a && n < n_b && a[n] == b[n]) n++;
+    return n;
+}
+
+/* Tokens that a session can give to a job with tokens[n]. */
+static size_t usable(const judgeq_session *session, const int32_t *tokens, size_t n) {
+    size_t n_own;
+    judgeq_stats stats;
+    const int32_t *own = judgeq_session_tokens(session, &n_own);
+    const size_t common = common_prefix(own, n_own, tokens, n - 1);
+    judgeq_session_get_stats(session, &stats);
+    return common < (size_t)stats.n_chosen ? 0 : common;
+}
+
+idle_session *idle_find(idle_store *store, const char *key, const int32_t *tokens, size_t n, size_t *common) {
+    idle_session *best = NULL;
+    *common = 0;
+    for (size_t i = 0; i < store->n; i++) {
+        if (strcmp(store->item[i].key, key) != 0) continue;
+        const size_t same = usable(store->item[i].session, tokens, n);
+        if (same <= *common) continue;
+        best = &store->item[i];
+        *common = same;
+    }
+    return best;
+}
+
+void idle_use(idle_store *store, idle_session *item) {
+    item->used = ++store->n_used;
+}
+
+/* ---- what comes and goes ----------------------------------------------------------------------------------------- */
+
+/* Those whose tokens all are the first of this session's. */
+static void supersede(idle_store *store, const char *key, const judgeq_session *session) {
+    size_t n, n_own;
+    const int32_t *tokens = judgeq_session_tokens(session, &n);
+    for (size_t i = 0; i < store->n; i++) {
+        idle_session *item = &store->item[i];
+        if (strcmp(item->key, key) != 0) continue;
+        const int32_t *own = judgeq_session_tokens(item->session, &n_own);
+        if (common_prefix(own, n_own, tokens, n) == n_own) item->superseded = true;
+    }
+}
+
+static judgeq_status make_room(idle_store *store, judgeq_error *error) {
+    if (store->n < store->room) return JUDGEQ_OK;
+    const size_t room = 2 * store->room + 16;
+    idle_session *larger = realloc(store->item, room * sizeof *larger);
+    if (!larger) return error_memory(error, "idle sessions");
+    store->item = larger;
+    store->room = room;
+    return JUDGEQ_OK;
+}
+
+judgeq_status idle_add(idle_store *store, const char *key, int64_t id, judgeq_session *session, judgeq_error *error) {
+    judgeq_stats stats;
+    judgeq_status status = make_room(store, error);
+    if (status == JUDGEQ_OK) status = judgeq_session_trim(session, error);
+    char *copy = status == JUDGEQ_OK ? strdup(key) : NULL;
+    if (!copy) return status == JUDGEQ_OK ? error_memory(error, "idle sessions") : status;
+    supersede(store, key, session);
+    judgeq_session_get_stats(session, &stats);
+    idle_session *item = &store->item[store->n++];
+    *item = (idle_session){.session = session, .key = copy, .id = id, .bytes = stats.kv_bytes_allocated};
+    store->bytes += item->bytes;
+    idle_use(store, item);
+    return JUDGEQ_OK;
+}
+
+judgeq_session *idle_take(idle_store *store, judgeq_session *session) {
+    for (size_t i = 0; i < store->n; i++) {
+        idle_session *item = &store->item[i];
+        if (item->session != session) continue;
+        store->bytes -= item->bytes;
+        free(item->key);
+        *item = store->item[--store->n];
+        break;
+    }
+    return session;
+}
+
+/* a leaves before b. */
+static bool leaves_before(const idle_session *a, const idle_session *b) {
+    return a->superseded != b->superseded ? a->superseded : a->used < b->used;
+}
+
+bool idle_drop(idle_store *store, bool only_superseded, judgeq_session *spared) {
+    idle_session *first = NULL;
+    for (size_t i = 0; i < store->n; i++) {
+        idle_session *item = &store->item[i];
+        if (item->session == spared || (only_superseded && !item->superseded)) continue;
+        if (!first || leaves_before(item, first)) first = item;
+    }
+    if (!first) return false;
+    judgeq_session_free(idle_take(store, first->session));
+    return true;
+}
+
+size_t idle_droppable(const idle_store *store, bool only_superseded, const judgeq_session *spared) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < store->n; i++) {
+        const idle_session *item = &store->item[i];
+        if (item->session != spared && (!only_superseded || item->superseded)) bytes += item->bytes;
+    }
+    return bytes;
+}
