@@ -20,7 +20,7 @@ static judgeq_status find_stop_tokens(generation *g, judgeq_error *error) {
         size_t n = 0;
         status = judgeq_tokenize(g->model, p->stop[i], strlen(p->stop[i]), JUDGEQ_TEXT_CONTROL, &token, &n, error);
         const bool control = n == 1 && judgeq_token_text(g->model, token[0], NULL, 0) == 0;
-        if (control) g->stop_token[g->n_stop_token++] = token[0];
+        g->stop_token[i] = control ? token[0] : -1;
         judgeq_free(token);
     }
     return status;
@@ -56,10 +56,11 @@ judgeq_status generation_init(generation *g, const judgeq_model *model, const ge
 
 /* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
-static bool ends_response(const generation *g, int32_t token) {
-    bool ends = judgeq_token_ends(g->model, token);
-    for (size_t i = 0; i < g->n_stop_token; i++) ends = ends || g->stop_token[i] == token;
-    return ends;
+static bool ends_response(generation *g, int32_t token) {
+    for (size_t i = 0; i < g->params.n_stop; i++) {
+        if (g->stop_token[i] == token) g->stopped_by = g->params.stop[i];
+    }
+    return g->stopped_by || judgeq_token_ends(g->model, token);
 }
 
 static judgeq_status append(generation *g, int32_t token, judgeq_error *error) {
@@ -90,6 +91,7 @@ static judgeq_status take(generation *g, const float *logits, int32_t token, jud
     if (status != JUDGEQ_OK) return status;
     if (g->text.stopped) {
         g->end = GENERATION_STOP;
+        g->stopped_by = g->params.stop[g->text.stopped_by];
     } else if (g->params.go_on && !g->params.go_on(g->params.data)) {
         g->end = GENERATION_CANCELLED;
     } else {

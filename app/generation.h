@@ -48,15 +48,15 @@ typedef struct generation {
     const judgeq_model *model;
     generation_params params;
     size_t limit;        /* tokens of the response, at most */
-    int32_t *stop_token; /* [n_stop_token], of the stop texts that are a control token: they have no text */
-    size_t n_stop_token;
-    int32_t *token; /* [n_token], without the one that ended the response */
+    int32_t *stop_token; /* [n_stop], of the stop texts that are a control token, which has no text; -1: of others */
+    int32_t *token;      /* [n_token], without the one that ended the response */
     size_t n_token, capacity;
     generation_end end;
-    int32_t end_token; /* that ended the response, or -1 */
-    int32_t unread;    /* the response's last token, where nobody was told to decode it; or -1 */
-    double ttft_s;     /* until the first token was known; -1 where none was */
-    json_t *logprobs;  /* an object per token, as logprobs.h says; or NULL */
+    int32_t end_token;      /* that ended the response, or -1 */
+    const char *stopped_by; /* the stop text that did, one of params.stop; or NULL */
+    int32_t unread;         /* the response's last token, where nobody was told to decode it; or -1 */
+    double ttft_s;          /* until the first token was known; -1 where none was */
+    json_t *logprobs;       /* an object per token, as logprobs.h says; or NULL */
     text_stream text;
 } generation;
 

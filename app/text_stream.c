@@ -14,7 +14,9 @@ static void find_stop(text_stream *stream, size_t from) {
         const size_t n = strlen(stream->stop[i]), begin = from >= n ? from - n + 1 : 0;
         if (begin >= stream->length) continue;
         const char *found = memmem(stream->text + begin, stream->length - begin, stream->stop[i], n);
-        if (found && (size_t)(found - stream->text) < first) first = (size_t)(found - stream->text);
+        if (!found || (size_t)(found - stream->text) >= first) continue;
+        first = (size_t)(found - stream->text);
+        stream->stopped_by = i;
     }
     stream->stopped = first < stream->length;
     stream->length = first;

@@ -22,6 +22,7 @@ typedef struct text_stream {
     size_t n_put;       /* bytes of `text` that `put` has */
     utf8_pieces pieces; /* a character that is not complete yet */
     bool stopped;       /* a stop text came */
+    size_t stopped_by;  /* its number */
 } text_stream;
 
 /* After a stop text nothing is taken. */

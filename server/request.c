@@ -103,7 +103,7 @@ static judgeq_status make_key(worker_job *job, judgeq_error *error) {
     const judgeq_session_params *p = &job->session;
     const char *context = job->context ? job->context : "";
     char numbers[96];
-    snprintf(numbers, sizeof numbers, "|%d|%.9g|", p->budget, (double)p->budget_fraction);
+    snprintf(numbers, sizeof numbers, "|%d|%.9g|%p|", p->budget, (double)p->budget_fraction, (const void *)p->judge);
     const char *text = judgeq_policy_text(job->policy);
     const size_t size = strlen(text) + strlen(numbers) + strlen(context) + 1;
     job->key = malloc(size);

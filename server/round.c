@@ -62,6 +62,13 @@ static void note_times(worker_job *job) {
     if (answered) result->answer_s = now - job->first_at;
 }
 
+static int32_t number_of_stop(const worker_job *job) {
+    for (size_t i = 0; i < job->n_stop; i++) {
+        if (job->answer.stopped_by && job->answer.stopped_by == job->stop[i]) return (int32_t)i;
+    }
+    return -1;
+}
+
 /* The session waits for whoever goes on with it; or not. */
 static void leave_session(worker *w, worker_job *job, bool good) {
     judgeq_session *session = job->running;
@@ -91,6 +98,7 @@ void round_end_job(worker *w, worker_job *job, judgeq_status status, const judge
     if (status == JUDGEQ_OK) result->error = (judgeq_error){0};
     result->status = status;
     result->end = status == JUDGEQ_OK ? job->answer.end : GENERATION_CANCELLED;
+    result->stop = number_of_stop(job);
     result->n_prompt = (int64_t)job->n_tokens;
     result->n_cached = job->n_cached;
     result->n_answer = (int64_t)job->answer.n_token;

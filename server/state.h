@@ -7,8 +7,8 @@
 #include "job.h"
 
 struct worker {
-    worker_params params;
-    char *policy; /* the params' */
+    worker_params params; /* constant, but for the judge, which is under `lock` */
+    char *policy;         /* the params' */
     pthread_t thread;
 
     /* The thread's own. */

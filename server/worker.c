@@ -117,6 +117,12 @@ judgeq_status worker_new(const worker_params *params, worker **out, judgeq_error
     return status;
 }
 
+void worker_use_judge(worker *w, const judgeq_judge *judge) {
+    pthread_mutex_lock(&w->lock);
+    w->params.judge = judge;
+    pthread_mutex_unlock(&w->lock);
+}
+
 void worker_stop(worker *w, double seconds) {
     pthread_mutex_lock(&w->lock);
     const double at = clock_seconds() + (seconds > 0 ? seconds : 0);
@@ -169,7 +175,10 @@ static worker_status enqueue(worker *w, worker_job *job, judgeq_error *error) {
 
 worker_status worker_submit(worker *w, const worker_request *request, worker_job **out, judgeq_error *error) {
     worker_job *job = NULL;
-    worker_status status = job_of_request(&w->params, request, &job, error);
+    pthread_mutex_lock(&w->lock);
+    const worker_params params = w->params;
+    pthread_mutex_unlock(&w->lock);
+    worker_status status = job_of_request(&params, request, &job, error);
     pthread_mutex_lock(&w->lock);
     if (status == WORKER_OK) status = enqueue(w, job, error);
     *(status == WORKER_OK ? &w->stats.n_accepted : &w->stats.n_refused) += 1;

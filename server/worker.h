@@ -109,6 +109,7 @@ typedef struct worker_result {
     judgeq_status status; /* JUDGEQ_OK, and `end` says why the answer ended; or with `error`. CANCELLED: by somebody */
     judgeq_error error;
     generation_end end;
+    int32_t stop;         /* the number of the request's stop text that the answer ended before, from 0; or -1 */
     int64_t n_prompt;     /* tokens of the prompt, the context's included */
     int64_t n_cached;     /* of these, that an idle session, a context or another job had read before */
     int64_t n_answer;     /* tokens, without the one that ended it */
@@ -123,6 +124,9 @@ typedef struct worker_result {
 
 /* Starts the thread. Model and judge must not be freed before the worker. */
 judgeq_status worker_new(const worker_params *params, worker **out, judgeq_error *error);
+/* The judge of jobs that are handed in from now on. The former must live as long as the worker, too: sessions use it.
+ */
+void worker_use_judge(worker *w, const judgeq_judge *judge);
 /* Takes no more jobs, lets those that there are go on for so many seconds, and cancels the rest. Returns when the
  * thread has ended; jobs can still be asked for what they have, and must be released before worker_free. */
 void worker_stop(worker *w, double seconds);

@@ -59,6 +59,7 @@ typedef struct dictation {
     const char *name, *bytes; /* a token each */
     last last;
     const char *stop[3];
+    int by; /* the number of the stop text that ends it, from 1 */
     int32_t n_tokens, n_ctx;
     size_t n_before, n_known;
     int go_on;          /* so many times */
@@ -85,14 +86,14 @@ static const dictation DICTATIONS[] = {
      .end = GENERATION_LENGTH, .n_token = 2, .n_decoded = 1, .unread = true},
     {"the context that the model was trained for", "abcd", .n_ctx = -1, .n_before = 1022, .pieces = "a|b|",
      .end = GENERATION_CONTEXT, .n_token = 2, .n_decoded = 1, .unread = true},
-    {"a stop text of several tokens", "ab STOP c", .stop = {"STOP"}, .pieces = "a|b| |", .end = GENERATION_STOP,
+    {"a stop text of several tokens", "ab STOP c", .stop = {"STOP"}, .by = 1, .pieces = "a|b| |",
+     .end = GENERATION_STOP, .n_token = 7, .n_decoded = 6, .unread = true},
+    {"what a stop text begins with", "SToSTOP", .stop = {"STOP"}, .by = 1, .pieces = "STo|", .end = GENERATION_STOP,
      .n_token = 7, .n_decoded = 6, .unread = true},
-    {"what a stop text begins with", "SToSTOP", .stop = {"STOP"}, .pieces = "STo|", .end = GENERATION_STOP,
-     .n_token = 7, .n_decoded = 6, .unread = true},
-    {"a stop text within a beginning of it", "STSTOP", .stop = {"STOP"}, .pieces = "ST|", .end = GENERATION_STOP,
-     .n_token = 6, .n_decoded = 5, .unread = true},
-    {"the first of several stop texts", "axyzb", .stop = {"yz", "xyz", "b"}, .pieces = "a|", .end = GENERATION_STOP,
-     .n_token = 4, .n_decoded = 3, .unread = true},
+    {"a stop text within a beginning of it", "STSTOP", .stop = {"STOP"}, .by = 1, .pieces = "ST|",
+     .end = GENERATION_STOP, .n_token = 6, .n_decoded = 5, .unread = true},
+    {"the first of several stop texts", "axyzb", .stop = {"yz", "xyz", "b"}, .by = 2, .pieces = "a|",
+     .end = GENERATION_STOP, .n_token = 4, .n_decoded = 3, .unread = true},
     {"no whole stop text", "abST", END, .stop = {"STOP"}, .pieces = "a|b|ST|", .end = GENERATION_STOP, .n_token = 4,
      .n_decoded = 4},
     {"no whole stop text at the limit", "abST", .n_tokens = 4, .stop = {"STOP"}, .pieces = "a|b|ST|",
@@ -105,9 +106,9 @@ static const dictation DICTATIONS[] = {
      END, .pieces = REPLACED "b|" REPLACED "|", .end = GENERATION_STOP, .n_token = 4, .n_decoded = 4},
     {"an unfinished character", "a\xe6\x9d", END, .pieces = "a|" REPLACED "|", .end = GENERATION_STOP, .n_token = 3,
      .n_decoded = 3},
-    {"a stop text of a character", "a" EAST "b", .stop = {EAST}, .pieces = "a|", .end = GENERATION_STOP, .n_token = 4,
-     .n_decoded = 3, .unread = true},
-    {"a control token as a stop text", "ab", START, .stop = {"x", "<|im_start|>"}, .pieces = "a|b|",
+    {"a stop text of a character", "a" EAST "b", .stop = {EAST}, .by = 1, .pieces = "a|", .end = GENERATION_STOP,
+     .n_token = 4, .n_decoded = 3, .unread = true},
+    {"a control token as a stop text", "ab", START, .stop = {"x", "<|im_start|>"}, .by = 2, .pieces = "a|b|",
      .end = GENERATION_STOP, .n_token = 2, .n_decoded = 2},
     {"a control token that nobody named", "a", START, .n_tokens = 2, .pieces = "a|", .end = GENERATION_LENGTH,
      .n_token = 2, .n_decoded = 1, .unread = true},
@@ -163,6 +164,7 @@ static void check(const dictation *d, const generation *g, const listener *l, co
     if (g->n_token != d->n_token) fail_msg("%s: %zu tokens", d->name, g->n_token);
     if (n_decoded != d->n_decoded) fail_msg("%s: %zu tokens to decode", d->name, n_decoded);
     const bool ended = d->end == GENERATION_STOP && !d->unread;
+    assert_ptr_equal(g->stopped_by, d->by > 0 ? d->stop[d->by - 1] : NULL);
     assert_memory_equal(g->token, script, g->n_token * sizeof *script);
     assert_int_equal(g->unread, d->unread ? script[g->n_token - 1] : -1);
     assert_int_equal(g->end_token, ended ? script[g->n_token] : -1);

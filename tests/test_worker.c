@@ -594,6 +594,26 @@ static void test_identical(void **state) {
     worker_free(w);
 }
 
+/* The one that reads leaves: another one reads. */
+static void test_leader_leaves(void **state) {
+    (void)state;
+    worker *w = start(defaults());
+    outcome *out = malloc(sizeof *out), *expected = malloc(sizeof *expected);
+    const worker_request request = ask(7, 2500, 10);
+    worker_job *job[3];
+    for (int i = 0; i < 3; i++) job[i] = submit(w, request);
+    wait_for_state(job[0], WORKER_READING);
+    worker_job_release(job[0]);
+    answer_alone(&request, expected);
+    for (int i = 1; i < 3; i++) {
+        collect(job[i], out);
+        expect_same(expected, out, "left behind");
+    }
+    free(expected);
+    free(out);
+    worker_free(w);
+}
+
 /* Read once, saved, and asked several times, by other workers too. */
 static void test_context(void **state) {
     (void)state;
@@ -658,15 +678,39 @@ static void test_logprobs_and_stops(void **state) {
     collect(submit(w, request), all);
     const char stop[2] = {all->text[all->n_text / 2], '\0'};
     if ((unsigned char)stop[0] < 0x80) { /* in the middle of the answer, or earlier */
-        request.stop = (const char *const[]){stop};
-        request.n_stop = 1;
+        request.stop = (const char *const[]){"no such text", stop};
+        request.n_stop = 2;
         collect(submit(w, request), out);
         assert_int_equal(out->result.end, GENERATION_STOP);
+        assert_int_equal(out->result.stop, 1);
         assert_int_equal(out->n_text, strcspn(all->text, stop));
     }
     free(out);
     free(all);
     worker_free(w);
+}
+
+/* Jobs that come later have the new judge; sessions of the former are not gone on from. */
+static void test_other_judge(void **state) {
+    (void)state;
+    judgeq_judge *other = tiny_judge(model, 1, N_SOFT - 1), *former = judge;
+    worker *w = start(defaults());
+    outcome *out = malloc(sizeof *out), *expected = malloc(sizeof *expected);
+    const worker_request request = ask(3, 200, 20), more = ask(3, 210, 20);
+    collect(submit(w, request), out);
+    worker_use_judge(w, other);
+    judge = other;
+    collect(submit(w, more), out);
+    answer_alone(&more, expected);
+    expect_same(expected, out, "another judge");
+    assert_int_equal(out->result.n_cached, 0);
+    worker_use_judge(w, NULL);
+    expect_refused(w, request, WORKER_INVALID, "needs a judge");
+    judge = former;
+    worker_free(w);
+    judgeq_judge_free(other);
+    free(expected);
+    free(out);
 }
 
 /* ---- the end ----------------------------------------------------------------------------------------------------- */
@@ -754,5 +798,6 @@ TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_many_as_alone), cmocka_unit_
            cmocka_unit_test(test_notify), cmocka_unit_test(test_queue_full), cmocka_unit_test(test_never_fits),
            cmocka_unit_test(test_conversation), cmocka_unit_test(test_what_can_be_shared),
            cmocka_unit_test(test_least_recently_used), cmocka_unit_test(test_idle_makes_room),
-           cmocka_unit_test(test_identical), cmocka_unit_test(test_context), cmocka_unit_test(test_logprobs_and_stops),
+           cmocka_unit_test(test_identical), cmocka_unit_test(test_leader_leaves), cmocka_unit_test(test_context),
+           cmocka_unit_test(test_logprobs_and_stops), cmocka_unit_test(test_other_judge),
            cmocka_unit_test(test_stop_at_once), cmocka_unit_test(test_stop_when_done), cmocka_unit_test(test_freed))
