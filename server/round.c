@@ -74,7 +74,6 @@ static void leave_session(worker *w, worker_job *job, bool good) {
     judgeq_session *session = job->running;
     job->running = NULL;
     if (!session) return;
-    judgeq_session_read_abandon(session);
     if (!good || job->forget || idle_add(&w->idle, job->key, job->id, session, NULL) != JUDGEQ_OK) {
         judgeq_session_free(session);
     }

@@ -10,7 +10,7 @@
 
 #include "check.h"
 
-enum { N_ALL = 700, N_SOFT = 4, BUDGET = 40, SLACK = 12 };
+enum { N_ALL = 700, N_SOFT = 40, BUDGET = 40, SLACK = 12 };
 
 static judgeq_model *model;
 static judgeq_judge *judge;

@@ -104,6 +104,27 @@ static void test_many_in_little_memory(void **state) {
     }
 }
 
+/* What is reserved for a job while it reads, and while it answers: all that it can need. */
+static void test_reserved(void **state) {
+    (void)state;
+    worker *w = start(defaults());
+    judgeq_policy *policy = NULL;
+    judgeq_need need;
+    CHECK(judgeq_policy_parse("streaming", &policy, error));
+    const judgeq_session_params params = {.policy = policy, .budget = BUDGET};
+    CHECK(judgeq_session_need(model, &params, 0, 40, ENDLESS, &need, error));
+    assert_true(need.decode_bytes > need.held_bytes);
+    judgeq_policy_free(policy);
+    worker_job *job = submit(w, ask_endless());
+    worker_stats stats;
+    do {
+        stats = stats_of(w);
+    } while (stats.n_answering < 1);
+    assert_int_equal(stats.kv_bytes_reserved, need.decode_bytes);
+    worker_job_release(job);
+    worker_free(w);
+}
+
 /* ---- who leaves -------------------------------------------------------------------------------------------------- */
 
 /* While it answers, reads and waits. */
@@ -311,7 +332,7 @@ static void test_freed(void **state) {
 }
 
 TESTS_MAIN(worker_set_up, worker_tear_down, cmocka_unit_test(test_many_as_alone),
-           cmocka_unit_test(test_many_in_little_memory), cmocka_unit_test(test_cancel), cmocka_unit_test(test_release),
-           cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_notify), cmocka_unit_test(test_queue_full),
-           cmocka_unit_test(test_never_fits), cmocka_unit_test(test_stop_at_once),
+           cmocka_unit_test(test_many_in_little_memory), cmocka_unit_test(test_reserved), cmocka_unit_test(test_cancel),
+           cmocka_unit_test(test_release), cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_notify),
+           cmocka_unit_test(test_queue_full), cmocka_unit_test(test_never_fits), cmocka_unit_test(test_stop_at_once),
            cmocka_unit_test(test_stop_when_done), cmocka_unit_test(test_freed))

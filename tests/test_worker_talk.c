@@ -45,9 +45,12 @@ static void test_conversation(void **state) {
     outcome *out = malloc(sizeof *out);
     talk *main_talk = calloc(1, sizeof *main_talk);
     judgeq_session *session = alone("judge", BUDGET);
+    size_t n_before = 0, n_prompt = 0;
     for (size_t i = 0; i < 4; i++) {
         char what[32];
         snprintf(what, sizeof what, "turn %zu", i);
+        n_before = main_talk->n;
+        n_prompt = n_before + TURN;
         take_turn(w, main_talk, session, 100 * i, what, out);
         talk *side = malloc(sizeof *side);
         *side = *main_talk;
@@ -60,6 +63,11 @@ static void test_conversation(void **state) {
     }
     const worker_stats stats = stats_of(w);
     assert_int_equal(stats.n_read, 4 * (TURN + 20));
+    /* the last turn again: its own session cannot go back before its choice, the one of the turn before is there */
+    worker_request again = {.tokens = main_talk->tokens, .n_answer = 1, .logprobs = -1, .forget = true};
+    again.n_tokens = n_prompt;
+    collect(submit(w, again), out);
+    assert_int_equal(out->result.n_cached, n_before);
     worker_slot slots[16];
     const size_t n = worker_get_slots(w, slots, 16);
     assert_int_equal(n, 8);

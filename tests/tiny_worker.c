@@ -9,7 +9,9 @@
 judgeq_model *model;
 judgeq_judge *judge;
 int32_t token[N_ALL];
-static size_t endless; /* from this token on, 40 have an answer of LONG tokens */
+static size_t endless; /* from this token on, 40 have an answer of LONG tokens at least */
+
+enum { LONG = 2000 };
 
 /* ---- jobs -------------------------------------------------------------------------------------------------------- */
 
@@ -33,7 +35,7 @@ worker_request ask(size_t from, size_t n, int32_t n_answer) {
 }
 
 worker_request ask_endless(void) {
-    worker_request request = ask(endless, 40, LONG);
+    worker_request request = ask(endless, 40, ENDLESS);
     request.policy = "streaming";
     return request;
 }
@@ -147,7 +149,8 @@ void expect_same(const outcome *a, const outcome *b, const char *what) {
 static void find_endless(void) {
     outcome *out = malloc(sizeof *out);
     for (endless = 0; endless + 40 < N_ALL; endless += 40) {
-        const worker_request request = ask_endless();
+        worker_request request = ask_endless();
+        request.n_answer = LONG;
         answer_alone(&request, out);
         if (out->result.n_answer == LONG) break;
     }
@@ -157,7 +160,7 @@ static void find_endless(void) {
 int worker_set_up(void **state) {
     tiny_spec spec;
     if (!tiny_spec_find("qwen2", &spec) || fixture_set_up(state) != 0) return -1;
-    spec.n_ctx = 4096;
+    spec.n_ctx = 32768;
     spec.seed += 1000; /* a model that talks */
     if (tiny_model_write(&spec, fixture_model) != 0 || judgeq_model_load(fixture_model, &model, NULL) != JUDGEQ_OK) {
         return -1;

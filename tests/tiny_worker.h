@@ -5,7 +5,7 @@
 #include "server/worker.h"
 #include "tiny_session.h"
 
-enum { N_ALL = 3000, N_SOFT = 4, BUDGET = 32, LONG = 2000, MANY = 1 << 28, TEXT = 40000 };
+enum { N_ALL = 3000, N_SOFT = 4, BUDGET = 32, ENDLESS = 20000, MANY = 1 << 28, TEXT = 200000 };
 
 /* Seconds: far more than anything here takes. */
 #define SOON 120.0
@@ -24,7 +24,7 @@ worker *start(worker_params params);
 
 /* The prompt token[from] ... with n tokens, greedy. */
 worker_request ask(size_t from, size_t n, int32_t n_answer);
-/* A prompt whose answer has LONG tokens. */
+/* A prompt whose answer goes on for longer than any test looks at it. */
 worker_request ask_endless(void);
 worker_job *submit(worker *w, worker_request request);
 
