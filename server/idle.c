@@ -6,7 +6,10 @@
 #include "base/error.h"
 
 void idle_free(idle_store *store) {
-    while (store->n > 0) judgeq_session_free(idle_take(store, store->item[store->n - 1].session));
+    for (size_t i = 0; i < store->n; i++) {
+        judgeq_session_free(store->item[i].session);
+        free(store->item[i].key);
+    }
     free(store->item);
     *store = (idle_store){0};
 }

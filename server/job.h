@@ -63,7 +63,7 @@ void job_own(worker_job *job);
 void job_post_ahead(worker_job *job, int32_t n_ahead);
 void job_post_reading(worker_job *job, int64_t n_done, int64_t n_to_read);
 /* More of the answer: a text_put, with the job as its data. */
-judgeq_status job_post_text(void *job, const char *bytes, size_t n, judgeq_error *error);
+judgeq_status job_post_text(void *data, const char *bytes, size_t n, judgeq_error *error);
 /* That tokens were added, with what logprobs [..] says of them, which is emptied; or NULL. */
 judgeq_status job_post_tokens(worker_job *job, int32_t n, json_t *logprobs, judgeq_error *error);
 /* The end: job->result is what it will be. */

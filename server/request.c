@@ -31,7 +31,7 @@ static judgeq_status copy_request(worker_job *job, const worker_params *params, 
     const bool copied = job->tokens && copy_text(request->context, &job->context) &&
                         copy_text(request->save, &job->save) && copy_stops(job, request);
     if (!copied) return error_memory(error, "a job");
-    if (job->n_context > 0) memcpy(job->tokens, context_tokens, job->n_context * sizeof *job->tokens);
+    if (context_tokens) memcpy(job->tokens, context_tokens, job->n_context * sizeof *job->tokens);
     memcpy(job->tokens + job->n_context, request->tokens, request->n_tokens * sizeof *job->tokens);
     job->n_answer = request->n_answer;
     job->logprobs = request->logprobs;
@@ -122,7 +122,7 @@ judgeq_status job_need(const worker_job *job, const judgeq_model *model, int64_t
 
 static judgeq_status prepare(worker_job *job, const worker_params *params, const worker_request *request,
                              judgeq_error *error) {
-    judgeq_snapshot_info info;
+    judgeq_snapshot_info info = {0};
     int32_t *tokens = NULL;
     judgeq_status status = check_request(params, request, error);
     if (status == JUDGEQ_OK && request->context) {
