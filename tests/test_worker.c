@@ -16,7 +16,7 @@ enum { CLIENTS = 4, JOBS = 7 };
 static worker_request any_request(int client, int i) {
     static const char *const policies[] = {"judge", "snapkv", "full", "h2o", "judge-laq", "streaming", "adakv"};
     const int k = client * JOBS + i;
-    worker_request request = ask((size_t)(97 * k), (size_t)(20 + 61 * k % 500), 10 + 7 * k % 60);
+    worker_request request = ask(97 * (size_t)k, 20 + 61 * (size_t)k % 500, 10 + 7 * k % 60);
     request.policy = k % 5 == 0 ? NULL : policies[k % 7];
     request.rows = k % 5 == 0 ? 0 : 16 + 8 * (k % 9);
     request.sampler = (judgeq_sampler_params){.temperature = k % 3 == 0 ? 0.8F : 0, .top_p = 1, .seed = (uint32_t)k};
