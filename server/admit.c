@@ -10,6 +10,9 @@
 /* Prompts that are read in turn: each has its hidden states in memory. */
 enum { READERS_MOST = 4 };
 
+/* A read of fewer tokens is repeated where it must be. */
+enum { KEEP_LEAST = 128 };
+
 /* ---- bytes ------------------------------------------------------------------------------------------------------- */
 
 /* Between two steps of its own. A read may wait anywhere. */
@@ -99,16 +102,29 @@ static judgeq_session_params params_of(worker *w, const worker_job *job) {
     return params;
 }
 
-/* The context stays, too, where there is room: it is asked again. */
-static void keep_context(worker *w, const worker_job *job) {
+/* A copy of the job's session, if there is room for it and what trimming takes: another may go on from it. */
+static judgeq_session *copy_if_room(const worker *w, const worker_job *job, const worker_job *more) {
     judgeq_stats stats;
     judgeq_session *copy = NULL;
     judgeq_session_get_stats(job->running, &stats);
-    const size_t bytes = stats.kv_bytes_allocated, most = w->params.kv_bytes, idle = w->params.cache_bytes;
-    const size_t then = w->idle.bytes + bytes;
-    if (reserved_bytes(w, job) + then + bytes > most || (idle > 0 && then > idle)) return;
-    if (judgeq_session_copy(job->running, &copy, NULL) != JUDGEQ_OK) return;
-    if (idle_add(&w->idle, job->key, job->id, copy, NULL) != JUDGEQ_OK) judgeq_session_free(copy);
+    const size_t bytes = stats.kv_bytes_allocated, idle = w->params.cache_bytes, then = w->idle.bytes + bytes;
+    if (reserved_bytes(w, more) + then + bytes > w->params.kv_bytes || (idle > 0 && then > idle)) return NULL;
+    return judgeq_session_copy(job->running, &copy, NULL) == JUDGEQ_OK ? copy : NULL;
+}
+
+/* The context stays, too: it is asked again. */
+static void keep_context(worker *w, const worker_job *job) {
+    judgeq_session *copy = copy_if_room(w, job, job);
+    if (copy && idle_add(&w->idle, job->key, job->id, copy, NULL) != JUDGEQ_OK) judgeq_session_free(copy);
+}
+
+void keep_prompt(worker *w, const worker_job *job) {
+    judgeq_stats stats;
+    judgeq_session_get_stats(job->running, &stats);
+    const bool worth = (int64_t)job->n_tokens - job->n_cached >= KEEP_LEAST && job->n_answer > 0 && !job->forget;
+    if (!worth || stats.n_chosen != (int64_t)job->n_tokens || stats.n_position > stats.n_chosen) return;
+    judgeq_session *copy = copy_if_room(w, job, NULL);
+    if (copy && idle_add_prompt(&w->idle, job->key, job->id, copy, NULL) != JUDGEQ_OK) judgeq_session_free(copy);
 }
 
 static judgeq_status load_context(worker *w, worker_job *job, judgeq_error *error) {

@@ -27,7 +27,8 @@ static size_t usable(const judgeq_session *session, const int32_t *tokens, size_
     size_t n_own;
     judgeq_stats stats;
     const int32_t *own = judgeq_session_tokens(session, &n_own);
-    const size_t common = common_prefix(own, n_own, tokens, n - 1);
+    size_t common = common_prefix(own, n_own, tokens, n);
+    if (common == n && (n_own > n || !judgeq_session_logits(session))) common--;
     judgeq_session_get_stats(session, &stats);
     return common < (size_t)stats.n_chosen ? 0 : common;
 }
@@ -73,19 +74,30 @@ static judgeq_status make_room(idle_store *store, judgeq_error *error) {
     return JUDGEQ_OK;
 }
 
-judgeq_status idle_add(idle_store *store, const char *key, int64_t id, judgeq_session *session, judgeq_error *error) {
+static judgeq_status add(idle_store *store, const char *key, idle_session item, judgeq_error *error) {
     judgeq_stats stats;
-    judgeq_status status = make_room(store, error);
-    if (status == JUDGEQ_OK) status = judgeq_session_trim(session, error);
-    char *copy = status == JUDGEQ_OK ? strdup(key) : NULL;
-    if (!copy) return status == JUDGEQ_OK ? error_memory(error, "idle sessions") : status;
-    supersede(store, key, session);
-    judgeq_session_get_stats(session, &stats);
-    idle_session *item = &store->item[store->n++];
-    *item = (idle_session){.session = session, .key = copy, .id = id, .bytes = stats.kv_bytes_allocated};
-    store->bytes += item->bytes;
-    idle_use(store, item);
+    const judgeq_status status = make_room(store, error);
+    if (status != JUDGEQ_OK) return status;
+    item.key = strdup(key);
+    if (!item.key) return error_memory(error, "idle sessions");
+    judgeq_session_get_stats(item.session, &stats);
+    item.bytes = stats.kv_bytes_allocated;
+    item.used = ++store->n_used;
+    store->bytes += item.bytes;
+    store->item[store->n++] = item;
     return JUDGEQ_OK;
+}
+
+judgeq_status idle_add(idle_store *store, const char *key, int64_t id, judgeq_session *session, judgeq_error *error) {
+    judgeq_status status = judgeq_session_trim(session, error);
+    if (status != JUDGEQ_OK) return status;
+    supersede(store, key, session);
+    return add(store, key, (idle_session){.session = session, .id = id}, error);
+}
+
+judgeq_status idle_add_prompt(idle_store *store, const char *key, int64_t id, judgeq_session *session,
+                              judgeq_error *error) {
+    return add(store, key, (idle_session){.session = session, .id = id, .superseded = true}, error);
 }
 
 judgeq_session *idle_take(idle_store *store, judgeq_session *session) {

@@ -24,13 +24,18 @@ typedef struct idle_store {
 void idle_free(idle_store *store);
 
 /* The session of this key that shares the most tokens with tokens[n], from the first on, and can be cut to what it
- * shares: but for the last of these tokens, since something has to be read. *common: how many. NULL: there is none. */
+ * shares: all n only where it ends there and has logits, since otherwise something has to be read. *common: how many.
+ * NULL: there is none. */
 idle_session *idle_find(idle_store *store, const char *key, const int32_t *tokens, size_t n, size_t *common);
 /* Counts it as the last one used. */
 void idle_use(idle_store *store, idle_session *item);
 
 /* Trims a session and takes it, on success only. */
 judgeq_status idle_add(idle_store *store, const char *key, int64_t id, judgeq_session *session, judgeq_error *error);
+/* The same for a session that keeps its logits, and is of use only to who asks the same again or goes on otherwise: it
+ * is superseded from the beginning. */
+judgeq_status idle_add_prompt(idle_store *store, const char *key, int64_t id, judgeq_session *session,
+                              judgeq_error *error);
 /* Takes one of its sessions out of the store. */
 judgeq_session *idle_take(idle_store *store, judgeq_session *session);
 

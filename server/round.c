@@ -167,6 +167,7 @@ static judgeq_status init_answer(const worker *w, worker_job *job, judgeq_error 
 static void begin_answer(worker *w, worker_job *job) {
     judgeq_error error = {0};
     judgeq_status status = job->save ? judgeq_session_save(job->running, job->save, &error) : JUDGEQ_OK;
+    if (status == JUDGEQ_OK) keep_prompt(w, job);
     if (status == JUDGEQ_OK) status = init_answer(w, job, &error);
     job->answering = true;
     if (status != JUDGEQ_OK || job->answer.end != GENERATION_OPEN) {

@@ -43,6 +43,9 @@ struct worker {
 void admit(worker *w);
 /* A job's prompt has been read: those that wait with the same one begin with a copy. */
 void admit_followers(worker *w, const worker_job *leader);
+/* A job's prompt has been read: where its policy will choose again as it answers, a copy stays, if there is room. It is
+ * for those who ask the same again, or send the answer back with other tokens than it was written with. */
+void keep_prompt(worker *w, const worker_job *job);
 /* What the running jobs can have allocated at any moment, and one more, unless it is NULL. The rows of one session at a
  * time move. */
 size_t reserved_bytes(const worker *w, const worker_job *more);

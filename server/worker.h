@@ -26,9 +26,10 @@
  * Conversations. Once a job has ended, its session stays, idle and trimmed, as long as cache_bytes and the jobs allow.
  * A job begins with the idle session of the same policy, budget, judge and context that has the most tokens in common
  * with it, from the first on: by the original tokens, whether their rows are still held or not. It works on a copy, so
- * that a side request leaves the conversation as it was. Those that leave first are the ones that another idle session
- * goes on from, then those that were not used for longest. Jobs that wait with the same tokens as one that is being
- * read begin with a copy of what it has read.
+ * that a side request leaves the conversation as it was. Of policies that evict, the session as it was when a long
+ * prompt had been read stays as well: they cannot go back there later. Those that leave first are the ones that another
+ * idle session goes on from, then those that were not used for longest. Jobs that wait with the same tokens as one that
+ * is being read begin with a copy of what it has read.
  *
  * Slow readers. News gather in the job until they are taken, so nothing is lost and nobody is blocked; they are bounded
  * by the answer's own length. A reader who leaves more than unread_bytes of text has its job cancelled. */

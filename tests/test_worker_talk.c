@@ -108,10 +108,45 @@ static void test_what_can_be_shared(void **state) {
     request.forget = true;
     collect(submit(w, request), out);
     assert_int_equal(out->result.n_cached, 120); /* one token has to be read */
-    assert_int_equal(stats_of(w).n_idle, 4);
+    assert_int_equal(stats_of(w).n_idle, 6);     /* with two prompts */
     free(expected);
     free(out);
     worker_free(w);
+}
+
+/* The same prompt again, and an answer that comes back in other tokens, though the policy has chosen again since. */
+static void test_prompt_again(void **state) {
+    (void)state;
+    static const char *const policies[] = {"judge", "snapkv", "full"};
+    for (size_t p = 0; p < sizeof policies / sizeof *policies; p++) {
+        worker *w = start(defaults());
+        outcome *out = malloc(sizeof *out), *expected = malloc(sizeof *expected);
+        worker_request request = ask(30, 300, 100);
+        request.policy = policies[p];
+        request.rows = 40;
+        for (uint32_t i = 0; i < 2; i++) {
+            request.sampler = (judgeq_sampler_params){.temperature = 1, .top_p = 1, .seed = 5 + i};
+            collect(submit(w, request), out);
+            answer_alone(&request, expected);
+            expect_same(expected, out, policies[p]);
+        }
+        assert_int_equal(out->result.n_cached, p < 2 ? 300 : 299);
+        if (p < 2) assert_true(out->result.n_rejudged > 0);
+        judgeq_session *session = alone(policies[p], 40);
+        CHECK(judgeq_session_read(session, token + 30, 300, error));
+        CHECK(judgeq_session_read(session, token + 330, 50, error));
+        request = ask(30, 350, 20);
+        request.policy = policies[p];
+        request.rows = 40;
+        answer(session, request.sampler, 20, expected);
+        collect(submit(w, request), out);
+        expect_same(expected, out, policies[p]);
+        assert_int_equal(out->result.n_cached, 300);
+        judgeq_session_free(session);
+        free(expected);
+        free(out);
+        worker_free(w);
+    }
 }
 
 /* Those that were not used for longest leave. */
@@ -313,7 +348,7 @@ static void test_other_judge(void **state) {
 }
 
 TESTS_MAIN(worker_set_up, worker_tear_down, cmocka_unit_test(test_conversation),
-           cmocka_unit_test(test_what_can_be_shared), cmocka_unit_test(test_least_recently_used),
-           cmocka_unit_test(test_idle_makes_room), cmocka_unit_test(test_identical),
-           cmocka_unit_test(test_leader_leaves), cmocka_unit_test(test_context),
+           cmocka_unit_test(test_what_can_be_shared), cmocka_unit_test(test_prompt_again),
+           cmocka_unit_test(test_least_recently_used), cmocka_unit_test(test_idle_makes_room),
+           cmocka_unit_test(test_identical), cmocka_unit_test(test_leader_leaves), cmocka_unit_test(test_context),
            cmocka_unit_test(test_logprobs_and_stops), cmocka_unit_test(test_other_judge))
