@@ -27,7 +27,7 @@ check_style() {
     # Versions of clang-format differ; .clang-format was written for 14.
     if [[ $(clang-format --version) == *"version 14."* ]]; then
         step "clang-format"
-        find include src app plot report eval cli tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -exec clang-format --dry-run -Werror {} +
+        find include src app plot report eval server cli tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -exec clang-format --dry-run -Werror {} +
     else
         step "clang-format is not version 14: the format is not checked"
     fi
@@ -35,7 +35,7 @@ check_style() {
         step "clang-tidy"
         # Fuzz targets are no part of the release build; fail_shim takes the C library's own names.
         # shellcheck disable=SC2016 # $0 is for the inner shell: a file's name
-        find src app plot report eval cli tests bench examples -name '*.c' ! -name 'fuzz_*' ! -name fail_shim.c -print0 |
+        find src app plot report eval server cli tests bench examples -name '*.c' ! -name 'fuzz_*' ! -name fail_shim.c -print0 |
             xargs -0 -n 1 -P "$jobs" bash -c 'tools/quietly "build/tidy/$0.log" clang-tidy -p build/release "$0"'
     else
         step "no clang-tidy here: not run"
