@@ -12,7 +12,8 @@ void interrupt_end(void);
 void interrupt_catch(void);
 /* The same, but no Ctrl-C ends the program: interrupt_take forgets it. */
 void interrupt_keep(void);
-/* Whether a signal breaks off a call that waits, as a read of standard input; otherwise such a call goes on after it. */
+/* Whether a signal breaks off a call that waits, as a read of standard input; otherwise such a call goes on after it.
+ */
 void interrupt_break_calls(bool on);
 /* Whether Ctrl-C was pressed, which is then forgotten; a request to end is not. */
 bool interrupt_take(void);

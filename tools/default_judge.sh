@@ -11,29 +11,6 @@ judgeq=$here/build/release/judgeq
 mkdir -p "${1:?which folder?}"
 cd "$1"
 
-packages=(debian-handbook developers-reference debian-faq debian-reference-en jargon-text python3.11-doc maint-guide
-    html2text)
-
-fetch() {
-    rm -rf text.part
-    mkdir -p packages root
-    (cd packages && apt-get -qq download "${packages[@]}")
-    for package in packages/*.deb; do dpkg -x "$package" root; done
-    ls packages >versions
-    mkdir -p text.part/{handbook,debian,jargon,python}
-    for page in root/usr/share/doc/debian-handbook/html/en-US/*.html; do
-        root/usr/bin/html2text -utf8 -nobs -style pretty -width 100000 "$page" \
-            >"text.part/handbook/$(basename "$page" .html).txt"
-    done
-    cp root/usr/share/developers-reference/_sources/*.rst.txt text.part/debian
-    gunzip -c root/usr/share/doc/maint-guide/maint-guide.en.txt.gz >text.part/debian/maint-guide.txt
-    gunzip -c root/usr/share/doc/debian/FAQ/debian-faq.en.txt.gz >text.part/debian/faq.txt
-    gunzip -c root/usr/share/debian-reference/debian-reference.en.txt.gz >text.part/debian/reference.txt
-    gunzip -c root/usr/share/doc/jargon-text/jargon.txt.gz | iconv -f utf-8 -t utf-8 -c >text.part/jargon/jargon.txt
-    cp -r root/usr/share/doc/python3.11/html/_sources/{tutorial,howto,faq} text.part/python
-    mv text.part text
-}
-
 # SET SEED OPTIONS...: examples of the model's own answers.
 make_set() {
     local set=$1 seed=$2 resume=()
@@ -61,7 +38,7 @@ train() { # NAME OPTIONS...: NAME.gguf from NAME.jsonl
     [ -e "$name.gguf" ] || "$judgeq" train --data "$name.jsonl" -o "$name.gguf" "${resume[@]}" --deep --heldout 0.08 "$@"
 }
 
-[ -e text ] || fetch
+"$here/tools/judge_text.sh" .
 # Short prompts teach most of it in little time; what is left to learn about long ones needs fewer examples.
 make_sets short 1 -n 300 --min 300 --max 1400
 train short --epochs 8 --lr 1e-2 -t 2
