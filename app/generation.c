@@ -42,7 +42,8 @@ static void check_limit(generation *g) {
 judgeq_status generation_init(generation *g, const judgeq_model *model, const generation_params *params,
                               judgeq_error *error) {
     *g = (generation){.model = model, .params = *params, .end_token = -1, .unread = -1, .ttft_s = -1};
-    g->text = (text_stream){.put = params->put, .data = params->data, .stop = params->stop, .n_stop = params->n_stop};
+    g->text = (text_stream){
+        .put = params->put, .data = params->data, .stop = params->stop, .n_stop = params->n_stop, .plan = params->plan};
     if (params->logprobs >= 0 && params->n_known > 0) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "the probabilities of tokens that a lookahead decoded are gone: ask for no logprobs");

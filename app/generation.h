@@ -31,9 +31,10 @@ typedef struct generation_params {
     /* [n_stop], none of them empty: the response ends before this text, or before the control token that it is */
     const char *const *stop;
     size_t n_stop;
-    int32_t n_tokens; /* at most */
-    int32_t n_ctx;    /* tokens that the context holds; 0: what the model was trained for */
-    size_t n_before;  /* tokens of the sequence before the response */
+    const judgeq_chat_plan *plan; /* of an answer in a chat, whose control tokens have a text; or NULL */
+    int32_t n_tokens;             /* at most */
+    int32_t n_ctx;                /* tokens that the context holds; 0: what the model was trained for */
+    size_t n_before;              /* tokens of the sequence before the response */
     /* [n_known], tokens that the response begins with and that the session has read: judgeq_session_deferred */
     const int32_t *known;
     size_t n_known;

@@ -65,14 +65,19 @@ judgeq_status text_stream_add(text_stream *stream, const char *bytes, size_t n, 
     return put_until(stream, stream->stopped ? stream->length : stream->length - held_back(stream), error);
 }
 
+static int32_t text_of(const text_stream *stream, const judgeq_model *model, int32_t token, char *text, int32_t size) {
+    return stream->plan ? judgeq_chat_plan_token_text(stream->plan, token, text, size)
+                        : judgeq_token_text(model, token, text, size);
+}
+
 judgeq_status text_stream_add_token(text_stream *stream, const judgeq_model *model, int32_t token,
                                     judgeq_error *error) {
     char text[128], *longer = NULL;
-    int32_t n = judgeq_token_text(model, token, text, sizeof text);
+    int32_t n = text_of(stream, model, token, text, sizeof text);
     if (n < 0) {
         longer = malloc((size_t)-n);
         if (!longer) return error_memory(error, "a token's text");
-        n = judgeq_token_text(model, token, longer, -n);
+        n = text_of(stream, model, token, longer, -n);
     }
     const judgeq_status status = text_stream_add(stream, longer ? longer : text, n > 0 ? (size_t)n : 0, error);
     free(longer);

@@ -17,7 +17,8 @@ typedef struct text_stream {
     void *data;
     const char *const *stop; /* [n_stop], none of them empty */
     size_t n_stop;
-    char *text; /* [length], all text so far; ends before a stop text once `stopped`. The stream's */
+    const judgeq_chat_plan *plan; /* whose preserved control tokens have a text; or NULL */
+    char *text;                   /* [length], all text so far; ends before a stop text once `stopped`. The stream's */
     size_t length, capacity;
     size_t n_put;       /* bytes of `text` that `put` has */
     utf8_pieces pieces; /* a character that is not complete yet */

@@ -42,6 +42,7 @@ static void job_free(worker_job *job) {
     free(job->key);
     judgeq_policy_free(job->policy);
     judgeq_sampler_free(job->sampler);
+    shared_plan_release(job->plan);
     for (size_t i = 0; job->stop && i < job->n_stop; i++) free(job->stop[i]);
     free((void *)job->stop);
     generation_free(&job->answer);

@@ -18,7 +18,8 @@ struct worker_job {
     judgeq_policy *policy;         /* the context's, where it has one */
     judgeq_session_params session; /* but for the engine */
     judgeq_sampler *sampler;
-    char **stop; /* [n_stop] */
+    shared_plan *plan; /* or NULL */
+    char **stop;       /* [n_stop] */
     size_t n_stop;
     int32_t n_answer, logprobs;
     bool forget;

@@ -152,6 +152,7 @@ static judgeq_status init_answer(const worker *w, worker_job *job, judgeq_error 
     generation_params params = {.sampler = job->sampler,
                                 .stop = (const char *const *)job->stop,
                                 .n_stop = job->n_stop,
+                                .plan = shared_plan_get(job->plan),
                                 .n_tokens = job->n_answer,
                                 .n_ctx = job->session.unbounded ? SESSION_ANY_LENGTH : job->session.n_ctx,
                                 .n_before = job->n_tokens,

@@ -41,6 +41,7 @@
 #include "app/generation.h"
 #include "app/session_choices.h"
 #include "judgeq.h"
+#include "shared_plan.h"
 
 typedef struct worker worker;
 typedef struct worker_job worker_job;
@@ -69,6 +70,7 @@ typedef struct worker_request {
     int32_t rows;        /* the budget; 0: `share`, or the worker's */
     double share;
     judgeq_sampler_params sampler;
+    shared_plan *plan;       /* of an answer in a chat; the job becomes an owner. Or NULL */
     int32_t n_answer;        /* tokens of the answer, at most; 0: read only */
     const char *const *stop; /* [n_stop], texts or control tokens that the answer ends before; none is empty */
     size_t n_stop;
