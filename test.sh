@@ -69,6 +69,7 @@ step "fuzzing, $fuzz_seconds s for each target"
 build fuzz
 fuzz fuzz_gguf
 fuzz fuzz_policy
+fuzz fuzz_request
 fuzz fuzz_snapshot
 fuzz fuzz_plan
 fuzz fuzz_text

@@ -30,11 +30,12 @@ int cmd_report(int argc, char **argv);
 int cmd_data(int argc, char **argv);
 int cmd_train(int argc, char **argv);
 int cmd_ingest(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
 int cmd_completion(int argc, char **argv);
 
 /* Their options. */
 extern const command_option run_rows[], chat_rows[], ingest_rows[], judge_rows[], inspect_rows[], kept_rows[],
     policies_rows[], bench_rows[], eval_rows[], rpc_server_rows[], report_rows[], data_rows[], train_rows[],
-    completion_rows[];
+    completion_rows[], serve_rows[];
 
 #endif

@@ -7,6 +7,7 @@
 #   tools/deps.sh --print-portable-kernels  ... and where --test puts ggml's CPU kernels for any processor with AVX2
 #   tools/deps.sh --print-package-kernels  ... and where --package puts those for any processor of this kind
 #   tools/deps.sh --print-playwright        ... and Playwright, which drives Chromium
+#   tools/deps.sh --print-clients           ... and the clients that test the server
 # Everything except system packages goes to ${XDG_CACHE_HOME:-~/.cache}/judgeq. CMAKE_ARGS in the environment adds
 # options to the build of ggml and libllama: CMAKE_ARGS=-DGGML_CUDA=ON tools/deps.sh
 set -euo pipefail
@@ -45,12 +46,14 @@ python() { # Debian's, where the first one in the path is too old or has no pip
     "$candidate" "$@"
 }
 
-# Where Playwright is, or will be: its modules are of one version of Python.
-playwright() {
-    echo "$cache/playwright-$(sed -n 's/^playwright==\([^ ]*\).*/\1/p' "$here/requirements/pages.txt")-$(
+# Where Playwright and the server's clients are, or will be: modules are of one version of Python.
+modules() { # NAME, REQUIREMENTS, PACKAGE, whose version counts
+    echo "$cache/$1-$(sed -n "s/^$3==\([^ ]*\).*/\1/p" "$here/requirements/$2.txt")-$(
         python -c 'import sys; print("cp%d%d" % sys.version_info[:2])'
     )"
 }
+playwright() { modules playwright pages playwright; }
+clients() { modules clients clients openai; }
 
 has_python() { python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))'; }
 has_cmake() { [ "$(printf '%s\n' 3.21 "$(cmake --version | sed -n '1s/[^0-9]*//p')" | sort -V | head -1)" = 3.21 ]; }
@@ -76,6 +79,7 @@ check_system() {
     need python3-pip "Python 3.11 or newer with pip (python3 -m pip)" has_python
     need libjansson-dev "jansson with its header (pkg-config jansson)" pkg-config --exists jansson
     need libxxhash-dev "xxHash with its header (pkg-config libxxhash)" pkg-config --exists libxxhash
+    need libmicrohttpd-dev "libmicrohttpd with its header (pkg-config libmicrohttpd)" pkg-config --exists libmicrohttpd
     need libedit-dev "libedit with its header (pkg-config libedit)" pkg-config --exists libedit
     need gnuplot-nox "gnuplot, which draws the charts" command -v gnuplot
     need libunistring-dev "libunistring with its headers" has_unistring
@@ -258,15 +262,12 @@ provide_model() {
     check_model
 }
 
-# Playwright's own browsers stay where they are: tests/test_pages.py drives Debian's.
-provide_playwright() {
-    local place
-    place=$(playwright)
-    [ -e "$place" ] && return
-    say "fetching Playwright (54 MB, once)"
-    python -m pip install -q --no-cache-dir --no-deps --require-hashes --only-binary :all: --target "$scratch/playwright" \
-        -r "$here/requirements/pages.txt" >"$log" 2>&1 || { cat "$log" >&2 && fail "Playwright could not be fetched"; }
-    mv "$scratch/playwright" "$place"
+provide_modules() { # FOLDER, REQUIREMENTS, WHAT
+    [ -e "$1" ] && return
+    say "fetching $3, once"
+    python -m pip install -q --no-cache-dir --no-deps --require-hashes --only-binary :all: --target "$scratch/$2" \
+        -r "$here/requirements/$2.txt" >"$log" 2>&1 || { cat "$log" >&2 && fail "$3 could not be fetched"; }
+    mv "$scratch/$2" "$1"
 }
 
 case ${1:-} in
@@ -284,6 +285,10 @@ case ${1:-} in
     ;;
 --print-playwright)
     playwright
+    exit
+    ;;
+--print-clients)
+    clients
     exit
     ;;
 --test | --package | "") ;;
@@ -304,6 +309,8 @@ provide_headers
 provide_model
 if [ "${1:-}" = --test ]; then
     provide_portable_kernels
-    provide_playwright
+    # Playwright's own browsers stay where they are: tests/test_pages.py drives Debian's.
+    provide_modules "$(playwright)" pages "Playwright (54 MB)"
+    provide_modules "$(clients)" clients "the clients that test the server (15 MB)"
 fi
 if [ "${1:-}" = --package ]; then provide_package_kernels; fi

@@ -1,0 +1,277 @@
+#include "exchange.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+/* ---- life -------------------------------------------------------------------------------------------------------- */
+
+void exchange_prompts_free(exchange_prompt *prompts, size_t n) {
+    for (size_t i = 0; prompts && i < n; i++) {
+        judgeq_free(prompts[i].tokens);
+        free(prompts[i].echo);
+    }
+    free(prompts);
+}
+
+static void exchange_free(void *data) {
+    exchange *e = data;
+    for (size_t i = 0; i < e->n_answer; i++) {
+        worker_job_release(e->answer[i].job); /* nobody rings the bell from here on */
+        buffer_free(&e->answer[i].text);
+        json_decref(e->answer[i].logprobs);
+        judgeq_reply_free(e->answer[i].reply);
+    }
+    if (e->event >= 0) close(e->event);
+    exchange_prompts_free(e->prompt, e->n_prompt);
+    ask_free(&e->ask);
+    json_decref(e->body);
+    buffer_free(&e->out);
+    free(e);
+}
+
+/* ---- jobs -------------------------------------------------------------------------------------------------------- */
+
+/* In the worker's thread. */
+static void ring(void *data) {
+    const uint64_t one = 1;
+    const ssize_t n = write(((exchange *)data)->event, &one, sizeof one);
+    (void)n; /* full: it rings already */
+}
+
+static bool submit(exchange *e, size_t prompt, int32_t index) {
+    exchange_answer *a = &e->answer[e->n_answer];
+    const exchange_prompt *p = &e->prompt[prompt];
+    judgeq_error error = {0};
+    worker_request request = ask_request(&e->ask, p->tokens, p->n, index);
+    request.notify = ring;
+    request.data = e;
+    const worker_status status = worker_submit(e->service->worker, &request, &a->job, &error);
+    if (status != WORKER_OK) {
+        return reply_not_taken(&e->fault, status, &error, (int64_t)p->n, e->service->n_ctx);
+    }
+    a->index = e->n_answer++;
+    a->prompt = prompt;
+    if (p->echo) buffer_add(&a->text, p->echo, strlen(p->echo));
+    return true;
+}
+
+static bool submit_all(exchange *e) {
+    if (e->n_prompt * (size_t)e->ask.n > EXCHANGE_ANSWERS_MOST) {
+        return reply_wrong(&e->fault, "n", "%zu prompts with %d answers each: up to %d answers at once", e->n_prompt,
+                           e->ask.n, EXCHANGE_ANSWERS_MOST);
+    }
+    for (size_t i = 0; i < e->n_prompt; i++) {
+        for (int32_t k = 0; k < e->ask.n; k++) {
+            if (!submit(e, i, k)) return false;
+        }
+    }
+    return true;
+}
+
+/* ---- news -------------------------------------------------------------------------------------------------------- */
+
+static void keep(exchange_answer *a, const worker_news *news) {
+    buffer_add(&a->text, news->text, news->n_text);
+    if (news->logprobs) {
+        if (!a->logprobs) a->logprobs = json_array();
+        json_array_extend(a->logprobs, (json_t *)news->logprobs);
+    }
+    a->news = *news;
+    a->news.text = NULL;
+    a->news.logprobs = NULL;
+}
+
+static void finish(exchange *e, exchange_answer *a) {
+    a->result = worker_job_result(a->job);
+    e->n_ended++;
+    if (a->result->status == JUDGEQ_OK) return;
+    reply_failed(&e->fault, a->result->status, &a->result->error);
+    if (a->result->status == JUDGEQ_ERROR_CANCELLED) e->fault.status = 503; /* by us: the server stops */
+}
+
+static void begin(exchange *e, exchange_answer *a) {
+    if (a->begun) return;
+    a->begun = true;
+    e->shape->begin(e, a);
+    const char *echo = e->prompt[a->prompt].echo;
+    if (echo) e->shape->more(e, a, echo, strlen(echo), NULL);
+}
+
+static void tell(exchange *e, exchange_answer *a, const worker_news *news) {
+    const bool any = news->n_text > 0 || news->logprobs;
+    if (any || a->result) begin(e, a);
+    if (any) e->shape->more(e, a, news->text, news->n_text, news->logprobs);
+    if (a->result && a->result->status == JUDGEQ_OK) e->shape->end(e, a);
+}
+
+/* All that is new, of all answers. */
+static void take_news(exchange *e) {
+    uint64_t rings;
+    const ssize_t read_n = read(e->event, &rings, sizeof rings);
+    (void)read_n;
+    for (size_t i = 0; i < e->n_answer; i++) {
+        exchange_answer *a = &e->answer[i];
+        worker_news news;
+        if (a->result || !worker_job_wait(a->job, 0, &news)) continue;
+        keep(a, &news);
+        if (news.state == WORKER_ENDED) finish(e, a);
+        if (e->ask.stream) tell(e, a, &news);
+    }
+}
+
+/* ---- a stream ---------------------------------------------------------------------------------------------------- */
+
+void exchange_send(exchange *e, json_t *event) {
+    char *text = event ? json_dumps(event, JSON_COMPACT | JSON_REAL_PRECISION(REPLY_DIGITS)) : NULL;
+    json_decref(event);
+    if (!text || !buffer_format(&e->out, "data: %s\n\n", text)) e->out.failed = true;
+    free(text);
+}
+
+/* A comment, which clients leave out: so a connection with nothing to say is not taken for a dead one. */
+static void ping(exchange *e) {
+    const exchange_answer *a = &e->answer[0];
+    if (a->news.state == WORKER_WAITING) {
+        buffer_format(&e->out, ": waiting, %d before it\n\n", a->news.n_ahead);
+    } else if (a->news.state == WORKER_READING) {
+        buffer_format(&e->out, ": read %lld of %lld tokens\n\n", (long long)a->news.n_done,
+                      (long long)a->news.n_to_read);
+    } else {
+        buffer_format(&e->out, ": ping\n\n");
+    }
+}
+
+static void end_stream(exchange *e) {
+    e->done = true;
+    if (e->fault.status != 0)
+        exchange_send(e, reply_fault_json(&e->fault));
+    else
+        e->shape->last(e);
+}
+
+static bool next(void *data, const char **bytes, size_t *n, bool *broken) {
+    exchange *e = data;
+    buffer_clear(&e->out);
+    while (e->out.n == 0 && !e->done && !e->out.failed) {
+        const http_waited waited = http_wait(e->request, e->event, e->service->ping_s);
+        *broken = waited == HTTP_GONE;
+        if (*broken) return false;
+        if (waited == HTTP_LATE) ping(e);
+        if (waited == HTTP_READY) take_news(e);
+        if (e->n_ended == e->n_answer || e->fault.status != 0) end_stream(e);
+    }
+    *broken = e->out.failed;
+    *bytes = e->out.bytes;
+    *n = e->out.n;
+    return !e->out.failed && e->out.n > 0;
+}
+
+/* ---- a whole answer ---------------------------------------------------------------------------------------------- */
+
+/* False where the client has left. */
+static bool collect(exchange *e) {
+    while (e->n_ended < e->n_answer && e->fault.status == 0) {
+        const http_waited waited = http_wait(e->request, e->event, e->service->ping_s);
+        if (waited == HTTP_GONE) return false;
+        if (waited == HTTP_READY) take_news(e);
+    }
+    return true;
+}
+
+static void answer(exchange *e) {
+    if (!collect(e)) return;
+    if (e->fault.status != 0) {
+        reply_error(e->request, &e->fault);
+    } else {
+        reply_json(e->request, 200, e->shape->whole(e));
+    }
+}
+
+void exchange_run(http_request *request, const exchange_shape *shape, json_t *body, const ask *ask_of,
+                  exchange_prompt *prompts, size_t n_prompts) {
+    ask asked = *ask_of;
+    exchange *e = calloc(1, sizeof *e);
+    if (!e) {
+        exchange_prompts_free(prompts, n_prompts);
+        ask_free(&asked);
+        json_decref(body);
+        return;
+    }
+    *e = (exchange){.request = request,
+                    .service = http_data(request),
+                    .shape = shape,
+                    .body = body,
+                    .ask = asked,
+                    .prompt = prompts,
+                    .n_prompt = n_prompts,
+                    .created = (int64_t)time(NULL),
+                    .event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    snprintf(e->id, sizeof e->id, "%s%016llx", shape->id, (unsigned long long)http_number(request));
+    if (e->event < 0) {
+        reply_failed(&e->fault, JUDGEQ_ERROR_MEMORY, &(judgeq_error){.message = "no more files can be opened"});
+    }
+    if (e->event < 0 || !submit_all(e)) {
+        reply_error(request, &e->fault);
+        exchange_free(e);
+    } else if (e->ask.stream) {
+        http_stream(request, "text/event-stream", next, exchange_free, e);
+    } else {
+        answer(e);
+        exchange_free(e);
+    }
+}
+
+/* ---- for shapes -------------------------------------------------------------------------------------------------- */
+
+const char *exchange_finish(const exchange_answer *a) {
+    return a->result && (a->result->end == GENERATION_LENGTH || a->result->end == GENERATION_CONTEXT) ? "length"
+                                                                                                      : "stop";
+}
+
+json_t *exchange_usage(const exchange *e) {
+    int64_t n_prompt = 0, n_cached = 0, n_answer = 0;
+    for (size_t i = 0; i < e->n_answer; i++) {
+        const exchange_answer *a = &e->answer[i];
+        if (!a->result) continue;
+        n_answer += a->result->n_answer;
+        if (i % (size_t)e->ask.n != 0) continue;
+        n_prompt += a->result->n_prompt;
+        n_cached += a->result->n_cached;
+    }
+    const json_int_t n_total = n_prompt + n_answer;
+    return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", (json_int_t)n_prompt, "completion_tokens",
+                     (json_int_t)n_answer, "total_tokens", n_total, "prompt_tokens_details", "cached_tokens",
+                     (json_int_t)n_cached);
+}
+
+static json_t *budget(const exchange *e) {
+    const bool given = e->ask.rows != 0 || e->ask.share != 0;
+    const int32_t rows = given ? e->ask.rows : e->service->rows;
+    const double share = given ? e->ask.share : e->service->share;
+    if (rows > 0) return json_integer(rows);
+    return share > 0 ? json_sprintf("%g%%", 100 * share) : json_null();
+}
+
+json_t *exchange_kept(const exchange *e, const exchange_answer *a) {
+    const worker_result *r = a->result;
+    const char *context = e->ask.context ? strrchr(e->ask.context, '/') + 1 : NULL;
+    json_t *kept =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "tokens_seen", (json_int_t)r->n_seen, "rows_held",
+                  (json_int_t)r->n_rows, "kv_bytes", (json_int_t)r->kv_bytes, "kv_bytes_full",
+                  (json_int_t)r->kv_bytes_full, "kv_bytes_peak", (json_int_t)r->kv_bytes_peak, "rejudged",
+                  (json_int_t)r->n_rejudged, "waited_s", r->waited_s, "read_s", r->read_s, "answer_s", r->answer_s);
+    if (!kept) return NULL;
+    if (context) { /* with its own policy and budget */
+        json_object_set_new(kept, "context", json_string(context));
+    } else {
+        json_object_set_new(kept, "policy", json_string(e->ask.policy ? e->ask.policy : e->service->policy));
+        json_object_set_new(kept, "budget", budget(e));
+    }
+    return kept;
+}

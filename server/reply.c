@@ -1,0 +1,108 @@
+#include "reply.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+
+static const char INVALID[] = "invalid_request_error", FAILED[] = "server_error";
+
+bool reply_wrong(reply_fault *fault, const char *param, const char *format, ...) {
+    if (fault->status != 0) return false;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(fault->message, sizeof fault->message, format, arguments);
+    va_end(arguments);
+    snprintf(fault->param, sizeof fault->param, "%s", param ? param : "");
+    fault->status = 400;
+    fault->type = INVALID;
+    return false;
+}
+
+static bool set(reply_fault *fault, int status, const char *type, const char *code, const judgeq_error *error) {
+    if (fault->status != 0) return false;
+    fault->status = status;
+    fault->type = type;
+    fault->code = code;
+    snprintf(fault->message, sizeof fault->message, "%s", error->message);
+    return false;
+}
+
+bool reply_failed(reply_fault *fault, judgeq_status status, const judgeq_error *error) {
+    switch (status) {
+    case JUDGEQ_OK:
+        return true;
+    case JUDGEQ_ERROR_ARGUMENT:
+    case JUDGEQ_ERROR_UNSUPPORTED:
+    case JUDGEQ_ERROR_MISMATCH:
+    case JUDGEQ_ERROR_FORMAT:
+        return set(fault, 400, INVALID, NULL, error);
+    case JUDGEQ_ERROR_LIMIT:
+        return set(fault, 400, "exceed_context_size_error", "context_length_exceeded", error);
+    default:
+        return set(fault, 500, FAILED, NULL, error);
+    }
+}
+
+bool reply_not_taken(reply_fault *fault, worker_status status, const judgeq_error *error, int64_t n_prompt,
+                     int64_t n_ctx) {
+    switch (status) {
+    case WORKER_OK:
+        return true;
+    case WORKER_INVALID:
+        return set(fault, 400, INVALID, NULL, error);
+    case WORKER_TOO_LONG:
+        fault->n_prompt = n_prompt;
+        fault->n_ctx = n_ctx;
+        return set(fault, 400, "exceed_context_size_error", "context_length_exceeded", error);
+    case WORKER_TOO_LARGE:
+        return set(fault, 400, INVALID, "exceeds_kv_bytes", error);
+    case WORKER_BUSY:
+        return set(fault, 429, "rate_limit_error", "queue_full", error);
+    case WORKER_STOPPING:
+        return set(fault, 503, FAILED, "stopping", error);
+    default:
+        return set(fault, 500, FAILED, NULL, error);
+    }
+}
+
+/* Messages may quote what a client or a file wrote, cut anywhere. */
+static json_t *text(const char *bytes) {
+    size_t n = 0;
+    char *repaired = utf8_repaired(bytes, strlen(bytes), &n);
+    json_t *json = repaired ? json_stringn(repaired, n) : NULL;
+    free(repaired);
+    return json;
+}
+
+json_t *reply_fault_json(const reply_fault *fault) {
+    json_t *inner = json_pack("{s:o, s:s, s:o, s:s?}", "message", text(fault->message), "type", fault->type, "param",
+                              fault->param[0] ? text(fault->param) : json_null(), "code", fault->code);
+    if (inner && fault->n_ctx > 0) {
+        json_object_set_new(inner, "n_prompt_tokens", json_integer(fault->n_prompt));
+        json_object_set_new(inner, "n_ctx", json_integer(fault->n_ctx));
+    }
+    return inner ? json_pack("{s:o}", "error", inner) : NULL;
+}
+
+void reply_json(http_request *request, int status, json_t *json) {
+    char *text_of = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(REPLY_DIGITS)) : NULL;
+    json_decref(json);
+    http_reply(request, status, "application/json", text_of, text_of ? strlen(text_of) : 0);
+}
+
+void reply_error(http_request *request, const reply_fault *fault) {
+    if (fault->status == 429 || fault->status == 503) http_header(request, "Retry-After", "2");
+    if (fault->status == 401) http_header(request, "WWW-Authenticate", "Bearer");
+    reply_json(request, fault->status, reply_fault_json(fault));
+}
+
+void reply_refuse(http_request *request, int status, const char *message) {
+    reply_fault fault = {.status = status, .type = status < 500 ? INVALID : FAILED};
+    if (status == 401) fault.code = "invalid_api_key";
+    if (status == 404) fault.code = "not_found";
+    snprintf(fault.message, sizeof fault.message, "%s", message);
+    reply_error(request, &fault);
+}

@@ -1,0 +1,24 @@
+/* routes: which path leads to which room. */
+#include "service.h"
+
+#define BOTH(method, path, handler)                                                                                    \
+    {method, "/v1" path, handler, false}, {                                                                            \
+        method, path, handler, false                                                                                   \
+    }
+
+const http_route service_routes[] = {
+    BOTH("POST", "/chat/completions", openai_chat),
+    BOTH("POST", "/completions", openai_completions),
+    BOTH("GET", "/models", info_models),
+    BOTH("GET", "/models/*", info_model),
+    {"GET", "/v1/health", info_health, true},
+    {"GET", "/health", info_health, true},
+    {"GET", "/props", info_props, false},
+    {"GET", "/slots", info_slots, false},
+    {"GET", "/metrics", info_metrics, false},
+    {"POST", "/tokenize", info_tokenize, false},
+    {"POST", "/detokenize", info_detokenize, false},
+    {"POST", "/apply-template", info_apply_template, false},
+};
+
+const size_t service_n_routes = sizeof service_routes / sizeof *service_routes;

@@ -1,0 +1,42 @@
+/* service: what the requests of all clients share. */
+#ifndef JUDGEQ_SERVER_SERVICE_H
+#define JUDGEQ_SERVER_SERVICE_H
+
+#include "http.h"
+#include "worker.h"
+
+typedef struct service {
+    const judgeq_model *model;
+    const judgeq_judge *judge; /* or NULL */
+    worker *worker;
+    http *http; /* NULL until it listens */
+
+    const char *name;           /* of the model, as clients see it */
+    const char *policy;         /* where a request names none */
+    int32_t rows;               /* its budget; 0: `share` */
+    double share;               /* 0, both: none */
+    int32_t n_ctx;              /* tokens of prompt and answer */
+    int32_t n_parallel;         /* jobs at once; 0: any number */
+    size_t kv_bytes;            /* of all sessions; 0: any */
+    const char *context_folder; /* of files that judgeq ingest made, or NULL: none can be used */
+
+    /* Where a request says nothing. */
+    int32_t n_answer;
+    judgeq_sampler_params sampler;
+
+    double ping_s;      /* a stream with nothing to say says that it is there, so often */
+    double started;     /* on clock_seconds */
+    int64_t started_at; /* seconds since 1970 */
+} service;
+
+/* All endpoints: service_routes[service_n_routes]. */
+extern const http_route service_routes[];
+extern const size_t service_n_routes;
+
+/* ---- the rooms --------------------------------------------------------------------------------------------------- */
+
+http_handler openai_chat, openai_completions;
+http_handler info_models, info_model, info_health, info_props, info_slots, info_metrics, info_tokenize, info_detokenize,
+    info_apply_template;
+
+#endif

@@ -1,0 +1,124 @@
+"""A server of `judgeq serve` for tests: it runs on a free port until the test class is done."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+
+from in_folder import InFolder
+
+
+class Answer:
+    """What HTTP gives back. `json`: its body, where it is JSON."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Server:
+    def __init__(self, program, model, *arguments):
+        self.process = subprocess.Popen(
+            [program, "serve", "-m", model, "-t", "1", "--port", "0", "--temp", "0", *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
+        self.lines = []
+        while True:
+            line = self.process.stderr.readline()
+            self.lines.append(line)
+            if found := re.search(r"listening on (http://127\.0\.0\.1:(\d+))", line):
+                self.url, self.port = found[1], int(found[2])
+                return
+            if not line:
+                raise AssertionError("the server did not start: " + "".join(self.lines))
+
+    def stop(self, how=signal.SIGTERM):
+        """(exit status, all that it said)."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            out, said = self.process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        return self.process.returncode, out + "".join(self.lines) + said
+
+    def ask(self, path, body=None, method=None, **headers):
+        """headers: with _ for -. body: JSON, or bytes."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, method=method,
+                                         headers={name.replace("_", "-"): value for name, value in headers.items()})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return Answer(reply.status, reply.headers, reply.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.headers, error.read())
+
+    def events(self, path, body):
+        """The lines of a stream without the empty ones."""
+        reply = self.ask(path, {**body, "stream": True})
+        if reply.status != 200:
+            raise AssertionError(reply.body)
+        return [line for line in reply.body.decode().split("\n") if line]
+
+    def metric(self, name):
+        text = self.ask("/metrics").body.decode()
+        return float(re.search(rf"^judgeq_{re.escape(name)} (.*)$", text, re.MULTILINE)[1])
+
+    def connect(self, timeout=30):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
+
+    def send(self, data, timeout=30):
+        """Sends bytes, and returns all that comes until the server closes the connection, or has been silent that long."""
+        with self.connect(timeout) as connection:
+            try:
+                connection.sendall(data)
+            except OSError:
+                pass  # it need not read what it refuses
+            got = b""
+            try:
+                while part := connection.recv(1 << 16):
+                    got += part
+            except OSError:
+                pass
+            return got
+
+
+def post(path, body, *headers):
+    """The bytes of a request after which the connection closes."""
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class Serving(InFolder):
+    """Tests of one server. ARGUMENTS: its options; SPEC: its model, which never ends an answer by itself."""
+    PROGRAM = MAKE_FIXTURE = None
+    SPEC, KIND, ARGUMENTS = "bpe-smollm", "endless", ()
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.make_model(cls.MAKE_FIXTURE, cls.KIND, cls.SPEC)
+        cls.server = Server(cls.PROGRAM, cls.model, *cls.ARGUMENTS)
+        cls.addClassCleanup(cls.end)
+
+    @classmethod
+    def end(cls):
+        status, said = cls.server.stop()
+        assert status == 0, f"{status}: {said}"
+        assert "ERROR: " not in said, said  # of a sanitizer
+
+    @classmethod
+    def environment(cls):
+        return {**os.environ, "OPENAI_API_KEY": "none"}
+
+    def chat(self, text="in the rain", **more):
+        return self.server.ask("/v1/chat/completions",
+                               {"messages": [{"role": "user", "content": text}], "max_tokens": 8, **more})
