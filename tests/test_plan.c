@@ -184,15 +184,25 @@ typedef struct client {
     size_t n_calls;
 } client;
 
+static void append(char *to, const char *text) {
+    const size_t n = strlen(to);
+    assert_in_range(snprintf(to + n, BYTES - n, "%s", text), 0, BYTES - n - 1);
+}
+
+static void replace(char *to, const char *text) {
+    *to = '\0';
+    append(to, text);
+}
+
 static void client_take(client *to, const judgeq_reply_delta *delta) {
-    strcat(to->content, delta->content);
-    strcat(to->reasoning, delta->reasoning);
+    append(to->content, delta->content);
+    append(to->reasoning, delta->reasoning);
     if (!delta->has_call) return;
     assert_in_range(delta->call, 0, CALLS - 1);
     if (delta->call >= to->n_calls) to->n_calls = delta->call + 1;
-    if (*delta->id) strcpy(to->id[delta->call], delta->id);
-    if (*delta->name) strcpy(to->name[delta->call], delta->name);
-    strcat(to->arguments[delta->call], delta->arguments);
+    if (*delta->id) replace(to->id[delta->call], delta->id);
+    if (*delta->name) replace(to->name[delta->call], delta->name);
+    append(to->arguments[delta->call], delta->arguments);
 }
 
 /* Reads the first n bytes and takes what is new. */
@@ -214,20 +224,20 @@ static void client_read(client *to, const judgeq_chat_plan *plan, const format_c
 static void check_stream(const format_case *c) {
     judgeq_chat_plan *plan = plan_of(c, NULL);
     judgeq_reply *before = NULL;
-    client *got = calloc(1, sizeof *got);
+    static client got;
+    got = (client){.n_calls = 0};
     const size_t length = strlen(c->text);
     for (size_t n = 1; n < length; n++) {
-        if (((unsigned char)c->text[n] & 0xc0) != 0x80) client_read(got, plan, c, n, true, &before);
+        if (((unsigned char)c->text[n] & 0xc0) != 0x80) client_read(&got, plan, c, n, true, &before);
     }
-    client_read(got, plan, c, length, false, &before);
+    client_read(&got, plan, c, length, false, &before);
     judgeq_tool_call calls[CALLS];
-    for (size_t i = 0; i < got->n_calls; i++) {
-        calls[i] = (judgeq_tool_call){got->id[i], got->name[i], got->arguments[i]};
-        if (!*got->id[i]) WRONG("%s: call %zu has no id", c->name, i);
+    for (size_t i = 0; i < got.n_calls; i++) {
+        calls[i] = (judgeq_tool_call){got.id[i], got.name[i], got.arguments[i]};
+        if (!*got.id[i]) WRONG("%s: call %zu has no id", c->name, i);
     }
-    const judgeq_reply all = {got->content, got->reasoning, calls, got->n_calls};
+    const judgeq_reply all = {got.content, got.reasoning, calls, got.n_calls};
     expect_reply(c, &all);
-    free(got);
     judgeq_reply_free(before);
     judgeq_chat_plan_free(plan);
 }
