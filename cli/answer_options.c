@@ -39,8 +39,8 @@ static judgeq_status read_schema(options *o, judgeq_error *error) {
     const bool given = is_schema(o->json_schema);
     char *file = NULL;
     judgeq_error why = {0};
-    judgeq_status status = given ? JUDGEQ_OK : files_read_text(o->json_schema, &file, error);
-    if (status != JUDGEQ_OK) return status;
+    judgeq_status status = given ? JUDGEQ_OK : files_read_text(o->json_schema, &file, &why);
+    if (status != JUDGEQ_OK) return about("--json-schema", status, &why, error);
     status = judgeq_json_schema_grammar(given ? o->json_schema : file, &o->grammar_text, &why);
     free(file);
     return about(given ? "--json-schema" : o->json_schema, status, &why, error);
@@ -48,7 +48,9 @@ static judgeq_status read_schema(options *o, judgeq_error *error) {
 
 judgeq_status answer_options_read(options *o, judgeq_error *error) {
     if (o->json_schema) return read_schema(o, error);
-    return o->grammar ? files_read_text(o->grammar, &o->grammar_text, error) : JUDGEQ_OK;
+    if (!o->grammar) return JUDGEQ_OK;
+    judgeq_error why = {0};
+    return about("--grammar", files_read_text(o->grammar, &o->grammar_text, &why), &why, error);
 }
 
 judgeq_status answer_options_template(options *o, const judgeq_model *model, judgeq_error *error) {

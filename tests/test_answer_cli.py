@@ -93,7 +93,8 @@ class Answers(InFolder):
         broken = self.write("broken.gbnf", 'root ::= "a"\nb "c"\n')
         cases = (
             (2, "broken.gbnf: grammar: line 2: expecting ::= at", "--grammar", broken),
-            (1, "No such file", "--grammar", self.path("nowhere.gbnf")),
+            (1, f"--grammar: {self.path('nowhere.gbnf')}: No such file", "--grammar", self.path("nowhere.gbnf")),
+            (1, f"--json-schema: {self.path('nowhere.json')}: No such file", "--json-schema", self.path("nowhere.json")),
             (2, "--json-schema: JSON schema: no JSON: line 1", "--json-schema", '{"type"'),
             (2, "answer.gbnf: JSON schema: no JSON: line 1", "--json-schema", self.grammar),
             (2, "unrecognized type strnig", "--json-schema", '{"type": "strnig"}'),
