@@ -86,7 +86,7 @@ static judgeq_stats since(const judgeq_stats *before, const judgeq_stats *now) {
 static const char *end_text(const generation *g) {
     switch (g->end) {
     case GENERATION_LENGTH:
-        return "; ended by -n";
+        return "; cut short by -n";
     case GENERATION_CONTEXT:
         return "; ended because the context is full: /undo or /reset make room, and --unbounded has no end";
     case GENERATION_CANCELLED:

@@ -28,7 +28,7 @@ void report_summary(const report_source *source, const judgeq_stats *stats, cons
         report_megabytes(full, sizeof full, stats->kv_bytes_full),
         report_megabytes(peak, sizeof peak, stats->kv_bytes_peak),
         response->end == GENERATION_CONTEXT  ? "; ended because the context is full"
-        : response->end == GENERATION_LENGTH ? "; ended by -n"
+        : response->end == GENERATION_LENGTH ? "; cut short by -n"
                                              : "");
 }
 
