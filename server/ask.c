@@ -111,7 +111,7 @@ static void read_context(const service *s, const fields *f, ask *a) {
         a->context = NULL;
         fields_wrong(f, "context", "no memory");
     } else if (access(a->context, R_OK) != 0) {
-        fields_wrong(f, "context", "there is no such context");
+        fields_wrong(f, "context", "no file of this name is in --context-dir; judgeq ingest makes one");
     }
 }
 

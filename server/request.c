@@ -151,10 +151,12 @@ static worker_status check_need(const worker_job *job, const worker_params *para
     if (most <= params->kv_bytes) return WORKER_OK;
     error_write(error, JUDGEQ_ERROR_LIMIT,
                 "needs %zu bytes of KV cache, and there are %zu: reading %zu tokens with policy '%s' takes up to %zu, "
-                "and answering with up to %d tokens up to %zu; use a smaller budget, a shorter prompt or a policy that "
-                "evicts",
+                "and answering with up to %d tokens up to %zu; %s",
                 most, params->kv_bytes, job->n_tokens, judgeq_policy_text(job->policy), need.read_bytes, job->n_answer,
-                later);
+                later,
+                job->n_context > 0 ? "the context brings its budget: start the server with more --kv-bytes, or read "
+                                     "the document again with judgeq ingest and a smaller --budget"
+                                   : "use a smaller budget, a shorter prompt or a policy that evicts");
     return WORKER_TOO_LARGE;
 }
 

@@ -550,6 +550,14 @@ class Contexts(Serving):
             reply = self.chat(judgeq=own)
             self.assertIn(reply.status, (400, 404), reply.body)
             self.assertNotIn(self.folder, reply.json["error"]["message"])
+        self.assertIn("judgeq ingest makes one", self.chat(judgeq={"context": "none.kv"}).json["error"]["message"])
+
+    def test_one_that_never_fits_says_what_would_help(self):
+        small = Server(JUDGEQ, self.model, "--context-dir", os.path.dirname(self.file), "--kv-bytes", "4K")
+        self.addCleanup(small.stop)
+        reply = small.ask(CHAT, {"messages": USER, "max_tokens": 4, "judgeq": {"context": "document.kv"}})
+        self.assertEqual(reply.json["error"]["code"], "exceeds_kv_bytes", reply.body)
+        self.assertIn("more --kv-bytes", reply.json["error"]["message"])
 
 
 if __name__ == "__main__":
