@@ -21,12 +21,13 @@
 #include "say.h"
 
 static const char HELP[] =
-    "Usage: judgeq ingest --budget N [OPTIONS] FILE... -o DOCUMENT.kv\n"
+    "Usage: judgeq ingest [OPTIONS] FILE... -o DOCUMENT.kv\n"
     "\n"
     "Reads documents once, keeps a budget of rows of the KV cache, and saves these. The policy chooses them without\n"
-    "knowing what will be asked. Answers then come without reading the documents again:\n"
+    "knowing what will be asked, so give them more rows than one question needs: half of the tokens, say.\n"
+    "Answers then come without reading the documents again:\n"
     "\n"
-    "  judgeq ingest --budget 1024 report.txt -o report.kv\n"
+    "  judgeq ingest --budget 50% report.txt -o report.kv\n"
     "  judgeq run --context report.kv -p \"Who signed it?\"\n"
     "\n"
     "  FILE               texts, read as one with blank lines between them; \"-\" is standard input\n"
