@@ -270,6 +270,8 @@ static judgeq_status respond(run *r, judgeq_error *error) {
 static judgeq_status report(const run *r, judgeq_error *error) {
     judgeq_stats stats;
     judgeq_session_get_stats(r->session, &stats);
+    stats.n_decoded -= r->context.n_decoded; /* by who saved it, in another run's time */
+    stats.n_rejudged -= r->context.n_rejudged;
     const report_source source = {.model_path = r->model_path,
                                   .judge_path = r->found.path,
                                   .policy = r->policy,

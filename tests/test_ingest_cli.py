@@ -56,6 +56,16 @@ class Ingest(Command):
                 with open(out, "rb") as file:
                     self.assertEqual(file.read(), before)
 
+    def test_speed_of_a_saved_conversation(self):
+        """Tokens that were decoded before it was saved took none of this run's time."""
+        out = self.out("talk")
+        self.succeed("chat", "-m", self.endless, "-t", "1", "-n", "200", "--quiet", "--policy", "streaming", "--budget", "24",
+                     text=f"the room\n/save {out}\n")
+        found = self.ask(out, model=self.endless)
+        decoded = found["decode_tokens_per_s"] * found["decode_s"]
+        self.assertLess(abs(decoded - found["completion_tokens"]), 2)
+        self.assertLess(found["n_rejudged"], 3)
+
     def test_documents_are_joined(self):
         one, other = self.document("one.txt", "the heron sings"), self.document("other.txt", "it rains")
         both, _ = self.ingest("--policy", "full", one, other, "-o", self.out("both"), "--quiet")
