@@ -206,6 +206,7 @@ static judgeq_status start_worker(serve *s, judgeq_error *error) {
     s->service = (service){.model = s->model,
                            .judge = s->found.judge,
                            .name = s->name,
+                           .model_path = s->model_path,
                            .policy = policy,
                            .rows = o->run.session.rows,
                            .share = o->run.session.share,

@@ -44,6 +44,24 @@ static void ring(void *data) {
     (void)n; /* full: it rings already */
 }
 
+/* Of a prompt that is too long: its tokens, with those of the context that it follows, and those that have room. */
+static void find_lengths(const exchange *e, size_t n_own, int64_t *n_prompt, int64_t *n_ctx) {
+    judgeq_snapshot_info info;
+    *n_prompt = (int64_t)n_own;
+    *n_ctx = e->service->n_ctx;
+    if (!e->ask.context || judgeq_snapshot_read(e->ask.context, &info, NULL, NULL) != JUDGEQ_OK) return;
+    *n_prompt += info.n_tokens;
+    *n_ctx = info.unbounded ? SESSION_ANY_LENGTH : info.n_ctx;
+}
+
+static bool not_taken(exchange *e, worker_status status, const judgeq_error *error, size_t n_own) {
+    int64_t n_prompt = 0, n_ctx = 0;
+    if (status == WORKER_TOO_LONG) find_lengths(e, n_own, &n_prompt, &n_ctx);
+    reply_not_taken(&e->fault, status, error, n_prompt, n_ctx);
+    reply_hide_folder(&e->fault, e->ask.context);
+    return false;
+}
+
 static bool submit(exchange *e, size_t prompt, int32_t index) {
     exchange_answer *a = &e->answer[e->n_answer];
     const exchange_prompt *p = &e->prompt[prompt];
@@ -52,9 +70,7 @@ static bool submit(exchange *e, size_t prompt, int32_t index) {
     request.notify = ring;
     request.data = e;
     const worker_status status = worker_submit(e->service->worker, &request, &a->job, &error);
-    if (status != WORKER_OK) {
-        return reply_not_taken(&e->fault, status, &error, (int64_t)p->n, e->service->n_ctx);
-    }
+    if (status != WORKER_OK) return not_taken(e, status, &error, p->n);
     a->index = e->n_answer++;
     a->prompt = prompt;
     if (p->echo) buffer_add(&a->text, p->echo, strlen(p->echo));
@@ -92,7 +108,7 @@ static void finish(exchange *e, exchange_answer *a) {
     e->n_ended++;
     if (a->result->status == JUDGEQ_OK) return;
     reply_failed(&e->fault, a->result->status, &a->result->error);
-    if (a->result->status == JUDGEQ_ERROR_CANCELLED) e->fault.status = 503; /* by us: the server stops */
+    reply_hide_folder(&e->fault, e->ask.context);
 }
 
 static void begin(exchange *e, exchange_answer *a) {
@@ -150,7 +166,7 @@ static void ping(exchange *e) {
 static void end_stream(exchange *e) {
     e->done = true;
     if (e->fault.status != 0)
-        exchange_send(e, reply_fault_json(&e->fault));
+        exchange_send(e, reply_fault_json(&e->fault, e->service->model_path));
     else
         e->shape->last(e);
 }

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "base/visible.h"
+#include "service.h"
 
 static const char INVALID[] = "invalid_request_error", FAILED[] = "server_error";
 
@@ -41,6 +43,8 @@ bool reply_failed(reply_fault *fault, judgeq_status status, const judgeq_error *
         return set(fault, 400, INVALID, NULL, error);
     case JUDGEQ_ERROR_LIMIT:
         return set(fault, 400, "exceed_context_size_error", "context_length_exceeded", error);
+    case JUDGEQ_ERROR_CANCELLED: /* by the server: whoever is told has not left */
+        return set(fault, 503, FAILED, NULL, error);
     default:
         return set(fault, 500, FAILED, NULL, error);
     }
@@ -68,6 +72,24 @@ bool reply_not_taken(reply_fault *fault, worker_status status, const judgeq_erro
     }
 }
 
+void reply_hide_folder(reply_fault *fault, const char *path) {
+    enum { FORM_MOST = 4 }; /* bytes for a byte, as messages show it */
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (!slash) return;
+    const size_t n = (size_t)(slash + 1 - path);
+    char *folder = strndup(path, n), *form = malloc(FORM_MOST * n + 1);
+    if (folder && form) {
+        visible_copy(folder, form, FORM_MOST * n + 1);
+        const size_t length = strlen(form);
+        const char *rest = fault->message + length;
+        if (strncmp(fault->message, form, length) == 0) memmove(fault->message, rest, strlen(rest) + 1);
+    } else {
+        snprintf(fault->message, sizeof fault->message, "no memory");
+    }
+    free(form);
+    free(folder);
+}
+
 /* Messages may quote what a client or a file wrote, cut anywhere. */
 static json_t *text(const char *bytes) {
     size_t n = 0;
@@ -77,8 +99,10 @@ static json_t *text(const char *bytes) {
     return json;
 }
 
-json_t *reply_fault_json(const reply_fault *fault) {
-    json_t *inner = json_pack("{s:o, s:s, s:o, s:s?}", "message", text(fault->message), "type", fault->type, "param",
+json_t *reply_fault_json(const reply_fault *fault, const char *model_path) {
+    reply_fault shown = *fault;
+    reply_hide_folder(&shown, model_path);
+    json_t *inner = json_pack("{s:o, s:s, s:o, s:s?}", "message", text(shown.message), "type", fault->type, "param",
                               fault->param[0] ? text(fault->param) : json_null(), "code", fault->code);
     if (inner && fault->n_ctx > 0) {
         json_object_set_new(inner, "n_prompt_tokens", json_integer(fault->n_prompt));
@@ -96,7 +120,8 @@ void reply_json(http_request *request, int status, json_t *json) {
 void reply_error(http_request *request, const reply_fault *fault) {
     if (fault->status == 429 || fault->status == 503) http_header(request, "Retry-After", "2");
     if (fault->status == 401) http_header(request, "WWW-Authenticate", "Bearer");
-    reply_json(request, fault->status, reply_fault_json(fault));
+    const service *s = http_data(request);
+    reply_json(request, fault->status, reply_fault_json(fault, s->model_path));
 }
 
 void reply_refuse(http_request *request, int status, const char *message) {

@@ -26,8 +26,12 @@ bool reply_failed(reply_fault *fault, judgeq_status status, const judgeq_error *
 bool reply_not_taken(reply_fault *fault, worker_status status, const judgeq_error *error, int64_t n_prompt,
                      int64_t n_ctx);
 
-/* {"error": {...}}; NULL without memory. */
-json_t *reply_fault_json(const reply_fault *fault);
+/* Messages begin with the path of the file at fault. Where that lies is nobody's business: its name stays. path: of a
+ * file in the same folder, or NULL. */
+void reply_hide_folder(reply_fault *fault, const char *path);
+
+/* {"error": {...}}; NULL without memory. model_path: whose folder is hidden, or NULL. */
+json_t *reply_fault_json(const reply_fault *fault, const char *model_path);
 
 /* Takes `json`; NULL: without memory. */
 void reply_json(http_request *request, int status, json_t *json);

@@ -111,12 +111,14 @@ void round_end_job(worker *w, worker_job *job, judgeq_status status, const judge
     w->ended[w->n_ended++] = job;
 }
 
-static const judgeq_error CANCELLED = {JUDGEQ_ERROR_CANCELLED, "cancelled"};
+static const judgeq_error CANCELLED = {JUDGEQ_ERROR_CANCELLED, "cancelled"},
+                          STOPPED = {JUDGEQ_ERROR_CANCELLED, "the server is stopping: ask again later"};
 
 void round_sweep(worker *w, bool all) {
+    const judgeq_error *why = all ? &STOPPED : &CANCELLED;
     for (size_t i = w->n_running; i > 0; i--) {
         worker_job *job = w->running[i - 1];
-        if (all || atomic_load(&job->cancelled)) round_end_job(w, job, JUDGEQ_ERROR_CANCELLED, &CANCELLED);
+        if (all || atomic_load(&job->cancelled)) round_end_job(w, job, JUDGEQ_ERROR_CANCELLED, why);
     }
     worker_job *next;
     pthread_mutex_lock(&w->lock);
@@ -130,7 +132,7 @@ void round_sweep(worker *w, bool all) {
         judgeq_error error = {0};
         if (round_make_room(w, &error) != JUDGEQ_OK) return; /* in the next round */
         queue_remove(w, job);
-        round_end_job(w, job, JUDGEQ_ERROR_CANCELLED, &CANCELLED);
+        round_end_job(w, job, JUDGEQ_ERROR_CANCELLED, why);
     }
 }
 

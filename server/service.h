@@ -12,6 +12,7 @@ typedef struct service {
     http *http; /* NULL until it listens */
 
     const char *name;           /* of the model, as clients see it */
+    const char *model_path;     /* which they do not */
     const char *policy;         /* where a request names none */
     int32_t rows;               /* its budget; 0: `share` */
     double share;               /* 0, both: none */

@@ -63,7 +63,7 @@ static void check_prompt(const ask *a, const exchange_prompt *prompt) {
 static void check_fault(const reply_fault *fault) {
     require(fault->status >= 400 && fault->status < 500 && fault->type && fault->message[0],
             "a fault that says nothing");
-    json_t *json = reply_fault_json(fault);
+    json_t *json = reply_fault_json(fault, "/folder/model.gguf");
     require(json != NULL, "a fault that is no JSON");
     json_decref(json);
 }

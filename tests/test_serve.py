@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -505,7 +506,7 @@ class Ending(Serving):
             self.assertEqual(server.stop()[0], 0)
             while part := client.recv(1 << 16):
                 got += part
-        self.assertIn(b'"error"', got)
+        self.assertIn(b'"error":{"message":"the server is stopping: ask again later"', got)
         self.assertNotIn(b"[DONE]", got)
 
     def test_what_cannot_be_served(self):
@@ -558,6 +559,43 @@ class Contexts(Serving):
         reply = small.ask(CHAT, {"messages": USER, "max_tokens": 4, "judgeq": {"context": "document.kv"}})
         self.assertEqual(reply.json["error"]["code"], "exceeds_kv_bytes", reply.body)
         self.assertIn("more --kv-bytes", reply.json["error"]["message"])
+
+    def test_where_files_lie_is_not_told(self):
+        """Not of a context that cannot be read, nor of the model."""
+        with open(self.file, "rb") as file:
+            whole = file.read()
+        for name, content in ("cut.kv", whole[:len(whole) // 2]), ("text.kv", b"hello"), ("empty.kv", b""):
+            with open(os.path.join(os.path.dirname(self.file), name), "wb") as file:
+                file.write(content)
+            for stream in False, True:
+                reply = self.chat(judgeq={"context": name}, stream=stream)
+                self.assertEqual(reply.status, 400, reply.body)
+                self.assertRegex(reply.json["error"]["message"], "^" + name + ": ")
+                self.assertNotIn(self.folder.encode(), reply.body)
+        shrinks = self.path("shrinks.gguf")
+        shutil.copy(self.model, shrinks)
+        server = Server(JUDGEQ, shrinks)
+        os.truncate(shrinks, os.path.getsize(shrinks) // 2)
+        for stream in False, True:
+            reply = server.ask(TEXT, {"prompt": "a b", "stream": stream})
+            self.assertIn(b"shrinks.gguf: has become shorter", reply.body)
+            self.assertNotIn(self.folder.encode(), reply.body)
+        self.assertEqual(server.stop()[0], 0)
+
+    def test_too_long_a_question(self):
+        """Its figures count the document, and the room is the context's own."""
+        n_document = self.chat(judgeq={"context": "document.kv"}).json["usage"]["prompt_tokens_details"]["cached_tokens"]
+        small = os.path.join(os.path.dirname(self.file), "small.kv")
+        subprocess.run([JUDGEQ, "ingest", "-m", self.model, "-t", "1", "--quiet", "--policy", "streaming", "--budget", "48", "--ctx",
+                        "300", self.path("document.txt"), "-o", small], check=True)
+        question = "in the rain " * 100
+        for name, times, n_ctx in ("document.kv", 4, 1024), ("small.kv", 1, 300):
+            tokens = self.server.ask("/tokenize", {"content": question * times}).json["tokens"]
+            reply = self.server.ask(TEXT, {"prompt": tokens, "judgeq": {"context": name}})
+            error = reply.json["error"]
+            self.assertEqual((error["type"], error["n_prompt_tokens"], error["n_ctx"]),
+                             ("exceed_context_size_error", n_document + len(tokens), n_ctx))
+            self.assertIn(f"{n_document + len(tokens)} tokens, the context holds {n_ctx}", error["message"])
 
 
 if __name__ == "__main__":
