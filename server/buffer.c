@@ -23,6 +23,16 @@ bool buffer_add(buffer *b, const char *bytes, size_t n) {
     return true;
 }
 
+bool buffer_add_text(buffer *b, const char *bytes, size_t n) {
+    static const char instead[] = "\xef\xbf\xbd";
+    const char *end = bytes + n, *zero;
+    for (; n > 0 && (zero = memchr(bytes, '\0', (size_t)(end - bytes))); bytes = zero + 1) {
+        buffer_add(b, bytes, (size_t)(zero - bytes));
+        buffer_add(b, instead, sizeof instead - 1);
+    }
+    return buffer_add(b, bytes, (size_t)(end - bytes));
+}
+
 bool buffer_format(buffer *b, const char *format, ...) {
     char *text = NULL;
     va_list arguments;

@@ -92,8 +92,15 @@ static bool submit_all(exchange *e) {
 
 /* ---- news -------------------------------------------------------------------------------------------------------- */
 
-static void keep(exchange_answer *a, const worker_news *news) {
-    buffer_add(&a->text, news->text, news->n_text);
+/* news->text becomes the text as clients read it. */
+static void keep(exchange *e, exchange_answer *a, worker_news *news) {
+    const size_t before = a->text.n;
+    if (!buffer_add_text(&a->text, news->text, news->n_text)) {
+        const judgeq_error error = {JUDGEQ_ERROR_MEMORY, "out of memory for an answer"};
+        reply_failed(&e->fault, error.code, &error);
+    }
+    news->text = a->text.bytes ? a->text.bytes + before : "";
+    news->n_text = a->text.n - before;
     if (news->logprobs) {
         if (!a->logprobs) a->logprobs = json_array();
         json_array_extend(a->logprobs, (json_t *)news->logprobs);
@@ -135,7 +142,7 @@ static void take_news(exchange *e) {
         exchange_answer *a = &e->answer[i];
         worker_news news;
         if (a->result || !worker_job_wait(a->job, 0, &news)) continue;
-        keep(a, &news);
+        keep(e, a, &news);
         if (news.state == WORKER_ENDED) finish(e, a);
         if (e->ask.stream) tell(e, a, &news);
     }

@@ -55,7 +55,10 @@ json_t *fields_parse(const char *text, size_t n, size_t n_values, reply_fault *f
         return NULL;
     }
     json_t *json = json_loadb(text, n, 0, &wrong);
-    if (!json) {
+    if (!json && json_error_code(&wrong) == json_error_null_character) {
+        reply_wrong(fault, NULL, "line %d, column %d: a text with U+0000, which cannot be read: leave it out",
+                    wrong.line, wrong.column);
+    } else if (!json) {
         reply_wrong(fault, NULL, "the request's body is no JSON: line %d, column %d: %s", wrong.line, wrong.column,
                     wrong.text);
     } else if (!json_is_object(json)) {

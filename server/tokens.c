@@ -21,14 +21,24 @@ int32_t *tokens_of_json(const judgeq_model *model, const json_t *array, size_t *
     return tokens;
 }
 
+static void add_token(buffer *bytes, const judgeq_model *model, int32_t token) {
+    char room[256], *longer = NULL;
+    int32_t n = judgeq_token_text(model, token, room, sizeof room);
+    if (n < 0) {
+        longer = malloc((size_t)-n);
+        if (longer)
+            n = judgeq_token_text(model, token, longer, -n);
+        else
+            bytes->failed = true;
+    }
+    if (n > 0) buffer_add_text(bytes, longer ? longer : room, (size_t)n);
+    free(longer);
+}
+
 char *tokens_text(const judgeq_model *model, const int32_t *tokens, size_t n) {
     buffer bytes = {0};
     buffer_add(&bytes, "", 0);
-    for (size_t i = 0; i < n; i++) {
-        char room[256];
-        const int32_t length = judgeq_token_text(model, tokens[i], room, sizeof room);
-        if (length > 0) buffer_add(&bytes, room, (size_t)length);
-    }
+    for (size_t i = 0; i < n; i++) add_token(&bytes, model, tokens[i]);
     size_t length = 0;
     char *text = bytes.failed ? NULL : utf8_repaired(bytes.bytes, bytes.n, &length);
     buffer_free(&bytes);

@@ -29,10 +29,11 @@ USER = [{"role": "user", "content": "in the rain"}]
 
 
 def run(model, *arguments):
-    """What judgeq run says, as JSON."""
+    """What judgeq run says, as JSON; as a server says it, without U+0000."""
     done = subprocess.run([JUDGEQ, "run", "-m", model, "-t", "1", "--json", "--quiet", *arguments], capture_output=True,
                           check=True)
-    return json.loads(done.stdout)
+    said = json.loads(done.stdout)
+    return {**said, "text": said["text"].replace("\0", "\ufffd")}
 
 
 @unittest.skipUnless(openai, "tools/deps.sh --test provides PyPI's openai")
@@ -287,6 +288,25 @@ class Answers(Serving):
         pieces = self.server.ask("/tokenize", {"content": text, "with_pieces": True}).json["tokens"]
         self.assertEqual([piece["id"] for piece in pieces], tokens)
         self.assertEqual(self.server.ask("/detokenize", {"tokens": ["x"]}).status, 400)
+
+    def test_an_answer_with_zeros_can_be_sent_back(self):
+        """U+0000 is in no JSON that a server reads: the answer has U+FFFD instead, and so have texts of tokens."""
+        asked = {"messages": USER, "max_tokens": 900, "temperature": 100, "top_k": 0, "top_p": 1, "min_p": 0, "seed": 1}
+        choice = self.server.ask(CHAT, {**asked, "logprobs": True}).json["choices"][0]
+        zeros = [i for i, token in enumerate(choice["logprobs"]["content"]) if token["bytes"] == [0]]
+        self.assertNotEqual(zeros, [])
+        said = choice["message"]["content"]
+        self.assertNotIn("\0", said)
+        events = self.server.events(CHAT, asked)
+        chunks = [json.loads(event.removeprefix("data: ")) for event in events if event.startswith("data: {")]
+        self.assertEqual("".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks), said)
+        turns = [*USER, {"role": "assistant", "content": said[-20:]}, *USER]
+        self.assertEqual(self.server.ask(CHAT, {"messages": turns, "max_tokens": 1}).status, 200)
+        x = self.server.ask("/tokenize", {"content": "x"}).json["tokens"]
+        n_vocab = self.server.ask("/v1/models").json["data"][0]["meta"]["n_vocab"]
+        for token in range(n_vocab):
+            text = self.server.ask("/detokenize", {"tokens": [*x, token, *x]}).json["content"]
+            self.assertTrue(text.endswith("x") and len(text) > 1, token)
 
     def test_what_runs(self):
         self.chat()
