@@ -190,6 +190,42 @@ static void test_bad_grammars(void **state) {
     free(deep);
 }
 
+/* "root ::= "a" | "a" ..." of n alternatives, each with a continuation of its own. */
+static char *alternatives(int n) {
+    char *text = malloc((size_t)n * 20 + 20), *at = text + sprintf(text, "root ::= \"z\"");
+    for (int i = 1; i < n; i++) at += sprintf(at, "|\"a%d\"", i);
+    return text;
+}
+
+/* libllama's time would grow with the square of the ways, with every token, in the only thread of a server. */
+static void test_too_many_ways(void **state) {
+    (void)state;
+    judgeq_sampler *sampler = NULL;
+    judgeq_error why = {0};
+    char *most = alternatives(1024), *more = alternatives(1025);
+    const judgeq_grammar good = {.text = most}, bad = {.text = more};
+    judgeq_sampler_free(sampler_of(&(judgeq_sampler_params){.grammar = &good, .model = model}));
+    assert_int_equal(judgeq_sampler_new(&(judgeq_sampler_params){.grammar = &bad, .model = model}, &sampler, &why),
+                     JUDGEQ_ERROR_ARGUMENT);
+    assert_string_equal(why.message, "grammar: a text can go on in more than 1024 ways at one place: give fewer "
+                                     "alternatives");
+    free(most);
+    free(more);
+    /* twice as many after every token */
+    const judgeq_grammar doubles = {.text = "root ::= \"a\" root \"b\" | \"a\" root \"c\" | \"d\""};
+    float *logits = calloc((size_t)n_vocab, sizeof *logits);
+    int32_t token;
+    logits[byte_token('a')] = 9;
+    sampler = sampler_of(&(judgeq_sampler_params){.grammar = &doubles, .model = model});
+    int n = 0;
+    while (n < 20 && judgeq_sampler_draw(sampler, logits, n_vocab, &token, &why) == JUDGEQ_OK) n++;
+    assert_in_range(n, 5, 11);
+    assert_int_equal(why.code, JUDGEQ_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(why.message, "more than 1024 ways"));
+    free(logits);
+    judgeq_sampler_free(sampler);
+}
+
 /* ---- schemas ----------------------------------------------------------------------------------------------------- */
 
 static void test_schema(void **state) {
@@ -252,6 +288,16 @@ static void test_bad_schemas(void **state) {
     assert_int_equal(judgeq_json_schema_grammar(deep, &grammar, &why), JUDGEQ_ERROR_ARGUMENT);
     assert_string_equal(why.message, "JSON schema: it is nested more than 100 deep");
     free(deep);
+    char *wide = malloc(20000), *at = wide + sprintf(wide, "{\"properties\": {\"a\": {}");
+    for (int i = 0; i < 200; i++) at += sprintf(at, ", \"p%d\": {}", i);
+    strcpy(at, "}}");
+    assert_int_equal(judgeq_json_schema_grammar(wide, &grammar, &why), JUDGEQ_ERROR_ARGUMENT);
+    assert_string_equal(why.message, "JSON schema: an object may leave out more than 200 properties: name them in "
+                                     "\"required\"");
+    strcpy(at, "}, \"required\": [\"a\"]}");
+    CHECK(judgeq_json_schema_grammar(wide, &grammar, error));
+    judgeq_free(grammar);
+    free(wide);
     CHECK(judgeq_json_schema_grammar("{\"type\": \"string\", \"pattern\": \"^[a-c]{2,4}$\"}", &grammar, error));
     judgeq_free(grammar);
 }
@@ -302,5 +348,5 @@ static void test_refused(void **state) {
 
 TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_grammar), cmocka_unit_test(test_lazy),
            cmocka_unit_test(test_prefill_and_accept), cmocka_unit_test(test_no_token),
-           cmocka_unit_test(test_bad_grammars), cmocka_unit_test(test_schema), cmocka_unit_test(test_bad_schemas),
-           cmocka_unit_test(test_penalties), cmocka_unit_test(test_refused))
+           cmocka_unit_test(test_bad_grammars), cmocka_unit_test(test_too_many_ways), cmocka_unit_test(test_schema),
+           cmocka_unit_test(test_bad_schemas), cmocka_unit_test(test_penalties), cmocka_unit_test(test_refused))

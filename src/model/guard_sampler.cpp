@@ -1,5 +1,6 @@
 #include "guard_sampler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -19,6 +20,11 @@ extern "C" {
 
 /* A grammar is parsed by recursion over its brackets and rules: they are bounded, and the stack fits these bounds. */
 enum { GRAMMAR_BYTES_MOST = 1 << 20, GRAMMAR_BRACKETS_MOST = 1000, GRAMMAR_STACK = 256 << 20, SCHEMA_STACK = 64 << 20 };
+
+/* libllama compares each way in which a text can go on with every other one, at each character: 1,024 take a tenth of a
+ * second. Its time to convert an object grows with the fourth power of the properties that may be left out: 200 take a
+ * third of a second. */
+enum { GRAMMAR_WAYS_MOST = 1024, SCHEMA_OPTIONAL_MOST = 200 };
 
 /* libllama looks for a trigger in all that was written since the beginning, with every token, by an engine that needs
  * stack for every byte. So what a lazy grammar has seen is forgotten, except the end of it. */
@@ -93,6 +99,53 @@ static std::string missing_rule(const llama_grammar_parser &parser) {
     return "";
 }
 
+namespace {
+
+/* Counts the characters and tokens that texts of a rule can begin with, each where it stands in the grammar. */
+class ways_counter {
+  public:
+    explicit ways_counter(const llama_grammar_rules &all) : rules(all), found(all.size()) {}
+
+    size_t most() {
+        size_t most = 0;
+        for (size_t i = 0; i < rules.size(); i++) most = std::max(most, of(i).ways);
+        return most;
+    }
+
+  private:
+    struct count {
+        size_t ways = 0;
+        bool known = false, may_be_empty = false;
+    };
+    const llama_grammar_rules &rules;
+    std::vector<count> found;
+
+    /* A rule that begins with itself is refused later: it adds nothing here. */
+    const count &of(size_t rule) {
+        count &mine = found[rule];
+        bool at_begin = true; /* of an alternative, but for what may be empty */
+        if (mine.known) return mine;
+        mine.known = true;
+        for (const auto &element : rules[rule]) {
+            if (element.type == LLAMA_GRETYPE_END || element.type == LLAMA_GRETYPE_ALT) {
+                mine.may_be_empty = mine.may_be_empty || at_begin;
+                at_begin = true;
+            } else if (at_begin && element.type == LLAMA_GRETYPE_RULE_REF) {
+                const count &other = of(element.value);
+                mine.ways += other.ways;
+                at_begin = other.may_be_empty;
+            } else if (at_begin) {
+                mine.ways++;
+                at_begin = false;
+            }
+            mine.ways = std::min<size_t>(mine.ways, GRAMMAR_WAYS_MOST + 1);
+        }
+        return mine;
+    }
+};
+
+} // namespace
+
 /* What is wrong with a grammar, or "". libllama's own parser, rule by rule: its whole one would print. */
 static std::string grammar_fault(const llama_vocab *vocab, const std::string &text) {
     llama_grammar_parser parser(vocab);
@@ -107,6 +160,10 @@ static std::string grammar_fault(const llama_vocab *vocab, const std::string &te
     const std::string missing = missing_rule(parser);
     if (!missing.empty()) return "the rule \"" + missing + "\" is used, and nowhere defined";
     if (parser.symbol_ids.count("root") == 0) return "it has no rule \"root\", where every text begins";
+    if (ways_counter(parser.rules).most() > GRAMMAR_WAYS_MOST) {
+        return "a text can go on in more than " + std::to_string(GRAMMAR_WAYS_MOST) +
+               " ways at one place: give fewer alternatives";
+    }
     return "";
 }
 
@@ -314,6 +371,11 @@ judgeq_status guard_sampler_draw(guard_sampler *sampler, llama_token_data *candi
         if (drawn >= 0) accept(s, drawn);
         *token = drawn;
     });
+    if (status == JUDGEQ_OK && sampler->grammar && sampler->grammar->stacks.size() > GRAMMAR_WAYS_MOST) {
+        return error_set(error, JUDGEQ_ERROR_UNSUPPORTED,
+                         "grammar: the text can go on in more than %d ways here: give fewer alternatives",
+                         GRAMMAR_WAYS_MOST);
+    }
     if (status != JUDGEQ_OK || *token >= 0) return status;
     if (!sampler->grammar) return error_set(error, JUDGEQ_ERROR_NUMERIC, "no token can be drawn from these logits");
     return error_set(error, JUDGEQ_ERROR_UNSUPPORTED, "the grammar allows no token of the model's vocabulary here");
@@ -352,11 +414,24 @@ static bool is_dropped(const std::string &pattern) {
     return dropped;
 }
 
+/* Properties that an object may leave out. */
+static size_t optional_properties(const common_json &schema) {
+    if (!schema.contains("properties") || !schema.at("properties").is_object()) return 0;
+    const size_t all = schema.at("properties").size();
+    const bool some = schema.contains("required") && schema.at("required").is_array();
+    const size_t needed = some ? schema.at("required").size() : 0;
+    return all > needed ? all - needed : 0;
+}
+
 void guard_schema_check(const common_json &schema) {
     if (!schema.is_object() && !schema.is_array()) return;
     if (schema.is_object() && schema.contains("pattern") && schema.at("pattern").is_string()) {
         const std::string pattern = schema.at("pattern");
         if (is_dropped(pattern)) throw std::invalid_argument("no grammar can stand for the pattern " + pattern);
+    }
+    if (schema.is_object() && optional_properties(schema) > SCHEMA_OPTIONAL_MOST) {
+        throw std::invalid_argument("an object may leave out more than " + std::to_string(SCHEMA_OPTIONAL_MOST) +
+                                    " properties: name them in \"required\"");
     }
     for (const auto &item : schema.items()) guard_schema_check(item.value());
 }
