@@ -290,11 +290,11 @@ static void test_bad_schemas(void **state) {
     free(deep);
     char *wide = malloc(20000), *at = wide + sprintf(wide, "{\"properties\": {\"a\": {}");
     for (int i = 0; i < 200; i++) at += sprintf(at, ", \"p%d\": {}", i);
-    strcpy(at, "}}");
+    sprintf(at, "}}");
     assert_int_equal(judgeq_json_schema_grammar(wide, &grammar, &why), JUDGEQ_ERROR_ARGUMENT);
     assert_string_equal(why.message, "JSON schema: an object may leave out more than 200 properties: name them in "
                                      "\"required\"");
-    strcpy(at, "}, \"required\": [\"a\"]}");
+    sprintf(at, "}, \"required\": [\"a\"]}");
     CHECK(judgeq_json_schema_grammar(wide, &grammar, error));
     judgeq_free(grammar);
     free(wide);
