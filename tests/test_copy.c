@@ -54,12 +54,20 @@ static void go_on(judgeq_session *session, int from) {
     decode(session, from, 5);
 }
 
+/* All that a file holds of a session stands in its copy, before either goes on. */
+static void expect_same_state(const judgeq_session *a, const judgeq_session *b, const char *what) {
+    CHECK(judgeq_session_save(a, path[0], error));
+    CHECK(judgeq_session_save(b, path[1], error));
+    expect_same_files(path[0], path[1], what);
+}
+
 /* alone and live had the same past. */
 static void expect_same_futures(judgeq_session *alone, judgeq_session *live, const char *what) {
     judgeq_session *copy = NULL, *other = NULL;
     CHECK(judgeq_session_copy(live, &copy, error));
     CHECK(judgeq_session_copy(copy, &other, error));
     expect_same_logits(alone, copy, what);
+    expect_same_state(live, copy, what);
     go_on(other, 17); /* otherwise than the rest */
     judgeq_session_free(other);
     judgeq_session *all[] = {alone, live, copy};
@@ -85,9 +93,9 @@ static void expect_same_futures(judgeq_session *alone, judgeq_session *live, con
 /* Every preset, every type, both modes; ragged heads, and windows that nothing keeps. */
 static void test_goes_on(void **state) {
     (void)state;
-    static const char *const more[] = {"adakv,allocate=ada:0,keep=none", "snapkv,probe=window:20,keep=none",
-                                       "h2o,allocate=ada:0.1", "judge,probe=window:8+lookahead:6@tova:2x",
-                                       "random,keep=none"};
+    static const char *const more[] = {
+        "adakv,allocate=ada:0,keep=none", "snapkv,probe=window:20,keep=none",         "h2o,allocate=ada:0.1",
+        "judge,keep=recent:8+turn:50%",   "judge,probe=window:8+lookahead:6@tova:2x", "random,keep=none"};
     const size_t n_more = sizeof more / sizeof *more;
     for (size_t p = 0;; p++) {
         const judgeq_preset *preset = p < n_more ? NULL : judgeq_preset_at(p - n_more);
@@ -106,6 +114,7 @@ static void test_goes_on(void **state) {
                 session[i] = tiny_session(model, name, params);
                 CHECK(judgeq_session_prefill(session[i], token, 90, error));
                 decode(session[i], 90, 17);
+                CHECK(judgeq_session_set_label(session[i], "a label", error));
             }
             expect_same_futures(session[0], session[1], what);
         }

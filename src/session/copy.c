@@ -59,10 +59,13 @@ static judgeq_status fill(const judgeq_session *from, judgeq_session *to, judgeq
     to->n_prompt = from->n_prompt;
     to->n_position = from->n_position;
     to->n_shift = from->n_shift;
+    to->turn_from = from->turn_from;
+    to->turn_to = from->turn_to;
     to->n_read = from->n_read;
     to->slack = from->slack;
     to->n_scored = from->n_scored;
     to->stats = from->stats;
+    memcpy(to->label, from->label, sizeof to->label);
     memcpy(to->layer_budget, from->layer_budget, (size_t)from->model->info.n_layer * sizeof *to->layer_budget);
     judgeq_status status = copy_logits(from, to, error);
     if (status == JUDGEQ_OK) status = copy_tokens(from, to, error);
