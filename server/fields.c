@@ -5,41 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- bounds ------------------------------------------------------------------------------------------------------ */
-
-/* The byte after the string that begins at text[at]; n where it has no end. */
-static size_t after_string(const char *text, size_t n, size_t at) {
-    for (at++; at < n && text[at] != '"'; at++) {
-        if (text[at] == '\\') at++;
-    }
-    return at < n ? at + 1 : n;
-}
-
-typedef struct extent {
-    size_t depth, n_values;
-} extent;
-
-/* How deep brackets are nested, and more values than there are: what is wrong with them is the parser's to say. */
-static extent measure(const char *text, size_t n) {
-    extent found = {0, 1};
-    size_t depth = 0;
-    for (size_t i = 0; i < n;) {
-        const char c = text[i];
-        if (c == '"') {
-            i = after_string(text, n, i);
-            continue;
-        }
-        if (c == '[' || c == '{') depth++;
-        if ((c == ']' || c == '}') && depth > 0) depth--;
-        if (c == ',' || c == '[' || c == '{') found.n_values++;
-        if (depth > found.depth) found.depth = depth;
-        i++;
-    }
-    return found;
-}
+#include "base/json_bound.h"
 
 json_t *fields_parse(const char *text, size_t n, size_t n_values, reply_fault *fault) {
-    const extent found = measure(text, n);
+    const json_extent found = json_bound_measure(text, n);
     json_error_t wrong;
     if (n == 0) {
         reply_wrong(fault, NULL, "the request has no body: expected a JSON object");

@@ -4,22 +4,30 @@
 
 #include "error.h"
 
-/* The deepest nesting of brackets that are not in a string. */
-static size_t depth_of(const char *text, size_t length) {
-    size_t depth = 0, most = 0;
-    bool string = false;
-    for (size_t i = 0; i < length; i++) {
-        if (string && text[i] == '\\') {
-            i++;
-        } else if (text[i] == '"') {
-            string = !string;
-        } else if (!string && (text[i] == '[' || text[i] == '{')) {
-            if (++depth > most) most = depth;
-        } else if (!string && (text[i] == ']' || text[i] == '}') && depth > 0) {
-            depth--;
-        }
+/* The byte after the string that begins at text[at]; n where it has no end. */
+static size_t after_string(const char *text, size_t n, size_t at) {
+    for (at++; at < n && text[at] != '"'; at++) {
+        if (text[at] == '\\') at++;
     }
-    return most;
+    return at < n ? at + 1 : n;
+}
+
+json_extent json_bound_measure(const char *text, size_t length) {
+    json_extent found = {0, 1};
+    size_t depth = 0;
+    for (size_t i = 0; i < length;) {
+        const char c = text[i];
+        if (c == '"') {
+            i = after_string(text, length, i);
+            continue;
+        }
+        if (c == '[' || c == '{') depth++;
+        if ((c == ']' || c == '}') && depth > 0) depth--;
+        if (c == ',' || c == '[' || c == '{') found.n_values++;
+        if (depth > found.depth) found.depth = depth;
+        i++;
+    }
+    return found;
 }
 
 judgeq_status json_bound_check(const char *text, size_t length, const char *what, judgeq_error *error) {
@@ -27,7 +35,7 @@ judgeq_status json_bound_check(const char *text, size_t length, const char *what
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: it has %zu bytes, expected %d at most", what, length,
                          JSON_BOUND_BYTES);
     }
-    if (depth_of(text, length) > JSON_BOUND_DEPTH) {
+    if (json_bound_measure(text, length).depth > JSON_BOUND_DEPTH) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: it is nested more than %d deep", what, JSON_BOUND_DEPTH);
     }
     json_error_t fault;

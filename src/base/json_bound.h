@@ -8,6 +8,13 @@
 
 enum { JSON_BOUND_BYTES = 64 << 20, JSON_BOUND_DEPTH = 100 };
 
+typedef struct json_extent {
+    size_t depth, n_values;
+} json_extent;
+
+/* How deep brackets are nested, and more values than there are: what is wrong with them is the parser's to say. */
+json_extent json_bound_measure(const char *text, size_t length);
+
 /* ARGUMENT where text[length] is longer, is nested more deeply, or is no JSON; `what` begins the message. */
 judgeq_status json_bound_check(const char *text, size_t length, const char *what, judgeq_error *error);
 
