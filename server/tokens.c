@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "base/utf8.h"
+#include "app/text_stream.h"
 #include "buffer.h"
 
 int32_t *tokens_of_json(const judgeq_model *model, const json_t *array, size_t *n) {
@@ -21,26 +21,16 @@ int32_t *tokens_of_json(const judgeq_model *model, const json_t *array, size_t *
     return tokens;
 }
 
-static void add_token(buffer *bytes, const judgeq_model *model, int32_t token) {
-    char room[256], *longer = NULL;
-    int32_t n = judgeq_token_text(model, token, room, sizeof room);
-    if (n < 0) {
-        longer = malloc((size_t)-n);
-        if (longer)
-            n = judgeq_token_text(model, token, longer, -n);
-        else
-            bytes->failed = true;
-    }
-    if (n > 0) buffer_add_text(bytes, longer ? longer : room, (size_t)n);
-    free(longer);
-}
-
 char *tokens_text(const judgeq_model *model, const int32_t *tokens, size_t n) {
+    text_stream stream = {0};
     buffer bytes = {0};
-    buffer_add(&bytes, "", 0);
-    for (size_t i = 0; i < n; i++) add_token(&bytes, model, tokens[i]);
-    size_t length = 0;
-    char *text = bytes.failed ? NULL : utf8_repaired(bytes.bytes, bytes.n, &length);
-    buffer_free(&bytes);
-    return text;
+    judgeq_status status = JUDGEQ_OK;
+    for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
+        status = text_stream_add_token(&stream, model, tokens[i], NULL);
+    }
+    if (status == JUDGEQ_OK) status = text_stream_end(&stream, NULL);
+    if (status == JUDGEQ_OK) buffer_add_text(&bytes, stream.text, stream.length);
+    text_stream_free(&stream);
+    if (bytes.failed) buffer_free(&bytes);
+    return bytes.bytes;
 }
