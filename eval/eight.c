@@ -45,9 +45,15 @@ void eight_shuffle(builder *b, size_t order[EIGHT]) {
     chance_shuffle(&b->facts, order, EIGHT, sizeof *order);
 }
 
-size_t eight_place(const builder *b, const eight *e, size_t question, needle_place *place) {
-    const size_t first = e->first[question];
-    return builder_spread(b, &e->fact[first], e->first[question + 1] - first, place);
+size_t eight_places(builder *b, const eight *e, const size_t order[EIGHT], size_t first, size_t end,
+                    needle_place *place) {
+    size_t n = 0;
+    for (size_t i = 0; i < EIGHT; i++) {
+        if (order[i] < first || order[i] >= end) continue;
+        b->depth = ((double)(order[i] - first) + 0.5) / (double)(end - first);
+        n += builder_spread(b, &e->fact[e->first[i]], e->first[i + 1] - e->first[i], place + n);
+    }
+    return n;
 }
 
 const char *eight_question(const eight *e, size_t question) {

@@ -16,9 +16,10 @@ typedef struct eight {
 void eight_draw(builder *b, eight *e);
 /* The questions in random order. */
 void eight_shuffle(builder *b, size_t order[EIGHT]);
-/* What answers a question stands at b->depth; what else belongs to it follows as in builder_spread. Returns how many
- * places. */
-size_t eight_place(const builder *b, const eight *e, size_t question, needle_place *place);
+/* The places of the questions of which order[question] is in [first, end), at even steps of a text: what answers one,
+ * and what else belongs to it as in builder_spread. Returns how many. */
+size_t eight_places(builder *b, const eight *e, const size_t order[EIGHT], size_t first, size_t end,
+                    needle_place *place);
 const char *eight_question(const eight *e, size_t question);
 /* References of a question: the two words of a date by themselves, the three berths, or the value. */
 void eight_expect(builder *b, const eight *e, size_t question, json_t *references);

@@ -200,16 +200,13 @@ static void build_multi_turn(builder *b) {
 static void build_eight(builder *b) {
     const size_t asked = (size_t)b->request->index % EIGHT;
     eight e;
-    size_t order[EIGHT], n = 0;
+    size_t order[EIGHT];
     needle_place place[NEEDLES_MOST];
     text_buffer t = {0};
     eight_draw(b, &e);
     eight_shuffle(b, order);
-    for (size_t i = 0; i < EIGHT; i++) {
-        b->depth = ((double)order[i] + 0.5) / EIGHT;
-        n += eight_place(b, &e, i, place + n);
-        if (i == asked) b->out->depth = b->depth;
-    }
+    const size_t n = eight_places(b, &e, order, 0, EIGHT, place);
+    b->out->depth = place[e.first[asked]].depth;
     needle_document(b->haystack, b->n_unit, place, n, &t);
     ask(b, &t, FROM_ABOVE, eight_question(&e, asked));
     eight_expect(b, &e, asked, b->out->references);

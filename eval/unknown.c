@@ -27,33 +27,23 @@ static void ask_eight(builder *b, const eight *e) {
     }
 }
 
+/* A text of n_unit units, with the facts of eight_places. */
+static void write_document(builder *b, const eight *e, const size_t order[EIGHT], size_t first, size_t end,
+                           int32_t n_unit, text_buffer *out) {
+    needle_place place[NEEDLES_MOST];
+    const size_t n = eight_places(b, e, order, first, end, place);
+    needle_document(b->haystack, n_unit, place, n, out);
+}
+
 void unknown_ingested(builder *b) {
     eight e;
-    size_t order[EIGHT], n = 0;
-    needle_place place[NEEDLES_MOST];
+    size_t order[EIGHT];
     text_buffer t = {0};
     eight_draw(b, &e);
     eight_shuffle(b, order);
-    for (size_t i = 0; i < EIGHT; i++) {
-        b->depth = ((double)order[i] + 0.5) / EIGHT;
-        n += eight_place(b, &e, i, place + n);
-    }
-    needle_document(b->haystack, b->n_unit, place, n, &t);
+    write_document(b, &e, order, 0, EIGHT, b->n_unit, &t);
     builder_add_message(b, &t);
     ask_eight(b, &e);
-}
-
-/* Half of the text, with the questions whose place is in [first, end). */
-static void write_half(builder *b, const eight *e, const size_t order[EIGHT], size_t first, size_t end, int32_t n_unit,
-                       text_buffer *out) {
-    needle_place place[NEEDLES_MOST];
-    size_t n = 0;
-    for (size_t i = 0; i < EIGHT; i++) {
-        if (order[i] < first || order[i] >= end) continue;
-        b->depth = ((double)(order[i] - first) + 0.5) / (double)(end - first);
-        n += eight_place(b, e, i, place + n);
-    }
-    needle_document(b->haystack, n_unit, place, n, out);
 }
 
 void unknown_two_documents(builder *b) {
@@ -63,11 +53,11 @@ void unknown_two_documents(builder *b) {
     const int32_t half = b->n_unit / 2;
     eight_draw(b, &e);
     eight_shuffle(b, order);
-    write_half(b, &e, order, 0, EIGHT / 2, half, &t);
+    write_document(b, &e, order, 0, EIGHT / 2, half, &t);
     builder_add_message(b, &t);
     b->haystack.draw = chance_from("second document", b->request->seed, (uint64_t)b->request->index);
     b->haystack.next += (size_t)half;
-    write_half(b, &e, order, EIGHT / 2, EIGHT, b->n_unit - half, &t);
+    write_document(b, &e, order, EIGHT / 2, EIGHT, b->n_unit - half, &t);
     builder_take(b, b->out->parts, &t);
     ask_eight(b, &e);
 }
