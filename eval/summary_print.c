@@ -184,56 +184,48 @@ static void print_details(const json_t *group, FILE *file) {
     }
 }
 
-static void print_paired(const json_t *paired, FILE *file) {
+typedef struct column {
+    const char *key, *title, *otherwise; /* what stands where a row has no such text */
+} column;
+
+/* Two columns, the difference with its interval, in numbers of so many digits after multiplication, and its p. */
+static void print_differences(const json_t *rows, const column columns[2], double scale, int digits, int width,
+                              FILE *file) {
+    const int first = column_width(rows, columns[0].key, columns[0].title);
+    const int second = column_width(rows, columns[1].key, columns[1].title);
+    const int widths[] = {first, second, width, P_WIDTH};
     size_t i;
-    const json_t *pair;
-    if (json_array_size(paired) == 0) return;
-    fprintf(file, "\n### %s against the others: difference of scores in percentage points\n\n",
-            text_of(json_array_get(paired, 0), "policy", "?"));
-    const int budget = column_width(paired, "budget", "budget"), other = column_width(paired, "other", "against");
-    fprintf(file, "| %-*s | %-*s | %-*s | %-*s |\n", budget, "budget", other, "against", DIFFERENCE_WIDTH, "difference",
-            P_WIDTH, "p");
-    print_rule(budget, file);
-    print_rule(other, file);
-    print_rule(DIFFERENCE_WIDTH, file);
-    print_rule(P_WIDTH, file);
+    const json_t *row;
+    fprintf(file, "| %-*s | %-*s | %-*s | %-*s |\n", first, columns[0].title, second, columns[1].title, width,
+            "difference", P_WIDTH, "p");
+    for (i = 0; i < sizeof widths / sizeof *widths; i++) print_rule(widths[i], file);
     fputs("|\n", file);
-    json_array_foreach((json_t *)paired, i, pair) {
-        const json_t *difference = json_object_get(pair, "difference");
+    json_array_foreach((json_t *)rows, i, row) {
+        const json_t *difference = json_object_get(row, "difference");
         char text[64] = "-";
         if (json_is_object(difference)) {
-            snprintf(text, sizeof text, "%+.1f (%+.1f, %+.1f)", 100 * part(difference, "mean"),
-                     100 * part(difference, "low"), 100 * part(difference, "high"));
+            snprintf(text, sizeof text, "%+.*f (%+.*f, %+.*f)", digits, scale * part(difference, "mean"), digits,
+                     scale * part(difference, "low"), digits, scale * part(difference, "high"));
         }
-        fprintf(file, "| %-*s | %-*s | %-*s | %.4f |\n", budget, text_of(pair, "budget", ""), other,
-                text_of(pair, "other", "?"), DIFFERENCE_WIDTH, text, json_number_value(json_object_get(pair, "p")));
+        fprintf(file, "| %-*s | %-*s | %-*s | %.4f |\n", first, text_of(row, columns[0].key, columns[0].otherwise),
+                second, text_of(row, columns[1].key, columns[1].otherwise), width, text,
+                json_number_value(json_object_get(row, "p")));
     }
 }
 
+static void print_paired(const json_t *paired, FILE *file) {
+    static const column columns[] = {{"budget", "budget", ""}, {"other", "against", "?"}};
+    if (json_array_size(paired) == 0) return;
+    fprintf(file, "\n### %s against the others: difference of scores in percentage points\n\n",
+            text_of(json_array_get(paired, 0), "policy", "?"));
+    print_differences(paired, columns, 100, 1, DIFFERENCE_WIDTH, file);
+}
+
 static void print_likelihood(const json_t *likelihood, FILE *file) {
-    size_t i;
-    const json_t *one;
+    static const column columns[] = {{"policy", "policy", "?"}, {"budget", "budget", ""}};
     if (json_array_size(likelihood) == 0) return;
     fputs("\n### Negative log-likelihood, less the full cache's: nats per token\n\n", file);
-    const int policy = column_width(likelihood, "policy", "policy");
-    const int budget = column_width(likelihood, "budget", "budget");
-    fprintf(file, "| %-*s | %-*s | %-*s | %-*s |\n", policy, "policy", budget, "budget", NATS_WIDTH, "difference",
-            P_WIDTH, "p");
-    print_rule(policy, file);
-    print_rule(budget, file);
-    print_rule(NATS_WIDTH, file);
-    print_rule(P_WIDTH, file);
-    fputs("|\n", file);
-    json_array_foreach((json_t *)likelihood, i, one) {
-        const json_t *difference = json_object_get(one, "difference");
-        char text[64] = "-";
-        if (json_is_object(difference)) {
-            snprintf(text, sizeof text, "%+.4f (%+.4f, %+.4f)", part(difference, "mean"), part(difference, "low"),
-                     part(difference, "high"));
-        }
-        fprintf(file, "| %-*s | %-*s | %-*s | %.4f |\n", policy, text_of(one, "policy", "?"), budget,
-                text_of(one, "budget", ""), NATS_WIDTH, text, json_number_value(json_object_get(one, "p")));
-    }
+    print_differences(likelihood, columns, 1, 4, NATS_WIDTH, file);
 }
 
 static void print_left_out(json_int_t n, FILE *file) {
