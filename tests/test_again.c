@@ -79,17 +79,6 @@ static void test_golden(void **state) {
 
 /* ---- what is read again ------------------------------------------------------------------------------------------ */
 
-static void expect_same_rows(const judgeq_session *a, const judgeq_session *b, const char *what) {
-    const judgeq_model_info *info = judgeq_model_get_info(model);
-    for (int32_t l = 0; l < info->n_layer; l++) {
-        for (int32_t h = 0; h < info->n_head_kv; h++) {
-            size_t n, m;
-            const int32_t *x = judgeq_session_positions(a, l, h, &n), *y = judgeq_session_positions(b, l, h, &m);
-            if (n != m || memcmp(x, y, n * sizeof *x) != 0) fail_msg("%s: layer %d, head %d keeps others", what, l, h);
-        }
-    }
-}
-
 /* As long as all rows stay, nothing is read again; then all of it is, as if it had been one prompt. */
 static void test_not_before_rows_go(void **state) {
     (void)state;
@@ -103,7 +92,7 @@ static void test_not_before_rows_go(void **state) {
     check(judgeq_session_prefill(whole, token, BUDGET + 60, &error));
     assert_int_equal(turns->n_scored, BUDGET + 60);
     /* rows of the two differ in the last bits; the scores that decide here do not */
-    expect_same_rows(turns, whole, "turns");
+    tiny_same_rows(model, turns, whole, "turns");
     judgeq_session_free(turns);
     judgeq_session_free(whole);
 }
@@ -158,7 +147,7 @@ static void test_together(void **state) {
     for (int i = 0; i < N; i++) {
         judgeq_session *alone = tiny_session(model, cases[i].policy, defaults(cases[i].budget));
         check(judgeq_session_prefill(alone, token, 180, &error));
-        expect_same_rows(together[i], alone, cases[i].policy);
+        tiny_same_rows(model, together[i], alone, cases[i].policy);
         assert_int_equal(together[i]->n_scored, alone->n_scored);
         judgeq_session_free(alone);
         judgeq_session_free(together[i]);

@@ -111,17 +111,6 @@ static void test_slack(void **state) {
 
 /* ---- what is chosen ---------------------------------------------------------------------------------------------- */
 
-static void expect_same_rows(const judgeq_session *a, const judgeq_session *b, const char *what) {
-    const judgeq_model_info *info = judgeq_model_get_info(model);
-    for (int32_t l = 0; l < info->n_layer; l++) {
-        for (int32_t h = 0; h < info->n_head_kv; h++) {
-            size_t n, m;
-            const int32_t *x = judgeq_session_positions(a, l, h, &n), *y = judgeq_session_positions(b, l, h, &m);
-            if (n != m || memcmp(x, y, n * sizeof *x) != 0) fail_msg("%s: layer %d, head %d keeps others", what, l, h);
-        }
-    }
-}
-
 /* A short prompt leaves room in the budget: the policy chooses when budget and slack are full, not before. */
 static void test_not_before_it_is_full(void **state) {
     (void)state;
@@ -167,7 +156,7 @@ static void test_as_one_prompt(void **state) {
             for (int i = 60; i < 81; i++) check(judgeq_session_decode(turns, token[i], &error));
             check(judgeq_session_prefill(whole, token, 80, &error));
             check(judgeq_session_decode(whole, token[80], &error));
-            expect_same_rows(turns, whole, name);
+            tiny_same_rows(model, turns, whole, name);
             const double off = fixture_max_difference(judgeq_session_logits(turns), judgeq_session_logits(whole),
                                                       (size_t)judgeq_model_get_info(model)->n_vocab);
             /* decoding rounds probabilities to the cache's type, reading does not */
@@ -227,7 +216,7 @@ static void test_together(void **state) {
         for (int i = 0; i < N; i++) check(judgeq_session_decode(alone[i], next[i], &error));
     }
     for (int i = 0; i < N; i++) {
-        expect_same_rows(together[i], alone[i], names[i]);
+        tiny_same_rows(model, together[i], alone[i], names[i]);
         judgeq_session_free(together[i]);
         judgeq_session_free(alone[i]);
     }
@@ -282,7 +271,7 @@ static void test_trimmed(void **state) {
             check(judgeq_session_decode(other, token[i], &error));
         }
         /* a window's queries are given back */
-        if (trimmed->n_ring == 0) expect_same_rows(trimmed, other, preset->name);
+        if (trimmed->n_ring == 0) tiny_same_rows(model, trimmed, other, preset->name);
         judgeq_session_free(trimmed);
         judgeq_session_free(other);
     }
@@ -315,7 +304,7 @@ static void test_reposition(void **state) {
                                                       (size_t)judgeq_model_get_info(model)->n_vocab);
             if (!(off < cases[c].bound)) fail_msg("%s: logits differ by %g", judgeq_kv_type_name(cases[c].type), off);
         }
-        expect_same_rows(moved, left, "original positions");
+        tiny_same_rows(model, moved, left, "original positions");
         judgeq_session_free(moved);
         judgeq_session_free(left);
     }
@@ -428,7 +417,7 @@ static void test_cancelled_choice(void **state) {
             assert_memory_equal(judgeq_session_logits(session), judgeq_session_logits(twin),
                                 (size_t)judgeq_model_get_info(model)->n_vocab * sizeof(float));
         }
-        expect_same_rows(session, twin, names[p]);
+        tiny_same_rows(model, session, twin, names[p]);
         judgeq_session_free(session);
         judgeq_session_free(twin);
     }

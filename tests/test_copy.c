@@ -27,22 +27,6 @@ static judgeq_session_params defaults(void) {
     return params;
 }
 
-static void expect_same_files(const char *a, const char *b, const char *what) {
-    size_t n, m;
-    char *x = fixture_read(a, &n), *y = fixture_read(b, &m);
-    assert_non_null(x);
-    assert_non_null(y);
-    if (n != m || memcmp(x, y, n) != 0) fail_msg("%s: other sessions", what);
-    free(x);
-    free(y);
-}
-
-static void expect_same_logits(const judgeq_session *a, const judgeq_session *b, const char *what) {
-    const size_t size = (size_t)judgeq_model_get_info(model)->n_vocab * sizeof(float);
-    const float *x = judgeq_session_logits(a), *y = judgeq_session_logits(b);
-    if (!x != !y || (x && memcmp(x, y, size) != 0)) fail_msg("%s: other logits", what);
-}
-
 static void decode(judgeq_session *session, int from, int n) {
     for (int i = 0; i < n; i++) CHECK(judgeq_session_decode(session, token[from + i], error));
 }
@@ -58,7 +42,7 @@ static void go_on(judgeq_session *session, int from) {
 static void expect_same_state(const judgeq_session *a, const judgeq_session *b, const char *what) {
     CHECK(judgeq_session_save(a, path[0], error));
     CHECK(judgeq_session_save(b, path[1], error));
-    expect_same_files(path[0], path[1], what);
+    tiny_same_files(path[0], path[1], what);
 }
 
 /* alone and live had the same past. */
@@ -66,7 +50,7 @@ static void expect_same_futures(judgeq_session *alone, judgeq_session *live, con
     judgeq_session *copy = NULL, *other = NULL;
     CHECK(judgeq_session_copy(live, &copy, error));
     CHECK(judgeq_session_copy(copy, &other, error));
-    expect_same_logits(alone, copy, what);
+    tiny_same_logits(model, alone, copy, what);
     expect_same_state(live, copy, what);
     go_on(other, 17); /* otherwise than the rest */
     judgeq_session_free(other);
@@ -76,8 +60,8 @@ static void expect_same_futures(judgeq_session *alone, judgeq_session *live, con
         CHECK(judgeq_session_save(all[i], path[i], error));
     }
     for (int i = 1; i < 3; i++) {
-        expect_same_logits(alone, all[i], what);
-        expect_same_files(path[0], path[i], what);
+        tiny_same_logits(model, alone, all[i], what);
+        tiny_same_files(path[0], path[i], what);
     }
     judgeq_stats a, b;
     judgeq_session_get_stats(alone, &a);
@@ -211,7 +195,7 @@ static void test_others(void **state) {
     CHECK(judgeq_session_copy(live, &copy[0], error));
     CHECK(judgeq_session_prefill(live, token, 60, error));
     CHECK(judgeq_session_prefill(copy[0], token, 60, error));
-    expect_same_logits(live, copy[0], "nothing was read");
+    tiny_same_logits(model, live, copy[0], "nothing was read");
     CHECK(judgeq_session_watch(copy[0], error));
     decode(copy[0], 60, 2);
     CHECK(judgeq_session_copy(copy[0], &copy[1], error));
@@ -226,7 +210,7 @@ static void test_others(void **state) {
     for (int i = 0; i < 2; i++) CHECK(judgeq_session_copy(live, &copy[i], error));
     for (int i = 0; i < 20; i++) {
         CHECK(judgeq_session_decode_all(copy, (int32_t[]){token[i], token[i]}, 2, error));
-        expect_same_logits(copy[0], copy[1], "together");
+        tiny_same_logits(model, copy[0], copy[1], "together");
     }
     for (int i = 0; i < 2; i++) judgeq_session_free(copy[i]);
     judgeq_session_free(live);
@@ -249,13 +233,8 @@ static void test_refused(void **state) {
 }
 
 static int set_up(void **state) {
-    tiny_spec spec;
-    if (!tiny_spec_find("qwen3", &spec) || fixture_set_up(state) != 0) return -1;
-    spec.n_ctx = 4096;
+    if (tiny_set_up(state, "qwen3", 4096, &model) != 0) return -1;
     for (int i = 0; i < 3; i++) snprintf(path[i], sizeof path[i], "%s/session%d.gguf", fixture_folder, i);
-    if (tiny_model_write(&spec, fixture_model) != 0 || judgeq_model_load(fixture_model, &model, NULL) != JUDGEQ_OK) {
-        return -1;
-    }
     judge = tiny_judge(model, 1, N_SOFT);
     tiny_prompt(5, judgeq_model_get_info(model)->n_vocab, token, N_ALL);
     return judge ? 0 : -1;

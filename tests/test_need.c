@@ -155,12 +155,7 @@ static void test_refused(void **state) {
 }
 
 static int set_up(void **state) {
-    tiny_spec spec;
-    if (!tiny_spec_find("qwen3", &spec) || fixture_set_up(state) != 0) return -1;
-    spec.n_ctx = 4096;
-    if (tiny_model_write(&spec, fixture_model) != 0 || judgeq_model_load(fixture_model, &model, NULL) != JUDGEQ_OK) {
-        return -1;
-    }
+    if (tiny_set_up(state, "qwen3", 4096, &model) != 0) return -1;
     judge = tiny_judge(model, 1, N_SOFT);
     tiny_prompt(5, judgeq_model_get_info(model)->n_vocab, token, N_ALL);
     return judge ? 0 : -1;

@@ -48,49 +48,30 @@ static judgeq_session *load(const char *from) {
     return session;
 }
 
-static void expect_same_files(const char *a, const char *b, const char *what) {
-    size_t n, m;
-    char *x = fixture_read(a, &n), *y = fixture_read(b, &m);
-    assert_non_null(x);
-    assert_non_null(y);
-    if (n != m) fail_msg("%s: the files have %zu and %zu bytes", what, n, m);
-    for (size_t i = 0; i < n; i++) {
-        if (x[i] != y[i]) fail_msg("%s: the files differ at byte %zu of %zu", what, i, n);
-    }
-    free(x);
-    free(y);
-}
-
-static void expect_same_logits(const judgeq_session *a, const judgeq_session *b, const char *what) {
-    const size_t size = (size_t)judgeq_model_get_info(model)->n_vocab * sizeof(float);
-    const float *x = judgeq_session_logits(a), *y = judgeq_session_logits(b);
-    if (!x != !y || (x && memcmp(x, y, size) != 0)) fail_msg("%s: other logits", what);
-}
-
 /* ---- going on ---------------------------------------------------------------------------------------------------- */
 
 /* Saves a session and loads it; both decode, with choices of the policy between, read on, and are saved. */
 static void expect_same_future(judgeq_session *live, const char *what) {
     check(judgeq_session_save(live, path, &error));
     judgeq_session *again = load(path);
-    expect_same_logits(live, again, what);
+    tiny_same_logits(model, live, again, what);
     check(judgeq_session_save(again, other_path, &error));
-    expect_same_files(path, other_path, what);
+    tiny_same_files(path, other_path, what);
     for (int i = 0; i < 40; i++) {
         check(judgeq_session_decode(live, token[100 + i], &error));
         check(judgeq_session_decode(again, token[100 + i], &error));
-        expect_same_logits(live, again, what);
+        tiny_same_logits(model, live, again, what);
     }
     check(judgeq_session_read(live, token + 200, 33, &error));
     check(judgeq_session_read(again, token + 200, 33, &error));
-    expect_same_logits(live, again, what);
+    tiny_same_logits(model, live, again, what);
     for (int i = 0; i < 5; i++) {
         check(judgeq_session_decode(live, token[i], &error));
         check(judgeq_session_decode(again, token[i], &error));
     }
     check(judgeq_session_save(live, path, &error));
     check(judgeq_session_save(again, other_path, &error));
-    expect_same_files(path, other_path, what);
+    tiny_same_files(path, other_path, what);
     judgeq_session_free(again);
 }
 
@@ -234,7 +215,7 @@ static void test_state(void **state) {
     assert_memory_equal(sequence, same, n * sizeof *sequence);
     for (int i = 0; i < 20; i++) {
         check(judgeq_session_decode_all(again, (int32_t[]){token[i], token[i]}, 2, &error));
-        expect_same_logits(again[0], again[1], "together");
+        tiny_same_logits(model, again[0], again[1], "together");
     }
     for (int i = 0; i < 2; i++) judgeq_session_free(again[i]);
     judgeq_engine_free(engine);
@@ -658,14 +639,9 @@ static void test_shrinking(void **state) {
 /* ---- set-up ------------------------------------------------------------------------------------------------------ */
 
 static int set_up(void **state) {
-    tiny_spec spec;
-    if (!tiny_spec_find("qwen3", &spec) || fixture_set_up(state) != 0) return -1;
-    spec.n_ctx = 4096;
+    if (tiny_set_up(state, "qwen3", 4096, &model) != 0) return -1;
     snprintf(path, sizeof path, "%s/session.gguf", fixture_folder);
     snprintf(other_path, sizeof other_path, "%s/again.gguf", fixture_folder);
-    if (tiny_model_write(&spec, fixture_model) != 0 || judgeq_model_load(fixture_model, &model, &error) != JUDGEQ_OK) {
-        return -1;
-    }
     judge = tiny_judge(model, 1, N_SOFT);
     tiny_prompt(5, judgeq_model_get_info(model)->n_vocab, token, N_ALL);
     return judge ? 0 : -1;
