@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "eval/text.h"
+#include "base/text.h"
 
 static const char *role_named(const char *name) {
     static const char *const names[][2] = {

@@ -4,8 +4,8 @@
 #define JUDGEQ_EVAL_ANSWERS_H
 
 #include "app/generation.h"
+#include "base/text.h"
 #include "reading.h"
-#include "text.h"
 
 typedef struct answer {
     judgeq_session *session;

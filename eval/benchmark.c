@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "files.h"
 #include "json_loose.h"
 #include "python_list.h"
-#include "text.h"
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 

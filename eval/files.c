@@ -7,8 +7,8 @@
 #include <unistr.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "base/utf8.h"
-#include "text.h"
 
 static const size_t MOST = (size_t)2 << 30;
 

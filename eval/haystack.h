@@ -3,9 +3,9 @@
 #ifndef JUDGEQ_EVAL_HAYSTACK_H
 #define JUDGEQ_EVAL_HAYSTACK_H
 
+#include "base/text.h"
 #include "chance.h"
 #include "judgeq.h"
-#include "text.h"
 
 /* Sentences of files; all zero: there are none, and generated prose takes their place. */
 typedef struct haystack_source {

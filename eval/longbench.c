@@ -5,9 +5,9 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "base/visible.h"
 #include "benchmark.h"
-#include "text.h"
 
 /* ---- the tasks (its pred.py and eval.py) --------------------------------------------------------------------------
  */

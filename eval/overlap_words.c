@@ -4,9 +4,9 @@
 #include <string.h>
 #include <unistr.h>
 
+#include "base/text.h"
 #include "overlap.h"
 #include "segment.h"
-#include "text.h"
 #include "unicode.h"
 
 static bool is_article(unicode_word w) {

@@ -3,8 +3,8 @@
 #ifndef JUDGEQ_EVAL_PROSE_H
 #define JUDGEQ_EVAL_PROSE_H
 
+#include "base/text.h"
 #include "chance.h"
-#include "text.h"
 
 /* Adds one sentence. last: what this returned before, so that no template comes twice running; NULL at first. */
 const char *prose_add(chance *d, const char *last, text_buffer *out);

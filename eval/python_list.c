@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistr.h>
 
-#include "text.h"
+#include "base/text.h"
 
 /* The character after "\x", "\u" or "\U": `digits` hexadecimal digits. False where they are not there. */
 static bool add_code(text_buffer *out, const char *digits, int n) {

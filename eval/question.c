@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text.h"
+#include "base/text.h"
 
 static bool is_blank(char c) {
     return strchr(" \t\r\n", c) != NULL;

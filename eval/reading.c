@@ -6,7 +6,7 @@
 #include "app/context.h"
 #include "app/text_stream.h"
 #include "base/error.h"
-#include "text.h"
+#include "base/text.h"
 
 /* Stands for an answer that is not known yet; what follows an answer does not depend on it. */
 static const char ANSWER[] = "AnswerToCome";

@@ -10,8 +10,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "base/visible.h"
-#include "text.h"
 
 /* What must be the same for lines of two runs to be compared. */
 static const char *const IDENTITY[] = {"model", "judge", "policies", "budgets", "settings"};

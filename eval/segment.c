@@ -2,7 +2,7 @@
 
 #include <unistr.h>
 
-#include "text.h"
+#include "base/text.h"
 #include "unicode.h"
 
 char *segment_chinese(const char *text) {

@@ -2,8 +2,8 @@
 #ifndef JUDGEQ_EVAL_WORDS_H
 #define JUDGEQ_EVAL_WORDS_H
 
+#include "base/text.h"
 #include "chance.h"
-#include "text.h"
 
 enum { WORDS_NAMES = 24, WORDS_COMMON = 5, WORDS_FREQUENT = 3, WORDS_CODED = 8 };
 

@@ -2,8 +2,8 @@
 #ifndef JUDGEQ_REPORT_CSV_H
 #define JUDGEQ_REPORT_CSV_H
 
+#include "base/text.h"
 #include "judgeq.h"
-#include "text.h"
 
 typedef struct csv {
     text_buffer text;

@@ -6,7 +6,7 @@
 
 #include "app/context.h"
 #include "base/error.h"
-#include "buffer.h"
+#include "base/text.h"
 
 /* ---- messages ---------------------------------------------------------------------------------------------------- */
 
@@ -31,33 +31,28 @@ static const char *part_text(const json_t *part) {
 /* malloced; NULL after a fault. */
 static char *content_of(const fields *f, const json_t *message, size_t index) {
     const json_t *content = json_object_get(message, "content"), *part;
-    buffer text = {0};
+    text_buffer text = {0};
     size_t i;
     if (json_is_string(content)) {
-        buffer_add(&text, json_string_value(content), json_string_length(content));
+        text_add(&text, json_string_value(content), json_string_length(content));
     } else if (json_is_array(content)) {
-        buffer_add(&text, "", 0);
         json_array_foreach(content, i, part) {
             const char *words = part_text(part);
             if (!words) {
                 fields_wrong(f, "messages", "part %zu of message %zu is no text, and this server reads only text",
                              i + 1, index + 1);
-                buffer_free(&text);
+                text_free(&text);
                 return NULL;
             }
-            buffer_add(&text, words, strlen(words));
+            text_add(&text, words, strlen(words));
         }
-    } else if (!content || json_is_null(content)) {
-        buffer_add(&text, "", 0);
-    } else {
+    } else if (content && !json_is_null(content)) {
         fields_wrong(f, "messages", "the content of message %zu is neither a text nor an array of parts", index + 1);
         return NULL;
     }
-    if (text.failed) {
-        fields_wrong(f, "messages", "no memory");
-        buffer_free(&text);
-    }
-    return text.bytes;
+    char *whole = text_take(&text);
+    if (!whole) fields_wrong(f, "messages", "no memory");
+    return whole;
 }
 
 static bool add_message(const fields *f, const json_t *message, chat_messages *out) {

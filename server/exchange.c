@@ -23,7 +23,7 @@ static void exchange_free(void *data) {
     exchange *e = data;
     for (size_t i = 0; i < e->n_answer; i++) {
         worker_job_release(e->answer[i].job); /* nobody rings the bell from here on */
-        buffer_free(&e->answer[i].text);
+        text_free(&e->answer[i].text);
         json_decref(e->answer[i].logprobs);
         judgeq_reply_free(e->answer[i].reply);
     }
@@ -31,7 +31,7 @@ static void exchange_free(void *data) {
     exchange_prompts_free(e->prompt, e->n_prompt);
     ask_free(&e->ask);
     json_decref(e->body);
-    buffer_free(&e->out);
+    text_free(&e->out);
     free(e);
 }
 
@@ -73,7 +73,7 @@ static bool submit(exchange *e, size_t prompt, int32_t index) {
     if (status != WORKER_OK) return not_taken(e, status, &error, p->n);
     a->index = e->n_answer++;
     a->prompt = prompt;
-    if (p->echo) buffer_add(&a->text, p->echo, strlen(p->echo));
+    if (p->echo) text_add(&a->text, p->echo, strlen(p->echo));
     return true;
 }
 
@@ -94,13 +94,14 @@ static bool submit_all(exchange *e) {
 
 /* news->text becomes the text as clients read it. */
 static void keep(exchange *e, exchange_answer *a, worker_news *news) {
-    const size_t before = a->text.n;
-    if (!buffer_add_text(&a->text, news->text, news->n_text)) {
+    const size_t before = a->text.length;
+    text_add_without_zeros(&a->text, news->text, news->n_text);
+    if (a->text.failed) {
         const judgeq_error error = {JUDGEQ_ERROR_MEMORY, "out of memory for an answer"};
         reply_failed(&e->fault, error.code, &error);
     }
     news->text = a->text.bytes ? a->text.bytes + before : "";
-    news->n_text = a->text.n - before;
+    news->n_text = a->text.length - before;
     if (news->logprobs) {
         if (!a->logprobs) a->logprobs = json_array();
         json_array_extend(a->logprobs, (json_t *)news->logprobs);
@@ -153,7 +154,10 @@ static void take_news(exchange *e) {
 void exchange_send(exchange *e, json_t *event) {
     char *text = event ? json_dumps(event, JSON_COMPACT | JSON_REAL_PRECISION(REPLY_DIGITS)) : NULL;
     json_decref(event);
-    if (!text || !buffer_format(&e->out, "data: %s\n\n", text)) e->out.failed = true;
+    if (text)
+        text_print(&e->out, "data: %s\n\n", text);
+    else
+        e->out.failed = true;
     free(text);
 }
 
@@ -161,12 +165,11 @@ void exchange_send(exchange *e, json_t *event) {
 static void ping(exchange *e) {
     const exchange_answer *a = &e->answer[0];
     if (a->news.state == WORKER_WAITING) {
-        buffer_format(&e->out, ": waiting, %d before it\n\n", a->news.n_ahead);
+        text_print(&e->out, ": waiting, %d before it\n\n", a->news.n_ahead);
     } else if (a->news.state == WORKER_READING) {
-        buffer_format(&e->out, ": read %lld of %lld tokens\n\n", (long long)a->news.n_done,
-                      (long long)a->news.n_to_read);
+        text_print(&e->out, ": read %lld of %lld tokens\n\n", (long long)a->news.n_done, (long long)a->news.n_to_read);
     } else {
-        buffer_format(&e->out, ": ping\n\n");
+        text_print(&e->out, ": ping\n\n");
     }
 }
 
@@ -180,8 +183,8 @@ static void end_stream(exchange *e) {
 
 static bool next(void *data, const char **bytes, size_t *n, bool *broken) {
     exchange *e = data;
-    buffer_clear(&e->out);
-    while (e->out.n == 0 && !e->done && !e->out.failed) {
+    text_clear(&e->out);
+    while (e->out.length == 0 && !e->done && !e->out.failed) {
         const http_waited waited = http_wait(e->request, e->event, e->service->ping_s);
         *broken = waited == HTTP_GONE;
         if (*broken) return false;
@@ -191,8 +194,8 @@ static bool next(void *data, const char **bytes, size_t *n, bool *broken) {
     }
     *broken = e->out.failed;
     *bytes = e->out.bytes;
-    *n = e->out.n;
-    return !e->out.failed && e->out.n > 0;
+    *n = e->out.length;
+    return !e->out.failed && e->out.length > 0;
 }
 
 /* ---- a whole answer ---------------------------------------------------------------------------------------------- */

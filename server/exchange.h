@@ -4,7 +4,7 @@
 #define JUDGEQ_SERVER_EXCHANGE_H
 
 #include "ask.h"
-#include "buffer.h"
+#include "base/text.h"
 
 enum { EXCHANGE_ANSWERS_MOST = 32 };
 
@@ -19,7 +19,7 @@ typedef struct exchange_prompt {
 typedef struct exchange_answer {
     size_t index, prompt; /* among all, and to which prompt */
     worker_job *job;
-    buffer text;                 /* all of it */
+    text_buffer text;            /* all of it */
     json_t *logprobs;            /* of all its tokens, as app/logprobs.h writes them; or NULL */
     worker_news news;            /* the latest, without text */
     judgeq_reply *reply;         /* what the plan reads in it; or NULL */
@@ -51,7 +51,7 @@ struct exchange {
     char id[48];
     int64_t created; /* seconds since 1970 */
     int event;       /* readable once there is news */
-    buffer out;      /* events that were not given out yet */
+    text_buffer out; /* events that were not given out yet */
     bool done;
     reply_fault fault; /* of an answer that has failed */
 };

@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "buffer.h"
+#include "base/text.h"
 #include "connections.h"
 
 enum {
@@ -47,7 +47,7 @@ struct http_request {
     const http_route *route;
     int refused; /* with this status, once all has come; 0: not */
     const char *why;
-    buffer body;
+    text_buffer body;
     size_t n_in, n_out;
     bool handled, replied;
     int status;
@@ -76,7 +76,7 @@ const char *http_path(const http_request *request) {
 }
 
 const char *http_body(const http_request *request, size_t *n) {
-    *n = request->body.n;
+    *n = request->body.length;
     return request->body.bytes ? request->body.bytes : "";
 }
 
@@ -279,8 +279,8 @@ static connection *connection_of(struct MHD_Connection *mhd) {
 static void request_free(http_request *request) {
     if (!request) return;
     if (request->end) request->end(request->stream);
-    atomic_fetch_sub(&request->server->bodies, request->body.n);
-    buffer_free(&request->body);
+    atomic_fetch_sub(&request->server->bodies, request->body.length);
+    text_free(&request->body);
     free(request->method);
     free(request->path);
     free(request);
@@ -329,14 +329,16 @@ static enum MHD_Result receive(http_request *request, const char *bytes, size_t 
     request->n_in += n;
     if (request->n_in / DRAINED_MOST > params->body_bytes) return MHD_NO;
     if (request->refused) return MHD_YES;
-    if (request->body.n + n > params->body_bytes) {
+    if (request->body.length + n > params->body_bytes) {
         refuse(request, MHD_HTTP_CONTENT_TOO_LARGE, "the request's body is too large");
     } else if (atomic_load(&server->bodies) + n > params->bodies_bytes) {
         refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "too many long requests at once: ask again later");
-    } else if (buffer_add(&request->body, bytes, n)) {
-        atomic_fetch_add(&server->bodies, n);
     } else {
-        refuse(request, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory for the request");
+        text_add(&request->body, bytes, n);
+        if (request->body.failed)
+            refuse(request, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory for the request");
+        else
+            atomic_fetch_add(&server->bodies, n);
     }
     return MHD_YES;
 }

@@ -1,18 +1,18 @@
 /* metrics: GET /metrics, in the text format of Prometheus. */
 #include "base/clock.h"
-#include "buffer.h"
+#include "base/text.h"
 #include "service.h"
 
-static void gauge(buffer *out, const char *name, const char *help, double value) {
-    buffer_format(out, "# HELP judgeq_%s %s\n# TYPE judgeq_%s gauge\njudgeq_%s %.17g\n", name, help, name, name, value);
+static void gauge(text_buffer *out, const char *name, const char *help, double value) {
+    text_print(out, "# HELP judgeq_%s %s\n# TYPE judgeq_%s gauge\njudgeq_%s %.17g\n", name, help, name, name, value);
 }
 
-static void counter(buffer *out, const char *name, const char *help, double value) {
-    buffer_format(out, "# HELP judgeq_%s_total %s\n# TYPE judgeq_%s_total counter\njudgeq_%s_total %.17g\n", name, help,
-                  name, name, value);
+static void counter(text_buffer *out, const char *name, const char *help, double value) {
+    text_print(out, "# HELP judgeq_%s_total %s\n# TYPE judgeq_%s_total counter\njudgeq_%s_total %.17g\n", name, help,
+               name, name, value);
 }
 
-static void add_now(buffer *out, const worker_stats *w) {
+static void add_now(text_buffer *out, const worker_stats *w) {
     gauge(out, "jobs_waiting", "Requests that wait.", w->n_waiting);
     gauge(out, "jobs_reading", "Requests whose prompt is read.", w->n_reading);
     gauge(out, "jobs_answering", "Requests that are answered.", w->n_answering);
@@ -25,7 +25,7 @@ static void add_now(buffer *out, const worker_stats *w) {
     gauge(out, "step_seconds_most", "The longest time between two tokens of an answer.", w->step_most_s);
 }
 
-static void add_since(buffer *out, const worker_stats *w) {
+static void add_since(text_buffer *out, const worker_stats *w) {
     counter(out, "jobs_accepted", "Requests that were taken.", (double)w->n_accepted);
     counter(out, "jobs_refused", "Requests that were not taken.", (double)w->n_refused);
     counter(out, "jobs_ended", "Requests that have ended.", (double)w->n_ended);
@@ -41,16 +41,16 @@ static void add_since(buffer *out, const worker_stats *w) {
     counter(out, "answer_seconds", "Time that answering took.", w->answer_s);
 }
 
-static void add_http(buffer *out, const http_counts *h) {
+static void add_http(text_buffer *out, const http_counts *h) {
     gauge(out, "http_connections", "Open connections.", h->n_connections);
-    buffer_format(out, "# HELP judgeq_http_requests_total HTTP requests, by what became of them.\n"
-                       "# TYPE judgeq_http_requests_total counter\n");
+    text_print(out, "# HELP judgeq_http_requests_total HTTP requests, by what became of them.\n"
+                    "# TYPE judgeq_http_requests_total counter\n");
     const struct {
         const char *name;
         int64_t n;
     } kinds[] = {{"good", h->n_good}, {"wrong", h->n_wrong}, {"failed", h->n_failed}, {"left", h->n_left}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        buffer_format(out, "judgeq_http_requests_total{outcome=\"%s\"} %lld\n", kinds[i].name, (long long)kinds[i].n);
+        text_print(out, "judgeq_http_requests_total{outcome=\"%s\"} %lld\n", kinds[i].name, (long long)kinds[i].n);
     }
 }
 
@@ -58,7 +58,7 @@ void info_metrics(http_request *request) {
     const service *s = http_data(request);
     worker_stats stats;
     http_counts counts;
-    buffer out = {0};
+    text_buffer out = {0};
     worker_get_stats(s->worker, &stats);
     http_get_counts(http_server(request), &counts);
     gauge(&out, "up_seconds", "Seconds since the server began.", clock_seconds() - s->started);
@@ -66,6 +66,6 @@ void info_metrics(http_request *request) {
     add_now(&out, &stats);
     add_since(&out, &stats);
     add_http(&out, &counts);
-    if (out.failed) buffer_free(&out);
-    http_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", out.bytes, out.n);
+    if (out.failed) text_free(&out);
+    http_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", out.bytes, out.length);
 }

@@ -30,7 +30,7 @@ void openai_stream_end(exchange *e, const char *object) {
         json_object_set_new(chunk, "usage", exchange_usage(e));
         exchange_send(e, chunk);
     }
-    buffer_format(&e->out, "data: [DONE]\n\n");
+    text_print(&e->out, "data: [DONE]\n\n");
 }
 
 json_t *openai_answer(const exchange *e, const char *object, json_t *choices) {

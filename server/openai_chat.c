@@ -16,7 +16,7 @@ static judgeq_reply *read_reply(const exchange *e, const exchange_answer *a, boo
     judgeq_reply *reply = NULL;
     snprintf(ids, sizeof ids, "%s_%zu_", e->id + strlen(e->shape->id), a->index);
     const char *text = a->text.bytes ? a->text.bytes : "";
-    judgeq_chat_plan_parse(shared_plan_get(e->ask.plan), text, a->text.n, partial, ids, &reply, NULL);
+    judgeq_chat_plan_parse(shared_plan_get(e->ask.plan), text, a->text.length, partial, ids, &reply, NULL);
     return reply;
 }
 
@@ -112,7 +112,7 @@ static json_t *calls_json(const judgeq_reply *reply) {
 static json_t *message_json(const exchange_answer *a, const judgeq_reply *reply) {
     if (!reply) {
         return json_pack("{s:s, s:s%, s:n}", "role", "assistant", "content", a->text.bytes ? a->text.bytes : "",
-                         a->text.n, "refusal");
+                         a->text.length, "refusal");
     }
     const char *content = reply->n_calls > 0 && !reply->content[0] ? NULL : reply->content;
     json_t *message = json_pack("{s:s, s:s?, s:n}", "role", "assistant", "content", content, "refusal");

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/utf8.h"
-#include "buffer.h"
 #include "exchange.h"
 #include "openai.h"
 #include "tokens.h"
@@ -77,7 +77,7 @@ static json_t *whole(exchange *e) {
         const exchange_answer *a = &e->answer[i];
         size_t offset = 0;
         json_t *logprobs = a->logprobs ? logprobs_of(a->logprobs, &offset) : NULL;
-        json_t *choice = choice_of(a, a->text.bytes ? a->text.bytes : "", a->text.n, logprobs, exchange_finish(a));
+        json_t *choice = choice_of(a, a->text.bytes ? a->text.bytes : "", a->text.length, logprobs, exchange_finish(a));
         openai_add_choice(e, choices, choice, a);
     }
     return openai_answer(e, "text_completion", choices);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "app/text_stream.h"
-#include "buffer.h"
+#include "base/text.h"
 
 int32_t *tokens_of_json(const judgeq_model *model, const json_t *array, size_t *n) {
     const int32_t n_vocab = judgeq_model_get_info(model)->n_vocab;
@@ -23,14 +23,13 @@ int32_t *tokens_of_json(const judgeq_model *model, const json_t *array, size_t *
 
 char *tokens_text(const judgeq_model *model, const int32_t *tokens, size_t n) {
     text_stream stream = {0};
-    buffer bytes = {0};
+    text_buffer bytes = {0};
     judgeq_status status = JUDGEQ_OK;
     for (size_t i = 0; status == JUDGEQ_OK && i < n; i++) {
         status = text_stream_add_token(&stream, model, tokens[i], NULL);
     }
     if (status == JUDGEQ_OK) status = text_stream_end(&stream, NULL);
-    if (status == JUDGEQ_OK) buffer_add_text(&bytes, stream.text, stream.length);
+    if (status == JUDGEQ_OK) text_add_without_zeros(&bytes, stream.text, stream.length);
     text_stream_free(&stream);
-    if (bytes.failed) buffer_free(&bytes);
-    return bytes.bytes;
+    return status == JUDGEQ_OK ? text_take(&bytes) : NULL;
 }

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "check.h"
 #include "task.h"
-#include "text.h"
 #include "tiny_model.h"
 
 static const char CHATML[] =

@@ -18,9 +18,19 @@ static bool reserve(text_buffer *t, size_t n) {
 
 void text_add(text_buffer *t, const char *bytes, size_t n) {
     if (!reserve(t, n)) return;
-    memcpy(t->bytes + t->length, bytes, n);
+    if (n > 0) memcpy(t->bytes + t->length, bytes, n);
     t->length += n;
     t->bytes[t->length] = '\0';
+}
+
+void text_add_without_zeros(text_buffer *t, const char *bytes, size_t n) {
+    static const char instead[] = "\xef\xbf\xbd";
+    const char *end = bytes + n, *zero;
+    for (; n > 0 && (zero = memchr(bytes, '\0', (size_t)(end - bytes))); bytes = zero + 1) {
+        text_add(t, bytes, (size_t)(zero - bytes));
+        text_add(t, instead, sizeof instead - 1);
+    }
+    text_add(t, bytes, (size_t)(end - bytes));
 }
 
 void text_print(text_buffer *t, const char *format, ...) {
@@ -41,6 +51,11 @@ char *text_take(text_buffer *t) {
     if (t->failed) free(t->bytes);
     *t = (text_buffer){0};
     return bytes;
+}
+
+void text_clear(text_buffer *t) {
+    t->length = 0;
+    if (t->bytes) t->bytes[0] = '\0';
 }
 
 void text_free(text_buffer *t) {
