@@ -140,7 +140,15 @@ void ask_read(const service *s, const fields *f, ask *out) {
     read_own(s, f, out);
 }
 
+void ask_keep(ask *a, json_t *given, json_t *body) {
+    a->given = json_incref(given);
+    a->body = json_incref(body);
+}
+
 void ask_free(ask *a) {
+    json_decref(a->given);
+    json_decref(a->body);
+    a->given = a->body = NULL;
     free(a->context);
     a->context = NULL;
     shared_plan_release(a->plan);

@@ -7,9 +7,9 @@
 
 enum { ASK_STOPS_MOST = 16, ASK_PLAN_STOPS_MOST = 16, ASK_ANSWERS_MOST = 16, ASK_TOP_LOGPROBS_MOST = 20 };
 
-/* Valid as long as the JSON that it was read from. */
 typedef struct ask {
-    int32_t n; /* answers to each prompt */
+    json_t *given, *body; /* the request as it came, and what was read, which texts here are of; owned, or NULL */
+    int32_t n;            /* answers to each prompt */
     bool stream, include_usage;
     bool seeded; /* the seed is the request's */
     judgeq_sampler_params sampler;
@@ -27,6 +27,8 @@ typedef struct ask {
 
 /* A field's fault goes to f->fault. *out is to be freed in any case. */
 void ask_read(const service *s, const fields *f, ask *out);
+/* The ask owns both as well. */
+void ask_keep(ask *a, json_t *given, json_t *body);
 void ask_free(ask *a);
 
 /* The worker's request for answer number `index` to tokens [n]. */

@@ -25,12 +25,11 @@ static void exchange_free(void *data) {
         worker_job_release(e->answer[i].job); /* nobody rings the bell from here on */
         text_free(&e->answer[i].text);
         json_decref(e->answer[i].logprobs);
-        judgeq_reply_free(e->answer[i].reply);
+        chat_blocks_free(&e->answer[i].chat);
     }
     if (e->event >= 0) close(e->event);
     exchange_prompts_free(e->prompt, e->n_prompt);
     ask_free(&e->ask);
-    json_decref(e->body);
     text_free(&e->out);
     free(e);
 }
@@ -122,14 +121,14 @@ static void finish(exchange *e, exchange_answer *a) {
 static void begin(exchange *e, exchange_answer *a) {
     if (a->begun) return;
     a->begun = true;
-    e->shape->begin(e, a);
+    if (e->shape->begin) e->shape->begin(e, a);
     const char *echo = e->prompt[a->prompt].echo;
     if (echo) e->shape->more(e, a, echo, strlen(echo), NULL);
 }
 
 static void tell(exchange *e, exchange_answer *a, const worker_news *news) {
     const bool any = news->n_text > 0 || news->logprobs;
-    if (any || a->result) begin(e, a);
+    if (news->state != WORKER_WAITING) begin(e, a);
     if (any) e->shape->more(e, a, news->text, news->n_text, news->logprobs);
     if (a->result && a->result->status == JUDGEQ_OK) e->shape->end(e, a);
 }
@@ -161,10 +160,18 @@ void exchange_send(exchange *e, json_t *event) {
     free(text);
 }
 
+void exchange_send_typed(exchange *e, json_t *event) {
+    const char *type = json_string_value(json_object_get(event, "type"));
+    if (type) text_print(&e->out, "event: %s\n", type);
+    exchange_send(e, event);
+}
+
 /* A comment, which clients leave out: so a connection with nothing to say is not taken for a dead one. */
 static void ping(exchange *e) {
     const exchange_answer *a = &e->answer[0];
-    if (a->news.state == WORKER_WAITING) {
+    if (a->begun && e->shape->ping) {
+        e->shape->ping(e);
+    } else if (a->news.state == WORKER_WAITING) {
         text_print(&e->out, ": waiting, %d before it\n\n", a->news.n_ahead);
     } else if (a->news.state == WORKER_READING) {
         text_print(&e->out, ": read %lld of %lld tokens\n\n", (long long)a->news.n_done, (long long)a->news.n_to_read);
@@ -176,7 +183,7 @@ static void ping(exchange *e) {
 static void end_stream(exchange *e) {
     e->done = true;
     if (e->fault.status != 0)
-        exchange_send(e, reply_fault_json(&e->fault, e->service->model_path));
+        e->shape->fail(e);
     else
         e->shape->last(e);
 }
@@ -212,27 +219,27 @@ static bool collect(exchange *e) {
 
 static void answer(exchange *e) {
     if (!collect(e)) return;
-    if (e->fault.status != 0) {
-        reply_error(e->request, &e->fault);
-    } else {
-        reply_json(e->request, 200, e->shape->whole(e));
+    json_t *whole = e->fault.status == 0 ? e->shape->whole(e) : NULL;
+    if (e->fault.status == 0) {
+        reply_json(e->request, 200, whole);
+        return;
     }
+    json_decref(whole);
+    reply_error(e->request, &e->fault);
 }
 
-void exchange_run(http_request *request, const exchange_shape *shape, json_t *body, const ask *ask_of,
-                  exchange_prompt *prompts, size_t n_prompts) {
+void exchange_run(http_request *request, const exchange_shape *shape, const ask *ask_of, exchange_prompt *prompts,
+                  size_t n_prompts) {
     ask asked = *ask_of;
     exchange *e = calloc(1, sizeof *e);
     if (!e) {
         exchange_prompts_free(prompts, n_prompts);
         ask_free(&asked);
-        json_decref(body);
         return;
     }
     *e = (exchange){.request = request,
                     .service = http_data(request),
                     .shape = shape,
-                    .body = body,
                     .ask = asked,
                     .prompt = prompts,
                     .n_prompt = n_prompts,

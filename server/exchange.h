@@ -5,6 +5,7 @@
 
 #include "ask.h"
 #include "base/text.h"
+#include "chat_block.h"
 
 enum { EXCHANGE_ANSWERS_MOST = 32 };
 
@@ -22,18 +23,23 @@ typedef struct exchange_answer {
     text_buffer text;            /* all of it */
     json_t *logprobs;            /* of all its tokens, as app/logprobs.h writes them; or NULL */
     worker_news news;            /* the latest, without text */
-    judgeq_reply *reply;         /* what the plan reads in it; or NULL */
-    bool begun;                  /* the stream has its first event */
+    chat_blocks chat;            /* of an answer in a chat: what was read in it */
+    bool begun;                  /* its job has */
+    size_t n_sent;               /* events, as a dialect counts them */
+    const json_t *unsent;        /* log-probabilities that were not told yet, of these news; or NULL */
     const worker_result *result; /* NULL before it has ended */
 } exchange_answer;
 
 typedef struct exchange_shape {
     const char *id; /* what the answer's name begins with */
-    /* What a stream says of an answer, by exchange_send: at its begin; text[n], or tokens, have come; it has ended. */
+    /* What a stream says of an answer, by exchange_send: its job has begun to read or to answer (or NULL: nothing);
+     * text[n], or tokens, have come; it has ended. */
     void (*begin)(exchange *e, exchange_answer *a);
     void (*more)(exchange *e, exchange_answer *a, const char *text, size_t n, const json_t *logprobs);
     void (*end)(exchange *e, exchange_answer *a);
     void (*last)(exchange *e); /* all have ended */
+    void (*fail)(exchange *e); /* instead of that: e->fault */
+    void (*ping)(exchange *e); /* nothing is new since the first answer has begun; NULL: a comment */
     /* The whole answer; NULL without memory. */
     json_t *(*whole)(exchange *e);
 } exchange_shape;
@@ -42,7 +48,6 @@ struct exchange {
     http_request *request;
     const service *service;
     const exchange_shape *shape;
-    json_t *body; /* that `ask` points into */
     ask ask;
     exchange_prompt *prompt; /* [n_prompt] */
     size_t n_prompt;
@@ -56,14 +61,16 @@ struct exchange {
     reply_fault fault; /* of an answer that has failed */
 };
 
-/* Replies. Takes body, what `ask` owns and prompts, a malloced array. */
-void exchange_run(http_request *request, const exchange_shape *shape, json_t *body, const ask *ask,
-                  exchange_prompt *prompts, size_t n_prompts);
+/* Replies. Takes what `ask` owns and prompts, a malloced array. */
+void exchange_run(http_request *request, const exchange_shape *shape, const ask *ask, exchange_prompt *prompts,
+                  size_t n_prompts);
 
 /* ---- for shapes -------------------------------------------------------------------------------------------------- */
 
 /* Adds "data: JSON" to a stream. Takes `event`; NULL: without memory, which ends the stream. */
 void exchange_send(exchange *e, json_t *event);
+/* The same after "event: TYPE", the event's own type. */
+void exchange_send_typed(exchange *e, json_t *event);
 /* "stop" or "length", once it has ended. */
 const char *exchange_finish(const exchange_answer *a);
 /* Tokens of all prompts, each once, and of all answers. */

@@ -33,6 +33,10 @@ void openai_stream_end(exchange *e, const char *object) {
     text_print(&e->out, "data: [DONE]\n\n");
 }
 
+void openai_stream_fail(exchange *e) {
+    exchange_send(e, reply_fault_json(&e->fault, e->service->model_path));
+}
+
 json_t *openai_answer(const exchange *e, const char *object, json_t *choices) {
     json_t *answer = head(e, object);
     json_object_set_new(answer, "choices", choices);

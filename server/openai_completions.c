@@ -36,10 +36,6 @@ static json_t *choice_of(const exchange_answer *a, const char *text, size_t n, j
                      logprobs ? logprobs : json_null(), "finish_reason", finish);
 }
 
-static void begin(exchange *e, exchange_answer *a) {
-    (void)e, (void)a;
-}
-
 static void send(exchange *e, const exchange_answer *a, json_t *choice, bool ended) {
     json_t *chunk = openai_chunk(e, "text_completion", choice);
     if (chunk && ended) json_object_set_new(chunk, "judgeq", exchange_kept(e, a));
@@ -84,7 +80,7 @@ static json_t *whole(exchange *e) {
 }
 
 static const exchange_shape SHAPE = {
-    .id = "cmpl-", .begin = begin, .more = more, .end = end, .last = last, .whole = whole};
+    .id = "cmpl-", .more = more, .end = end, .last = last, .fail = openai_stream_fail, .whole = whole};
 
 /* ---- the prompts ------------------------------------------------------------------------------------------------- */
 
@@ -139,13 +135,14 @@ static void read_prompts(const service *s, const fields *f, const ask *a, exchan
     }
 }
 
-bool openai_completions_read(const service *s, const json_t *body, ask *a, exchange_prompt **prompts, size_t *n,
+bool openai_completions_read(const service *s, json_t *body, ask *a, exchange_prompt **prompts, size_t *n,
                              reply_fault *fault) {
     const fields f = {.object = body, .within = "", .fault = fault};
     int32_t best_of = 0;
     *prompts = NULL;
     *n = 0;
     ask_read(s, &f, a);
+    ask_keep(a, body, body);
     const json_t *logprobs = fields_get(&f, "logprobs");
     if (json_is_true(logprobs))
         a->logprobs = 0; /* as in the chat's API */
@@ -167,12 +164,13 @@ void openai_completions(http_request *request) {
     exchange_prompt *prompts = NULL;
     size_t n = 0;
     json_t *body = openai_body(request, &fault);
-    if (body && openai_completions_read(s, body, &a, &prompts, &n, &fault)) {
-        exchange_run(request, &SHAPE, body, &a, prompts, n);
+    const bool good = body && openai_completions_read(s, body, &a, &prompts, &n, &fault);
+    json_decref(body);
+    if (good) {
+        exchange_run(request, &SHAPE, &a, prompts, n);
         return;
     }
     reply_error(request, &fault);
     exchange_prompts_free(prompts, n);
     ask_free(&a);
-    json_decref(body);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "judgeq.h"
+#include "server/dialect.h"
 #include "server/openai.h"
 #include "tiny_model.h"
 
@@ -81,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         n = 1;
         prompts = calloc(1, sizeof *prompts);
         require(prompts != NULL, "no memory");
-        good = openai_chat_read(&all, body, &a, prompts, &fault);
+        good = dialect_read(&all, &openai_chat_dialect, body, &a, prompts, &fault);
     } else if (body) {
         good = openai_completions_read(&all, body, &a, &prompts, &n, &fault);
     }
