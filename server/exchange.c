@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
@@ -192,13 +193,15 @@ static bool next(void *data, const char **bytes, size_t *n, bool *broken) {
     exchange *e = data;
     text_clear(&e->out);
     while (e->out.length == 0 && !e->done && !e->out.failed) {
-        const http_waited waited = http_wait(e->request, e->event, e->service->ping_s);
+        const double left = e->told_at + e->service->ping_s - clock_seconds();
+        const http_waited waited = http_wait(e->request, e->event, left > 0 ? left : 0);
         *broken = waited == HTTP_GONE;
         if (*broken) return false;
-        if (waited == HTTP_LATE) ping(e);
         if (waited == HTTP_READY) take_news(e);
+        if (e->out.length == 0 && left <= 0) ping(e); /* there may be news, of a read, that are no events */
         if (e->n_ended == e->n_answer || e->fault.status != 0) end_stream(e);
     }
+    e->told_at = clock_seconds();
     *broken = e->out.failed;
     *bytes = e->out.bytes;
     *n = e->out.length;
@@ -244,6 +247,7 @@ void exchange_run(http_request *request, const exchange_shape *shape, const ask 
                     .prompt = prompts,
                     .n_prompt = n_prompts,
                     .created = (int64_t)time(NULL),
+                    .told_at = clock_seconds(),
                     .event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
     snprintf(e->id, sizeof e->id, "%s%016llx", shape->id, (unsigned long long)http_number(request));
     if (e->event < 0) {

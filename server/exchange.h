@@ -57,6 +57,7 @@ struct exchange {
     int64_t created; /* seconds since 1970 */
     int event;       /* readable once there is news */
     text_buffer out; /* events that were not given out yet */
+    double told_at;  /* when some were, on clock_seconds */
     bool done;
     reply_fault fault; /* of an answer that has failed */
 };

@@ -333,6 +333,17 @@ class Answers(Serving):
             self.assertEqual({choice["finish_reason"] for choice in choices[:-1]}, {None})
         self.assertEqual({"usage" in chunk for chunk in chunks}, {False})
 
+    def test_pings_while_it_reads(self):
+        """A read has news with every step, which no client is told of."""
+        server = Server(JUDGEQ, self.model, "--ping", "0.01")
+        self.addCleanup(server.stop)
+        pings = [event for event in server.events(CHAT, {"messages": [{"role": "user", "content": "in the rain on a string " * 70}],
+                                                         "max_tokens": 1, "judgeq": {"policy": "h2o", "budget": 64}})
+                 if event.startswith(": read ")]
+        self.assertGreater(len(pings), 0)
+        for event in pings:
+            self.assertRegex(event, r"^: read \d+ of \d{3} tokens$")
+
     def test_nothing_but_a_read(self):
         reply = self.chat(max_tokens=0).json
         self.assertEqual((reply["choices"][0]["message"]["content"], reply["usage"]["completion_tokens"]), ("", 0))
