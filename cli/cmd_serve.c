@@ -1,4 +1,4 @@
-/* judgeq serve: an HTTP server with OpenAI's API, whose KV memory is bounded. */
+/* judgeq serve: an HTTP server with the APIs of OpenAI and Anthropic, whose KV memory is bounded. */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,9 +27,9 @@
 static const char HELP_MODEL[] =
     "Usage: judgeq serve [OPTIONS]\n"
     "\n"
-    "Serves a model to OpenAI's clients, over HTTP, in a KV memory that is never exceeded: chat and text completions,\n"
-    "streamed or whole. docs/server.md lists the endpoints and their fields. Ctrl-C or SIGTERM ends it, once the\n"
-    "answers that it writes are written.\n"
+    "Serves a model to OpenAI's and Anthropic's clients, over HTTP, in a KV memory that is never exceeded: chat and\n"
+    "text completions, messages, streamed or whole. docs/server.md lists the endpoints and their fields. Ctrl-C or\n"
+    "SIGTERM ends it, once the answers that it writes are written.\n"
     "    Example: judgeq serve -m model.gguf --budget 256\n"
     "    Example: curl http://127.0.0.1:8080/v1/chat/completions -d @request.json\n"
     "\n"

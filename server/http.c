@@ -139,6 +139,7 @@ static void queue(http_request *request, int status, const char *type, struct MH
     char id[32];
     snprintf(id, sizeof id, "req_%016llx", (unsigned long long)request->number);
     MHD_add_response_header(response, "X-Request-Id", id);
+    MHD_add_response_header(response, "Request-Id", id); /* as Anthropic's clients call it */
     if (type) MHD_add_response_header(response, "Content-Type", type);
     for (size_t i = 0; i < request->n_header; i++) {
         MHD_add_response_header(response, request->header[i][0], request->header[i][1]);
@@ -264,8 +265,10 @@ static void check(http_request *request) {
     if (request->refused || strcmp(request->method, "OPTIONS") == 0) return;
     find_route(request);
     if (!(request->route && request->route->open) && !has_key(request)) {
-        refuse(request, MHD_HTTP_UNAUTHORIZED,
-               "a key is needed: the header \"Authorization: Bearer KEY\", with a key that judgeq serve was given");
+        refuse(
+            request, MHD_HTTP_UNAUTHORIZED,
+            "a key is needed: the header \"Authorization: Bearer KEY\" or \"X-Api-Key: KEY\", with a key that judgeq "
+            "serve was given");
     }
 }
 

@@ -111,6 +111,42 @@ json_t *reply_fault_json(const reply_fault *fault, const char *model_path) {
     return inner ? json_pack("{s:o}", "error", inner) : NULL;
 }
 
+static const char *anthropic_type(int status) {
+    switch (status) {
+    case 401:
+        return "authentication_error";
+    case 403:
+        return "permission_error";
+    case 404:
+        return "not_found_error";
+    case 413:
+        return "request_too_large";
+    case 429:
+        return "rate_limit_error";
+    case 503:
+        return "overloaded_error";
+    default:
+        return status < 500 ? INVALID : "api_error";
+    }
+}
+
+json_t *reply_fault_anthropic(const reply_fault *fault, const char *model_path) {
+    reply_fault shown = *fault;
+    reply_hide_folder(&shown, model_path);
+    if (fault->n_ctx > 0) { /* clients know these words, and shorten their conversation */
+        snprintf(shown.message, sizeof shown.message, "prompt is too long: %lld tokens > %lld maximum",
+                 (long long)fault->n_prompt, (long long)fault->n_ctx);
+    }
+    return json_pack("{s:s, s:{s:s, s:o}}", "type", "error", "error", "type", anthropic_type(fault->status), "message",
+                     text(shown.message));
+}
+
+static bool asks_anthropic(const http_request *request) {
+    const char *path = http_path(request);
+    if (strncmp(path, "/v1/", 4) == 0) path += 3;
+    return strcmp(path, "/messages") == 0 || strncmp(path, "/messages/", 10) == 0;
+}
+
 void reply_json(http_request *request, int status, json_t *json) {
     char *text_of = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(REPLY_DIGITS)) : NULL;
     json_decref(json);
@@ -121,7 +157,9 @@ void reply_error(http_request *request, const reply_fault *fault) {
     if (fault->status == 429 || fault->status == 503) http_header(request, "Retry-After", "2");
     if (fault->status == 401) http_header(request, "WWW-Authenticate", "Bearer");
     const service *s = http_data(request);
-    reply_json(request, fault->status, reply_fault_json(fault, s->model_path));
+    reply_json(request, fault->status,
+               asks_anthropic(request) ? reply_fault_anthropic(fault, s->model_path)
+                                       : reply_fault_json(fault, s->model_path));
 }
 
 void reply_refuse(http_request *request, int status, const char *message) {

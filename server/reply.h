@@ -1,4 +1,4 @@
-/* reply: answers in JSON, and errors as OpenAI's clients read them. */
+/* reply: answers in JSON, and errors as OpenAI's clients read them, or Anthropic's, by the path that they ask. */
 #ifndef JUDGEQ_SERVER_REPLY_H
 #define JUDGEQ_SERVER_REPLY_H
 
@@ -32,6 +32,9 @@ void reply_hide_folder(reply_fault *fault, const char *path);
 
 /* {"error": {...}}; NULL without memory. model_path: whose folder is hidden, or NULL. */
 json_t *reply_fault_json(const reply_fault *fault, const char *model_path);
+
+/* The same as Anthropic's clients read it: {"type": "error", "error": {"type", "message"}}. */
+json_t *reply_fault_anthropic(const reply_fault *fault, const char *model_path);
 
 /* Takes `json`; NULL: without memory. */
 void reply_json(http_request *request, int status, json_t *json);

@@ -33,6 +33,7 @@ static judgeq_status copy_request(worker_job *job, const worker_params *params, 
     if (!copied) return error_memory(error, "a job");
     if (context_tokens) memcpy(job->tokens, context_tokens, job->n_context * sizeof *job->tokens);
     memcpy(job->tokens + job->n_context, request->tokens, request->n_tokens * sizeof *job->tokens);
+    job->news.n_prompt = (int64_t)job->n_tokens;
     job->plan = shared_plan_own(request->plan);
     job->n_answer = request->n_answer;
     job->logprobs = request->logprobs;

@@ -9,6 +9,8 @@
 const http_route service_routes[] = {
     BOTH("POST", "/chat/completions", openai_chat),
     BOTH("POST", "/completions", openai_completions),
+    BOTH("POST", "/messages", anthropic_messages),
+    BOTH("POST", "/messages/count_tokens", anthropic_count_tokens),
     BOTH("GET", "/models", info_models),
     BOTH("GET", "/models/*", info_model),
     {"GET", "/v1/health", info_health, true},

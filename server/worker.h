@@ -100,6 +100,7 @@ typedef enum worker_state { WORKER_WAITING = 0, WORKER_READING, WORKER_ANSWERING
 typedef struct worker_news {
     worker_state state;
     int32_t n_ahead;           /* while it waits: jobs before it */
+    int64_t n_prompt;          /* tokens of the prompt, the context's included */
     int64_t n_done, n_to_read; /* while it reads: tokens, those of it that are done (all layers of a token count) */
     const char *text;          /* [n_text], more of the answer: whole characters. Valid until the job is asked again */
     size_t n_text;

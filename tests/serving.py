@@ -1,15 +1,29 @@
 """A server of `judgeq serve` for tests: it runs on a free port until the test class is done."""
 
+import importlib
 import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 
 from in_folder import InFolder
+
+
+def client_module(name):
+    """A client of PyPI's, unmodified, as tools/deps.sh --test provides it; None where it has not."""
+    deps = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools", "deps.sh")
+    folder = subprocess.run([deps, "--print-clients"], capture_output=True, check=True, encoding="utf-8").stdout.strip()
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
 
 
 class Answer:
@@ -98,14 +112,18 @@ def post(path, body, *headers):
 
 
 class Serving(InFolder):
-    """Tests of one server. ARGUMENTS: its options; SPEC: its model, which never ends an answer by itself."""
-    PROGRAM = MAKE_FIXTURE = None
+    """Tests of one server. ARGUMENTS: its options; SPEC: its model, which never ends an answer by itself; TEMPLATE: or one
+    that may, with this chat template of tests/data/plan."""
+    PROGRAM = MAKE_FIXTURE = TEMPLATE = None
     SPEC, KIND, ARGUMENTS = "bpe-smollm", "endless", ()
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.make_model(cls.MAKE_FIXTURE, cls.KIND, cls.SPEC)
+        if cls.TEMPLATE:
+            cls.make_templated(cls.TEMPLATE)
+        else:
+            cls.make_model(cls.MAKE_FIXTURE, cls.KIND, cls.SPEC)
         cls.server = Server(cls.PROGRAM, cls.model, *cls.ARGUMENTS)
         cls.addClassCleanup(cls.end)
 
@@ -114,6 +132,15 @@ class Serving(InFolder):
         status, said = cls.server.stop()
         assert status == 0, f"{status}: {said}"
         assert "ERROR: " not in said, said  # of a sanitizer
+
+    @classmethod
+    def make_templated(cls, name):
+        """Makes cls.model one that writes noise, with a template of tests/data/plan."""
+        folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "plan")
+        with open(os.path.join(folder, name + ".jinja"), encoding="utf-8") as file:
+            template = file.read()
+        cls.model = cls.path("model.gguf")
+        subprocess.run([cls.MAKE_FIXTURE, "template", cls.SPEC, cls.model, template], check=True)
 
     @classmethod
     def environment(cls):

@@ -13,14 +13,9 @@ import threading
 import time
 import unittest
 
-from serving import Server, Serving, post
+from serving import Server, Serving, client_module, post
 
-DEPS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools", "deps.sh")
-sys.path.append(subprocess.run([DEPS, "--print-clients"], capture_output=True, check=True, encoding="utf-8").stdout.strip())
-try:
-    import openai
-except ImportError:
-    openai = None
+openai = client_module("openai")
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 Serving.PROGRAM, Serving.MAKE_FIXTURE = JUDGEQ, MAKE_FIXTURE
@@ -150,7 +145,7 @@ class OpenAI(Serving):
 @unittest.skipUnless(openai, "tools/deps.sh --test provides PyPI's openai")
 class Tools(Serving):
     """A model that writes noise, which grammars hold to a form. Its template is one that knows tools and thoughts."""
-    TEMPLATE = "llama-3.1"
+    TEMPLATE, ARGUMENTS = "llama-3.1", ("--ctx", "4096")
     TOOL = {"type": "function", "function": {"name": "look_up", "description": "looks a word up", "parameters": {
         "type": "object", "properties": {"word": {"type": "string", "enum": ["rain", "heron"]}}, "required": ["word"],
         "additionalProperties": False}}}
@@ -159,14 +154,7 @@ class Tools(Serving):
 
     @classmethod
     def setUpClass(cls):
-        super(Serving, cls).setUpClass()
-        folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "plan")
-        with open(os.path.join(folder, cls.TEMPLATE + ".jinja"), encoding="utf-8") as file:
-            template = file.read()
-        cls.model = cls.path("model.gguf")
-        subprocess.run([MAKE_FIXTURE, "template", "bpe-smollm", cls.model, template], check=True)
-        cls.server = Server(JUDGEQ, cls.model, "--ctx", "4096")
-        cls.addClassCleanup(cls.end)
+        super().setUpClass()
         cls.client = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="none", max_retries=0)
         cls.addClassCleanup(cls.client.close)
 

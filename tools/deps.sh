@@ -47,13 +47,13 @@ python() { # Debian's, where the first one in the path is too old or has no pip
 }
 
 # Where Playwright and the server's clients are, or will be: modules are of one version of Python.
-modules() { # NAME, REQUIREMENTS, PACKAGE, whose version counts
-    echo "$cache/$1-$(sed -n "s/^$3==\([^ ]*\).*/\1/p" "$here/requirements/$2.txt")-$(
-        python -c 'import sys; print("cp%d%d" % sys.version_info[:2])'
-    )"
+modules() { # NAME, REQUIREMENTS, then packages whose versions count
+    local folder=$cache/$1 requirements=$here/requirements/$2.txt package
+    for package in "${@:3}"; do folder+=-$(sed -n "s/^$package==\([^ ]*\).*/\1/p" "$requirements"); done
+    echo "$folder-$(python -c 'import sys; print("cp%d%d" % sys.version_info[:2])')"
 }
 playwright() { modules playwright pages playwright; }
-clients() { modules clients clients openai; }
+clients() { modules clients clients openai anthropic; }
 
 has_python() { python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))'; }
 has_cmake() { [ "$(printf '%s\n' 3.21 "$(cmake --version | sed -n '1s/[^0-9]*//p')" | sort -V | head -1)" = 3.21 ]; }
