@@ -639,6 +639,10 @@ JUDGEQ_API const int32_t *judgeq_session_positions(const judgeq_session *session
  * writes, the file's bytes are in memory. Fails with ARGUMENT for a session that has read nothing, is reading, is
  * watched or has failed, and with IO where the file cannot be written. */
 JUDGEQ_API judgeq_status judgeq_session_save(const judgeq_session *session, const char *path, judgeq_error *error);
+/* The same bytes [*size] in memory, for a caller who writes them elsewhere, or later: judgeq_free. Fails as
+ * judgeq_session_save does, but for IO. */
+JUDGEQ_API judgeq_status judgeq_session_save_bytes(const judgeq_session *session, void **bytes, size_t *size,
+                                                   judgeq_error *error);
 /* Words of the caller's about the session, up to 31 bytes: they are saved with it, judgeq_snapshot_read tells them, and
  * a session that is loaded has them. NULL or "": none, as at first. Fails with ARGUMENT where they are longer, or have
  * control characters. */

@@ -39,6 +39,7 @@ static void job_free(worker_job *job) {
     free(job->tokens);
     free(job->context);
     free(job->save);
+    free(job->saved);
     free(job->key);
     judgeq_policy_free(job->policy);
     judgeq_sampler_free(job->sampler);
@@ -206,6 +207,13 @@ const worker_result *worker_job_result(worker_job *job) {
     const bool ended = job->news.state == WORKER_ENDED;
     pthread_mutex_unlock(&job->lock);
     return ended ? &job->result : NULL;
+}
+
+void *worker_job_take_saved(worker_job *job, size_t *n) {
+    void *saved = worker_job_result(job) ? job->saved : NULL;
+    *n = saved ? job->n_saved : 0;
+    if (saved) job->saved = NULL;
+    return saved;
 }
 
 void worker_job_cancel(worker_job *job) {

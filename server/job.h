@@ -13,7 +13,8 @@ struct worker_job {
     /* The request. Constant once it was accepted. */
     int32_t *tokens; /* [n_tokens], the context's first */
     size_t n_tokens, n_context;
-    char *context, *save;          /* paths, or NULL */
+    char *context;                 /* a path, or NULL */
+    char *save;                    /* the label of what is saved, or NULL */
     char *key;                     /* jobs with the same key may go on from each other's sessions */
     judgeq_policy *policy;         /* the context's, where it has one */
     judgeq_session_params session; /* but for the engine */
@@ -35,6 +36,8 @@ struct worker_job {
     bool answering;
     double accepted_at, started_at, first_at, stepped_at; /* clock_seconds; the last two: 0, not yet */
     worker_result result;
+    void *saved; /* [n_saved], malloced, or NULL; the client's once it has ended */
+    size_t n_saved;
     worker_job *next; /* in the queue, under the worker's lock */
 
     /* Between both, under `lock`. */

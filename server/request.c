@@ -1,7 +1,9 @@
 /* request: what a client asks, checked and copied into a job, in the client's thread. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "job.h"
@@ -100,18 +102,23 @@ static judgeq_status choose_as(worker_job *job, const worker_params *params, con
     return JUDGEQ_OK;
 }
 
+/* Of a file that another one may have taken the place of. */
+static uint64_t file_identity(const char *path) {
+    struct stat now;
+    if (!path || stat(path, &now) != 0) return 0;
+    return (uint64_t)now.st_ino ^ (uint64_t)now.st_mtim.tv_sec << 30 ^ (uint64_t)now.st_mtim.tv_nsec;
+}
+
 /* What sessions have in common that can go on from each other. */
 static judgeq_status make_key(worker_job *job, judgeq_error *error) {
     const judgeq_session_params *p = &job->session;
-    const char *context = job->context ? job->context : "";
-    char numbers[96];
-    snprintf(numbers, sizeof numbers, "|%d|%.9g|%p|", p->budget, (double)p->budget_fraction, (const void *)p->judge);
-    const char *text = judgeq_policy_text(job->policy);
-    const size_t size = strlen(text) + strlen(numbers) + strlen(context) + 1;
-    job->key = malloc(size);
-    if (!job->key) return error_memory(error, "a job");
-    snprintf(job->key, size, "%s%s%s", text, numbers, context);
-    return JUDGEQ_OK;
+    if (asprintf(&job->key, "%s|%d|%.9g|%p|%s|%" PRIx64 "|%s", judgeq_policy_text(job->policy), p->budget,
+                 (double)p->budget_fraction, (const void *)p->judge, job->save ? "saved" : "",
+                 file_identity(job->context), job->context ? job->context : "") >= 0) {
+        return JUDGEQ_OK;
+    }
+    job->key = NULL;
+    return error_memory(error, "a job");
 }
 
 judgeq_status job_need(const worker_job *job, const judgeq_model *model, int64_t n_before, judgeq_need *out,

@@ -166,10 +166,16 @@ static judgeq_status init_answer(const worker *w, worker_job *job, judgeq_error 
     return generation_init(&job->answer, w->params.model, &params, error);
 }
 
+static judgeq_status save(worker_job *job, judgeq_error *error) {
+    if (!job->save) return JUDGEQ_OK;
+    const judgeq_status status = judgeq_session_set_label(job->running, job->save, error);
+    return status == JUDGEQ_OK ? judgeq_session_save_bytes(job->running, &job->saved, &job->n_saved, error) : status;
+}
+
 /* All of its prompt is read. */
 static void begin_answer(worker *w, worker_job *job) {
     judgeq_error error = {0};
-    judgeq_status status = job->save ? judgeq_session_save(job->running, job->save, &error) : JUDGEQ_OK;
+    judgeq_status status = save(job, &error);
     if (status == JUDGEQ_OK) keep_prompt(w, job);
     if (status == JUDGEQ_OK) status = init_answer(w, job, &error);
     job->answering = true;

@@ -76,7 +76,9 @@ typedef struct worker_request {
     size_t n_stop;
     int32_t logprobs; /* alternatives per token; below 0: no log-probabilities */
     bool forget;      /* the session does not stay afterwards */
-    const char *save; /* where the session is saved once the prompt is read; or NULL. The worker writes it itself */
+    const char *save; /* the session's label, with which it is saved once the prompt is read, in memory
+                         (worker_job_take_saved): no file keeps the worker waiting. Such a job goes on from no session
+                         but one that is saved as well. Or NULL */
     /* Called in the worker's thread whenever there is something new, once for all that has not been taken. It must not
      * block, nor call any function of this header; or NULL. */
     void (*notify)(void *data);
@@ -146,6 +148,9 @@ worker_status worker_submit(worker *w, const worker_request *request, worker_job
 bool worker_job_wait(worker_job *job, double seconds, worker_news *news);
 /* NULL before it has ended. Valid until it is released. */
 const worker_result *worker_job_result(worker_job *job);
+/* What was saved, once it has ended: the bytes of a session's file, [*n], for the caller to free(); NULL where there is
+ * none. */
+void *worker_job_take_saved(worker_job *job, size_t *n);
 /* The job ends within one step of the worker, with CANCELLED. Its memory is then free for others: what it was reading
  * is gone, and what had begun to answer is an idle session. In any thread. */
 void worker_job_cancel(worker_job *job);

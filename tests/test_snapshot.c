@@ -222,6 +222,18 @@ static void test_state(void **state) {
     judgeq_session_free(live);
 }
 
+/* In memory, what `path` has. */
+static void expect_same_bytes(const judgeq_session *session) {
+    void *bytes = NULL;
+    size_t n_bytes = 0, n_file = 0;
+    check(judgeq_session_save_bytes(session, &bytes, &n_bytes, &error));
+    char *file = fixture_read(path, &n_file);
+    assert_int_equal(n_bytes, n_file);
+    assert_memory_equal(bytes, file, n_file);
+    free(file);
+    judgeq_free(bytes);
+}
+
 static void test_info(void **state) {
     (void)state;
     const judgeq_model_info *about = judgeq_model_get_info(model);
@@ -237,6 +249,7 @@ static void test_info(void **state) {
     judgeq_stats stats;
     judgeq_session_get_stats(session, &stats);
     check(judgeq_snapshot_read(path, &info, &tokens, &error));
+    expect_same_bytes(session);
     assert_int_equal(info.n_tokens, 120);
     assert_memory_equal(tokens, token, 120 * sizeof *tokens);
     assert_string_equal(info.fingerprint, about->fingerprint);
@@ -307,6 +320,11 @@ static void expect_not_saved(const judgeq_session *session, const char *why) {
     assert_int_equal(judgeq_session_save(session, other_path, &error), JUDGEQ_ERROR_ARGUMENT);
     if (!strstr(error.message, why) || !strstr(error.message, other_path)) fail_msg("%s", error.message);
     assert_int_equal(access(other_path, F_OK), -1);
+    void *bytes = &bytes;
+    size_t n = 1;
+    assert_int_equal(judgeq_session_save_bytes(session, &bytes, &n, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_null(bytes);
+    assert_int_equal(n, 0);
 }
 
 static void test_not_saved(void **state) {

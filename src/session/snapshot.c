@@ -5,21 +5,43 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/visible.h"
 #include "bound.h"
 #include "model/fingerprint.h"
 
 /* ---- save -------------------------------------------------------------------------------------------------------- */
 
-judgeq_status judgeq_session_save(const judgeq_session *session, const char *path, judgeq_error *error) {
+/* where: for messages. */
+static judgeq_status write_bytes(const judgeq_session *session, const char *where, unsigned char **bytes, size_t *size,
+                                 judgeq_error *error) {
     const char *why = session->failed       ? "after an error, a session can only be freed"
                       : session->reading    ? "the session is reading: step until it is done, or abandon the read"
                       : !session->prefilled ? "the session has read nothing yet: read a prompt first"
                       : session->watched ? "a session that is watched adds up attention, which no file holds: save it "
                                            "before, or after the next read"
                                          : NULL;
-    if (why) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: not saved: %s", path, why);
-    return snapshot_write(session, path, error);
+    *bytes = NULL;
+    *size = 0;
+    if (why) return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: not saved: %s", where, why);
+    return snapshot_bytes(session, bytes, size, error);
+}
+
+judgeq_status judgeq_session_save(const judgeq_session *session, const char *path, judgeq_error *error) {
+    unsigned char *bytes;
+    size_t size;
+    judgeq_status status = write_bytes(session, path, &bytes, &size, error);
+    if (status == JUDGEQ_OK) status = file_write_atomic(path, bytes, size, error);
+    free(bytes);
+    return status;
+}
+
+judgeq_status judgeq_session_save_bytes(const judgeq_session *session, void **bytes, size_t *size,
+                                        judgeq_error *error) {
+    unsigned char *written;
+    const judgeq_status status = write_bytes(session, "a session", &written, size, error);
+    *bytes = written;
+    return status;
 }
 
 judgeq_status judgeq_session_set_label(judgeq_session *session, const char *label, judgeq_error *error) {

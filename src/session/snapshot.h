@@ -1,4 +1,4 @@
-/* snapshot: a session as a file, which docs/snapshot.md describes: written by snapshot_write, opened and checked by
+/* snapshot: a session as a file, which docs/snapshot.md describes: written by snapshot_bytes, opened and checked by
  * snapshot_file, made a session again by snapshot. */
 #ifndef JUDGEQ_SRC_SNAPSHOT_H
 #define JUDGEQ_SRC_SNAPSHOT_H
@@ -62,8 +62,8 @@ typedef enum snapshot_part {
 /* "blk.0.rows" */
 void snapshot_part_name(int32_t layer, snapshot_part part, char out[SNAPSHOT_NAME_SIZE]);
 
-/* Writes a session that may be saved. */
-judgeq_status snapshot_write(const judgeq_session *session, const char *path, judgeq_error *error);
+/* The file of a session that may be saved: [*size], malloced. */
+judgeq_status snapshot_bytes(const judgeq_session *session, unsigned char **bytes, size_t *size, judgeq_error *error);
 
 /* What a file has of a layer, in the mapping. */
 typedef struct snapshot_layer {

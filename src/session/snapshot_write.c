@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "bound.h"
 #include "model/fingerprint.h"
 #include "model/gguf_bytes.h"
@@ -181,7 +180,7 @@ static void sign(const listing *l, const gguf_bytes *file) {
     memcpy(at, hash, FINGERPRINT_SIZE - 1);
 }
 
-judgeq_status snapshot_write(const judgeq_session *session, const char *path, judgeq_error *error) {
+judgeq_status snapshot_bytes(const judgeq_session *session, unsigned char **bytes, size_t *size, judgeq_error *error) {
     listing l;
     gguf_bytes file = {0};
     judgeq_status status = listing_new(&l, session, error);
@@ -191,7 +190,9 @@ judgeq_status snapshot_write(const judgeq_session *session, const char *path, ju
     if (status == JUDGEQ_OK) status = fill(session, &l, &file, error);
     if (status == JUDGEQ_OK) {
         sign(&l, &file);
-        status = file_write_atomic(path, file.bytes, file.size, error);
+        *bytes = file.bytes;
+        *size = file.size;
+        file.bytes = NULL;
     }
     gguf_bytes_free(&file);
     listing_free(&l);
