@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "app/fallback.h"
@@ -60,7 +59,12 @@ static const char HELP_MEMORY[] =
     "      --parallel N   requests that are read or answered at once, at most (default: 64)\n"
     "      --queue N      requests that wait, at most; a client beyond them is told to come later (default: 64)\n"
     "      --context-dir DIR\n"
-    "                     files of judgeq ingest, which a request can name as its context (default: none)\n"
+    "                     documents that were read once, which a request can name as its context: files of judgeq\n"
+    "                     ingest, and what clients upload (default: none)\n"
+    "      --context-bytes N\n"
+    "                     clients may upload contexts and delete them, and all together have so many bytes: those "
+    "that\n"
+    "                     were not used for longest leave first (default: they may not)\n"
     "    Example: judgeq serve --policy snapkv --budget 512 --kv-bytes 1G\n"
     "\n"
     "Network\n"
@@ -103,6 +107,7 @@ typedef struct serve {
     judge_found found;
     char *fallback;
     size_t kv_bytes;
+    contexts *contexts;
     service service;
     http *http;
 } serve;
@@ -213,7 +218,8 @@ static judgeq_status start_worker(serve *s, judgeq_error *error) {
                            .n_ctx = context_length(s),
                            .n_parallel = o->n_parallel,
                            .kv_bytes = s->kv_bytes,
-                           .context_folder = o->context_folder,
+                           .kv_type = o->run.session.kv_type,
+                           .contexts = s->contexts,
                            .n_answer = o->run.n_tokens,
                            .sampler = o->run.sampler,
                            .ping_s = o->ping_s,
@@ -287,18 +293,22 @@ static void drain(serve *s) {
     s->http = NULL;
 }
 
-static judgeq_status check_folder(const serve_options *o, judgeq_error *error) {
-    struct stat status;
-    if (!o->context_folder || (stat(o->context_folder, &status) == 0 && S_ISDIR(status.st_mode))) return JUDGEQ_OK;
-    return error_set(error, JUDGEQ_ERROR_IO, "--context-dir %.*s: is no folder", VISIBLE_FIT(o->context_folder, 300));
+static judgeq_status open_contexts(serve *s, judgeq_error *error) {
+    const serve_options *o = &s->options;
+    const contexts_params params = {
+        .folder = o->context_folder, .bytes = o->context_bytes, .model = s->model, .notes = say_notes(o->run.quiet)};
+    judgeq_error inner = {0};
+    if (!o->context_folder) return JUDGEQ_OK;
+    const judgeq_status status = contexts_new(&params, &s->contexts, &inner);
+    return status == JUDGEQ_OK ? status : error_set(error, status, "--context-dir %s", inner.message);
 }
 
 static int serve_all(serve *s) {
     judgeq_error error = {0};
-    judgeq_status status = check_folder(&s->options, &error);
-    if (status == JUDGEQ_OK) status = load(s, &error);
+    judgeq_status status = load(s, &error);
     if (status == JUDGEQ_OK) status = name_model(s, &error);
     if (status == JUDGEQ_OK) status = choose_memory(s, &error);
+    if (status == JUDGEQ_OK) status = open_contexts(s, &error);
     if (status == JUDGEQ_OK) status = start_worker(s, &error);
     if (status == JUDGEQ_OK) status = start_http(s, &error);
     if (status != JUDGEQ_OK) return exit_with(status, &error);
@@ -313,6 +323,7 @@ static int serve_all(serve *s) {
 static void serve_free(serve *s) {
     http_free(s->http, 0);
     worker_free(s->service.worker);
+    contexts_free(s->contexts);
     judge_found_free(&s->found);
     judgeq_policy_free(s->policy);
     judgeq_model_free(s->model);

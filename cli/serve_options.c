@@ -70,6 +70,7 @@ const command_option serve_rows[] = {
     {"parallel", 0, INTO(serve_options, n_parallel), .least = 1, .most = 1024},
     {"queue", 0, INTO(serve_options, n_queue), .least = 1, .most = 65536},
     {"context-dir", 0, INTO(serve_options, context_folder), .value = COMMAND_FOLDER},
+    {"context-bytes", 0, TAKEN_INTO(serve_options, context_bytes, take_bytes)},
     {"host", 0, INTO(serve_options, host)},
     {"port", 0, INTO(serve_options, port), .most = UINT16_MAX},
     {"api-key", 0, TAKEN(take_key), .adds_up = true},
@@ -125,6 +126,8 @@ int serve_options_read(int argc, char **argv, serve_options *o) {
     int status = command_line_read("serve", serve_rows, argc, argv, o);
     if (status != 0 || o->run.help) return status;
     if (optind < argc) return wrong("what is \"%s\"? A model goes after -m", argv[optind]);
+    if (o->context_bytes > 0 && !o->context_folder)
+        return wrong("--context-bytes: of which folder? Add --context-dir DIR");
     if (o->key_file) status = read_keys(o);
     if (status != 0) return status;
     return options_write_policy(&o->run, "serve", o->run.budget_given || choices_given(&o->run.choices));

@@ -17,6 +17,7 @@ typedef struct serve_options {
     const char *origin[SERVE_ORIGINS_MOST]; /* [n_origins] */
     size_t n_origins;
     size_t kv_bytes, cache_bytes, body_bytes; /* the first two: 0: chosen, all that is free */
+    size_t context_bytes;                     /* 0: clients only use contexts */
     int32_t n_parallel, n_queue, n_connections;
     double timeout_s, ping_s, drain_s;
 } serve_options;

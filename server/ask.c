@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 /* ---- the answer -------------------------------------------------------------------------------------------------- */
 
@@ -90,28 +89,22 @@ static void read_budget(const fields *f, ask *a) {
     }
 }
 
-/* A name, not a path: nothing outside of the folder can be reached by it. */
-static bool is_name(const char *text) {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    const size_t n = strlen(text);
-    return n > 0 && n <= 128 && text[0] != '.' && strspn(text, plain) == n;
-}
-
 static void read_context(const service *s, const fields *f, ask *a) {
     const char *name = NULL;
     fields_text(f, "context", &name);
     if (!name) return;
-    if (!s->context_folder) {
+    if (!s->contexts) {
         fields_wrong(f, "context", "this server has no contexts: judgeq serve --context-dir DIR gives it some");
-    } else if (!is_name(name)) {
+    } else if (!contexts_is_name(name)) { /* not a path: nothing outside of the folder can be reached by it */
         fields_wrong(f, "context", "expected the name of a file, of letters, digits, \".\", \"_\" and \"-\"");
     } else if (a->policy || a->rows != 0 || a->share != 0) {
         fields_wrong(f, "context", "brings its own policy and budget: give neither");
-    } else if (asprintf(&a->context, "%s/%s", s->context_folder, name) < 0) {
-        a->context = NULL;
-        fields_wrong(f, "context", "no memory");
-    } else if (access(a->context, R_OK) != 0) {
-        fields_wrong(f, "context", "no file of this name is in --context-dir; judgeq ingest makes one");
+    } else if (!(a->file = contexts_use(s->contexts, name))) {
+        fields_wrong(
+            f, "context",
+            "no file of this name is in --context-dir; judgeq ingest makes one, and so does POST /v1/contexts");
+    } else {
+        a->context = context_file_path(a->file);
     }
 }
 
@@ -149,7 +142,8 @@ void ask_free(ask *a) {
     json_decref(a->given);
     json_decref(a->body);
     a->given = a->body = NULL;
-    free(a->context);
+    contexts_release(a->file);
+    a->file = NULL;
     a->context = NULL;
     shared_plan_release(a->plan);
     a->plan = NULL;
@@ -167,6 +161,8 @@ worker_request ask_request(const ask *a, const int32_t *tokens, size_t n, int32_
                               .n_answer = a->n_answer,
                               .stop = a->stop,
                               .n_stop = a->n_stop,
+                              .save = a->save,
+                              .forget = a->save != NULL,
                               .logprobs = a->logprobs};
     request.sampler.seed += (uint32_t)index; /* so that the answers differ */
     return request;

@@ -20,9 +20,11 @@ typedef struct ask {
     const char *policy;
     int32_t rows; /* 0: `share`; 0, both: not given */
     double share;
-    shared_plan *plan; /* of a chat's answer, which `sampler` and `stop` point into; or NULL */
-    bool parsed;       /* the answer may have thoughts or tool calls: the plan reads it */
-    char *context;     /* the path of a session's file, malloced; or NULL */
+    shared_plan *plan;   /* of a chat's answer, which `sampler` and `stop` point into; or NULL */
+    const char *save;    /* the label of a session that is saved; or NULL */
+    bool parsed;         /* the answer may have thoughts or tool calls: the plan reads it */
+    const char *context; /* the path of a session's file, which is `file`'s; or NULL */
+    context_file *file;  /* held for the request; or NULL */
 } ask;
 
 /* A field's fault goes to f->fault. *out is to be freed in any case. */

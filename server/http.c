@@ -80,6 +80,37 @@ const char *http_body(const http_request *request, size_t *n) {
     return request->body.bytes ? request->body.bytes : "";
 }
 
+const char *http_type(const http_request *request) {
+    const char *type = MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
+    return type ? type : "";
+}
+
+const char *http_query(const http_request *request, const char *name) {
+    return MHD_lookup_connection_value(request->mhd, MHD_GET_ARGUMENT_KIND, name);
+}
+
+typedef struct form {
+    http_field *take;
+    void *data;
+} form;
+
+static enum MHD_Result take_field(void *data, enum MHD_ValueKind kind, const char *name, const char *file,
+                                  const char *type, const char *encoding, const char *bytes, uint64_t at, size_t n) {
+    const form *f = data;
+    (void)kind, (void)type, (void)encoding;
+    return f->take(f->data, name ? name : "", file, bytes, n, (size_t)at) ? MHD_YES : MHD_NO;
+}
+
+bool http_form(http_request *request, http_field *take_data, void *data) {
+    enum { BUFFER = 4096 };
+    form f = {take_data, data};
+    struct MHD_PostProcessor *processor = MHD_create_post_processor(request->mhd, BUFFER, take_field, &f);
+    if (!processor) return false;
+    const bool read =
+        request->body.length > 0 && MHD_post_process(processor, request->body.bytes, request->body.length) == MHD_YES;
+    return MHD_destroy_post_processor(processor) == MHD_YES && read;
+}
+
 uint64_t http_number(const http_request *request) {
     return request->number;
 }
@@ -248,7 +279,7 @@ static void find_route(http_request *request) {
     }
     if (request->route) return;
     if (other)
-        refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, "this path has another method, GET or POST");
+        refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, "this path has other methods");
     else
         refuse(request, MHD_HTTP_NOT_FOUND, "no such path; docs/server.md lists them");
 }

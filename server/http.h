@@ -73,6 +73,14 @@ http *http_server(const http_request *request);
 const char *http_path(const http_request *request);
 /* [*n], and a zero after it; "" where there was none. */
 const char *http_body(const http_request *request, size_t *n);
+/* What the client says that its body is; "". */
+const char *http_type(const http_request *request);
+/* A parameter of the path's query; NULL: there is none. */
+const char *http_query(const http_request *request, const char *name);
+/* Reads a body that is a form (multipart/form-data): its fields, each in parts that begin `at` so many bytes; `file` is
+ * a name, or NULL. False where it is none, or is damaged. */
+typedef bool http_field(void *data, const char *name, const char *file, const char *bytes, size_t n, size_t at);
+bool http_form(http_request *request, http_field *take, void *data);
 /* A number of its own. */
 uint64_t http_number(const http_request *request);
 

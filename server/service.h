@@ -2,6 +2,7 @@
 #ifndef JUDGEQ_SERVER_SERVICE_H
 #define JUDGEQ_SERVER_SERVICE_H
 
+#include "contexts.h"
 #include "http.h"
 #include "worker.h"
 
@@ -11,15 +12,16 @@ typedef struct service {
     worker *worker;
     http *http; /* NULL until it listens */
 
-    const char *name;           /* of the model, as clients see it */
-    const char *model_path;     /* which they do not */
-    const char *policy;         /* where a request names none */
-    int32_t rows;               /* its budget; 0: `share` */
-    double share;               /* 0, both: none */
-    int32_t n_ctx;              /* tokens of prompt and answer */
-    int32_t n_parallel;         /* jobs at once; 0: any number */
-    size_t kv_bytes;            /* of all sessions; 0: any */
-    const char *context_folder; /* of files that judgeq ingest made, or NULL: none can be used */
+    const char *name;       /* of the model, as clients see it */
+    const char *model_path; /* which they do not */
+    const char *policy;     /* where a request names none */
+    int32_t rows;           /* its budget; 0: `share` */
+    double share;           /* 0, both: none */
+    int32_t n_ctx;          /* tokens of prompt and answer */
+    int32_t n_parallel;     /* jobs at once; 0: any number */
+    size_t kv_bytes;        /* of all sessions; 0: any */
+    judgeq_kv_type kv_type;
+    contexts *contexts; /* or NULL: none can be used */
 
     /* Where a request says nothing. */
     int32_t n_answer;
@@ -38,6 +40,7 @@ extern const size_t service_n_routes;
 
 http_handler openai_chat, openai_completions;
 http_handler anthropic_messages, anthropic_count_tokens;
+http_handler contexts_upload, contexts_all, contexts_one, contexts_delete;
 http_handler info_models, info_model, info_health, info_props, info_slots, info_metrics, info_tokenize, info_detokenize,
     info_apply_template;
 

@@ -531,7 +531,7 @@ class Ending(Serving):
     def test_what_cannot_be_served(self):
         for arguments, said in [(("--host", "256.1.1.1"), "cannot listen"), (("--port", "70000"), "65535"),
                                 (("--port", str(self.server.port)), "--port 0"), (("--kv-bytes", "12Q"), "512M"),
-                                (("--cors", "page"), "origin"), (("--context-dir", "/no/such"), "no folder"),
+                                (("--cors", "page"), "origin"), (("--context-dir", "/no/such"), "mkdir"),
                                 (("--api-key-file", "/dev/null"), "no key"), (("model.gguf",), "-m")]:
             done = subprocess.run([JUDGEQ, "serve", "-m", self.model, "-t", "1", *arguments], capture_output=True,
                                   encoding="utf-8", timeout=60, check=False)
