@@ -28,7 +28,8 @@ static const char HELP_MODEL[] =
     "\n"
     "Serves a model to OpenAI's and Anthropic's clients, over HTTP, in a KV memory that is never exceeded: chat and\n"
     "text completions, messages, streamed or whole. docs/server.md lists the endpoints and their fields. Ctrl-C or\n"
-    "SIGTERM ends it, once the answers that it writes are written.\n"
+    "SIGTERM ends it, once the answers that it writes are written; SIGHUP reads the judge and the file of API keys\n"
+    "again.\n"
     "    Example: judgeq serve -m model.gguf --budget 256\n"
     "    Example: curl http://127.0.0.1:8080/v1/chat/completions -d @request.json\n"
     "\n"
@@ -105,6 +106,8 @@ typedef struct serve {
     judgeq_model *model;
     judgeq_policy *policy;
     judge_found found;
+    judge_found *former; /* [n_former]: judges that sessions may still use */
+    size_t n_former;
     char *fallback;
     size_t kv_bytes;
     contexts *contexts;
@@ -114,24 +117,24 @@ typedef struct serve {
 
 /* ---- the model --------------------------------------------------------------------------------------------------- */
 
-static judgeq_status load_judge(serve *s, judgeq_error *error) {
+/* The judge of the server's policy, or, where that needs none, of requests that name another. */
+static judgeq_status search_judge(const serve *s, judge_found *found, judgeq_error *error) {
     const options *o = &s->options.run;
     const judge_search search = {.model = s->model,
                                  .model_path = s->model_path,
                                  .named = o->judge,
                                  .by_default = !o->policy && !choices_have_probe(&o->choices),
                                  .notes = say_notes(o->quiet)};
-    judgeq_policy *judged = NULL; /* a request may name this policy, whatever the server's is */
-    judgeq_status status = find_judge(&search, &s->policy, 1, &s->found, error);
-    if (status == JUDGEQ_OK && s->found.fallback)
-        status = fallback_take(o->policy_text, &s->fallback, &s->policy, error);
-    if (status != JUDGEQ_OK || s->found.judge || s->found.fallback) return status;
+    judgeq_policy *policy = s->policy, *judged = NULL;
+    const judgeq_status status = find_judge(&search, &policy, 1, found, error);
+    if (status != JUDGEQ_OK || found->judge || found->fallback) return status;
     const judge_search any = {.model = s->model, .model_path = s->model_path, .by_default = true};
     if (judgeq_policy_parse("judge", &judged, NULL) == JUDGEQ_OK &&
-        find_judge(&any, &judged, 1, &s->found, NULL) != JUDGEQ_OK) {
-        judge_found_free(&s->found);
-        s->found = (judge_found){0};
+        find_judge(&any, &judged, 1, found, NULL) != JUDGEQ_OK) {
+        judge_found_free(found);
+        *found = (judge_found){0};
     }
+    found->fallback = false; /* the server's policy is what it is */
     judgeq_policy_free(judged);
     return JUDGEQ_OK;
 }
@@ -145,7 +148,9 @@ static judgeq_status load(serve *s, judgeq_error *error) {
     if (status == JUDGEQ_OK) status = devices_load_model(&o->devices, s->model_path, &s->model, error);
     if (status != JUDGEQ_OK) return status;
     find_model_notes(s->model, s->model_path, say_notes(o->quiet));
-    return load_judge(s, error);
+    status = search_judge(s, &s->found, error);
+    if (status != JUDGEQ_OK || !s->found.fallback) return status;
+    return fallback_take(o->policy_text, &s->fallback, &s->policy, error);
 }
 
 /* The file's name without its folder and its ending. */
@@ -209,7 +214,6 @@ static judgeq_status start_worker(serve *s, judgeq_error *error) {
                                   .n_queue = o->n_queue,
                                   .n_running = o->n_parallel};
     s->service = (service){.model = s->model,
-                           .judge = s->found.judge,
                            .name = s->name,
                            .model_path = s->model_path,
                            .policy = policy,
@@ -248,8 +252,8 @@ static judgeq_status start_http(serve *s, judgeq_error *error) {
                                 .port = o->port,
                                 .routes = service_routes,
                                 .n_routes = service_n_routes,
-                                .keys = o->key,
-                                .n_keys = o->n_keys,
+                                .keys = o->keys.key,
+                                .n_keys = o->keys.n,
                                 .origins = o->origin,
                                 .n_origins = o->n_origins,
                                 .n_connections = o->n_connections,
@@ -275,8 +279,68 @@ static void greet(const serve *s) {
     }
 }
 
-static void wait_for_end(void) {
-    while (!interrupt_seen()) poll(NULL, 0, 100);
+/* ---- SIGHUP ------------------------------------------------------------------------------------------------------ */
+
+static void reload_keys(serve *s) {
+    judgeq_error error = {0};
+    serve_keys *keys = &s->options.keys;
+    const char *path = s->options.key_file;
+    if (!path) return;
+    if (serve_keys_read(keys, path) != 0) {
+        say("the keys stay as they were");
+    } else if (http_use_keys(s->http, keys->key, keys->n, &error) != JUDGEQ_OK) {
+        say("the keys stay as they were: %s", error.message);
+    } else {
+        say("reloaded %s: %zu keys", path, keys->n);
+    }
+}
+
+static bool same_judge(const judgeq_judge *a, const judgeq_judge *b) {
+    if (!a || !b) return a == b;
+    const judgeq_judge_info *one = judgeq_judge_get_info(a), *other = judgeq_judge_get_info(b);
+    const size_t n = (size_t)one->n_depth * (size_t)one->n_soft * (size_t)one->n_embd;
+    return one->n_depth == other->n_depth && one->n_soft == other->n_soft && one->n_embd == other->n_embd &&
+           memcmp(judgeq_judge_soft_tokens(a), judgeq_judge_soft_tokens(b), n * sizeof(float)) == 0;
+}
+
+/* Takes `found` for new requests; those that run end with the former. */
+static bool use_judge(serve *s, const judge_found *found) {
+    judge_found *former = realloc(s->former, (s->n_former + 1) * sizeof *former);
+    if (!former) return false;
+    s->former = former;
+    s->former[s->n_former++] = s->found;
+    s->found = *found;
+    worker_use_judge(s->service.worker, found->judge);
+    return true;
+}
+
+static void reload_judge(serve *s) {
+    judgeq_error error = {0};
+    judge_found found = {0};
+    const judgeq_status status = search_judge(s, &found, &error);
+    if (status != JUDGEQ_OK) {
+        say("the judge stays as it was: %s", error.message);
+    } else if (!found.judge && s->found.judge) {
+        say("the judge stays as it was: there is none for this model any more");
+    } else if (same_judge(found.judge, s->found.judge)) {
+        if (found.judge) say("the judge is the same: %s", found.path);
+    } else if (use_judge(s, &found)) {
+        say("reloaded the judge: %s", found.path);
+        return;
+    } else {
+        say("the judge stays as it was: no memory");
+    }
+    judge_found_free(&found);
+}
+
+static void wait_for_end(serve *s) {
+    while (!interrupt_seen()) {
+        if (interrupt_take_hangup()) {
+            reload_keys(s);
+            reload_judge(s);
+        }
+        poll(NULL, 0, 100);
+    }
 }
 
 static void drain(serve *s) {
@@ -314,8 +378,9 @@ static int serve_all(serve *s) {
     if (status != JUDGEQ_OK) return exit_with(status, &error);
     signal(SIGPIPE, SIG_IGN); /* a log that nobody reads any more ends no answer */
     interrupt_catch();
+    interrupt_catch_hangup();
     greet(s);
-    wait_for_end();
+    wait_for_end(s);
     drain(s);
     return 0;
 }
@@ -325,6 +390,8 @@ static void serve_free(serve *s) {
     worker_free(s->service.worker);
     contexts_free(s->contexts);
     judge_found_free(&s->found);
+    for (size_t i = 0; i < s->n_former; i++) judge_found_free(&s->former[i]);
+    free(s->former);
     judgeq_policy_free(s->policy);
     judgeq_model_free(s->model);
     free(s->fallback);

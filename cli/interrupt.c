@@ -5,7 +5,7 @@
 
 enum { BY_SIGNAL = 128 }; /* above it, a shell's status of what a signal has ended */
 
-static volatile sig_atomic_t catching, keeping, seen;
+static volatile sig_atomic_t catching, keeping, seen, hung_up;
 
 static void note(int number) {
     if (!catching || (seen && number == SIGINT && !keeping)) _exit(BY_SIGNAL + number);
@@ -39,6 +39,23 @@ bool interrupt_take(void) {
     const bool pressed = seen == SIGINT;
     if (pressed) seen = 0;
     return pressed;
+}
+
+static void note_hangup(int number) {
+    (void)number;
+    hung_up = 1;
+}
+
+void interrupt_catch_hangup(void) {
+    struct sigaction action = {.sa_handler = note_hangup, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGHUP, &action, NULL);
+}
+
+bool interrupt_take_hangup(void) {
+    const bool any = hung_up;
+    hung_up = 0;
+    return any;
 }
 
 bool interrupt_seen(void) {

@@ -17,6 +17,9 @@ void interrupt_keep(void);
 void interrupt_break_calls(bool on);
 /* Whether Ctrl-C was pressed, which is then forgotten; a request to end is not. */
 bool interrupt_take(void);
+/* From here on SIGHUP ends nothing: it is a flag, which is forgotten once it was asked for. */
+void interrupt_catch_hangup(void);
+bool interrupt_take_hangup(void);
 bool interrupt_seen(void);
 /* 130 or 143, once one was seen. */
 int interrupt_status(void);

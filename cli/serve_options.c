@@ -3,13 +3,11 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
 #include "device_options.h"
 #include "exit_status.h"
-#include "prompt_text.h"
 #include "say.h"
 #include "values.h"
 
@@ -36,8 +34,9 @@ static int take_bytes(const command_given *given, void *place) {
 static int take_key(const command_given *given, void *place) {
     serve_options *o = place;
     if (!*given->value) return usage_wrong(given->command, "--api-key \"\": expected a key");
-    if (o->n_keys == SERVE_KEYS_MOST) return usage_wrong(given->command, "up to %d keys", SERVE_KEYS_MOST);
-    o->key[o->n_keys++] = given->value;
+    if (o->keys.n == SERVE_KEYS_MOST) return usage_wrong(given->command, "up to %d keys", SERVE_KEYS_MOST);
+    o->keys.key[o->keys.n++] = given->value;
+    o->keys.n_given = o->keys.n;
     return 0;
 }
 
@@ -91,23 +90,6 @@ const command_option serve_rows[] = {
     {0},
 };
 
-/* ---- keys -------------------------------------------------------------------------------------------------------- */
-
-/* A key a line; empty lines and those that begin with # are none. */
-static int read_keys(serve_options *o) {
-    char *rest = NULL;
-    size_t length = 0;
-    const int status = prompt_text_file(o->key_file, true, &o->key_text, &length);
-    if (status != 0) return status;
-    for (char *line = strtok_r(o->key_text, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
-        if (*line == '#') continue;
-        if (o->n_keys == SERVE_KEYS_MOST)
-            return wrong("--api-key-file %s: up to %d keys", o->key_file, SERVE_KEYS_MOST);
-        o->key[o->n_keys++] = line;
-    }
-    return o->n_keys > 0 ? 0 : wrong("--api-key-file %s: has no key", o->key_file);
-}
-
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 int serve_options_read(int argc, char **argv, serve_options *o) {
@@ -128,12 +110,12 @@ int serve_options_read(int argc, char **argv, serve_options *o) {
     if (optind < argc) return wrong("what is \"%s\"? A model goes after -m", argv[optind]);
     if (o->context_bytes > 0 && !o->context_folder)
         return wrong("--context-bytes: of which folder? Add --context-dir DIR");
-    if (o->key_file) status = read_keys(o);
+    if (o->key_file) status = serve_keys_read(&o->keys, o->key_file);
     if (status != 0) return status;
     return options_write_policy(&o->run, "serve", o->run.budget_given || choices_given(&o->run.choices));
 }
 
 void serve_options_free(serve_options *o) {
-    free(o->key_text);
+    serve_keys_free(&o->keys);
     options_free(&o->run);
 }

@@ -3,17 +3,16 @@
 #define JUDGEQ_CLI_SERVE_OPTIONS_H
 
 #include "run_options.h"
+#include "serve_keys.h"
 
-enum { SERVE_KEYS_MOST = 64, SERVE_ORIGINS_MOST = 16 };
+enum { SERVE_ORIGINS_MOST = 16 };
 
 typedef struct serve_options {
     options run; /* the model, the method, and what answers are like where a request says nothing */
     const char *alias, *context_folder, *key_file;
     const char *host;
     int32_t port;
-    const char *key[SERVE_KEYS_MOST]; /* [n_keys] */
-    size_t n_keys;
-    char *key_text;                         /* what the file's keys point into. Owned */
+    serve_keys keys;
     const char *origin[SERVE_ORIGINS_MOST]; /* [n_origins] */
     size_t n_origins;
     size_t kv_bytes, cache_bytes, body_bytes; /* the first two: 0: chosen, all that is free */

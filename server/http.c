@@ -33,6 +33,9 @@ struct http {
     int socket, port;
     struct MHD_Daemon *daemon;
     connections *connections;
+    pthread_mutex_t lock;
+    char **key; /* [n_key], under `lock` */
+    size_t n_key;
     atomic_size_t bodies;
     atomic_uint_least64_t n_number;
     atomic_int_least64_t n_requests, n_good, n_wrong, n_failed, n_left;
@@ -233,18 +236,42 @@ static bool same_key(const char *key, const char *given, size_t n) {
     return !differ;
 }
 
+static void free_keys(char **keys, size_t n) {
+    for (size_t i = 0; keys && i < n; i++) free(keys[i]);
+    free((void *)keys);
+}
+
+judgeq_status http_use_keys(http *server, const char *const *keys, size_t n, judgeq_error *error) {
+    char **copy = calloc(n + 1, sizeof *copy);
+    size_t n_copy = 0;
+    while (copy && n_copy < n && (copy[n_copy] = strdup(keys[n_copy]))) n_copy++;
+    if (!copy || n_copy < n) {
+        free_keys(copy, n_copy);
+        return error_memory(error, "keys");
+    }
+    pthread_mutex_lock(&server->lock);
+    char **former = server->key;
+    const size_t n_former = server->n_key;
+    server->key = copy;
+    server->n_key = n;
+    pthread_mutex_unlock(&server->lock);
+    free_keys(former, n_former);
+    return JUDGEQ_OK;
+}
+
 static bool has_key(const http_request *request) {
     static const char scheme[] = "Bearer ";
-    const http_params *params = &request->server->params;
+    http *server = request->server;
     const char *given = header_of(request, "Authorization");
-    bool found = false;
-    if (params->n_keys == 0) return true;
     if (given && strncasecmp(given, scheme, sizeof scheme - 1) == 0) {
         given += sizeof scheme - 1;
     } else {
         given = header_of(request, "X-Api-Key");
     }
-    for (size_t i = 0; given && i < params->n_keys; i++) found |= same_key(params->keys[i], given, strlen(given));
+    pthread_mutex_lock(&server->lock);
+    bool found = server->n_key == 0;
+    for (size_t i = 0; given && i < server->n_key; i++) found |= same_key(server->key[i], given, strlen(given));
+    pthread_mutex_unlock(&server->lock);
     return found;
 }
 
@@ -530,11 +557,15 @@ static judgeq_status start(http *server, judgeq_error *error) {
 judgeq_status http_new(const http_params *params, http **out, judgeq_error *error) {
     *out = NULL;
     http *server = calloc(1, sizeof *server);
-    if (!server) return error_memory(error, "a server");
+    if (!server || pthread_mutex_init(&server->lock, NULL) != 0) {
+        free(server);
+        return error_memory(error, "a server");
+    }
     server->params = *params;
     server->n_number = (uint64_t)time(NULL) << 20; /* other ones than before a restart */
     server->socket = -1;
-    const judgeq_status status = start(server, error);
+    judgeq_status status = http_use_keys(server, params->keys, params->n_keys, error);
+    if (status == JUDGEQ_OK) status = start(server, error);
     if (status == JUDGEQ_OK) {
         *out = server;
     } else {
@@ -560,6 +591,8 @@ void http_free(http *server, double seconds) {
     if (server->connections) connections_wait_rest(server->connections, seconds);
     if (server->daemon) MHD_stop_daemon(server->daemon);
     connections_free(server->connections);
+    free_keys(server->key, server->n_key);
+    pthread_mutex_destroy(&server->lock);
     free(server);
 }
 

@@ -34,7 +34,7 @@ typedef struct http_params {
     int32_t port;             /* 0: any that is free */
     const http_route *routes; /* [n_routes] */
     size_t n_routes;
-    const char *const *keys; /* [n_keys], one of which a client has to name; none: nobody has to */
+    const char *const *keys; /* [n_keys], as for http_use_keys */
     size_t n_keys;
     const char *const *origins; /* [n_origins], of web pages that may ask; "*": all */
     size_t n_origins;
@@ -53,6 +53,8 @@ typedef struct http_params {
 /* Listens. The texts and arrays of params must outlive it. IO where the address cannot be had. */
 judgeq_status http_new(const http_params *params, http **out, judgeq_error *error);
 int http_port(const http *server);
+/* A client has to name one of keys [n], which are copied; none: nobody has to. In any thread, at any time. */
+judgeq_status http_use_keys(http *server, const char *const *keys, size_t n, judgeq_error *error);
 /* Takes no more connections. */
 void http_close(http *server);
 /* The same, and waits for so long until all requests are answered. Whoever waits then is cut off. Accepts NULL. */

@@ -47,7 +47,7 @@ static json_t *method_json(const service *s) {
                      : s->share > 0 ? json_sprintf("%g%%", 100 * s->share)
                                     : json_null();
     return json_pack("{s:s, s:o, s:I, s:b, s:s}", "policy", s->policy, "budget", budget, "kv_bytes",
-                     (json_int_t)s->kv_bytes, "judge", s->judge != NULL, "version", judgeq_version());
+                     (json_int_t)s->kv_bytes, "judge", worker_has_judge(s->worker), "version", judgeq_version());
 }
 
 void info_props(http_request *request) {

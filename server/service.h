@@ -8,7 +8,6 @@
 
 typedef struct service {
     const judgeq_model *model;
-    const judgeq_judge *judge; /* or NULL */
     worker *worker;
     http *http; /* NULL until it listens */
 

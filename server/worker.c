@@ -123,6 +123,13 @@ void worker_use_judge(worker *w, const judgeq_judge *judge) {
     pthread_mutex_unlock(&w->lock);
 }
 
+bool worker_has_judge(worker *w) {
+    pthread_mutex_lock(&w->lock);
+    const bool has = w->params.judge != NULL;
+    pthread_mutex_unlock(&w->lock);
+    return has;
+}
+
 void worker_stop(worker *w, double seconds) {
     pthread_mutex_lock(&w->lock);
     const double at = clock_seconds() + (seconds > 0 ? seconds : 0);

@@ -133,6 +133,7 @@ judgeq_status worker_new(const worker_params *params, worker **out, judgeq_error
 /* The judge of jobs that are handed in from now on. The former must live as long as the worker, too: sessions use it.
  */
 void worker_use_judge(worker *w, const judgeq_judge *judge);
+bool worker_has_judge(worker *w);
 /* Takes no more jobs, lets those that there are go on for so many seconds, and cancels the rest. Returns when the
  * thread has ended; jobs can still be asked for what they have, and must be released before worker_free. */
 void worker_stop(worker *w, double seconds);
