@@ -74,6 +74,9 @@ static const char HELP_MEMORY[] =
     "      --api-key KEY  a key that clients have to name; up to 64 times (default: none has to)\n"
     "      --api-key-file FILE\n"
     "                     the same, a key in each line: what the command line has, others on this machine can see\n"
+    "      --host-name NAME\n"
+    "                     where it listens on this machine only, requests have to be for an address, for localhost or\n"
+    "                     for this name, which a proxy may pass on; up to 16 times (default: none)\n"
     "      --cors ORIGIN  web pages that may ask, https://example.org, or \"*\" for all; up to 16 times (default: "
     "none)\n"
     "      --connections N\n"
@@ -256,6 +259,8 @@ static judgeq_status start_http(serve *s, judgeq_error *error) {
                                 .n_keys = o->keys.n,
                                 .origins = o->origin,
                                 .n_origins = o->n_origins,
+                                .names = o->name,
+                                .n_names = o->n_names,
                                 .n_connections = o->n_connections,
                                 .body_bytes = o->body_bytes,
                                 .bodies_bytes = BODIES * o->body_bytes,

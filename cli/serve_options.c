@@ -53,6 +53,19 @@ static int take_origin(const command_given *given, void *place) {
     return 0;
 }
 
+static int take_name(const command_given *given, void *place) {
+    serve_options *o = place;
+    if (!*given->value || strpbrk(given->value, "/:")) {
+        return usage_wrong(given->command, "--host-name \"%s\": expected a name without a port, as server.example.org",
+                           given->value);
+    }
+    if (o->n_names == SERVE_NAMES_MOST) {
+        return usage_wrong(given->command, "--host-name can be given %d times", SERVE_NAMES_MOST);
+    }
+    o->name[o->n_names++] = given->value;
+    return 0;
+}
+
 const command_option serve_rows[] = {
     {"model", 'm', INTO(serve_options, run.model), .value = COMMAND_GGUF},
     {"alias", 0, INTO(serve_options, alias)},
@@ -74,6 +87,7 @@ const command_option serve_rows[] = {
     {"port", 0, INTO(serve_options, port), .most = UINT16_MAX},
     {"api-key", 0, TAKEN(take_key), .adds_up = true},
     {"api-key-file", 0, INTO(serve_options, key_file), .value = COMMAND_FILE},
+    {"host-name", 0, TAKEN(take_name), .adds_up = true},
     {"cors", 0, TAKEN(take_origin), .adds_up = true},
     {"connections", 0, INTO(serve_options, n_connections), .least = 1, .most = 65536},
     {"body-bytes", 0, TAKEN_INTO(serve_options, body_bytes, take_bytes)},

@@ -5,7 +5,7 @@
 #include "run_options.h"
 #include "serve_keys.h"
 
-enum { SERVE_ORIGINS_MOST = 16 };
+enum { SERVE_ORIGINS_MOST = 16, SERVE_NAMES_MOST = 16 };
 
 typedef struct serve_options {
     options run; /* the model, the method, and what answers are like where a request says nothing */
@@ -15,6 +15,8 @@ typedef struct serve_options {
     serve_keys keys;
     const char *origin[SERVE_ORIGINS_MOST]; /* [n_origins] */
     size_t n_origins;
+    const char *name[SERVE_NAMES_MOST]; /* [n_names], of this machine */
+    size_t n_names;
     size_t kv_bytes, cache_bytes, body_bytes; /* the first two: 0: chosen, all that is free */
     size_t context_bytes;                     /* 0: clients only use contexts */
     int32_t n_parallel, n_queue, n_connections;

@@ -108,10 +108,22 @@ static void read_context(const service *s, const fields *f, ask *a) {
     }
 }
 
+static void refuse_others(const fields *own) {
+    static const char *const known[] = {"policy", "budget", "context"};
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)own->object, name, value) {
+        size_t i = 0;
+        while (i < sizeof known / sizeof *known && strcmp(name, known[i]) != 0) i++;
+        if (i == sizeof known / sizeof *known) fields_wrong(own, name, "there are policy, budget and context");
+    }
+}
+
 static void read_own(const service *s, const fields *f, ask *a) {
     fields own = fields_object(f, "judgeq");
     if (!own.object) return;
     own.within = "judgeq.";
+    refuse_others(&own);
     fields_text(&own, "policy", &a->policy);
     read_budget(&own, a);
     read_context(s, &own, a);

@@ -1,5 +1,6 @@
 #include "http.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
@@ -18,6 +19,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "connections.h"
+#include "host_name.h"
 
 enum {
     HEADERS_MOST = 8,
@@ -31,6 +33,7 @@ enum {
 struct http {
     http_params params;
     int socket, port;
+    bool loopback; /* nobody else can reach it */
     struct MHD_Daemon *daemon;
     connections *connections;
     pthread_mutex_t lock;
@@ -284,6 +287,13 @@ static bool is_welcome(const http_request *request) {
     return host && name && strcmp(name + 3, host) == 0;
 }
 
+/* Browsers always send the name that they asked for. */
+static bool is_meant(const http_request *request) {
+    const http *server = request->server;
+    const char *host = header_of(request, "Host");
+    return !server->loopback || !host || host_name_is_ours(host, server->params.names, server->params.n_names);
+}
+
 static bool path_fits(const char *route, const char *path) {
     const size_t n = strlen(route);
     if (n > 0 && route[n - 1] == '*') return strncmp(route, path, n - 1) == 0 && path[n - 1] != '\0';
@@ -317,7 +327,10 @@ static void check(http_request *request) {
         http_header(request, "Connection", "close");
         refuse(request, MHD_HTTP_BAD_REQUEST, "Content-Length and Transfer-Encoding exclude each other");
     }
-    if (!is_welcome(request)) {
+    if (!is_meant(request)) {
+        refuse(request, MHD_HTTP_FORBIDDEN,
+               "the Host header names neither an address nor localhost; judgeq serve --host-name NAME lets it");
+    } else if (!is_welcome(request)) {
         refuse(request, MHD_HTTP_FORBIDDEN, "this web page may not ask; judgeq serve --cors ORIGIN lets it");
     }
     if (request->refused || strcmp(request->method, "OPTIONS") == 0) return;
@@ -524,6 +537,18 @@ static judgeq_status open_socket(http *server, judgeq_error *error) {
                      VISIBLE_FIT(params->host, 200), params->port, strerror(why));
 }
 
+static bool is_loopback(int socket) {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {0};
+    socklen_t n = sizeof address;
+    if (getsockname(socket, &address.any, &n) != 0) return false;
+    if (address.any.sa_family == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&address.v6.sin6_addr);
+    return address.any.sa_family == AF_INET && ntohl(address.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
 static int port_of(int socket) {
     struct sockaddr_storage address = {0};
     socklen_t n = sizeof address;
@@ -545,6 +570,7 @@ static judgeq_status start(http *server, judgeq_error *error) {
     const judgeq_status status = open_socket(server, error);
     if (status != JUDGEQ_OK) return status;
     server->port = port_of(server->socket);
+    server->loopback = is_loopback(server->socket);
     server->daemon = MHD_start_daemon(
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0, NULL, NULL,
         take, server, MHD_OPTION_EXTERNAL_LOGGER, say_nothing, NULL, MHD_OPTION_LISTEN_SOCKET, server->socket,

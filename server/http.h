@@ -38,6 +38,9 @@ typedef struct http_params {
     size_t n_keys;
     const char *const *origins; /* [n_origins], of web pages that may ask; "*": all */
     size_t n_origins;
+    const char *const *names; /* [n_names], of this machine: beside its addresses and localhost, no other name may a
+                                 request be for where only this machine itself can ask */
+    size_t n_names;
     int32_t n_connections; /* at most */
     size_t body_bytes;     /* of a request, at most */
     size_t bodies_bytes;   /* of all requests that are being received or answered */

@@ -46,7 +46,7 @@ class Server:
         while True:
             line = self.process.stderr.readline()
             self.lines.append(line)
-            if found := re.search(r"listening on (http://127\.0\.0\.1:(\d+))", line):
+            if found := re.search(r"listening on (http://\S+:(\d+))$", line.rstrip()):
                 self.url, self.port = found[1], int(found[2])
                 return
             if not line:

@@ -236,6 +236,8 @@ class Answers(Serving):
         for value in "512 rows", 0, -4, "0%", "200%", "-1", "", [], 1.5:
             self.refused(CHAT, {"messages": USER, "judgeq": {"budget": value}}, 400, "judgeq.budget")
         self.refused(CHAT, {"messages": USER, "judgeq": {"context": "../x"}}, 400, "judgeq.context")
+        said = self.refused(CHAT, {"messages": USER, "judgeq": {"policy": "snapkv", "bugdet": 64}}, 400, "judgeq.bugdet")
+        self.assertIn("policy, budget and context", said)
         self.assertIn('"none-such"', self.refused(CHAT, {"messages": USER, "judgeq": {"policy": "none-such"}}, 400))
         for value in [], [[]], [-1], [10 ** 9], 5, {}, [1, "x"]:
             self.refused(TEXT, {"prompt": value}, 400, "prompt")
@@ -367,30 +369,30 @@ class Hostile(Serving):
 
     def test_too_much(self):
         self.assertEqual(self.status(post(CHAT, b" " * (1 << 21))), 413)
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 104857600\r\n".encode()
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 104857600\r\n".encode()
         self.assertEqual(self.status(head + b"\r\n" + b"x" * 1000), 413)
         self.assertEqual(self.status(head + b"Expect: 100-continue\r\n\r\n"), 413)
-        self.assertEqual(self.status(b"GET /" + b"a" * 200000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), 414)
+        self.assertEqual(self.status(b"GET /" + b"a" * 200000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"), 414)
         self.assertEqual(self.status(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 30000 + b"\r\n"), 431)
         chunks = b"".join(b"%x\r\n%s\r\n" % (60000, b" " * 60000) for _ in range(100))
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         self.assertIn(self.status(head + chunks + b"0\r\n\r\n"), (413, None))  # it need not read it all
 
     def test_chunks(self):
         body = json.dumps({"messages": USER, "max_tokens": 1}).encode()
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n".encode()
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n".encode()
         chunks = b"".join(b"1\r\n" + body[i:i + 1] + b"\r\n" for i in range(len(body))) + b"0\r\n\r\n"
         self.assertEqual(self.status(head + b"\r\n" + chunks), 200)
         self.assertEqual(self.status(head + b"Content-Length: 4\r\n\r\n" + chunks), 400)
 
     def test_wrong_lengths_and_lines(self):
         for length in b"-5", b"x", b"99999999999999999999999999":
-            self.assertIn(self.status(b"POST " + CHAT.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Length: " + length + b"\r\n\r\n"),
+            self.assertIn(self.status(b"POST " + CHAT.encode() + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + length + b"\r\n\r\n"),
                           (400, 413))
         self.assertIn(self.status(b"NOTHING\r\n\r\n"), (400, None))
         self.assertIn(self.status(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 10 + b"\r\n\r\n", 5), (400, None))
-        self.assertEqual(self.status(b"POST /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), 405)
-        self.assertEqual(self.status(b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), 404)
+        self.assertEqual(self.status(b"POST /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"), 405)
+        self.assertEqual(self.status(b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), 404)
 
     def test_slow_and_silent_clients_are_closed(self):
         """Neither silence nor a byte now and then keeps a connection."""
@@ -422,7 +424,7 @@ class Hostile(Serving):
             self.assertLess(time.monotonic(), end)
 
     def test_pipelined(self):
-        ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+        ask = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
         got = self.server.send(ask * 5 + ask.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         self.assertEqual(got.count(b'{"status":"ok"}'), 6)
         body = json.dumps({"messages": USER, "max_tokens": 2, "stream": True}).encode()
