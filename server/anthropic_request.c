@@ -4,188 +4,111 @@
 #include <string.h>
 
 #include "anthropic.h"
-
-/* Where messages are read. */
-typedef struct reading {
-    const fields *f;
-    json_t *messages; /* of the inner form */
-    size_t at;        /* the number of the message, from 1; 0: system */
-} reading;
-
-static const char *text_at(const json_t *object, const char *name) {
-    return json_string_value(json_object_get(object, name));
-}
-
-static bool is_type(const json_t *block, const char *type) {
-    const char *its = text_at(block, "type");
-    return its && strcmp(its, type) == 0;
-}
-
-/* ---- contents ---------------------------------------------------------------------------------------------------- */
-
-static bool refuse_block(const reading *r, const json_t *block) {
-    const char *type = text_at(block, "type");
-    const char *name = r->at > 0 ? "messages" : "system";
-    if (!type) return fields_wrong(r->f, name, "message %zu has a block without a type", r->at);
-    return fields_wrong(r->f, name,
-                        "message %zu has a block of the type \"%.40s\" that this server does not read there: it reads "
-                        "text, and tool_use, tool_result and thinking in their messages",
-                        r->at, type);
-}
-
-/* Texts of several blocks are lines of one. */
-static bool add_text(const reading *r, const json_t *block, const char *name, text_buffer *text) {
-    const char *words = text_at(block, name);
-    if (!words) return refuse_block(r, block);
-    if (text->length > 0) text_add(text, "\n", 1);
-    text_add(text, words, strlen(words));
-    return true;
-}
-
-/* Of a text, or an array of text blocks; empty where there is none. */
-static bool read_text(const reading *r, const json_t *content, text_buffer *text) {
-    const json_t *block;
-    size_t i;
-    if (json_is_string(content)) text_add(text, json_string_value(content), json_string_length(content));
-    if (!content || json_is_null(content) || json_is_string(content)) return true;
-    if (!json_is_array(content)) {
-        return fields_wrong(r->f, r->at > 0 ? "messages" : "system",
-                            "message %zu has a content that is neither a text nor an array of blocks", r->at);
-    }
-    json_array_foreach(content, i, block) {
-        if (!is_type(block, "text")) return refuse_block(r, block);
-        if (!add_text(r, block, "text", text)) return false;
-    }
-    return true;
-}
-
-/* Adds {"role": role, "content": text}, with what else the message has. Empties the text. */
-static json_t *push(const reading *r, const char *role, text_buffer *text) {
-    json_t *message = dialect_text_message(role, text->bytes ? text->bytes : "");
-    if (!message || text->failed || json_array_append_new(r->messages, message) != 0) {
-        fields_wrong(r->f, "messages", "no memory");
-        message = NULL;
-    }
-    text_free(text);
-    return message;
-}
+#include "dialect_input.h"
 
 /* ---- messages ---------------------------------------------------------------------------------------------------- */
 
-static bool read_plain(const reading *r, const char *role, const json_t *content) {
-    text_buffer text = {0};
-    if (read_text(r, content, &text)) return push(r, role, &text) != NULL;
-    text_free(&text);
-    return false;
-}
-
 /* The result of a tool is a message of its own. */
-static bool read_result(const reading *r, const json_t *block) {
-    const char *id = text_at(block, "tool_use_id");
-    text_buffer text = {0};
-    if (!id) return fields_wrong(r->f, "messages", "message %zu has a tool_result without a tool_use_id", r->at);
-    json_t *message = read_text(r, json_object_get(block, "content"), &text) ? push(r, "tool", &text) : NULL;
-    text_free(&text);
-    if (message) json_object_set_new(message, "tool_call_id", json_string(id));
-    return message != NULL;
+static bool read_result(const dialect_input *in, const json_t *block) {
+    const char *id = input_text_at(block, "tool_use_id");
+    if (!id) return input_wrong(in, "a tool_result has no tool_use_id");
+    return input_push_result(in, id, json_object_get(block, "content"));
 }
 
-static bool read_user_blocks(const reading *r, const json_t *content, text_buffer *text) {
+static bool read_user_blocks(const dialect_input *in, const json_t *content, text_buffer *text) {
     const json_t *block;
     size_t i;
     json_array_foreach(content, i, block) {
-        const bool result = is_type(block, "tool_result");
-        if (result && text->length > 0 && !push(r, "user", text)) return false;
-        if (result && !read_result(r, block)) return false;
-        if (!result && !is_type(block, "text")) return refuse_block(r, block);
-        if (!result && !add_text(r, block, "text", text)) return false;
+        const bool result = input_is_type(block, "tool_result");
+        if (result && text->length > 0 && !input_push(in, "user", text)) return false;
+        if (result && !read_result(in, block)) return false;
+        if (!result && !input_is_text(in, block)) return input_refuse_part(in, block);
+        if (!result && !input_add_text(in, block, "text", text)) return false;
     }
-    return text->length == 0 || push(r, "user", text);
+    return text->length == 0 || input_push(in, "user", text);
 }
 
-static bool read_user(const reading *r, const json_t *content) {
+static bool read_user(const dialect_input *in, const json_t *content) {
     text_buffer text = {0};
-    if (!json_is_array(content)) return read_plain(r, "user", content);
-    const bool good = read_user_blocks(r, content, &text);
+    if (!json_is_array(content)) return input_push_content(in, "user", content) != NULL;
+    const bool good = read_user_blocks(in, content, &text);
     text_free(&text);
     return good;
 }
 
-static bool add_call(const reading *r, const json_t *block, json_t *calls) {
-    const char *id = text_at(block, "id"), *name = text_at(block, "name");
+static bool read_call(const dialect_input *in, const json_t *block, json_t *message) {
+    const char *id = input_text_at(block, "id"), *name = input_text_at(block, "name");
     const json_t *input = json_object_get(block, "input");
-    if (!id || !name || !json_is_object(input)) {
-        return fields_wrong(r->f, "messages", "message %zu has a tool_use without an id, a name or an input", r->at);
-    }
+    if (!id || !name || !json_is_object(input)) return input_wrong(in, "a tool_use has no id, no name or no input");
     char *arguments = json_dumps(input, JSON_COMPACT);
-    json_t *call = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "type", "function", "function", "name", name,
-                             "arguments", arguments ? arguments : "{}");
+    const bool added = arguments ? input_add_call(in, message, id, name, arguments) : input_wrong(in, "no memory");
     free(arguments);
-    json_array_append_new(calls, call);
-    return true;
+    return added;
 }
 
-static bool read_assistant_blocks(const reading *r, const json_t *content, text_buffer *text, text_buffer *thoughts,
-                                  json_t *calls) {
+static bool read_assistant_blocks(const dialect_input *in, const json_t *content, json_t *message, text_buffer *text,
+                                  text_buffer *thoughts) {
     const json_t *block;
     size_t i;
     json_array_foreach(content, i, block) {
         bool good = true;
-        if (is_type(block, "text")) {
-            good = add_text(r, block, "text", text);
-        } else if (is_type(block, "thinking")) {
-            good = add_text(r, block, "thinking", thoughts);
-        } else if (is_type(block, "tool_use")) {
-            good = add_call(r, block, calls);
-        } else if (!is_type(block, "redacted_thinking")) { /* which nobody can read */
-            good = refuse_block(r, block);
+        if (input_is_text(in, block)) {
+            good = input_add_text(in, block, "text", text);
+        } else if (input_is_type(block, "thinking")) {
+            good = input_add_text(in, block, "thinking", thoughts);
+        } else if (input_is_type(block, "tool_use")) {
+            good = read_call(in, block, message);
+        } else if (!input_is_type(block, "redacted_thinking")) { /* which nobody can read */
+            good = input_refuse_part(in, block);
         }
         if (!good) return false;
     }
-    return true;
+    if (text->length > 0) json_object_set_new(message, "content", json_string(text->bytes));
+    if (thoughts->length > 0) json_object_set_new(message, "reasoning_content", json_string(thoughts->bytes));
+    return !text->failed && !thoughts->failed;
 }
 
-static bool read_assistant(const reading *r, const json_t *content) {
+static bool read_assistant(const dialect_input *in, const json_t *content) {
     text_buffer text = {0}, thoughts = {0};
-    if (!json_is_array(content)) return read_plain(r, "assistant", content);
-    json_t *calls = json_array();
-    const bool good = read_assistant_blocks(r, content, &text, &thoughts, calls);
-    json_t *message = good ? push(r, "assistant", &text) : NULL;
-    if (message && thoughts.length > 0) {
-        json_object_set_new(message, "reasoning_content", json_string(thoughts.bytes));
-    }
-    if (message && json_array_size(calls) > 0) json_object_set(message, "tool_calls", calls);
-    json_decref(calls);
+    if (!json_is_array(content)) return input_push_content(in, "assistant", content) != NULL;
+    json_t *message = input_push(in, "assistant", &text);
+    const bool good = message && read_assistant_blocks(in, content, message, &text, &thoughts);
     text_free(&text);
     text_free(&thoughts);
-    return message != NULL;
+    return good || input_wrong(in, "no memory"); /* unless there is a fault */
 }
 
-static bool read_message(const reading *r, const json_t *message) {
-    const char *role = text_at(message, "role");
+static bool read_message(const dialect_input *in, const json_t *message) {
+    const char *role = input_text_at(message, "role");
     const json_t *content = json_object_get(message, "content");
-    if (content && role && strcmp(role, "user") == 0) return read_user(r, content);
-    if (content && role && strcmp(role, "assistant") == 0) return read_assistant(r, content);
-    if (content && role && strcmp(role, "system") == 0) return read_plain(r, role, content);
-    return fields_wrong(r->f, "messages", "message %zu: expected a content, and the role user, assistant or system",
-                        r->at);
+    if (content && role && strcmp(role, "user") == 0) return read_user(in, content);
+    if (content && role && strcmp(role, "assistant") == 0) return read_assistant(in, content);
+    if (content && role && strcmp(role, "system") == 0) return input_push_content(in, role, content) != NULL;
+    return input_wrong(in, "expected a content, and the role user, assistant or system");
 }
 
 static void read_messages(const fields *f, json_t *inner) {
+    static const char *const texts[] = {"text"};
     const json_t *system = fields_get(f, "system"), *messages = fields_array(f, "messages"), *message;
-    reading r = {.f = f, .messages = json_array()};
+    dialect_input in = {.f = f,
+                        .field = "system",
+                        .item = "message",
+                        .part = "block",
+                        .reads = "text, and tool_use, tool_result and thinking in their messages",
+                        .texts = texts,
+                        .n_texts = 1,
+                        .messages = json_array()};
     size_t i;
-    json_object_set_new(inner, "messages", r.messages);
+    json_object_set_new(inner, "messages", in.messages);
     if (json_array_size(messages) == 0) fields_wrong(f, "messages", "expected an array with at least one message");
-    if (f->fault->status != 0 || !r.messages) return;
-    if (system && (json_string_length(system) > 0 || json_array_size(system) > 0)) {
-        if (!read_plain(&r, "system", system)) return;
-    } else if (system && !json_is_string(system) && !json_is_array(system)) {
-        fields_wrong(f, "system", "expected a text or an array of text blocks");
-    }
+    if (f->fault->status != 0 || !in.messages) return;
+    const bool empty = (json_is_string(system) && json_string_length(system) == 0) ||
+                       (json_is_array(system) && json_array_size(system) == 0);
+    if (system && !empty && !input_push_content(&in, "system", system)) return;
+    in.field = "messages";
     json_array_foreach(messages, i, message) {
-        r.at = i + 1;
-        if (!read_message(&r, message)) return;
+        in.at = i + 1;
+        if (!read_message(&in, message)) return;
     }
 }
 
@@ -196,7 +119,7 @@ static void read_tools(const fields *f, json_t *inner) {
     json_t *functions = json_array();
     size_t i;
     json_array_foreach(tools, i, tool) {
-        const char *type = text_at(tool, "type"), *name = text_at(tool, "name");
+        const char *type = input_text_at(tool, "type"), *name = input_text_at(tool, "name");
         json_t *schema = json_object_get(tool, "input_schema");
         if (type && strcmp(type, "custom") != 0) {
             fields_wrong(f, "tools",
@@ -206,9 +129,7 @@ static void read_tools(const fields *f, json_t *inner) {
         } else if (!name || !json_is_object(schema)) {
             fields_wrong(f, "tools", "tool %zu: expected a name and an input_schema", i + 1);
         } else {
-            const char *description = text_at(tool, "description");
-            json_array_append_new(functions, json_pack("{s:s, s:{s:s, s:s*, s:O}}", "type", "function", "function",
-                                                       "name", name, "description", description, "parameters", schema));
+            json_array_append_new(functions, input_function(name, input_text_at(tool, "description"), schema));
         }
     }
     json_object_set_new(inner, "tools", functions);
@@ -261,12 +182,11 @@ static void read_form(const fields *f, json_t *inner) {
     if (effort) json_object_set(inner, "reasoning_effort", effort);
     if (!format) return;
     json_t *schema = json_object_get(format, "schema");
-    if (!is_type(format, "json_schema") || !json_is_object(schema)) {
+    if (!input_is_type(format, "json_schema") || !json_is_object(schema)) {
         fields_wrong(f, "output_config", "format: expected the type json_schema and a schema");
         return;
     }
-    json_object_set_new(inner, "response_format",
-                        json_pack("{s:s, s:{s:O}}", "type", "json_schema", "json_schema", "schema", schema));
+    json_object_set_new(inner, "response_format", input_schema_form(schema));
 }
 
 json_t *anthropic_inner_to_count(const fields *f) {

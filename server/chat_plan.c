@@ -49,7 +49,7 @@ static char *schema_text(const fields *f) {
         fields_wrong(f, name, "expected the type text, json_object or json_schema");
     }
     if (f->fault->status != 0) return NULL;
-    return schema ? dump(f, name, schema) : strdup("{}");
+    return schema ? dump(f, name, schema) : strdup("{\"type\": \"object\"}");
 }
 
 static char *choice_text(const fields *f) {

@@ -153,10 +153,6 @@ json_t *dialect_common_fields(const fields *given) {
     return common;
 }
 
-json_t *dialect_text_message(const char *role, const char *text) {
-    return json_pack("{s:s, s:s}", "role", role, "content", text);
-}
-
 static bool copy_tokens(const judgeq_chat_plan_info *info, exchange_prompt *prompt, reply_fault *fault) {
     prompt->tokens = malloc(info->n_tokens * sizeof *prompt->tokens + 1);
     if (!prompt->tokens) return reply_wrong(fault, "messages", "no memory");

@@ -38,8 +38,6 @@ void dialect_run(http_request *request, const dialect *d);
 
 /* A new object with the fields of an answer that have the same name and meaning in all dialects. */
 json_t *dialect_common_fields(const fields *given);
-/* {"role": role, "content": text}. */
-json_t *dialect_text_message(const char *role, const char *text);
 
 void dialect_more(exchange *e, exchange_answer *a, const char *text, size_t n, const json_t *logprobs);
 /* All of the answer is in a->chat from here on, in a stream or not; all blocks are closed. */

@@ -6,8 +6,9 @@
 #include <unistd.h>
 
 #include "judgeq.h"
-#include "server/dialect.h"
+#include "server/anthropic.h"
 #include "server/openai.h"
+#include "server/openai_responses.h"
 #include "tiny_model.h"
 
 static service all;
@@ -78,11 +79,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t n = 0;
     bool good = false;
     json_t *body = fields_parse((const char *)data + 1, size - 1, 10000, &fault);
-    if (body && data[0] % 2 == 0) {
+    const dialect *chats[] = {&openai_chat_dialect, &anthropic_dialect, &openai_responses_dialect};
+    if (body && data[0] % 4 != 1) { /* 1 is what the corpora of completions begin with */
         n = 1;
         prompts = calloc(1, sizeof *prompts);
         require(prompts != NULL, "no memory");
-        good = dialect_read(&all, &openai_chat_dialect, body, &a, prompts, &fault);
+        good = dialect_read(&all, chats[data[0] % 4 / 2 + (data[0] % 4 == 3)], body, &a, prompts, &fault);
     } else if (body) {
         good = openai_completions_read(&all, body, &a, &prompts, &n, &fault);
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/anthropic.h"
+#include "server/openai_responses.h"
 #include "tiny_model.h"
 
 static service all;
@@ -252,4 +253,102 @@ static void test_openai_chat(void **state) {
     }
 }
 
-TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_openai_chat), cmocka_unit_test(test_anthropic))
+/* ---- OpenAI's responses ------------------------------------------------------------------------------------------ */
+
+static const char *part_text(const json_t *item) {
+    assert_int_equal(json_array_size(json_object_get(item, "content")), 1);
+    return text_at(json_array_get(json_object_get(item, "content"), 0), "text");
+}
+
+static void check_output(const json_t *response) {
+    const json_t *output = json_object_get(response, "output");
+    static const char *const types[] = {"reasoning", "message", "function_call", "function_call"};
+    assert_string_equal(text_at(response, "status"), "completed");
+    assert_int_equal(json_array_size(output), 4);
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *item = json_array_get(output, i);
+        assert_string_equal(text_at(item, "type"), types[i]);
+        assert_string_equal(text_at(item, "status"), "completed");
+        if (i < 2) assert_string_equal(part_text(item), i == 0 ? THOUGHT : TEXT);
+        if (i < 2) continue;
+        json_t *arguments = json_loads(text_at(item, "arguments"), 0, NULL);
+        assert_string_not_equal(text_at(item, "call_id"), "");
+        assert_string_equal(text_at(item, "name"), "weather");
+        assert_string_equal(text_at(arguments, "city"), CITIES[i - 2]);
+        json_decref(arguments);
+    }
+}
+
+/* Items come one after the other, named by their ids; deltas add to what is said to be done. */
+static void check_events(const json_t *events) {
+    json_t *event, *item = NULL;
+    char *text = strdup("");
+    size_t i, n_done = 0;
+    json_array_foreach(events, i, event) {
+        const char *type = text_at(event, "type");
+        assert_int_equal(json_integer_value(json_object_get(event, "sequence_number")), i);
+        if (!json_object_get(event, "output_index")) continue;
+        assert_int_equal(json_integer_value(json_object_get(event, "output_index")), n_done);
+        if (json_object_get(event, "item_id")) assert_string_equal(text_at(event, "item_id"), text_at(item, "id"));
+        if (strcmp(type, "response.output_item.added") == 0) item = json_object_get(event, "item");
+        if (strstr(type, ".delta")) {
+            char *before = text;
+            if (asprintf(&text, "%s%s", before, text_at(event, "delta")) < 0) fail();
+            free(before);
+        }
+        if (strstr(type, "_text.done")) assert_string_equal(text_at(event, "text"), text);
+        if (strstr(type, "arguments.done")) assert_string_equal(text_at(event, "arguments"), text);
+        if (strcmp(type, "response.output_item.done") != 0) continue;
+        assert_string_equal(text_at(json_object_get(event, "item"), "id"), text_at(item, "id"));
+        text[0] = '\0';
+        n_done++;
+    }
+    free(text);
+    assert_int_equal(n_done, 4);
+}
+
+static void test_openai_responses(void **state) {
+    (void)state;
+    exchange *e = answer(&openai_responses_dialect, false, WRITTEN, sizeof WRITTEN);
+    json_t *whole = e->shape->whole(e);
+    check_output(whole);
+    json_decref(whole);
+    answer_free(e);
+    for (size_t piece = 1; piece < sizeof WRITTEN; piece = 3 * piece + 1) {
+        e = answer(&openai_responses_dialect, true, WRITTEN, piece);
+        json_t *events = events_of(e);
+        check_events(events);
+        const json_t *last = json_array_get(events, json_array_size(events) - 1);
+        assert_string_equal(text_at(last, "type"), "response.completed");
+        check_output(json_object_get(last, "response"));
+        json_decref(events);
+        answer_free(e);
+    }
+}
+
+/* A stream that fails says so in its own words, and has what was complete by then. */
+static void test_failures(void **state) {
+    (void)state;
+    const struct {
+        const dialect *d;
+        const char *type;
+    } cases[] = {
+        {&anthropic_dialect, "error"}, {&openai_responses_dialect, "response.failed"}, {&openai_chat_dialect, ""}};
+    for (size_t i = 0; i < 3; i++) {
+        exchange *e = answer(cases[i].d, true, WRITTEN, 5);
+        text_clear(&e->out);
+        reply_wrong(&e->fault, NULL, "it is over");
+        (e->shape->fail)(e); /* cmocka has a macro of this name */
+        json_t *events = events_of(e);
+        assert_int_equal(json_array_size(events), 1);
+        const json_t *event = json_array_get(events, 0), *response = json_object_get(event, "response");
+        const json_t *error = json_object_get(response ? response : event, "error");
+        assert_string_equal(text_at(event, "type"), cases[i].type);
+        assert_string_equal(text_at(error, "message"), "it is over");
+        json_decref(events);
+        answer_free(e);
+    }
+}
+
+TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_openai_chat), cmocka_unit_test(test_anthropic),
+           cmocka_unit_test(test_openai_responses), cmocka_unit_test(test_failures))

@@ -1,0 +1,12 @@
+/* openai_responses: OpenAI's responses as a dialect: POST /v1/responses. Nothing is stored. */
+#ifndef JUDGEQ_SERVER_OPENAI_RESPONSES_H
+#define JUDGEQ_SERVER_OPENAI_RESPONSES_H
+
+#include "dialect.h"
+
+/* The dialect's `inner`. */
+json_t *openai_responses_inner(const fields *f);
+
+extern const dialect openai_responses_dialect;
+
+#endif
