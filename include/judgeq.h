@@ -353,8 +353,8 @@ typedef struct judgeq_reply {
 
 /* Reads an answer, text[length]: its thoughts, its text and its tool calls. partial: more may come, and what cannot be
  * told yet is left out. ids: tool calls without an id of the model's get call_IDS0, call_IDS1, ...; NULL: none. Takes
- * time in proportion to the length. Fails with UNSUPPORTED for a whole answer that is not in the format. *out:
- * judgeq_reply_free. */
+ * time in proportion to the length. A whole answer that is not in the format is read as far as it goes; where that has
+ * neither thoughts nor calls, all of it is text. *out: judgeq_reply_free. */
 JUDGEQ_API judgeq_status judgeq_chat_plan_parse(const judgeq_chat_plan *plan, const char *text, size_t length,
                                                 bool partial, const char *ids, judgeq_reply **out, judgeq_error *error);
 JUDGEQ_API void judgeq_reply_free(judgeq_reply *reply);

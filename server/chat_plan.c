@@ -18,17 +18,41 @@ static char *dump(const fields *f, const char *name, const json_t *json) {
 
 /* ---- the fields -------------------------------------------------------------------------------------------------- */
 
-/* As they came, with roles that templates know and, with a context, the document's stand-in in the first one. */
+static void remove_nulls(json_t *object) {
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(object, next, key, value) {
+        if (json_is_null(value)) json_object_del(object, key);
+    }
+}
+
+/* As they came, but for what is null, with roles that templates know and, with a context, the document's stand-in in
+ * the first one. */
 static char *messages_text(const fields *f, const chat_messages *m) {
     const json_t *given = json_object_get(f->object, "messages");
     json_t *list = json_array();
     for (size_t i = 0; i < json_array_size(given); i++) {
         json_t *message = json_copy(json_array_get(given, i));
+        remove_nulls(message);
+        if (!json_object_get(message, "content")) json_object_set_new(message, "content", json_null());
         if (m->message[i].developer) json_object_set_new(message, "role", json_string("system"));
         json_array_append_new(list, message);
     }
     if (m->document) json_object_set_new(json_array_get(list, 0), "content", json_string(m->message[0].text.content));
     char *text = dump(f, "messages", list);
+    json_decref(list);
+    return text;
+}
+
+/* As they came, but for what clients do not know, and write as null. */
+static char *tools_text(const fields *f, const json_t *given) {
+    json_t *list = json_deep_copy(given), *tool;
+    size_t i;
+    json_array_foreach(list, i, tool) {
+        remove_nulls(json_object_get(tool, "function"));
+    }
+    char *text = dump(f, "tools", list);
     json_decref(list);
     return text;
 }
@@ -77,7 +101,7 @@ static texts texts_of(const fields *f, const chat_messages *m) {
     texts t = {.messages = messages_text(f, m)};
     const json_t *tools = fields_array(f, "tools");
     if (json_array_size(tools) > 0) {
-        t.tools = dump(f, "tools", tools);
+        t.tools = tools_text(f, tools);
         t.tool_choice = choice_text(f);
     }
     t.schema = schema_text(f);

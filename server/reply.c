@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/utf8.h"
 #include "base/visible.h"
 #include "service.h"
@@ -32,6 +33,13 @@ static bool set(reply_fault *fault, int status, const char *type, const char *co
     return false;
 }
 
+/* In words by which clients know that they have to shorten what they send. */
+static bool set_too_long(reply_fault *fault, const judgeq_error *error) {
+    judgeq_error said;
+    error_write(&said, JUDGEQ_ERROR_LIMIT, "the prompt is too long: %s", error->message);
+    return set(fault, 400, "exceed_context_size_error", "context_length_exceeded", &said);
+}
+
 bool reply_failed(reply_fault *fault, judgeq_status status, const judgeq_error *error) {
     switch (status) {
     case JUDGEQ_OK:
@@ -42,7 +50,7 @@ bool reply_failed(reply_fault *fault, judgeq_status status, const judgeq_error *
     case JUDGEQ_ERROR_FORMAT:
         return set(fault, 400, INVALID, NULL, error);
     case JUDGEQ_ERROR_LIMIT:
-        return set(fault, 400, "exceed_context_size_error", "context_length_exceeded", error);
+        return set_too_long(fault, error);
     case JUDGEQ_ERROR_CANCELLED: /* by the server: whoever is told has not left */
         return set(fault, 503, FAILED, NULL, error);
     default:
@@ -60,7 +68,7 @@ bool reply_not_taken(reply_fault *fault, worker_status status, const judgeq_erro
     case WORKER_TOO_LONG:
         fault->n_prompt = n_prompt;
         fault->n_ctx = n_ctx;
-        return set(fault, 400, "exceed_context_size_error", "context_length_exceeded", error);
+        return set_too_long(fault, error);
     case WORKER_TOO_LARGE:
         return set(fault, 400, INVALID, "exceeds_kv_bytes", error);
     case WORKER_BUSY:

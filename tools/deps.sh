@@ -8,6 +8,7 @@
 #   tools/deps.sh --print-package-kernels  ... and where --package puts those for any processor of this kind
 #   tools/deps.sh --print-playwright        ... and Playwright, which drives Chromium
 #   tools/deps.sh --print-clients           ... and the clients that test the server
+#   tools/deps.sh --print-frameworks        ... and the programs and frameworks that do, which need these clients
 # Everything except system packages goes to ${XDG_CACHE_HOME:-~/.cache}/judgeq. CMAKE_ARGS in the environment adds
 # options to the build of ggml and libllama: CMAKE_ARGS=-DGGML_CUDA=ON tools/deps.sh
 set -euo pipefail
@@ -54,6 +55,7 @@ modules() { # NAME, REQUIREMENTS, then packages whose versions count
 }
 playwright() { modules playwright pages playwright; }
 clients() { modules clients clients openai anthropic; }
+frameworks() { modules frameworks frameworks langchain-openai litellm llm; }
 
 has_python() { python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))'; }
 has_cmake() { [ "$(printf '%s\n' 3.21 "$(cmake --version | sed -n '1s/[^0-9]*//p')" | sort -V | head -1)" = 3.21 ]; }
@@ -291,6 +293,10 @@ case ${1:-} in
     clients
     exit
     ;;
+--print-frameworks)
+    frameworks
+    exit
+    ;;
 --test | --package | "") ;;
 *) fail "unknown option $1; see the top of this file" ;;
 esac
@@ -312,5 +318,6 @@ if [ "${1:-}" = --test ]; then
     # Playwright's own browsers stay where they are: tests/test_pages.py drives Debian's.
     provide_modules "$(playwright)" pages "Playwright (54 MB)"
     provide_modules "$(clients)" clients "the clients that test the server (15 MB)"
+    provide_modules "$(frameworks)" frameworks "langchain-openai, litellm and llm, which test the server (54 MB, 250 MB on disk)"
 fi
 if [ "${1:-}" = --package ]; then provide_package_kernels; fi

@@ -352,6 +352,18 @@ static void make_reply(reply *r, const char *ids) {
     r->n_calls = r->call.size();
 }
 
+/* A whole answer that is not in the format is read as far as it goes. What has neither thoughts nor calls until then is
+ * text, to its end: a bracket in it began no call. */
+static common_chat_msg read_whole(const guard_plan *plan, const std::string &text) {
+    try {
+        return common_chat_parse(text, false, plan->parsing);
+    } catch (const std::runtime_error &) {
+        auto message = common_chat_parse(text, true, plan->parsing);
+        if (message.reasoning_content.empty() && message.tool_calls.empty()) message.content = text;
+        return message;
+    }
+}
+
 judgeq_status guard_plan_parse(const guard_plan *plan, const char *text, size_t length, bool partial, const char *ids,
                                judgeq_reply **out, judgeq_error *error) {
     std::unique_ptr<reply> made;
@@ -362,7 +374,8 @@ judgeq_status guard_plan_parse(const guard_plan *plan, const char *text, size_t 
     }
     const judgeq_status status = planned(error, "reading a response", REPLY_STACK, [&] {
         auto r = std::make_unique<reply>();
-        r->message = common_chat_parse(std::string(text, length), partial, plan->parsing);
+        const std::string all(text, length);
+        r->message = partial ? common_chat_parse(all, true, plan->parsing) : read_whole(plan, all);
         trim_reply(r->message, partial);
         make_reply(r.get(), ids);
         made = std::move(r);
@@ -415,6 +428,12 @@ static judgeq_reply_delta *copy_deltas(const std::vector<common_chat_msg_diff> &
     return deltas;
 }
 
+/* A bracket that may begin a call can take back what was read before it, until more has come. */
+static bool is_shorter(const common_chat_msg &later, const common_chat_msg &earlier) {
+    return later.content.size() < earlier.content.size() ||
+           later.reasoning_content.size() < earlier.reasoning_content.size();
+}
+
 judgeq_status guard_reply_deltas(const judgeq_reply *before, const judgeq_reply *after, judgeq_reply_delta **out,
                                  size_t *n, judgeq_error *error) {
     *out = nullptr;
@@ -424,9 +443,10 @@ judgeq_status guard_reply_deltas(const judgeq_reply *before, const judgeq_reply 
         try {
             quiet_common();
             const common_chat_msg none;
-            const auto diffs =
-                common_chat_msg_diff::compute_diffs(before ? static_cast<const reply *>(before)->message : none,
-                                                    static_cast<const reply *>(after)->message);
+            const auto &earlier = before ? static_cast<const reply *>(before)->message : none;
+            const auto &later = static_cast<const reply *>(after)->message;
+            if (is_shorter(later, earlier)) throw std::runtime_error("it has less");
+            const auto diffs = common_chat_msg_diff::compute_diffs(earlier, later);
             *out = copy_deltas(diffs);
             *n = diffs.size();
         } catch (const std::bad_alloc &) {
