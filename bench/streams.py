@@ -1,0 +1,122 @@
+"""What serve_load.py and serve_throughput.py share: a client that takes a stream of tokens, and a server that they start."""
+
+import http.client
+import json
+import random
+import re
+import subprocess
+import time
+import urllib.request
+
+WORDS = ("rain river stone window garden letter morning station winter paper bridge candle forest engine silver market teacher "
+         "harbour mountain kitchen village shadow printer island ladder blanket journey whisper").split()
+
+
+class Answer:
+    """One request: `error` is None, a status, or what went wrong; times are seconds since it was sent."""
+
+    def __init__(self):
+        self.error, self.text, self.times, self.sent, self.n_prompt, self.n_tokens = None, "", [], 0.0, 0, 0
+        self.retry_after = 1.0
+
+
+def prompt(seed, n_tokens):
+    """A text of about so many tokens (a word here is one, for most vocabularies), different for each seed from its first words on."""
+    rng = random.Random(seed)
+    return " ".join(rng.choice(WORDS) for _ in range(n_tokens)) + "\nWhich of these words come up most often, and why?"
+
+
+def take_line(answer, line, begin):
+    if not line.startswith(b"data: {"):
+        return
+    chunk = json.loads(line[6:])
+    if "error" in chunk:
+        answer.error = "in the stream: " + str(chunk["error"].get("code") or chunk["error"]["type"])
+    if usage := chunk.get("usage"):
+        answer.n_prompt, answer.n_tokens = usage["prompt_tokens"], usage["completion_tokens"]
+    for choice in chunk.get("choices", []):
+        if text := choice["delta"].get("content"):
+            answer.text += text
+            answer.times.append(time.monotonic() - begin)
+
+
+def ask(port, text, n_tokens, until=None, **more):
+    """Streams a greedy answer. until: of time.monotonic(); then it leaves, with the error "left"."""
+    answer = Answer()
+    body = {"model": "any", "messages": [{"role": "user", "content": text}], "max_tokens": n_tokens, "temperature": 0, "stream": True,
+            "stream_options": {"include_usage": True}, **more}
+    answer.sent = begin = time.monotonic()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=max(until - begin, 0.01) if until else 3600)
+    try:
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        if reply.status != 200:
+            answer.error = str(reply.status)
+            answer.retry_after = float(reply.headers.get("Retry-After") or 1)
+            return answer
+        done = False
+        while line := reply.readline():
+            done = done or line.startswith(b"data: [DONE]")
+            take_line(answer, line, begin)
+            if until and time.monotonic() > until and not done:
+                answer.error = "left"
+                return answer
+        if not done and not answer.error:
+            answer.error = "cut off"
+    except TimeoutError:
+        answer.error = "left" if until and time.monotonic() > until - 0.1 else "silence"
+    except (OSError, http.client.HTTPException) as error:
+        answer.error = type(error).__name__
+    finally:
+        connection.close()
+    return answer
+
+
+class Server:
+    """A process with a server. ready: a pattern of its output with the port as a group, or the port that will answer at /v1/models."""
+
+    def __init__(self, command, ready, log, env=None):
+        self.log = open(log, "wb")
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, env=env)
+        end = time.monotonic() + 300
+        while time.monotonic() < end and self.process.poll() is None:
+            if isinstance(ready, int):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{ready}/v1/models", timeout=5).close()
+                    self.port = ready
+                    return
+                except OSError:
+                    pass
+            else:
+                with open(log, errors="replace") as said:
+                    if found := re.search(ready, said.read()):
+                        self.port = int(found[1])
+                        return
+            time.sleep(0.1)
+        self.stop()
+        raise SystemExit(f"the server did not start; see {log}")
+
+    def resident(self):
+        """Bytes: what it holds now, and without the model's file, which is mapped."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            text = status.read()
+        size = lambda name: int(re.search(name + r":\s+(\d+) kB", text)[1]) << 10
+        return size("VmRSS"), size("RssAnon")
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+def quantile(values, share):
+    return sorted(values)[min(int(share * len(values)), len(values) - 1)] if values else float("nan")
+
+
+def processor():
+    with open("/proc/cpuinfo") as file:
+        return re.search(r"model name\s*:\s*(.*)", file.read())[1]
