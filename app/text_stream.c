@@ -92,6 +92,18 @@ judgeq_status text_stream_end(text_stream *stream, judgeq_error *error) {
     return put_until(stream, stream->length, error);
 }
 
+judgeq_status text_stream_add_all(text_stream *stream, const judgeq_model *model, const int32_t *token, size_t n,
+                                  size_t *end, judgeq_error *error) {
+    for (size_t i = 0; i < n; i++) {
+        const judgeq_status status = text_stream_add_token(stream, model, token[i], error);
+        if (status != JUDGEQ_OK) return status;
+        end[i] = stream->length;
+    }
+    const judgeq_status status = text_stream_end(stream, error);
+    if (n > 0) end[n - 1] = stream->length;
+    return status;
+}
+
 void text_stream_free(text_stream *stream) {
     free(stream->text);
 }

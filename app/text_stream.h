@@ -30,6 +30,10 @@ typedef struct text_stream {
 judgeq_status text_stream_add(text_stream *stream, const char *bytes, size_t n, judgeq_error *error);
 /* The token's text, which is empty for a control token. */
 judgeq_status text_stream_add_token(text_stream *stream, const judgeq_model *model, int32_t token, judgeq_error *error);
+/* The texts of tokens [n], to the end: nothing more comes. end [n]: where in the text each token's own ends. A token
+ * has the characters that it completes, and the last one what stays incomplete. */
+judgeq_status text_stream_add_all(text_stream *stream, const judgeq_model *model, const int32_t *token, size_t n,
+                                  size_t *end, judgeq_error *error);
 /* What was held back: nothing more comes. */
 judgeq_status text_stream_end(text_stream *stream, judgeq_error *error);
 void text_stream_free(text_stream *stream);

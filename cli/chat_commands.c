@@ -32,24 +32,13 @@ static void wrong(chat *c, const char *what) {
 
 /* ---- what is kept ------------------------------------------------------------------------------------------------ */
 
-static judgeq_status fill_kept(const chat *c, kept *k, judgeq_error *error) {
-    k->text_end = calloc(k->n_token, sizeof *k->text_end);
-    if (!k->text_end) return error_memory(error, "the tokens' texts");
-    for (size_t i = 0; i < k->n_token; i++) {
-        const judgeq_status status = text_stream_add_token(&k->text, c->model, k->token[i], error);
-        if (status != JUDGEQ_OK) return status;
-        k->text_end[i] = k->text.length;
-    }
-    return JUDGEQ_OK;
-}
-
 static judgeq_status show_kept(const chat *c, judgeq_error *error) {
     kept_cut cut = {
         .policy = judgeq_policy_text(c->method.policy), .rows = (int32_t)chat_rows_held(c), .session = c->talk.session};
     kept k = {
         .model = c->model, .token = c->talk.token, .n_token = conversation_seen(&c->talk), .cut = &cut, .n_cut = 1};
     snprintf(cut.budget.text, sizeof cut.budget.text, "%d", c->options.session.rows);
-    judgeq_status status = fill_kept(c, &k, error);
+    judgeq_status status = kept_read_texts(&k, error);
     if (status == JUDGEQ_OK && !kept_text_print(&k, kept_colours_of_stdout(), -1, -1)) {
         status = error_memory(error, "what is kept");
     }

@@ -17,15 +17,10 @@
 
 /* ---- the prompt -------------------------------------------------------------------------------------------------- */
 
-static judgeq_status read_texts(kept *k, judgeq_error *error) {
+judgeq_status kept_read_texts(kept *k, judgeq_error *error) {
     k->text_end = calloc(k->n_token, sizeof *k->text_end);
     if (!k->text_end) return error_memory(error, "the tokens' texts");
-    for (size_t i = 0; i < k->n_token; i++) {
-        const judgeq_status status = text_stream_add_token(&k->text, k->model, k->token[i], error);
-        if (status != JUDGEQ_OK) return status;
-        k->text_end[i] = k->text.length;
-    }
-    return JUDGEQ_OK;
+    return text_stream_add_all(&k->text, k->model, k->token, k->n_token, k->text_end, error);
 }
 
 /* ---- the sessions ------------------------------------------------------------------------------------------------ */
@@ -124,7 +119,7 @@ static judgeq_status make(kept *k, const kept_options *o, judgeq_policy **policy
     if (status == JUDGEQ_OK) {
         status = prompt_text_tokenize(k->model, &o->run, k->prompt, 0, &k->token, &k->n_token, error);
     }
-    if (status == JUDGEQ_OK) status = read_texts(k, error);
+    if (status == JUDGEQ_OK) status = kept_read_texts(k, error);
     if (status != JUDGEQ_OK) return status;
     progress bar;
     cores_note(o->run.session.n_threads, o->run.quiet);
@@ -167,24 +162,6 @@ void kept_free(kept *k) {
 }
 
 /* ---- what was kept ----------------------------------------------------------------------------------------------- */
-
-void kept_shares(const kept *k, const kept_cut *cut, int32_t layer, int32_t head, float *share) {
-    const judgeq_model_info *info = judgeq_model_get_info(k->model);
-    int32_t n_map = 0;
-    for (size_t i = 0; i < k->n_token; i++) share[i] = 0;
-    for (int32_t l = 0; l < info->n_layer; l++) {
-        for (int32_t h = 0; h < info->n_head_kv; h++) {
-            if ((layer >= 0 && l != layer) || (head >= 0 && h != head)) continue;
-            size_t n_row;
-            const int32_t *position = judgeq_session_positions(cut->session, l, h, &n_row);
-            for (size_t i = 0; i < n_row; i++) {
-                if ((size_t)position[i] < k->n_token) share[position[i]]++;
-            }
-            n_map++;
-        }
-    }
-    for (size_t i = 0; i < k->n_token; i++) share[i] /= (float)n_map;
-}
 
 /* Ascending positions as [first, last, first, last, ...]: policies that smooth keep neighbours. */
 static json_t *runs_json(const int32_t *position, size_t n) {

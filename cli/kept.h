@@ -36,9 +36,8 @@ typedef struct kept {
 int kept_make(const kept_options *options, kept *out);
 void kept_free(kept *kept);
 
-/* How many of the layers and KV heads hold each token, as a share: share [n_token]. layer, head: only that one;
- * -1: all. */
-void kept_shares(const kept *kept, const kept_cut *cut, int32_t layer, int32_t head, float *share);
+/* The texts of the tokens that are there: text and text_end. */
+judgeq_status kept_read_texts(kept *kept, judgeq_error *error);
 
 /* Everything as one object; docs/reports.md has its keys. NULL without memory. */
 json_t *kept_json(const kept *kept);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <wchar.h>
 
+#include "app/held.h"
 #include "base/visible.h"
 #include "progress.h"
 
@@ -205,7 +206,7 @@ bool kept_text_print(const kept *k, kept_colours colours, int32_t layer, int32_t
     float *share = calloc(k->n_token, sizeof *share);
     if (!share) return false;
     for (size_t i = 0; i < k->n_cut; i++) {
-        kept_shares(k, &k->cut[i], layer, head, share);
+        held_shares(k->model, k->cut[i].session, layer, head, share, k->n_token);
         if (i > 0) putchar('\n');
         print_heading(k, &k->cut[i], layer, head);
         print_legend(colours);

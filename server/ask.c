@@ -109,13 +109,13 @@ static void read_context(const service *s, const fields *f, ask *a) {
 }
 
 static void refuse_others(const fields *own) {
-    static const char *const known[] = {"policy", "budget", "context"};
+    static const char *const known[] = {"policy", "budget", "context", "kept"};
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)own->object, name, value) {
         size_t i = 0;
         while (i < sizeof known / sizeof *known && strcmp(name, known[i]) != 0) i++;
-        if (i == sizeof known / sizeof *known) fields_wrong(own, name, "there are policy, budget and context");
+        if (i == sizeof known / sizeof *known) fields_wrong(own, name, "there are policy, budget, context and kept");
     }
 }
 
@@ -127,6 +127,7 @@ static void read_own(const service *s, const fields *f, ask *a) {
     fields_text(&own, "policy", &a->policy);
     read_budget(&own, a);
     read_context(s, &own, a);
+    fields_bool(&own, "kept", &a->kept);
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
@@ -175,7 +176,8 @@ worker_request ask_request(const ask *a, const int32_t *tokens, size_t n, int32_
                               .n_stop = a->n_stop,
                               .save = a->save,
                               .forget = a->save != NULL,
-                              .logprobs = a->logprobs};
+                              .logprobs = a->logprobs,
+                              .kept = a->kept};
     request.sampler.seed += (uint32_t)index; /* so that the answers differ */
     return request;
 }

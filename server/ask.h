@@ -23,6 +23,7 @@ typedef struct ask {
     shared_plan *plan;   /* of a chat's answer, which `sampler` and `stop` point into; or NULL */
     const char *save;    /* the label of a session that is saved; or NULL */
     bool parsed;         /* the answer may have thoughts or tool calls: the plan reads it */
+    bool kept;           /* the answer says what is held of each token */
     const char *context; /* the path of a session's file, which is `file`'s; or NULL */
     context_file *file;  /* held for the request; or NULL */
 } ask;

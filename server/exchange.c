@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "tokens.h"
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
@@ -295,6 +296,13 @@ static json_t *budget(const exchange *e) {
     return share > 0 ? json_sprintf("%g%%", 100 * share) : json_null();
 }
 
+/* What is still held of each token; NULL without memory. */
+static json_t *held_json(const exchange *e, const held_tokens *h) {
+    json_t *shares = json_array();
+    for (size_t i = 0; i < h->n; i++) json_array_append_new(shares, json_real((double)h->share[i]));
+    return json_pack("{s:o, s:o}", "pieces", tokens_pieces(e->service->model, h->token, h->n), "share", shares);
+}
+
 json_t *exchange_kept(const exchange *e, const exchange_answer *a) {
     const worker_result *r = a->result;
     const char *context = e->ask.context ? strrchr(e->ask.context, '/') + 1 : NULL;
@@ -309,6 +317,10 @@ json_t *exchange_kept(const exchange *e, const exchange_answer *a) {
     } else {
         json_object_set_new(kept, "policy", json_string(e->ask.policy ? e->ask.policy : e->service->policy));
         json_object_set_new(kept, "budget", budget(e));
+    }
+    if (e->ask.kept && json_object_set_new(kept, "kept", held_json(e, &r->held)) != 0) {
+        json_decref(kept);
+        return NULL;
     }
     return kept;
 }

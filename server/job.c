@@ -47,6 +47,7 @@ static void job_free(worker_job *job) {
     for (size_t i = 0; job->stop && i < job->n_stop; i++) free(job->stop[i]);
     free((void *)job->stop);
     generation_free(&job->answer);
+    held_free(&job->result.held);
     free(job->text);
     free(job->taken_text);
     json_decref(job->token_logprobs);

@@ -23,7 +23,7 @@ struct worker_job {
     char **stop;       /* [n_stop] */
     size_t n_stop;
     int32_t n_answer, logprobs;
-    bool forget;
+    bool kept, forget;
     size_t unread_most;
     atomic_bool cancelled;
 

@@ -39,6 +39,7 @@ static judgeq_status copy_request(worker_job *job, const worker_params *params, 
     job->plan = shared_plan_own(request->plan);
     job->n_answer = request->n_answer;
     job->logprobs = request->logprobs;
+    job->kept = request->kept;
     job->forget = request->forget;
     job->unread_most = params->unread_bytes > 0 ? params->unread_bytes : UNREAD_MOST;
     job->notify = request->notify;

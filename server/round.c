@@ -94,6 +94,9 @@ void round_end_job(worker *w, worker_job *job, judgeq_status status, const judge
     const bool good = job->answering && (status == JUDGEQ_OK || status == JUDGEQ_ERROR_CANCELLED);
     if (error) result->error = *error;
     if (job->answering && status == JUDGEQ_OK) status = generation_finish(&job->answer, &result->error);
+    if (job->kept && status == JUDGEQ_OK) {
+        status = held_take(w->params.model, job->running, &result->held, &result->error);
+    }
     if (status == JUDGEQ_OK) result->error = (judgeq_error){0};
     result->status = status;
     result->end = status == JUDGEQ_OK ? job->answer.end : GENERATION_CANCELLED;

@@ -33,3 +33,31 @@ char *tokens_text(const judgeq_model *model, const int32_t *tokens, size_t n) {
     text_stream_free(&stream);
     return status == JUDGEQ_OK ? text_take(&bytes) : NULL;
 }
+
+/* The texts between the ends [n], as clients read them. */
+static json_t *cut(const char *text, const size_t *end, size_t n) {
+    json_t *pieces = json_array();
+    text_buffer piece = {0};
+    for (size_t i = 0; i < n; i++) {
+        const size_t begin = i > 0 ? end[i - 1] : 0;
+        text_clear(&piece);
+        text_add_without_zeros(&piece, text + begin, end[i] - begin);
+        json_array_append_new(pieces, json_stringn(piece.length > 0 ? piece.bytes : "", piece.length));
+    }
+    if (piece.failed || json_array_size(pieces) != n) {
+        json_decref(pieces);
+        pieces = NULL;
+    }
+    text_free(&piece);
+    return pieces;
+}
+
+json_t *tokens_pieces(const judgeq_model *model, const int32_t *tokens, size_t n) {
+    text_stream stream = {0};
+    size_t *end = malloc(n * sizeof *end + 1);
+    const bool good = end && text_stream_add_all(&stream, model, tokens, n, end, NULL) == JUDGEQ_OK;
+    json_t *pieces = good ? cut(stream.text, end, n) : NULL;
+    text_stream_free(&stream);
+    free(end);
+    return pieces;
+}

@@ -39,6 +39,7 @@
 #include <jansson.h>
 
 #include "app/generation.h"
+#include "app/held.h"
 #include "app/session_choices.h"
 #include "judgeq.h"
 #include "shared_plan.h"
@@ -75,6 +76,7 @@ typedef struct worker_request {
     const char *const *stop; /* [n_stop], texts or control tokens that the answer ends before; none is empty */
     size_t n_stop;
     int32_t logprobs; /* alternatives per token; below 0: no log-probabilities */
+    bool kept;        /* the result says what is held of each token */
     bool forget;      /* the session does not stay afterwards */
     const char *save; /* the session's label, with which it is saved once the prompt is read, in memory
                          (worker_job_take_saved): no file keeps the worker waiting. Such a job goes on from no session
@@ -126,6 +128,7 @@ typedef struct worker_result {
     size_t kv_bytes_peak;
     int64_t n_rejudged;
     double waited_s, read_s, answer_s; /* in the queue; until the first token; from then on */
+    held_tokens held;                  /* where it was asked for: of all n_seen tokens; else empty */
 } worker_result;
 
 /* Starts the thread. Model and judge must not be freed before the worker. */

@@ -124,6 +124,10 @@ class Serving(InFolder):
             cls.make_templated(cls.TEMPLATE)
         else:
             cls.make_model(cls.MAKE_FIXTURE, cls.KIND, cls.SPEC)
+        cls.start()
+
+    @classmethod
+    def start(cls):
         cls.server = Server(cls.PROGRAM, cls.model, *cls.ARGUMENTS)
         cls.addClassCleanup(cls.end)
 
