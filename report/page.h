@@ -1,5 +1,5 @@
 /* page: web pages in one file each, with style, script and data inside, which need no network and load nothing. Their
- * sources are in report/web; the build embeds them. */
+ * sources are in report/web, and of the server's page in server/web; the build embeds them. */
 #ifndef JUDGEQ_REPORT_PAGE_H
 #define JUDGEQ_REPORT_PAGE_H
 
@@ -10,6 +10,8 @@
 typedef struct page {
     const unsigned char *bytes; /* [size], HTML with the marker @DATA@ in it */
     size_t size;
+    const char *security; /* a Content-Security-Policy for a page without any other style and script: these two, and
+                             requests to where the page comes from */
 } page;
 
 extern const page page_kept;   /* which rows a policy keeps: the object of kept_json */

@@ -42,12 +42,28 @@ void info_health(http_request *request) {
     reply_json(request, 200, json_pack("{s:s}", "status", "ok"));
 }
 
+/* Those that a request can name: without a judge, some cannot. */
+static json_t *policies_json(const service *s) {
+    json_t *list = json_array();
+    for (size_t i = 0; judgeq_preset_at(i); i++) {
+        const judgeq_preset *preset = judgeq_preset_at(i);
+        judgeq_policy *policy = NULL;
+        if (judgeq_policy_parse(preset->name, &policy, NULL) != JUDGEQ_OK) continue;
+        if (worker_has_judge(s->worker) || judgeq_policy_soft_tokens(policy) == 0) {
+            json_array_append_new(list, json_pack("{s:s, s:s}", "name", preset->name, "summary", preset->summary));
+        }
+        judgeq_policy_free(policy);
+    }
+    return list;
+}
+
 static json_t *method_json(const service *s) {
     json_t *budget = s->rows > 0    ? json_integer(s->rows)
                      : s->share > 0 ? json_sprintf("%g%%", 100 * s->share)
                                     : json_null();
-    return json_pack("{s:s, s:o, s:I, s:b, s:s}", "policy", s->policy, "budget", budget, "kv_bytes",
-                     (json_int_t)s->kv_bytes, "judge", worker_has_judge(s->worker), "version", judgeq_version());
+    return json_pack("{s:s, s:o, s:I, s:b, s:s, s:o}", "policy", s->policy, "budget", budget, "kv_bytes",
+                     (json_int_t)s->kv_bytes, "judge", worker_has_judge(s->worker), "version", judgeq_version(),
+                     "policies", policies_json(s));
 }
 
 void info_props(http_request *request) {

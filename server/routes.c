@@ -7,6 +7,7 @@
     }
 
 const http_route service_routes[] = {
+    {"GET", "/", web_page, true},
     BOTH("POST", "/chat/completions", openai_chat),
     BOTH("POST", "/completions", openai_completions),
     BOTH("POST", "/responses", openai_responses),

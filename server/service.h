@@ -37,6 +37,7 @@ extern const size_t service_n_routes;
 
 /* ---- the rooms --------------------------------------------------------------------------------------------------- */
 
+http_handler web_page;
 http_handler openai_chat, openai_completions, openai_responses;
 http_handler anthropic_messages, anthropic_count_tokens;
 http_handler contexts_upload, contexts_all, contexts_one, contexts_delete;

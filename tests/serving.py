@@ -38,9 +38,9 @@ class Answer:
 
 
 class Server:
-    def __init__(self, program, model, *arguments):
+    def __init__(self, program, model, *arguments, port=0):
         self.process = subprocess.Popen(
-            [program, "serve", "-m", model, "-t", "1", "--port", "0", "--temp", "0", *arguments],
+            [program, "serve", "-m", model, "-t", "1", "--port", str(port), "--temp", "0", *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
         self.lines = []
         while True:

@@ -10,44 +10,26 @@ import sys
 import unittest
 
 import damage
+from browser import MISSING, SKIPPED, Browser
 from in_folder import InFolder
 
-DEPS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools", "deps.sh")
-sys.path.append(subprocess.run([DEPS, "--print-playwright"], capture_output=True, check=True, encoding="utf-8").stdout.strip())
-try:
-    from playwright.sync_api import sync_playwright
-except ImportError:
-    sync_playwright = None
-
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
-CHROMIUM = shutil.which("chromium")
-SKIPPED = 77
 
 TEXT = "the room in the rain is on a string again\nand the heron sings to the iron ring\n" * 3
 HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 
 
-class Pages(InFolder):
+class Pages(Browser, InFolder):
     SPEC = "bpe-smollm"  # of the model
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        cls.ORIGIN = "file://" + cls.folder
         cls.model, cls.judge = cls.path("model.gguf"), cls.path("judge.gguf")
         subprocess.run([MAKE_FIXTURE, "model", cls.SPEC, cls.model], check=True)
         subprocess.run([MAKE_FIXTURE, "judge", cls.model, cls.judge], check=True)
-        playwright = sync_playwright().start()
-        cls.addClassCleanup(playwright.stop)
-        # Chromium's own sandbox needs more than a container's root may do; the pages are ours, and there is no network.
-        cls.browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        cls.addClassCleanup(cls.browser.close)
-
-    def setUp(self):
-        self.complaints, self.requests = [], []
-
-    def tearDown(self):
-        self.assertEqual(self.complaints, [])
-        self.assertEqual([url for url in self.requests if not url.startswith(("file://" + self.folder, "data:"))], [])
+        cls.start_browser()
 
     @classmethod
     def path(cls, *names):
@@ -55,18 +37,9 @@ class Pages(InFolder):
 
     def open(self, path, **context):
         """The page. What it complains about, and what it would load, fails the test at its end."""
-        context = self.browser.new_context(offline=True, **context)
-        self.addCleanup(context.close)
-        page = context.new_page()
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("request", lambda request: self.requests.append(request.url))
+        page = self.watch(self.context(offline=True, **context).new_page())
         page.goto("file://" + path)
         return page
-
-    def fits(self, page):
-        """Nothing is wider than the window."""
-        return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 class KeptPage(Pages):
@@ -350,7 +323,7 @@ class ReportPage(Pages):
 
 
 if __name__ == "__main__":
-    if not sync_playwright or not CHROMIUM or not shutil.which("gnuplot"):
+    if MISSING or not shutil.which("gnuplot"):
         print("skipped: no Playwright, no chromium or no gnuplot: tools/deps.sh --test")
         sys.exit(SKIPPED)
     unittest.main(argv=[sys.argv[0], *sys.argv[3:]])

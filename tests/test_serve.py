@@ -237,7 +237,7 @@ class Answers(Serving):
             self.refused(CHAT, {"messages": USER, "judgeq": {"budget": value}}, 400, "judgeq.budget")
         self.refused(CHAT, {"messages": USER, "judgeq": {"context": "../x"}}, 400, "judgeq.context")
         said = self.refused(CHAT, {"messages": USER, "judgeq": {"policy": "snapkv", "bugdet": 64}}, 400, "judgeq.bugdet")
-        self.assertIn("policy, budget and context", said)
+        self.assertIn("policy, budget, context and kept", said)
         self.assertIn('"none-such"', self.refused(CHAT, {"messages": USER, "judgeq": {"policy": "none-such"}}, 400))
         for value in [], [[]], [-1], [10 ** 9], 5, {}, [1, "x"]:
             self.refused(TEXT, {"prompt": value}, 400, "prompt")

@@ -1,7 +1,5 @@
 "use strict";
-// Shared by all pages: the data that the program put in, elements, numbers, colours.
-
-const data = JSON.parse(document.getElementById("data").textContent);
+// Shared by all pages: elements, numbers, colours.
 
 // Texts go in as text nodes only: whatever is in the data stays text.
 function element(name, attributes, ...children) {

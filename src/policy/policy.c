@@ -38,7 +38,8 @@ static const judgeq_preset PRESETS[] = {
      "keeps the rows that a judge's trained soft tokens attend to most, as the paper does"},
     {"judge", "probe=soft,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8",
      "Judge Q (arXiv 2509.10798) with Ada-KV's allocation (arXiv 2407.11550)",
-     "the same with their neighbours, and more rows for the KV heads whose attention is spread wider"},
+     "keeps the rows that its soft tokens attend to most, with their neighbours, and more for KV heads whose attention "
+     "is spread wider"},
     {"judge-laq", "probe=soft+lookahead:24@judge:4x,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8",
      "judgeq's own: Judge Q, LAQ and Ada-KV together",
      "judge keeps 4 x budget candidates, 24 tokens decoded from them choose among these"},

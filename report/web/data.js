@@ -1,0 +1,3 @@
+// What the program put in.
+const data = JSON.parse(document.getElementById("data").textContent);
+
