@@ -701,6 +701,12 @@ typedef struct judgeq_sampler judgeq_sampler;
 /* Tokens that penalties look back on. */
 enum { JUDGEQ_PENALTY_WINDOW = 64, JUDGEQ_PENALTY_WINDOW_MOST = 1 << 20 };
 
+/* What is added to a token's logit, after penalties; -INFINITY: it is never drawn. */
+typedef struct judgeq_logit_bias {
+    int32_t token;
+    float bias;
+} judgeq_logit_bias;
+
 typedef struct judgeq_sampler_params {
     float temperature; /* 0: greedy */
     int32_t top_k;     /* 0: off */
@@ -712,8 +718,10 @@ typedef struct judgeq_sampler_params {
      * frequency_penalty for every time and by presence_penalty once (0: off; -100 to 100). */
     float repeat_penalty, presence_penalty, frequency_penalty;
     int32_t penalty_window;
+    const judgeq_logit_bias *biases; /* [n_biases] */
+    size_t n_biases;
     const judgeq_grammar *grammar; /* NULL: any text */
-    const judgeq_model *model;     /* with penalties or a grammar: the model, which must outlive the sampler */
+    const judgeq_model *model;     /* with penalties, biases or a grammar: it must outlive the sampler */
 } judgeq_sampler_params;
 
 /* Copies params. Fails with ARGUMENT where one is out of its range, and where the grammar is none, with the line. */

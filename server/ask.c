@@ -41,6 +41,39 @@ static void read_seed(const fields *f, ask *a) {
     }
 }
 
+/* {"TOKEN": bias}. False: it is none. */
+static bool read_bias(const service *s, const char *key, const json_t *value, judgeq_logit_bias *out) {
+    char *end = NULL;
+    const bool digits = *key >= '0' && *key <= '9';
+    const long token = strtol(key, &end, 10);
+    const double bias = json_number_value(value);
+    const bool good = digits && *end == '\0' && token < judgeq_model_get_info(s->model)->n_vocab &&
+                      json_is_number(value) && bias >= -100 && bias <= 100;
+    *out = (judgeq_logit_bias){.token = good ? (int32_t)token : 0, .bias = (float)bias};
+    return good;
+}
+
+static void read_biases(const service *s, const fields *f, ask *a) {
+    const fields biases = fields_object(f, "logit_bias");
+    const size_t n = json_object_size(biases.object);
+    const char *key;
+    json_t *value;
+    if (n > ASK_BIASES_MOST) fields_wrong(f, "logit_bias", "up to %d tokens", ASK_BIASES_MOST);
+    if (n == 0 || f->fault->status != 0) return;
+    a->bias = calloc(n, sizeof *a->bias);
+    if (!a->bias) {
+        fields_wrong(f, "logit_bias", "no memory");
+        return;
+    }
+    json_object_foreach((json_t *)biases.object, key, value) {
+        if (read_bias(s, key, value, &a->bias[a->sampler.n_biases++])) continue;
+        fields_wrong(f, "logit_bias",
+                     "expected numbers from -100 to 100 by tokens of the vocabulary: {\"1234\": -100}");
+        break;
+    }
+    a->sampler.biases = a->bias;
+}
+
 static void read_sampler(const service *s, const fields *f, ask *a) {
     a->sampler.model = s->model;
     fields_float(f, "temperature", 0, 100, &a->sampler.temperature);
@@ -53,7 +86,7 @@ static void read_sampler(const service *s, const fields *f, ask *a) {
     fields_float(f, "repetition_penalty", 0, 100, &a->sampler.repeat_penalty);
     fields_float(f, "presence_penalty", -100, 100, &a->sampler.presence_penalty);
     fields_float(f, "frequency_penalty", -100, 100, &a->sampler.frequency_penalty);
-    ask_refuse(f, "logit_bias", "is not done yet");
+    read_biases(s, f, a);
 }
 
 void ask_refuse(const fields *f, const char *name, const char *why) {
@@ -155,6 +188,8 @@ void ask_free(ask *a) {
     json_decref(a->given);
     json_decref(a->body);
     a->given = a->body = NULL;
+    free(a->bias);
+    a->bias = NULL;
     contexts_release(a->file);
     a->file = NULL;
     a->context = NULL;

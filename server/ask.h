@@ -5,7 +5,13 @@
 #include "fields.h"
 #include "service.h"
 
-enum { ASK_STOPS_MOST = 16, ASK_PLAN_STOPS_MOST = 16, ASK_ANSWERS_MOST = 16, ASK_TOP_LOGPROBS_MOST = 20 };
+enum {
+    ASK_STOPS_MOST = 16,
+    ASK_PLAN_STOPS_MOST = 16,
+    ASK_ANSWERS_MOST = 16,
+    ASK_TOP_LOGPROBS_MOST = 20,
+    ASK_BIASES_MOST = 1024
+};
 
 typedef struct ask {
     json_t *given, *body; /* the request as it came, and what was read, which texts here are of; owned, or NULL */
@@ -13,6 +19,7 @@ typedef struct ask {
     bool stream, include_usage;
     bool seeded; /* the seed is the request's */
     judgeq_sampler_params sampler;
+    judgeq_logit_bias *bias;                                /* the sampler's; malloced, or NULL */
     const char *stop[ASK_STOPS_MOST + ASK_PLAN_STOPS_MOST]; /* the request's, then the plan's */
     size_t n_stop;
     int32_t n_answer; /* tokens, at most */

@@ -324,6 +324,28 @@ static void test_penalties(void **state) {
     judgeq_sampler_free(sampler);
 }
 
+/* They are added to logits of 2 and 1; -INFINITY is never. */
+static void test_biases(void **state) {
+    (void)state;
+    const int32_t a = byte_token('a'), b = byte_token('b');
+    const judgeq_logit_bias biases[] = {{b, 0.75f}, {a, -0.5f}, {b, -0.15f}}, never[] = {{a, -INFINITY}};
+    judgeq_sampler_params params = {.model = model, .biases = biases, .n_biases = 2};
+    judgeq_sampler *sampler = sampler_of(&params);
+    assert_int_equal(draw(sampler, a, b), b); /* 1.75 to 1.5 */
+    CHECK(judgeq_sampler_restart(sampler, error));
+    assert_int_equal(draw(sampler, a, b), b);
+    judgeq_sampler_free(sampler);
+    params.biases = biases + 1;
+    sampler = sampler_of(&params);
+    assert_int_equal(draw(sampler, a, b), a); /* 1.5 to 0.85 */
+    judgeq_sampler_free(sampler);
+    params.biases = never;
+    params.n_biases = 1;
+    sampler = sampler_of(&params);
+    assert_int_equal(draw(sampler, a, b), b);
+    judgeq_sampler_free(sampler);
+}
+
 static void test_refused(void **state) {
     (void)state;
     const judgeq_grammar grammar = {.text = "root ::= \"a\""};
@@ -335,18 +357,22 @@ static void test_refused(void **state) {
         {{.frequency_penalty = NAN, .model = model}, "frequency_penalty is nan, expected -100 to 100"},
         {{.repeat_penalty = -1, .model = model}, "repeat_penalty is -1, expected 0 to 100"},
         {{.penalty_window = -1}, "penalty_window is -1, expected 0 (64) to 1048576"},
-        {{.grammar = &grammar}, "model: penalties and grammars need the model whose tokens they judge"},
-        {{.repeat_penalty = 1.1f}, "model: penalties and grammars need the model whose tokens they judge"},
+        {{.model = model, .biases = &(judgeq_logit_bias){-1, 0}, .n_biases = 1}, "biases: token -1 is not in the"},
+        {{.model = model, .biases = &(judgeq_logit_bias){1, NAN}, .n_biases = 1}, "biases: token 1 has nan, expected"},
+        {{.biases = &(judgeq_logit_bias){1, 1}, .n_biases = 1}, "model: penalties, biases and grammars need"},
+        {{.grammar = &grammar}, "model: penalties, biases and grammars need the model whose tokens they judge"},
+        {{.repeat_penalty = 1.1f}, "model: penalties, biases and grammars need the model whose tokens they judge"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         judgeq_sampler *sampler = NULL;
         judgeq_error error = {0};
         assert_int_equal(judgeq_sampler_new(&cases[i].params, &sampler, &error), JUDGEQ_ERROR_ARGUMENT);
-        assert_string_equal(error.message, cases[i].says);
+        assert_memory_equal(error.message, cases[i].says, strlen(cases[i].says));
     }
 }
 
 TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_grammar), cmocka_unit_test(test_lazy),
            cmocka_unit_test(test_prefill_and_accept), cmocka_unit_test(test_no_token),
            cmocka_unit_test(test_bad_grammars), cmocka_unit_test(test_too_many_ways), cmocka_unit_test(test_schema),
-           cmocka_unit_test(test_bad_schemas), cmocka_unit_test(test_penalties), cmocka_unit_test(test_refused))
+           cmocka_unit_test(test_bad_schemas), cmocka_unit_test(test_penalties), cmocka_unit_test(test_biases),
+           cmocka_unit_test(test_refused))

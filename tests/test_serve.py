@@ -121,6 +121,20 @@ class OpenAI(Serving):
                                                presence_penalty=2).choices[0].text
         self.assertNotEqual(plain, other)
 
+    def test_logit_bias(self):
+        text = lambda biases: self.client.completions.create(model="any", prompt="in the rain", max_tokens=6, logit_bias=biases)
+        tokens = lambda answer: self.server.ask("/tokenize", {"content": answer.choices[0].text},
+                                                Authorization="Bearer secret-1").json["tokens"]
+        x = self.server.ask("/tokenize", {"content": "x"}, Authorization="Bearer secret-1").json["tokens"][0]
+        self.assertEqual(text({str(x): 100}).choices[0].text, "xxxxxx")
+        chat = self.client.chat.completions.create(model="any", messages=USER, max_tokens=3, logit_bias={str(x): 100})
+        self.assertEqual(chat.choices[0].message.content, "xxx")
+        first = self.client.completions.create(model="any", prompt="in the rain", max_tokens=1, logprobs=2).choices[0].logprobs
+        likeliest, next_one = first.top_logprobs[0]  # greedy: the likeliest, and then the next
+        banned = self.server.ask("/tokenize", {"content": likeliest}, Authorization="Bearer secret-1").json["tokens"]
+        self.assertEqual(len(banned), 1)
+        self.assertTrue(text({str(banned[0]): -100}).choices[0].text.startswith(next_one))
+
     def test_models(self):
         models = self.client.models.list().data
         self.assertEqual([model.id for model in models], ["model"])
@@ -225,7 +239,8 @@ class Answers(Serving):
     def test_what_makes_no_sense(self):
         for field, value in [("temperature", "hot"), ("temperature", 101), ("top_p", 2), ("n", 0), ("n", 1.5), ("stop", ""),
                              ("stop", [1]), ("stop", ["a"] * 17), ("max_tokens", -1), ("seed", "x"), ("stream", 1),
-                             ("top_logprobs", 2), ("logit_bias", {"5": 3}),
+                             ("top_logprobs", 2), ("logit_bias", [5]), ("logit_bias", {"five": 3}), ("logit_bias", {"5": 101}),
+                             ("logit_bias", {"99999999999": 1}), ("logit_bias", {"-1": 1}), ("logit_bias", {"5": "3"}),
                              ("presence_penalty", 1000), ("response_format", {"type": "xml"}), ("tools", {}), ("messages", []),
                              ("messages", "text"), ("messages", [{"role": "robot", "content": ""}]),
                              ("messages", [{"role": "user", "content": [{"type": "image_url"}]}]),

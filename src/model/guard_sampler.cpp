@@ -188,6 +188,14 @@ static void add(llama_sampler *chain, llama_sampler *sampler) {
 }
 
 /* Order as in llama.cpp's own programs: cut the tail first, then heat what is left. */
+static void add_biases(llama_sampler *chain, const llama_vocab *vocab, const judgeq_sampler_params *params) {
+    std::vector<llama_logit_bias> biases;
+    for (size_t i = 0; i < params->n_biases; i++) biases.push_back({params->biases[i].token, params->biases[i].bias});
+    if (biases.empty()) return;
+    add(chain,
+        llama_sampler_init_logit_bias(llama_vocab_n_tokens(vocab), static_cast<int32_t>(biases.size()), biases.data()));
+}
+
 static void add_samplers(llama_sampler *chain, const judgeq_sampler_params *params) {
     if (params->temperature <= 0.0f) {
         add(chain, llama_sampler_init_greedy());
@@ -250,6 +258,7 @@ static void make(making *m) {
     auto s = std::make_unique<guard_sampler>();
     s->vocab = m->vocab;
     s->chain = owned(llama_sampler_chain_init(llama_sampler_chain_default_params()));
+    if (m->vocab) add_biases(s->chain.get(), m->vocab, m->params);
     add_samplers(s->chain.get(), m->params);
     if (m->vocab) make_penalties(s.get(), m->params);
     if (grammar) {

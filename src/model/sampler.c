@@ -42,14 +42,31 @@ static judgeq_status check_ranges(const judgeq_sampler_params *params, judgeq_er
     return JUDGEQ_OK;
 }
 
+static judgeq_status check_biases(const judgeq_sampler_params *params, judgeq_error *error) {
+    const int32_t n_vocab = params->model ? judgeq_model_get_info(params->model)->n_vocab : 0;
+    for (size_t i = 0; params->model && i < params->n_biases; i++) {
+        const judgeq_logit_bias *b = &params->biases[i];
+        if (b->token < 0 || b->token >= n_vocab) {
+            return error_set(error, JUDGEQ_ERROR_ARGUMENT, "biases: token %d is not in the vocabulary of %d", b->token,
+                             n_vocab);
+        }
+        if (isnan(b->bias) || b->bias == INFINITY) {
+            return error_set(error, JUDGEQ_ERROR_ARGUMENT, "biases: token %d has %g, expected a number or -inf",
+                             b->token, (double)b->bias);
+        }
+    }
+    return JUDGEQ_OK;
+}
+
 static judgeq_status check_params(const judgeq_sampler_params *params, judgeq_error *error) {
-    const judgeq_status status = check_ranges(params, error);
+    judgeq_status status = check_ranges(params, error);
+    if (status == JUDGEQ_OK) status = check_biases(params, error);
     if (status != JUDGEQ_OK || params->model) return status;
     const bool penalties = (params->repeat_penalty != 0.0f && params->repeat_penalty != 1.0f) ||
                            params->presence_penalty != 0.0f || params->frequency_penalty != 0.0f;
-    if (!penalties && !params->grammar) return JUDGEQ_OK;
+    if (!penalties && !params->grammar && params->n_biases == 0) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_ARGUMENT,
-                     "model: penalties and grammars need the model whose tokens they judge");
+                     "model: penalties, biases and grammars need the model whose tokens they judge");
 }
 
 judgeq_status judgeq_sampler_new(const judgeq_sampler_params *params, judgeq_sampler **out, judgeq_error *error) {
