@@ -1,4 +1,4 @@
-/* judgeq serve: an HTTP server with the APIs of OpenAI and Anthropic, whose KV memory is bounded. */
+/* judgeq serve: an HTTP server with the APIs of OpenAI, Anthropic and Ollama, whose KV memory is bounded. */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,8 +26,8 @@
 static const char HELP_MODEL[] =
     "Usage: judgeq serve [OPTIONS]\n"
     "\n"
-    "Serves a model to OpenAI's and Anthropic's clients, over HTTP, in a KV memory that is never exceeded: chat and\n"
-    "text completions, responses, messages, streamed or whole, and a page for conversations in a browser.\n"
+    "Serves a model to OpenAI's, Anthropic's and Ollama's clients, over HTTP, in a KV memory that is never exceeded:\n"
+    "chats, texts that are gone on with, documents that are read once, and a page for conversations in a browser.\n"
     "docs/server.md lists the endpoints and their fields. Ctrl-C or SIGTERM ends it, once the answers that it writes\n"
     "are written; SIGHUP reads the judge and the file of API keys again.\n"
     "    Example: judgeq serve -m model.gguf --budget 256\n"

@@ -19,7 +19,7 @@ const subcommand subcommands[] = {
     {"chat", cmd_chat, "hold a conversation in a budget of rows", chat_rows, NULL, COMMAND_ANY},
     {"ingest", cmd_ingest, "read documents once, and keep a budget of rows for the questions to come", ingest_rows,
      NULL, COMMAND_FILE},
-    {"serve", cmd_serve, "serve a model to OpenAI's and Anthropic's clients", serve_rows, NULL, COMMAND_ANY},
+    {"serve", cmd_serve, "serve a model to OpenAI's, Anthropic's and Ollama's clients", serve_rows, NULL, COMMAND_ANY},
     {"policies", cmd_policies, "list the policies that choose the rows", policies_rows, NULL, COMMAND_ANY},
     {"judge", cmd_judge, "make judge files from arrays of soft tokens, and arrays from judge files", judge_rows,
      JUDGE_WORDS, COMMAND_FILE},

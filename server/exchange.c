@@ -156,7 +156,7 @@ void exchange_send(exchange *e, json_t *event) {
     char *text = event ? json_dumps(event, JSON_COMPACT | JSON_REAL_PRECISION(REPLY_DIGITS)) : NULL;
     json_decref(event);
     if (text)
-        text_print(&e->out, "data: %s\n\n", text);
+        text_print(&e->out, e->shape->lines ? "%s\n" : "data: %s\n\n", text);
     else
         e->out.failed = true;
     free(text);
@@ -171,7 +171,7 @@ void exchange_send_typed(exchange *e, json_t *event) {
 /* A comment, which clients leave out: so a connection with nothing to say is not taken for a dead one. */
 static void ping(exchange *e) {
     const exchange_answer *a = &e->answer[0];
-    if (a->begun && e->shape->ping) {
+    if ((a->begun || e->shape->lines) && e->shape->ping) {
         e->shape->ping(e);
     } else if (a->news.state == WORKER_WAITING) {
         text_print(&e->out, ": waiting, %d before it\n\n", a->news.n_ahead);
@@ -258,7 +258,7 @@ void exchange_run(http_request *request, const exchange_shape *shape, const ask 
         reply_error(request, &e->fault);
         exchange_free(e);
     } else if (e->ask.stream) {
-        http_stream(request, "text/event-stream", next, exchange_free, e);
+        http_stream(request, shape->lines ? "application/x-ndjson" : "text/event-stream", next, exchange_free, e);
     } else {
         answer(e);
         exchange_free(e);

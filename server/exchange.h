@@ -40,6 +40,7 @@ typedef struct exchange_shape {
     void (*last)(exchange *e); /* all have ended */
     void (*fail)(exchange *e); /* instead of that: e->fault */
     void (*ping)(exchange *e); /* nothing is new since the first answer has begun; NULL: a comment */
+    bool lines; /* a stream is JSON, an object a line, without comments: `ping` is called from the first */
     /* The whole answer; NULL without memory. */
     json_t *(*whole)(exchange *e);
 } exchange_shape;
@@ -68,7 +69,7 @@ void exchange_run(http_request *request, const exchange_shape *shape, const ask 
 
 /* ---- for shapes -------------------------------------------------------------------------------------------------- */
 
-/* Adds "data: JSON" to a stream. Takes `event`; NULL: without memory, which ends the stream. */
+/* Adds "data: JSON", or a line, to a stream. Takes `event`; NULL: without memory, which ends the stream. */
 void exchange_send(exchange *e, json_t *event);
 /* The same after "event: TYPE", the event's own type. */
 void exchange_send_typed(exchange *e, json_t *event);

@@ -155,6 +155,20 @@ static bool asks_anthropic(const http_request *request) {
     return strcmp(path, "/messages") == 0 || strncmp(path, "/messages/", 10) == 0;
 }
 
+json_t *reply_fault_ollama(const reply_fault *fault, const char *model_path) {
+    reply_fault shown = *fault;
+    reply_hide_folder(&shown, model_path);
+    return json_pack("{s:o}", "error", text(shown.message));
+}
+
+/* As the API of its path has it. */
+static json_t *fault_for(const http_request *request, const reply_fault *fault) {
+    const service *s = http_data(request);
+    if (asks_anthropic(request)) return reply_fault_anthropic(fault, s->model_path);
+    if (strncmp(http_path(request), "/api/", 5) == 0) return reply_fault_ollama(fault, s->model_path);
+    return reply_fault_json(fault, s->model_path);
+}
+
 void reply_json(http_request *request, int status, json_t *json) {
     char *text_of = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(REPLY_DIGITS)) : NULL;
     json_decref(json);
@@ -164,10 +178,7 @@ void reply_json(http_request *request, int status, json_t *json) {
 void reply_error(http_request *request, const reply_fault *fault) {
     if (fault->status == 429 || fault->status == 503) http_header(request, "Retry-After", "2");
     if (fault->status == 401) http_header(request, "WWW-Authenticate", "Bearer");
-    const service *s = http_data(request);
-    reply_json(request, fault->status,
-               asks_anthropic(request) ? reply_fault_anthropic(fault, s->model_path)
-                                       : reply_fault_json(fault, s->model_path));
+    reply_json(request, fault->status, fault_for(request, fault));
 }
 
 void reply_refuse(http_request *request, int status, const char *message) {

@@ -35,6 +35,8 @@ json_t *reply_fault_json(const reply_fault *fault, const char *model_path);
 
 /* The same as Anthropic's clients read it: {"type": "error", "error": {"type", "message"}}. */
 json_t *reply_fault_anthropic(const reply_fault *fault, const char *model_path);
+/* {"error": MESSAGE}. */
+json_t *reply_fault_ollama(const reply_fault *fault, const char *model_path);
 
 /* Takes `json`; NULL: without memory. */
 void reply_json(http_request *request, int status, json_t *json);

@@ -7,6 +7,7 @@
 
 #include "judgeq.h"
 #include "server/anthropic.h"
+#include "server/ollama.h"
 #include "server/openai.h"
 #include "server/openai_responses.h"
 #include "tiny_model.h"
@@ -79,12 +80,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t n = 0;
     bool good = false;
     json_t *body = fields_parse((const char *)data + 1, size - 1, 10000, &fault);
-    const dialect *chats[] = {&openai_chat_dialect, &anthropic_dialect, &openai_responses_dialect};
-    if (body && data[0] % 4 != 1) { /* 1 is what the corpora of completions begin with */
+    const dialect *chats[8] = {
+        [0] = &openai_chat_dialect, [2] = &anthropic_dialect,       [3] = &openai_responses_dialect,
+        [4] = &ollama_chat_dialect, [6] = &ollama_generate_dialect, [7] = &openai_responses_dialect};
+    const dialect *chat = chats[data[0] % 8];
+    if (body && chat) { /* 1 and 5 are what the corpora of completions begin with */
         n = 1;
         prompts = calloc(1, sizeof *prompts);
         require(prompts != NULL, "no memory");
-        good = dialect_read(&all, chats[data[0] % 4 / 2 + (data[0] % 4 == 3)], body, &a, prompts, &fault);
+        good = dialect_read(&all, chat, body, &a, prompts, &fault);
     } else if (body) {
         good = openai_completions_read(&all, body, &a, &prompts, &n, &fault);
     }

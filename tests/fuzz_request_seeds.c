@@ -17,6 +17,11 @@ static const char *const SEEDS[] = {
     "0{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"judgeq\":{\"context\":\"a.kv\"},\"response_format\":{"
     "\"type\":"
     "\"text\"},\"logit_bias\":{}}",
+    "4{\"messages\":[{\"role\":\"assistant\",\"thinking\":\"b\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+    "\"arguments\":{}}}]},{\"role\":\"tool\",\"tool_name\":\"f\",\"content\":\"a\"}],\"think\":\"low\",\"format\":{},"
+    "\"options\":{\"num_predict\":3,\"stop\":[\"x\"],\"top_k\":1}}",
+    "6{\"prompt\":\"a\",\"system\":\"b\",\"format\":\"json\",\"think\":false,\"stream\":false,\"options\":{\"seed\":1}"
+    "}",
     "1{\"prompt\":[[1,2,3],[4]],\"logprobs\":2,\"best_of\":1,\"suffix\":\"\",\"judgeq\":{\"budget\":64}}",
     "1{\"prompt\":[\"a\",\"b\"],\"echo\":true,\"stop\":\"a\",\"n\":3}",
     "1{\"prompt\":[5,6,7],\"echo\":true,\"max_tokens\":0}",

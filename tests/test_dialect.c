@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/anthropic.h"
+#include "server/ollama.h"
 #include "server/openai_responses.h"
 #include "tiny_model.h"
 
@@ -93,15 +94,16 @@ static void answer_free(exchange *e) {
     free(e);
 }
 
-/* The data of a stream's events, those that are JSON; and that each is named by its type. */
+/* The data of a stream's events, those that are JSON, or its lines; and that each is named by its type. */
 static json_t *events_of(const exchange *e) {
     json_t *events = json_array();
     char *all_text = strdup(e->out.bytes), *rest = all_text, *line, name[64] = "";
     assert_false(e->out.failed);
     while ((line = strsep(&rest, "\n"))) {
         if (strncmp(line, "event: ", 7) == 0) snprintf(name, sizeof name, "%s", line + 7);
-        if (strncmp(line, "data: {", 7) != 0) continue;
-        json_t *event = json_loads(line + 6, 0, NULL);
+        const char *text = strncmp(line, "data: ", 6) == 0 ? line + 6 : line;
+        if (text[0] != '{') continue;
+        json_t *event = json_loads(text, 0, NULL);
         assert_non_null(event);
         if (name[0]) assert_string_equal(json_string_value(json_object_get(event, "type")), name);
         json_array_append_new(events, event);
@@ -253,6 +255,60 @@ static void test_openai_chat(void **state) {
     }
 }
 
+/* ---- Ollama's ---------------------------------------------------------------------------------------------------- */
+
+static void check_parts(const json_t *within, const char *content) {
+    const json_t *calls = json_object_get(within, "tool_calls");
+    assert_string_equal(text_at(within, content), TEXT);
+    assert_string_equal(text_at(within, "thinking"), THOUGHT);
+    assert_int_equal(json_array_size(calls), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *function = json_object_get(json_array_get(calls, i), "function");
+        assert_string_equal(text_at(function, "name"), "weather");
+        assert_string_equal(text_at(json_object_get(function, "arguments"), "city"), CITIES[i]);
+    }
+}
+
+/* A client adds the texts of all parts up; each call is in one of them. */
+static json_t *sum_of_lines(const json_t *lines, const char *content, bool chat) {
+    json_t *sum = json_pack("{s:[]}", "tool_calls"), *line;
+    size_t i;
+    json_array_foreach(lines, i, line) {
+        const json_t *part = chat ? json_object_get(line, "message") : line;
+        assert_true(json_is_boolean(json_object_get(line, "done")));
+        assert_int_equal(json_is_true(json_object_get(line, "done")), i + 1 == json_array_size(lines));
+        add_to(sum, part, content);
+        add_to(sum, part, "thinking");
+        json_array_extend(json_object_get(sum, "tool_calls"), json_object_get(part, "tool_calls"));
+    }
+    return sum;
+}
+
+static void check_ollama(const dialect *d, const char *content, bool chat) {
+    exchange *e = answer(d, false, WRITTEN, sizeof WRITTEN);
+    json_t *whole = e->shape->whole(e);
+    check_parts(chat ? json_object_get(whole, "message") : whole, content);
+    assert_string_equal(text_at(whole, "done_reason"), "stop");
+    assert_int_equal(json_integer_value(json_object_get(whole, "prompt_eval_count")), 9);
+    assert_int_equal(json_integer_value(json_object_get(whole, "eval_count")), 7);
+    json_decref(whole);
+    answer_free(e);
+    for (size_t piece = 1; piece < sizeof WRITTEN; piece = 3 * piece + 1) {
+        e = answer(d, true, WRITTEN, piece);
+        json_t *lines = events_of(e), *sum = sum_of_lines(lines, content, chat);
+        check_parts(sum, content);
+        json_decref(sum);
+        json_decref(lines);
+        answer_free(e);
+    }
+}
+
+static void test_ollama(void **state) {
+    (void)state;
+    check_ollama(&ollama_chat_dialect, "content", true);
+    check_ollama(&ollama_generate_dialect, "response", false);
+}
+
 /* ---- OpenAI's responses ------------------------------------------------------------------------------------------ */
 
 static const char *part_text(const json_t *item) {
@@ -332,9 +388,11 @@ static void test_failures(void **state) {
     const struct {
         const dialect *d;
         const char *type;
-    } cases[] = {
-        {&anthropic_dialect, "error"}, {&openai_responses_dialect, "response.failed"}, {&openai_chat_dialect, ""}};
-    for (size_t i = 0; i < 3; i++) {
+    } cases[] = {{&anthropic_dialect, "error"},
+                 {&openai_responses_dialect, "response.failed"},
+                 {&openai_chat_dialect, ""},
+                 {&ollama_chat_dialect, ""}};
+    for (size_t i = 0; i < 4; i++) {
         exchange *e = answer(cases[i].d, true, WRITTEN, 5);
         text_clear(&e->out);
         reply_wrong(&e->fault, NULL, "it is over");
@@ -344,11 +402,12 @@ static void test_failures(void **state) {
         const json_t *event = json_array_get(events, 0), *response = json_object_get(event, "response");
         const json_t *error = json_object_get(response ? response : event, "error");
         assert_string_equal(text_at(event, "type"), cases[i].type);
-        assert_string_equal(text_at(error, "message"), "it is over");
+        const char *said = json_is_string(error) ? json_string_value(error) : text_at(error, "message");
+        assert_string_equal(said, "it is over");
         json_decref(events);
         answer_free(e);
     }
 }
 
-TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_openai_chat), cmocka_unit_test(test_anthropic),
-           cmocka_unit_test(test_openai_responses), cmocka_unit_test(test_failures))
+TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_ollama), cmocka_unit_test(test_openai_chat),
+           cmocka_unit_test(test_anthropic), cmocka_unit_test(test_openai_responses), cmocka_unit_test(test_failures))

@@ -54,7 +54,7 @@ modules() { # NAME, REQUIREMENTS, then packages whose versions count
     echo "$folder-$(python -c 'import sys; print("cp%d%d" % sys.version_info[:2])')"
 }
 playwright() { modules playwright pages playwright; }
-clients() { modules clients clients openai anthropic; }
+clients() { modules clients clients openai anthropic ollama; }
 frameworks() { modules frameworks frameworks langchain-openai litellm llm; }
 
 has_python() { python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))'; }
