@@ -32,11 +32,17 @@ static void make_service(void) {
     require(tiny_model_write(&spec, path) == 0, "cannot write a model");
     require(judgeq_model_load(path, &model, &error) == JUDGEQ_OK, error.message);
     unlink(path);
+    char folder[] = "/tmp/fuzz_request.XXXXXX"; /* without contexts */
+    contexts *none = NULL;
+    require(mkdtemp(folder) != NULL, "cannot make a folder");
+    const contexts_params in_folder = {.folder = folder, .model = model};
+    require(contexts_new(&in_folder, &none, &error) == JUDGEQ_OK, error.message);
+    rmdir(folder);
     all = (service){.model = model,
                     .name = "tiny",
                     .policy = "full",
                     .n_ctx = judgeq_model_get_info(model)->n_ctx_train,
-                    .context_folder = "/nowhere",
+                    .contexts = none,
                     .n_answer = 16,
                     .sampler = {.top_p = 1}};
 }
