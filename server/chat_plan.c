@@ -137,7 +137,8 @@ static bool add_stops(const fields *f, const judgeq_chat_plan_info *info, ask *a
     return true;
 }
 
-const judgeq_chat_plan_info *chat_plan_make(const service *s, const fields *f, const chat_messages *m, ask *a) {
+const judgeq_chat_plan_info *chat_plan_make(const service *s, const fields *f, const chat_messages *m, bool closed,
+                                            ask *a) {
     texts t = texts_of(f, m);
     bool parallel = true;
     judgeq_chat_plan_params params = {.messages = t.messages,
@@ -146,6 +147,7 @@ const judgeq_chat_plan_info *chat_plan_make(const service *s, const fields *f, c
                                       .json_schema = t.schema,
                                       .variables = t.variables,
                                       .think = m->params.think,
+                                      .closed = closed,
                                       .n_ctx = s->n_ctx};
     fields_text(f, "grammar", &params.grammar);
     fields_bool(f, "parallel_tool_calls", &parallel);

@@ -7,6 +7,7 @@
 #include "app/context.h"
 #include "base/utf8.h"
 #include "contexts_list.h"
+#include "contexts_upload.h"
 #include "exchange.h"
 #include "openai.h"
 
@@ -151,8 +152,7 @@ static bool read_tokens(const service *s, const fields *f, exchange_prompt *prom
     return reply_failed(f->fault, status, &error);
 }
 
-/* What never fits is not read first: bytes of the rows alone that a file of the document has. */
-static bool check_bytes(const service *s, const fields *f, const ask *a, size_t n_tokens) {
+bool contexts_fits(const service *s, const ask *a, size_t n_tokens, reply_fault *fault) {
     enum { ROWS = 32 }; /* that a cache is made of */
     const bool given = a->rows != 0 || a->share != 0;
     const int32_t rows = given ? a->rows : s->rows;
@@ -167,11 +167,11 @@ static bool check_bytes(const service *s, const fields *f, const ask *a, size_t 
     const int64_t whole = (int64_t)n / ROWS * ROWS;
     if (whole == 0 || judgeq_session_need(s->model, &params, 0, whole, 0, &need, NULL) != JUDGEQ_OK) return true;
     if (need.held_bytes <= contexts_bytes_most(s->contexts)) return true;
-    reply_wrong(f->fault, NULL,
+    reply_wrong(fault, NULL,
                 "the context of %zu tokens would have %.0f rows per layer and KV head, %zu bytes and more, and "
                 "--context-bytes is %zu: use a smaller budget or a shorter document",
                 n_tokens, n, need.held_bytes, contexts_bytes_most(s->contexts));
-    f->fault->code = "exceeds_context_bytes";
+    fault->code = "exceeds_context_bytes";
     return false;
 }
 
@@ -207,28 +207,31 @@ static bool read_all(http_request *request, json_t *body, ask *a, exchange_promp
     a->n = 1;
     a->n_answer = 0;
     a->save = CONTEXT_MESSAGE;
-    return read_tokens(s, &f, prompt) && check_bytes(s, &f, a, prompt->n) && claim_name(request, &f, a);
+    return read_tokens(s, &f, prompt) && contexts_fits(s, a, prompt->n, fault) && claim_name(request, &f, a);
 }
 
 /* ---- the reply --------------------------------------------------------------------------------------------------- */
 
-/* Writes the file, in the client's thread, so that no disk keeps the worker waiting. NULL, and a fault, where it
- * cannot.
- */
-static json_t *whole(exchange *e) {
+bool contexts_store(exchange *e) {
     judgeq_error error = {0};
-    context_info info;
     size_t n = 0;
     void *bytes = worker_job_take_saved(e->answer[0].job, &n);
-    const char *name = context_file_name(e->ask.file);
-    json_t *json = NULL;
     if (bytes) {
-        contexts_done(contexts_write(e->ask.file, bytes, n, &error), name, e->service->contexts, &error, &e->fault);
+        const contexts_status status = contexts_write(e->ask.file, bytes, n, &error);
+        contexts_done(status, context_file_name(e->ask.file), e->service->contexts, &error, &e->fault);
     } else {
         reply_failed(&e->fault, JUDGEQ_ERROR_MEMORY, &(judgeq_error){.message = "out of memory for a context"});
     }
     free(bytes);
-    if (e->fault.status == 0 && contexts_get(e->service->contexts, name, &info)) {
+    return e->fault.status == 0;
+}
+
+/* NULL, and a fault, where the file cannot be written. */
+static json_t *whole(exchange *e) {
+    const char *name = context_file_name(e->ask.file);
+    context_info info;
+    json_t *json = NULL;
+    if (contexts_store(e) && contexts_get(e->service->contexts, name, &info)) {
         info.n_users--; /* us */
         json = contexts_json(e->service, &info);
         if (json) json_object_set_new(json, "judgeq", exchange_kept(e, &e->answer[0]));

@@ -161,8 +161,9 @@ static bool copy_tokens(const judgeq_chat_plan_info *info, exchange_prompt *prom
     return true;
 }
 
-static bool read_prompt(const service *s, const fields *f, chat_messages *m, ask *a, exchange_prompt *prompt) {
-    if (a->context && !chat_messages_put_document(m, f->fault)) return false;
+static bool read_prompt(const service *s, const fields *f, chat_messages *m, bool closed, ask *a,
+                        exchange_prompt *prompt) {
+    m->goes_on = m->goes_on && !closed;
     if (m->goes_on && chat_plan_needed(f)) {
         return fields_wrong(f, "messages",
                             "an answer that is gone on with, at the end, goes neither with tools nor "
@@ -171,10 +172,85 @@ static bool read_prompt(const service *s, const fields *f, chat_messages *m, ask
     if (m->goes_on) {
         if (!chat_messages_tokens(s, m, &prompt->tokens, &prompt->n, f->fault)) return false;
     } else {
-        const judgeq_chat_plan_info *info = chat_plan_make(s, f, m, a);
+        const judgeq_chat_plan_info *info = chat_plan_make(s, f, m, closed, a);
         if (!info || !copy_tokens(info, prompt, f->fault)) return false;
     }
-    return !a->context || chat_messages_cut_document(s, m, prompt->tokens, &prompt->n, f->fault);
+    return true;
+}
+
+static bool read_after_document(const service *s, const fields *f, chat_messages *m, ask *a, exchange_prompt *prompt) {
+    return chat_messages_put_document(m, f->fault) && read_prompt(s, f, m, false, a, prompt) &&
+           chat_messages_cut_document(s, m, prompt->tokens, &prompt->n, f->fault);
+}
+
+/* ---- after turns that were read before --------------------------------------------------------------------------- */
+
+static bool holds_turns(const service *s, const ask *a) {
+    context_info info;
+    return a->context && contexts_get(s->contexts, context_file_name(a->file), &info) &&
+           strcmp(info.snapshot.label, DIALECT_TURNS) == 0;
+}
+
+/* The inner form's request with other messages: those of `first`, and where `all`, its own after them. */
+static json_t *with_messages(const fields *f, const json_t *first, bool all) {
+    json_t *request = json_copy((json_t *)f->object), *messages = json_copy((json_t *)first);
+    if (all) json_array_extend(messages, json_object_get(f->object, "messages"));
+    json_object_set_new(request, "messages", messages);
+    return request;
+}
+
+static bool read_messages(const service *s, json_t *request, bool closed, reply_fault *fault, ask *a,
+                          exchange_prompt *prompt) {
+    const fields f = {.object = request, .within = "", .fault = fault};
+    chat_messages messages;
+    chat_messages_read(s, &f, &messages);
+    const bool good = fault->status == 0 && read_prompt(s, &f, &messages, closed, a, prompt);
+    chat_messages_free(&messages);
+    json_decref(request);
+    return good;
+}
+
+/* What the template makes of the messages after turns that stand for those of the context. *fits: the turns are the
+ * beginning of the whole, so that the rest can be cut off. */
+static bool read_after(const service *s, const fields *f, const json_t *turns, ask *a, exchange_prompt *prompt,
+                       bool *fits) {
+    ask only = {.n_answer = 0};
+    exchange_prompt before = {0};
+    const bool good = read_messages(s, with_messages(f, turns, false), true, f->fault, &only, &before) &&
+                      read_messages(s, with_messages(f, turns, true), false, f->fault, a, prompt);
+    *fits = good && before.n < prompt->n && memcmp(before.tokens, prompt->tokens, before.n * sizeof(int32_t)) == 0;
+    if (*fits) {
+        prompt->n -= before.n;
+        memmove(prompt->tokens, prompt->tokens + before.n, prompt->n * sizeof(int32_t));
+    }
+    judgeq_free(before.tokens);
+    ask_free(&only);
+    return good;
+}
+
+/* The context's last message may be anybody's, and templates ask for turns that alternate: a user's stands for it, or
+ * one and an answer. Some write an answer at the end in another way than one that is followed by more. */
+static bool read_after_turns(const service *s, const fields *f, ask *a, exchange_prompt *prompt) {
+    json_t *turns[] = {
+        json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "k", "role", "assistant", "content", "k"),
+        json_pack("[{s:s, s:s}]", "role", "user", "content", "k")};
+    const ask before = *a;
+    bool fits = false, good = true;
+    for (size_t i = 0; i < 2 && good && !fits; i++) {
+        if (i > 0) {
+            shared_plan_release(a->plan);
+            judgeq_free(prompt->tokens);
+            *prompt = (exchange_prompt){0};
+            *a = before;
+        }
+        good = read_after(s, f, turns[i], a, prompt, &fits);
+    }
+    for (size_t i = 0; i < 2; i++) json_decref(turns[i]);
+    if (good && !fits) {
+        return reply_wrong(f->fault, "messages",
+                           "the chat template does not let a conversation that was compacted go on");
+    }
+    return good;
 }
 
 static void read_logprobs(const fields *f, ask *a) {
@@ -187,11 +263,13 @@ static void read_logprobs(const fields *f, ask *a) {
 }
 
 /* Of the inner form. */
-static bool read_inner(const service *s, const fields *f, ask *a, exchange_prompt *prompt) {
+static bool read_inner(const service *s, const fields *f, bool closed, ask *a, exchange_prompt *prompt) {
     chat_messages messages;
     read_logprobs(f, a);
+    if (f->fault->status == 0 && holds_turns(s, a)) return read_after_turns(s, f, a, prompt);
     chat_messages_read(s, f, &messages);
-    const bool good = f->fault->status == 0 && read_prompt(s, f, &messages, a, prompt);
+    const bool good = f->fault->status == 0 && (a->context ? read_after_document(s, f, &messages, a, prompt)
+                                                           : read_prompt(s, f, &messages, closed, a, prompt));
     chat_messages_free(&messages);
     return good && f->fault->status == 0;
 }
@@ -219,7 +297,7 @@ bool dialect_read(const service *s, const dialect *d, json_t *body, ask *a, exch
     if (!inner) return fault->status != 0 ? false : reply_wrong(fault, NULL, "no memory");
     ask_read(s, &f, a);
     ask_keep(a, body, inner);
-    const bool good = read_inner(s, &f, a, prompt);
+    const bool good = read_inner(s, &f, d->closed, a, prompt);
     json_decref(inner);
     if (!good) rename_fault(d, fault);
     return good;

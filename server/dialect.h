@@ -17,6 +17,7 @@ typedef struct dialect {
     exchange_shape shape; /* first; its `more` and `end` are dialect_more and dialect_end, or call them */
     /* The request in the inner form, a new object; NULL after a fault. NULL: it has that form. */
     json_t *(*inner)(const fields *given);
+    bool closed;               /* the prompt ends with the last message: it is read for what comes later */
     const dialect_name *names; /* [n_names], for faults */
     size_t n_names;
     /* What a stream says of a block: there is one, more of its text has come, it is complete; or NULL. Of a tool call,
@@ -27,6 +28,9 @@ typedef struct dialect {
 } dialect;
 
 extern const dialect openai_chat_dialect;
+
+/* The label of a context that holds a conversation's turns, and not a document. */
+#define DIALECT_TURNS "turns"
 
 /* Reads a whole request, for fuzzers too. On failure, what was made is the caller's to free all the same. */
 bool dialect_read(const service *s, const dialect *d, json_t *body, ask *a, exchange_prompt *prompt,

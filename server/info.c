@@ -164,7 +164,7 @@ static json_t *apply_template(const service *s, const fields *f) {
     chat_messages_read(s, f, &messages);
     if (f->fault->status == 0 && !messages.goes_on) {
         ask a = {0};
-        const judgeq_chat_plan_info *info = chat_plan_make(s, f, &messages, &a);
+        const judgeq_chat_plan_info *info = chat_plan_make(s, f, &messages, false, &a);
         if (info) answer = json_pack("{s:s%}", "prompt", info->prompt, info->prompt_length);
         ask_free(&a);
     } else if (f->fault->status == 0 && chat_messages_text(s, &messages, &text, f->fault)) {

@@ -64,7 +64,7 @@ static json_int_t thought_tokens(const exchange *e, const exchange_answer *a) {
     return all;
 }
 
-static json_t *usage_json(const exchange *e, const exchange_answer *a) {
+json_t *openai_responses_usage(const exchange *e, const exchange_answer *a) {
     const worker_result *r = a->result;
     if (!r || r->status != JUDGEQ_OK) return json_null();
     const json_int_t n_prompt = r->n_prompt, n_cached = r->n_cached, n_answer = r->n_answer;
@@ -92,10 +92,11 @@ static json_t *response_json(const exchange *e, const char *status) {
     for (size_t i = 0; i < a->chat.n; i++) {
         if (a->chat.block[i].closed) json_array_append_new(output, whole_item(e, a, &a->chat.block[i]));
     }
-    json_t *response = json_pack("{s:s, s:s, s:I, s:s, s:n, s:n, s:s, s:o, s:o, s:b, s:n, s:s}", "id", e->id, "object",
-                                 "response", "created_at", (json_int_t)e->created, "status", status, "error",
-                                 "incomplete_details", "model", e->service->name, "output", output, "usage",
-                                 usage_json(e, a), "store", false, "previous_response_id", "truncation", "disabled");
+    json_t *response =
+        json_pack("{s:s, s:s, s:I, s:s, s:n, s:n, s:s, s:o, s:o, s:b, s:n, s:s}", "id", e->id, "object", "response",
+                  "created_at", (json_int_t)e->created, "status", status, "error", "incomplete_details", "model",
+                  e->service->name, "output", output, "usage", openai_responses_usage(e, a), "store", false,
+                  "previous_response_id", "truncation", "disabled");
     if (!response) return NULL;
     echo(e, response, "instructions", json_null());
     echo(e, response, "max_output_tokens", json_null());

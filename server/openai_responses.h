@@ -9,4 +9,10 @@ json_t *openai_responses_inner(const fields *f);
 
 extern const dialect openai_responses_dialect;
 
+/* null, before it has ended. */
+json_t *openai_responses_usage(const exchange *e, const exchange_answer *a);
+
+/* What a compaction item's content begins with; the name of a context follows. */
+#define OPENAI_COMPACTION "judgeq:"
+
 #endif

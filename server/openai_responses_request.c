@@ -83,13 +83,33 @@ static bool read_item(const dialect_input *in, const json_t *item) {
     if (strcmp(type, "function_call") == 0) return read_call(in, item);
     if (strcmp(type, "function_call_output") == 0) return read_output(in, item);
     if (strcmp(type, "reasoning") == 0) return read_thoughts(in, item);
+    if (strcmp(type, "compaction") == 0)
+        return input_wrong(in, "a compaction comes first, before what it is followed by");
     if (strcmp(type, "item_reference") == 0) {
         return input_wrong(in, "an item_reference names what is stored, and nothing is: send the item itself");
     }
     return input_wrong(in,
                        "this server does not read items of the type \"%.60s\": it reads message, function_call, "
-                       "function_call_output and reasoning",
+                       "function_call_output, reasoning and compaction",
                        type);
+}
+
+/* A conversation that was compacted: the context that holds it is gone on from. */
+static bool read_compaction(const dialect_input *in, const json_t *item, json_t *inner) {
+    const char *content = input_text_at(item, "encrypted_content");
+    const size_t n = strlen(OPENAI_COMPACTION);
+    if (!content || strncmp(content, OPENAI_COMPACTION, n) != 0) {
+        return input_wrong(in, "a compaction of another server's: its encrypted_content names no context of this one");
+    }
+    const json_t *given = json_object_get(inner, "judgeq");
+    json_t *own = json_is_object(given) ? json_copy((json_t *)given) : json_object();
+    json_object_set_new(own, "context", json_string(content + n));
+    return json_object_set_new(inner, "judgeq", own) == 0;
+}
+
+/* Its instructions were read with the conversation. */
+static bool begins_compacted(const json_t *input) {
+    return input_is_type(json_array_get(input, 0), "compaction");
 }
 
 static void read_input(const fields *f, json_t *inner) {
@@ -106,7 +126,7 @@ static void read_input(const fields *f, json_t *inner) {
                         .messages = json_array()};
     size_t i;
     json_object_set_new(inner, "messages", in.messages);
-    if (instructions && !input_push_content(&in, "system", instructions)) return;
+    if (instructions && !begins_compacted(input) && !input_push_content(&in, "system", instructions)) return;
     in.field = "input";
     if (json_is_string(input)) {
         input_push_content(&in, "user", input);
@@ -116,8 +136,10 @@ static void read_input(const fields *f, json_t *inner) {
     if (!json_is_array(input)) return;
     json_array_foreach(input, i, item) {
         in.at = i + 1;
-        if (!read_item(&in, item)) return;
+        const bool read = i == 0 && begins_compacted(input) ? read_compaction(&in, item, inner) : read_item(&in, item);
+        if (!read) return;
     }
+    if (json_array_size(in.messages) == 0) fields_wrong(f, "input", "expected an item after the compaction");
 }
 
 /* ---- tools ------------------------------------------------------------------------------------------------------- */

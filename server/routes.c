@@ -11,6 +11,7 @@ const http_route service_routes[] = {
     BOTH("POST", "/chat/completions", openai_chat),
     BOTH("POST", "/completions", openai_completions),
     BOTH("POST", "/responses", openai_responses),
+    BOTH("POST", "/responses/compact", openai_responses_compact),
     BOTH("POST", "/messages", anthropic_messages),
     BOTH("POST", "/messages/count_tokens", anthropic_count_tokens),
     BOTH("POST", "/contexts", contexts_upload),

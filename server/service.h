@@ -38,7 +38,7 @@ extern const size_t service_n_routes;
 /* ---- the rooms --------------------------------------------------------------------------------------------------- */
 
 http_handler web_page;
-http_handler openai_chat, openai_completions, openai_responses;
+http_handler openai_chat, openai_completions, openai_responses, openai_responses_compact;
 http_handler anthropic_messages, anthropic_count_tokens;
 http_handler ollama_chat, ollama_generate, ollama_tags, ollama_show, ollama_version;
 http_handler contexts_upload, contexts_all, contexts_one, contexts_delete;

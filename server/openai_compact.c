@@ -1,0 +1,60 @@
+/* openai_compact: POST /v1/responses/compact. A conversation is read once, and what its policy keeps becomes a context,
+ * which an item names that stands for the conversation from then on. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "contexts_list.h"
+#include "contexts_upload.h"
+#include "openai.h"
+#include "openai_responses.h"
+
+static json_t *whole(exchange *e) {
+    if (!contexts_store(e)) return NULL;
+    const exchange_answer *a = &e->answer[0];
+    const char *number = e->id + strlen(e->shape->id);
+    json_t *item = json_pack("{s:s, s:s+, s:s+}", "type", "compaction", "id", "cmp_", number, "encrypted_content",
+                             OPENAI_COMPACTION, context_file_name(e->ask.file));
+    return json_pack("{s:s, s:s, s:I, s:[o], s:o, s:o}", "id", e->id, "object", "response.compaction", "created_at",
+                     (json_int_t)e->created, "output", item, "usage", openai_responses_usage(e, a), "judgeq",
+                     exchange_kept(e, a));
+}
+
+static const dialect COMPACT = {
+    .shape = {.id = "resp_", .whole = whole}, .inner = openai_responses_inner, .closed = true};
+
+static bool prepare(http_request *request, ask *a, const exchange_prompt *prompt, reply_fault *fault) {
+    const service *s = http_data(request);
+    char name[48];
+    if (a->context) {
+        return reply_wrong(fault, "input",
+                           "input: it begins with a compaction, which is not compacted again: send the "
+                           "items that it was made of");
+    }
+    a->stream = false;
+    a->n_answer = 0;
+    a->save = DIALECT_TURNS;
+    if (!contexts_fits(s, a, prompt->n, fault)) return false;
+    snprintf(name, sizeof name, "compact-%016llx.kv", (unsigned long long)http_number(request));
+    a->file = contexts_claim(s->contexts, name);
+    return a->file || reply_wrong(fault, NULL, "no name is free for the context: ask again");
+}
+
+void openai_responses_compact(http_request *request) {
+    const service *s = http_data(request);
+    reply_fault fault = {0};
+    ask a = {0};
+    exchange_prompt *prompt = calloc(1, sizeof *prompt);
+    json_t *body = prompt && contexts_are_there(s, true, &fault) ? openai_body(request, &fault) : NULL;
+    const bool good =
+        body && dialect_read(s, &COMPACT, body, &a, prompt, &fault) && prepare(request, &a, prompt, &fault);
+    json_decref(body);
+    if (good) {
+        exchange_run(request, &COMPACT.shape, &a, prompt, 1);
+        return;
+    }
+    reply_wrong(&fault, NULL, "no memory"); /* unless there is a fault */
+    reply_error(request, &fault);
+    exchange_prompts_free(prompt, prompt ? 1 : 0);
+    ask_free(&a);
+}

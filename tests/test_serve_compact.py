@@ -1,0 +1,118 @@
+"""OpenAI's compaction of conversations: PyPI's openai, unmodified. test_serve_compact.py JUDGEQ MAKE_FIXTURE [unittest
+arguments]"""
+
+import os
+import sys
+import unittest
+
+from serving import Server, Serving, client_module
+
+openai = client_module("openai")
+
+JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
+Serving.PROGRAM, Serving.MAKE_FIXTURE = JUDGEQ, MAKE_FIXTURE
+TALK = [{"role": "user", "content": "in the rain"}, {"role": "assistant", "content": "a heron"},
+        {"role": "user", "content": "on a string"}, {"role": "assistant", "content": "again"}]
+MORE = [{"role": "user", "content": "and then?"}]
+FULL = {"judgeq": {"policy": "full"}}
+
+
+@unittest.skipUnless(openai, "tools/deps.sh --test provides PyPI's openai")
+class Compact(Serving):
+    @classmethod
+    def setUpClass(cls):
+        super(Serving, cls).setUpClass()
+        cls.make_model(cls.MAKE_FIXTURE, cls.KIND, cls.SPEC)
+        cls.begin()
+
+    @classmethod
+    def begin(cls):
+        os.makedirs(cls.path("contexts"))
+        cls.server = Server(JUDGEQ, cls.model, "--context-dir", cls.path("contexts"), "--context-bytes", "10M")
+        cls.addClassCleanup(cls.end)
+        cls.client = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="none", max_retries=0)
+        cls.addClassCleanup(cls.client.close)
+
+    def create(self, items, **more):
+        return self.client.responses.create(**{"model": "any", "input": items, "max_output_tokens": 12, **more})
+
+    def compact(self, items, own=FULL, **more):
+        return self.client.responses.compact(model="any", input=items, extra_body=own, **more)
+
+    def test_all_rows_give_the_same_answers(self):
+        """With the full policy nothing is lost: what follows is read as if the conversation stood there."""
+        for talk, more in [(TALK, MORE), (TALK[:1], [{"role": "assistant", "content": "so"}, *MORE]), (TALK, [*MORE, *TALK[1:]])]:
+            with self.subTest(talk=len(talk), more=len(more)):
+                made = self.compact(talk)
+                self.assertEqual((made.object, [item.type for item in made.output]), ("response.compaction", ["compaction"]))
+                plain = self.create([*talk, *more])
+                after = self.create([*(item.model_dump() for item in made.output), *more])
+                self.assertEqual(after.output_text, plain.output_text)
+                self.assertEqual(after.usage.input_tokens, plain.usage.input_tokens)
+                self.assertEqual(after.usage.input_tokens_details.cached_tokens, made.usage.input_tokens)
+                self.assertEqual(made.usage.output_tokens, 0)
+
+    def test_instructions_are_compacted(self):
+        made = self.compact(TALK, instructions="be brief")
+        plain = self.create([*TALK, *MORE], instructions="be brief")
+        after = self.create([made.output[0].model_dump(), *MORE], instructions="be brief")
+        self.assertEqual((after.output_text, after.usage.input_tokens), (plain.output_text, plain.usage.input_tokens))
+
+    def test_only_what_is_new_is_read(self):
+        made = self.compact([{"role": "user", "content": "in the rain on a string " * 20}],
+                            {"judgeq": {"policy": "streaming", "budget": 16}})
+        n = made.usage.input_tokens
+        self.assertEqual(made.judgeq["rows_held"], 4 * 16)  # 2 layers with 2 KV heads
+        items = [made.output[0].model_dump(), {"role": "assistant", "content": "so"}, *MORE]
+        first = self.create(items)
+        self.assertEqual(first.usage.input_tokens_details.cached_tokens, n)
+        self.assertLess(first.judgeq["rows_held"], 4 * n)
+        second = self.create([*items, *(item.model_dump() for item in first.output), *MORE])
+        self.assertGreater(second.usage.input_tokens_details.cached_tokens, n)
+        name = made.output[0].encrypted_content.removeprefix("judgeq:")
+        self.assertEqual([file["name"] for file in self.server.ask("/v1/contexts").json["data"] if file["name"] == name], [name])
+
+    def test_other_apis_go_on_from_it(self):
+        own = {"context": self.compact(TALK).output[0].encrypted_content.removeprefix("judgeq:")}
+        for path in "/v1/chat/completions", "/v1/messages":
+            asked = {"messages": MORE, "max_tokens": 8}
+            after, plain = (self.server.ask(path, body).json for body in ({**asked, "judgeq": own}, {**asked, "messages": TALK + MORE}))
+            text = lambda answer: (answer.get("choices") or answer["content"])[0]
+            self.assertEqual(text(after).get("message") or text(after), text(plain).get("message") or text(plain))
+
+    def test_errors(self):
+        item = self.compact(TALK).output[0].model_dump()
+        gone = {**item, "encrypted_content": "judgeq:none.kv"}
+        for items, said in [([item], "expected an item after"), ([*MORE, item], "comes first"), ([gone, *MORE], "no file of this name"),
+                            ([{**item, "encrypted_content": "gAAAA"}, *MORE], "another server"),
+                            ([{"type": "compaction"}, *MORE], "another server"),
+                            ([{**item, "encrypted_content": "judgeq:../model.gguf"}, *MORE], "name of a file")]:
+            with self.subTest(items), self.assertRaisesRegex(openai.BadRequestError, said):
+                self.create(items)
+        with self.assertRaisesRegex(openai.BadRequestError, "send the items"):
+            self.compact([item, *MORE], {})
+        without = Server(JUDGEQ, self.model)
+        self.addCleanup(without.stop)
+        self.assertIn("--context-dir", without.ask("/v1/responses/compact", {"input": TALK}).json["error"]["message"])
+
+
+class Qwen(Compact):
+    """A template that writes an answer at the end in another way than one that is followed by more."""
+    TEMPLATE = "qwen-3"
+
+    @classmethod
+    def setUpClass(cls):
+        super(Serving, cls).setUpClass()
+        cls.make_templated(cls.TEMPLATE)
+        cls.begin()
+
+    def test_all_rows_give_the_same_answers(self):
+        made = self.compact(TALK[:3])
+        plain, after = self.create([*TALK, *MORE]), self.create([made.output[0].model_dump(), *TALK[3:], *MORE])
+        self.assertEqual((after.output_text, after.usage.input_tokens), (plain.output_text, plain.usage.input_tokens))
+
+    test_instructions_are_compacted = test_only_what_is_new_is_read = test_other_apis_go_on_from_it = test_errors = None
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
