@@ -132,7 +132,7 @@ static void test_not_before_it_is_full(void **state) {
     }
 }
 
-/* 60 tokens read, 20 decoded, all rows still held; then 60 rows are chosen from 80: those of one prompt of 80 tokens.
+/* 59 tokens read, 21 decoded, all rows still held; then 60 rows are chosen from 80: those of one prompt of 80 tokens.
  */
 static void test_as_one_prompt(void **state) {
     (void)state;
@@ -152,8 +152,8 @@ static void test_as_one_prompt(void **state) {
             judgeq_session_params params = defaults(60, 20);
             params.plain_weights = plain;
             judgeq_session *turns = start(name, params), *whole = start(name, params);
-            check(judgeq_session_prefill(turns, token, 60, &error));
-            for (int i = 60; i < 81; i++) check(judgeq_session_decode(turns, token[i], &error));
+            check(judgeq_session_prefill(turns, token, 59, &error));
+            for (int i = 59; i < 81; i++) check(judgeq_session_decode(turns, token[i], &error));
             check(judgeq_session_prefill(whole, token, 80, &error));
             check(judgeq_session_decode(whole, token[80], &error));
             tiny_same_rows(model, turns, whole, name);

@@ -126,6 +126,32 @@ void select_kept_free(select_kept *kept) {
     memset(kept, 0, sizeof *kept);
 }
 
+static const char KEPT[] = "the list of a layer's kept rows";
+
+judgeq_status select_kept_new(int32_t n_head_kv, select_kept *out, judgeq_error *error) {
+    *out = (select_kept){n_head_kv, calloc((size_t)n_head_kv, sizeof *out->n_row),
+                         calloc((size_t)n_head_kv, sizeof *out->row)};
+    if (out->n_row && out->row) return JUDGEQ_OK;
+    select_kept_free(out);
+    return error_memory(error, KEPT);
+}
+
+judgeq_status select_kept_copy(const select_kept *from, select_kept *out, judgeq_error *error) {
+    const judgeq_status status = select_kept_new(from->n_head_kv, out, error);
+    if (status != JUDGEQ_OK) return status;
+    for (int32_t head = 0; head < from->n_head_kv; head++) {
+        const size_t n = (size_t)from->n_row[head];
+        out->row[head] = calloc(n + 1, sizeof **out->row);
+        if (!out->row[head]) {
+            select_kept_free(out);
+            return error_memory(error, KEPT);
+        }
+        if (n > 0) memcpy(out->row[head], from->row[head], n * sizeof **out->row);
+        out->n_row[head] = from->n_row[head];
+    }
+    return JUDGEQ_OK;
+}
+
 /* The indices of the keys that are 0, ascending, in an array of its own; NULL without memory. */
 static int32_t *taken_rows(const uint64_t *key, int64_t n, int64_t *n_taken) {
     *n_taken = 0;
@@ -139,9 +165,9 @@ static int32_t *taken_rows(const uint64_t *key, int64_t n, int64_t *n_taken) {
 }
 
 static judgeq_status kept_from(const layer_rows *layer, int32_t n_head_kv, select_kept *out, judgeq_error *error) {
-    *out = (select_kept){n_head_kv, calloc((size_t)n_head_kv, sizeof *out->n_row),
-                         calloc((size_t)n_head_kv, sizeof *out->row)};
-    bool made = out->n_row && out->row;
+    const judgeq_status status = select_kept_new(n_head_kv, out, error);
+    if (status != JUDGEQ_OK) return status;
+    bool made = true;
     for (int32_t head = 0; made && head < n_head_kv; head++) {
         int64_t begin = layer->begin[head];
         out->row[head] = taken_rows(layer->key + begin, layer->begin[head + 1] - begin, &out->n_row[head]);
@@ -149,7 +175,7 @@ static judgeq_status kept_from(const layer_rows *layer, int32_t n_head_kv, selec
     }
     if (made) return JUDGEQ_OK;
     select_kept_free(out);
-    return error_memory(error, "the list of a layer's kept rows");
+    return error_memory(error, KEPT);
 }
 
 judgeq_status select_kept_rows(const judgeq_policy *policy, const select_rows *rows, int32_t budget, int32_t n_position,

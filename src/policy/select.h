@@ -32,6 +32,10 @@ typedef struct select_kept {
  * out: all zero on failure; otherwise select_kept_free. */
 judgeq_status select_kept_rows(const judgeq_policy *policy, const select_rows *rows, int32_t budget, int32_t n_position,
                                uint64_t seed, int32_t layer, select_kept *out, judgeq_error *error);
+/* Without rows: NULL of each head. */
+judgeq_status select_kept_new(int32_t n_head_kv, select_kept *out, judgeq_error *error);
+judgeq_status select_kept_copy(const select_kept *from, select_kept *out, judgeq_error *error);
+/* Accepts a zeroed struct. */
 void select_kept_free(select_kept *kept);
 
 /* Rows per KV head for every layer, out [n_layer]. uniform, ada: `budget` each. pyramid: decreasing in equal steps from

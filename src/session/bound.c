@@ -9,6 +9,7 @@
 #include "engine/reposition.h"
 #include "read.h"
 #include "rescore.h"
+#include "second.h"
 
 /* ---- what is stored ---------------------------------------------------------------------------------------------- */
 
@@ -38,6 +39,7 @@ void bound_free(judgeq_session *session) {
     for (int32_t l = 0; session->sum && l < session->model->info.n_layer; l++) score_map_free(&session->sum[l]);
     free(session->sum);
     free(session->ring);
+    second_set(session, NULL);
 }
 
 /* Where the ring has the query of a position in a layer. */
@@ -137,7 +139,7 @@ judgeq_status bound_copy(const judgeq_session *from, judgeq_session *to, judgeq_
     for (size_t l = 0; from->sum && status == JUDGEQ_OK && l < n_layer; l++) {
         status = copy_sum(&from->sum[l], &to->sum[l], error);
     }
-    return status;
+    return status == JUDGEQ_OK ? second_copy(from, to, error) : status;
 }
 
 /* ---- in a file --------------------------------------------------------------------------------------------------- */
@@ -333,7 +335,7 @@ judgeq_status bound_hold(judgeq_session *session, judgeq_error *error) {
         return bound_make_room(session, 1, error);
     }
     const double start = clock_seconds();
-    const judgeq_status status = choose_again(session, error);
+    const judgeq_status status = session->second ? second_cut(session, error) : choose_again(session, error);
     session->stats.rejudge_s += clock_seconds() - start;
     session->stats.n_rejudged += status == JUDGEQ_OK;
     return status == JUDGEQ_OK ? bound_make_room(session, session->slack, error) : status;

@@ -1,7 +1,7 @@
 /* bound: the fixed amount of KV cache while a session decodes. Every token adds a row to each head; after `slack` of
- * them the policy chooses again among all rows. What it scores by then: soft tokens, which are read again; the queries
- * of the last tokens, for policies that probe from a window; the attention summed so far, for those that probe by every
- * row (H2O); lookaheads as after a read. */
+ * them the policy chooses again among all rows. What it scores by then: soft tokens, which are read again, though not
+ * for every second choice (second.h); the queries of the last tokens, for policies that probe from a window; the
+ * attention summed so far, for those that probe by every row (H2O); lookaheads as after a read. */
 #ifndef JUDGEQ_SRC_BOUND_H
 #define JUDGEQ_SRC_BOUND_H
 

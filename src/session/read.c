@@ -383,7 +383,7 @@ static void keep(const reading *r, reader *rd, before *b) {
     session->n_read += r->n_new;
     if (rd->again) session->n_scored = session->n_prompt;
     if (r->n_new > 0) session->ring_from = session->n_position;
-    reader_keep_sums(rd);
+    reader_hand_over(rd);
     session->prefilled = true;
     watch_end(session);
     free_layers(r, b->layer);

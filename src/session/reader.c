@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "bound.h"
 #include "rescore.h"
+#include "second.h"
 
 /* ---- probes ------------------------------------------------------------------------------------------------------ */
 
@@ -27,9 +28,12 @@ judgeq_status reader_init(reader *r, judgeq_session *session, int32_t n_new, int
     r->session = session;
     r->scorer[0] = scorer_of(&session->policy, n_new, n_soft);
     if (session->policy.probe.first) r->scorer[1] = scorer_of(&session->first_policy, n_new, n_soft);
-    if (!session->sum) return JUDGEQ_OK;
-    r->sum = calloc((size_t)session->model->info.n_layer, sizeof *r->sum);
-    return r->sum ? JUDGEQ_OK : error_memory(error, "summed attention");
+    const size_t n_layer = (size_t)session->model->info.n_layer;
+    if (session->sum && !(r->sum = calloc(n_layer, sizeof *r->sum))) return error_memory(error, "summed attention");
+    if (second_wanted(session) && !(r->second = calloc(n_layer, sizeof *r->second))) {
+        return error_memory(error, "the rows of the next choice");
+    }
+    return JUDGEQ_OK;
 }
 
 void reader_read_again(reader *r, int32_t first, int32_t end) {
@@ -45,9 +49,12 @@ static void free_sums(reader *r, score_map *sum) {
 void reader_free(reader *r) {
     for (int i = 0; i < 2; i++) score_map_free(&r->scorer[i].map);
     free_sums(r, r->sum);
+    second_free(r->second, r->session->model->info.n_layer);
 }
 
-void reader_keep_sums(reader *r) {
+void reader_hand_over(reader *r) {
+    second_set(r->session, r->second);
+    r->second = NULL;
     if (!r->sum) return;
     free_sums(r, r->session->sum);
     r->session->sum = r->sum;
@@ -206,8 +213,8 @@ static judgeq_status take_kept(reader *r, scorer *s, int32_t index, int32_t budg
     judgeq_session *session = r->session;
     scorer *own = &r->scorer[0];
     select_kept kept;
-    judgeq_status status =
-        rescore_select(session, s->policy, s->active ? &s->map : NULL, staging, index, budget, &kept, error);
+    judgeq_status status = rescore_select(session, s->policy, s->active ? &s->map : NULL, staging, index, budget, &kept,
+                                          second_budget(session, index), r->second ? &r->second[index] : NULL, error);
     if (status != JUDGEQ_OK) return status;
     if (r->sum) prior = &r->sum[index];
     if (prior && own->active) status = take_map(&own->map, &kept, prior, error);
@@ -226,7 +233,7 @@ static judgeq_status take_full(reader *r, int32_t index, cache_layer *staging, b
     judgeq_status status = JUDGEQ_OK;
     if (first->policy) {
         status = rescore_select(session, first->policy, first->active ? &first->map : NULL, staging, index,
-                                first_budget(session, index), &session->first_kept[index], error);
+                                first_budget(session, index), &session->first_kept[index], 0, NULL, error);
     }
     if (status == JUDGEQ_OK) status = take_all(r, index, staging, alone, error);
     session->prior[index] = r->scorer[0].map;

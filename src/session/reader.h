@@ -17,9 +17,10 @@ typedef struct scorer {
 typedef struct reader {
     judgeq_session *session;
     scorer scorer[2];
-    cache_layer *next; /* [n_layer], what stays of the layers that are done */
-    score_map *sum;    /* [n_layer], the attention to it, for session->sum; or NULL */
-    bool again;        /* it reads a second time */
+    cache_layer *next;   /* [n_layer], what stays of the layers that are done */
+    score_map *sum;      /* [n_layer], the attention to it, for session->sum; or NULL */
+    select_kept *second; /* [n_layer], for session->second; or NULL */
+    bool again;          /* it reads a second time */
 } reader;
 
 /* Of a read of n_new tokens with n_soft soft rows after them; `next` is left to the caller. */
@@ -54,8 +55,8 @@ void reader_count(reader *r, int32_t start, int32_t stop);
 /* Where no token is read, a window is that of the tokens decoded last: adds their attention. */
 judgeq_status reader_add_window(reader *r, int32_t index, const cache_layer *staging, judgeq_error *error);
 
-/* The session takes the sums over, once it has the layers. */
-void reader_keep_sums(reader *r);
+/* The session takes the sums and the next choice over, once it has the layers. */
+void reader_hand_over(reader *r);
 
 /* What stays of a layer, all of whose rows are in `staging` and scored: into r->next[index]. alone: nobody else reads,
  * so that `staging` may be taken whole, and is then zeroed. */

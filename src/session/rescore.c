@@ -32,9 +32,43 @@ static judgeq_status score_rows(const judgeq_session *session, const judgeq_poli
     return JUDGEQ_OK;
 }
 
+/* Of the rows that are kept, those that are kept under a smaller budget, as indices into them. */
+static judgeq_status select_among(const judgeq_session *session, const judgeq_policy *policy, const select_rows *rows,
+                                  int32_t index, int32_t budget, const select_kept *kept, select_kept *out,
+                                  judgeq_error *error) {
+    const size_t n_head = (size_t)rows->n_head_kv;
+    size_t n = 0, at = 0;
+    for (size_t h = 0; h < n_head; h++) n += (size_t)kept->n_row[h];
+    const int32_t **positions = calloc(n_head, sizeof *positions);
+    const float **scores = calloc(n_head, sizeof *scores);
+    int32_t *position = malloc((n + 1) * sizeof *position);
+    float *score = malloc((n + 1) * sizeof *score);
+    judgeq_status status = positions && scores && position && score ? JUDGEQ_OK : error_memory(error, "scores");
+    for (size_t h = 0; status == JUDGEQ_OK && h < n_head; h++) {
+        positions[h] = position + at;
+        scores[h] = score + at;
+        for (int64_t i = 0; i < kept->n_row[h]; i++, at++) {
+            position[at] = rows->position[h][kept->row[h][i]];
+            score[at] = rows->score[h][kept->row[h][i]];
+        }
+    }
+    if (status == JUDGEQ_OK) {
+        select_rows among = *rows;
+        among.n_row = kept->n_row;
+        among.position = positions;
+        among.score = scores;
+        status = select_kept_rows(policy, &among, budget, session->n_prompt, session->params.seed, index, out, error);
+    }
+    free((void *)positions);
+    free((void *)scores);
+    free(position);
+    free(score);
+    return status;
+}
+
 judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *policy, const score_map *map,
-                             const cache_layer *cache, int32_t index, int32_t budget, select_kept *kept,
-                             judgeq_error *error) {
+                             const cache_layer *cache, int32_t index, int32_t budget, select_kept *kept, int32_t later,
+                             select_kept *second, judgeq_error *error) {
     const double start = clock_seconds();
     const size_t n_head = (size_t)cache->n_head_kv;
     int64_t *n_row = calloc(n_head, sizeof *n_row);
@@ -60,6 +94,10 @@ judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *polic
                                   .turn_from = session->turn_from,
                                   .turn_to = session->turn_from > 0 ? session->turn_to : 0};
         status = select_kept_rows(policy, &rows, budget, session->n_prompt, session->params.seed, index, kept, error);
+        if (status == JUDGEQ_OK && second) {
+            status = select_among(session, policy, &rows, index, later, kept, second, error);
+            if (status != JUDGEQ_OK) select_kept_free(kept);
+        }
     }
     free(n_row);
     free((void *)position);
@@ -145,9 +183,8 @@ judgeq_status rescore_take(const cache_layer *cache, struct ggml_tensor *const *
 
 /* ---- the cut ----------------------------------------------------------------------------------------------------- */
 
-/* Adds the rows after the scored ones (tokens that were decoded ahead) to a choice among these. */
-static judgeq_status keep_decoded(const judgeq_session *session, const cache_layer *layer, select_kept *kept,
-                                  judgeq_error *error) {
+judgeq_status rescore_keep_decoded(const judgeq_session *session, const cache_layer *layer, select_kept *kept,
+                                   judgeq_error *error) {
     for (int32_t h = 0; h < layer->n_head_kv; h++) {
         const int64_t first = rescore_rows(session, layer, h), n = layer->head[h].n_row - first;
         int32_t *row = realloc(kept->row[h], (size_t)(kept->n_row[h] + n + 1) * sizeof *row);
@@ -161,10 +198,10 @@ static judgeq_status keep_decoded(const judgeq_session *session, const cache_lay
 judgeq_status rescore_cut(judgeq_session *session, int32_t index, const score_map *map, judgeq_error *error) {
     cache_layer *layer = &session->layer[index], small;
     select_kept kept;
-    judgeq_status status =
-        rescore_select(session, &session->policy, map, layer, index, session->layer_budget[index], &kept, error);
+    judgeq_status status = rescore_select(session, &session->policy, map, layer, index, session->layer_budget[index],
+                                          &kept, 0, NULL, error);
     if (status != JUDGEQ_OK) return status;
-    status = keep_decoded(session, layer, &kept, error);
+    status = rescore_keep_decoded(session, layer, &kept, error);
     if (status == JUDGEQ_OK) {
         status = rescore_gather(session, index, layer, &kept, session->kv_type, &small, error);
     }

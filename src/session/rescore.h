@@ -18,16 +18,21 @@ judgeq_status rescore_queries(judgeq_session *session, int32_t index, const cach
 judgeq_status rescore_take(const cache_layer *cache, struct ggml_tensor *const *by_run, score_map *map,
                            judgeq_error *error);
 
-/* The rows of `cache`, among those that are scored, that a policy keeps under `budget`. map: attention to them, or
- * NULL. */
+/* The rows of `cache`, among those that are scored, that a policy keeps under `budget`. second, unless NULL: those of
+ * them, as indices into them, that it keeps of these under the smaller budget `later`; for policies with scores. map:
+ * attention to the rows, or NULL. */
 judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *policy, const score_map *map,
-                             const cache_layer *cache, int32_t index, int32_t budget, select_kept *kept,
-                             judgeq_error *error);
+                             const cache_layer *cache, int32_t index, int32_t budget, select_kept *kept, int32_t later,
+                             select_kept *second, judgeq_error *error);
 
 /* out = the rows of `from`, a cache of layer `index`, that are kept (NULL: all), as `type`, with room to decode. Rows
  * that the session held before, in that type, keep their bytes. */
 judgeq_status rescore_gather(judgeq_session *session, int32_t index, const cache_layer *from, const select_kept *kept,
                              enum ggml_type type, cache_layer *out, judgeq_error *error);
+
+/* Adds the rows that are not scored (of tokens decoded since) to a choice among those that are. */
+judgeq_status rescore_keep_decoded(const judgeq_session *session, const cache_layer *layer, select_kept *kept,
+                                   judgeq_error *error);
 
 /* Cuts the session's layer down to what its policy keeps, by the attention in `map`, as the session's KV type. Rows
  * that are not scored stay. */

@@ -9,6 +9,7 @@
 #include "base/visible.h"
 #include "bound.h"
 #include "model/fingerprint.h"
+#include "second.h"
 
 /* ---- save -------------------------------------------------------------------------------------------------------- */
 
@@ -182,6 +183,25 @@ static judgeq_status copy_layer(const snapshot *s, int32_t index, judgeq_session
     return status;
 }
 
+/* The next choice is there for all layers or for none, and only where second.h would make one. */
+static judgeq_status copy_second(const snapshot *s, judgeq_session *session, judgeq_error *error) {
+    int32_t n = 0;
+    for (int32_t i = 0; i < s->n_layer; i++) n += s->layer[i].stays != NULL;
+    if (n > 0 && (n < s->n_layer || !second_wanted(session))) {
+        return error_set(
+            error, JUDGEQ_ERROR_FORMAT,
+            "%s: has rows that stay for %d of %d layers, and its policy has them for all or none: the file "
+            "is damaged",
+            s->file.path, n, s->n_layer);
+    }
+    judgeq_status status = JUDGEQ_OK;
+    judgeq_error inner = {0};
+    for (int32_t i = 0; status == JUDGEQ_OK && i < n; i++) {
+        status = second_set_stays(session, i, s->layer[i].stays, &inner);
+    }
+    return status == JUDGEQ_OK ? status : error_set(error, status, "%s: %s", s->file.path, inner.message);
+}
+
 /* An empty session becomes that of the file. */
 static judgeq_status fill(const snapshot *s, judgeq_session *session, judgeq_error *error) {
     memcpy(session->label, s->info.label, sizeof session->label);
@@ -204,6 +224,7 @@ static judgeq_status fill(const snapshot *s, judgeq_session *session, judgeq_err
     judgeq_status status = copy_tokens(s, session, error);
     if (status == JUDGEQ_OK) status = bound_set_queries(session, s->ring_from, s->query, s->n_query, error);
     for (int32_t i = 0; status == JUDGEQ_OK && i < s->n_layer; i++) status = copy_layer(s, i, session, error);
+    if (status == JUDGEQ_OK) status = copy_second(s, session, error);
     if (status == JUDGEQ_OK && !bound_fits(session)) {
         status = error_set(error, JUDGEQ_ERROR_FORMAT, "%s: holds more rows than a context of %d goes on with",
                            s->file.path, s->info.n_ctx);

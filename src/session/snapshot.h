@@ -7,7 +7,7 @@
 #include "policy/policy.h"
 #include "state.h"
 
-enum { SNAPSHOT_FORMAT_VERSION = 1, SNAPSHOT_LAYER_TENSORS = 6, SNAPSHOT_NAME_SIZE = 32 };
+enum { SNAPSHOT_FORMAT_VERSION = 1, SNAPSHOT_LAYER_TENSORS = 7, SNAPSHOT_NAME_SIZE = 32 };
 
 #define SNAPSHOT_KEY_FORMAT_VERSION "judgeq.format_version"
 #define SNAPSHOT_KEY_VERSION "judgeq.version"
@@ -56,7 +56,8 @@ typedef enum snapshot_part {
     SNAPSHOT_ROPE,
     SNAPSHOT_KEY,
     SNAPSHOT_VALUE,
-    SNAPSHOT_SUM
+    SNAPSHOT_SUM,
+    SNAPSHOT_STAYS
 } snapshot_part;
 
 /* "blk.0.rows" */
@@ -68,7 +69,8 @@ judgeq_status snapshot_bytes(const judgeq_session *session, unsigned char **byte
 /* What a file has of a layer, in the mapping. */
 typedef struct snapshot_layer {
     cache_rows rows;
-    const float *sum; /* NULL where attention is not summed */
+    const float *sum;    /* NULL where attention is not summed */
+    const int8_t *stays; /* NULL where the next choice scores */
 } snapshot_layer;
 
 /* A file, opened and checked, as far as no model is needed for that. What is said of a session in state.h holds of

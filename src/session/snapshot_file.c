@@ -382,13 +382,16 @@ static judgeq_status take_layer(snapshot *s, cursor *c, int32_t index, enum ggml
     if (status == JUDGEQ_OK) {
         status = check_finite(s, name[SNAPSHOT_SUM], data[SNAPSHOT_SUM], (size_t)n_sum, 0, c->error);
     }
+    const int64_t n_stays = comes(c, name[SNAPSHOT_STAYS]) ? rows : 0;
+    if (status == JUDGEQ_OK) status = take(c, name[SNAPSHOT_STAYS], GGML_TYPE_I8, n_stays, 1, 1, &data[SNAPSHOT_STAYS]);
     if (status != JUDGEQ_OK) return status;
     s->layer[index] = (snapshot_layer){.rows = {.n_row = (int32_t *)(uintptr_t)data[SNAPSHOT_ROWS],
                                                 .position = (int32_t *)(uintptr_t)data[SNAPSHOT_POSITION],
                                                 .rope = (int32_t *)(uintptr_t)data[SNAPSHOT_ROPE],
                                                 .key = (unsigned char *)(uintptr_t)data[SNAPSHOT_KEY],
                                                 .value = (unsigned char *)(uintptr_t)data[SNAPSHOT_VALUE]},
-                                       .sum = data[SNAPSHOT_SUM]};
+                                       .sum = data[SNAPSHOT_SUM],
+                                       .stays = data[SNAPSHOT_STAYS]};
     s->info.n_rows += rows;
     s->info.kv_bytes += 2 * (size_t)rows * ggml_row_size(type, s->head_dim);
     status = check_positions(s, index, c->error);

@@ -9,9 +9,11 @@
 #include "model/fingerprint.h"
 #include "model/gguf_bytes.h"
 #include "model/model_kind.h"
+#include "second.h"
 
 void snapshot_part_name(int32_t layer, snapshot_part part, char out[SNAPSHOT_NAME_SIZE]) {
-    static const char *const names[SNAPSHOT_LAYER_TENSORS] = {"rows", "position", "rope", "key", "value", "sum"};
+    static const char *const names[SNAPSHOT_LAYER_TENSORS] = {"rows",  "position", "rope", "key",
+                                                              "value", "sum",      "stays"};
     snprintf(out, SNAPSHOT_NAME_SIZE, "blk.%d.%s", layer, names[part]);
 }
 
@@ -104,7 +106,8 @@ static void list_layer(listing *l, const judgeq_session *session, int32_t index)
                                         [SNAPSHOT_ROPE] = {GGML_TYPE_I32, layer->head[0].rope ? rows : 0, 1},
                                         [SNAPSHOT_KEY] = {layer->type, layer->head_dim, rows},
                                         [SNAPSHOT_VALUE] = {layer->type, layer->head_dim, rows},
-                                        [SNAPSHOT_SUM] = {GGML_TYPE_F32, session->sum ? group * rows : 0, 1}};
+                                        [SNAPSHOT_SUM] = {GGML_TYPE_F32, session->sum ? group * rows : 0, 1},
+                                        [SNAPSHOT_STAYS] = {GGML_TYPE_I8, session->second ? rows : 0, 1}};
     for (int part = 0; part < SNAPSHOT_LAYER_TENSORS; part++) {
         char name[SNAPSHOT_NAME_SIZE];
         snapshot_part_name(index, (snapshot_part)part, name);
@@ -155,6 +158,7 @@ static judgeq_status fill_layer(const judgeq_session *session, const listing *l,
                              .key = at[SNAPSHOT_KEY],
                              .value = at[SNAPSHOT_VALUE]};
     if (at[SNAPSHOT_SUM]) bound_get_sum(session, index, (float *)(void *)at[SNAPSHOT_SUM]);
+    if (at[SNAPSHOT_STAYS]) second_get_stays(session, index, (int8_t *)at[SNAPSHOT_STAYS]);
     return rows.key ? cache_layer_export(layer, rows, error) : JUDGEQ_OK; /* no row: all counts are 0, as they are */
 }
 

@@ -60,6 +60,8 @@ struct judgeq_session {
     int32_t n_ring, ring_from; /* the position of the first query in it */
     score_map *sum; /* [n_layer], attention to the rows of `layer` so far, of a policy that probes by every row or reads
                        again; or NULL */
+    select_kept *second; /* second.h: [n_layer], of the rows of `layer` those that stay at the next choice; NULL: it
+                            scores */
     /* again.h */
     int32_t n_scored; /* the first so many tokens have been read again; the rows of the others are all still held */
     session_tokens ask_whole, ask_part, ask_turn;
