@@ -6,7 +6,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 #include "base/text.h"
 #include "connections.h"
 #include "host_name.h"
+#include "keys.h"
 
 enum {
     HEADERS_MOST = 8,
@@ -36,9 +36,7 @@ struct http {
     bool loopback; /* nobody else can reach it */
     struct MHD_Daemon *daemon;
     connections *connections;
-    pthread_mutex_t lock;
-    char **key; /* [n_key], under `lock` */
-    size_t n_key;
+    keys keys;
     atomic_size_t bodies;
     atomic_uint_least64_t n_number;
     atomic_int_least64_t n_requests, n_good, n_wrong, n_failed, n_left;
@@ -231,51 +229,15 @@ void http_stream(http_request *request, const char *type, http_next *next, void 
 
 /* ---- who may ask ------------------------------------------------------------------------------------------------- */
 
-/* The time it takes depends on the length of what was given only. */
-static bool same_key(const char *key, const char *given, size_t n) {
-    const size_t n_key = strlen(key);
-    volatile unsigned char differ = n != n_key;
-    for (size_t i = 0; i < n; i++) differ |= (unsigned char)(given[i] ^ key[n_key > 0 ? i % n_key : 0]);
-    return !differ;
-}
-
-static void free_keys(char **keys, size_t n) {
-    for (size_t i = 0; keys && i < n; i++) free(keys[i]);
-    free((void *)keys);
-}
-
-judgeq_status http_use_keys(http *server, const char *const *keys, size_t n, judgeq_error *error) {
-    char **copy = calloc(n + 1, sizeof *copy);
-    size_t n_copy = 0;
-    while (copy && n_copy < n && (copy[n_copy] = strdup(keys[n_copy]))) n_copy++;
-    if (!copy || n_copy < n) {
-        free_keys(copy, n_copy);
-        return error_memory(error, "keys");
-    }
-    pthread_mutex_lock(&server->lock);
-    char **former = server->key;
-    const size_t n_former = server->n_key;
-    server->key = copy;
-    server->n_key = n;
-    pthread_mutex_unlock(&server->lock);
-    free_keys(former, n_former);
-    return JUDGEQ_OK;
+judgeq_status http_use_keys(http *server, const char *const *key, size_t n, judgeq_error *error) {
+    return keys_use(&server->keys, key, n, error);
 }
 
 static bool has_key(const http_request *request) {
     static const char scheme[] = "Bearer ";
-    http *server = request->server;
     const char *given = header_of(request, "Authorization");
-    if (given && strncasecmp(given, scheme, sizeof scheme - 1) == 0) {
-        given += sizeof scheme - 1;
-    } else {
-        given = header_of(request, "X-Api-Key");
-    }
-    pthread_mutex_lock(&server->lock);
-    bool found = server->n_key == 0;
-    for (size_t i = 0; given && i < server->n_key; i++) found |= same_key(server->key[i], given, strlen(given));
-    pthread_mutex_unlock(&server->lock);
-    return found;
+    const bool bearer = given && strncasecmp(given, scheme, sizeof scheme - 1) == 0;
+    return keys_fit(&request->server->keys, bearer ? given + sizeof scheme - 1 : header_of(request, "X-Api-Key"));
 }
 
 /* A browser says from which page a request comes. A page of anybody's could have us compute, if it could not read the
@@ -583,7 +545,7 @@ static judgeq_status start(http *server, judgeq_error *error) {
 judgeq_status http_new(const http_params *params, http **out, judgeq_error *error) {
     *out = NULL;
     http *server = calloc(1, sizeof *server);
-    if (!server || pthread_mutex_init(&server->lock, NULL) != 0) {
+    if (!server || !keys_init(&server->keys)) {
         free(server);
         return error_memory(error, "a server");
     }
@@ -617,8 +579,7 @@ void http_free(http *server, double seconds) {
     if (server->connections) connections_wait_rest(server->connections, seconds);
     if (server->daemon) MHD_stop_daemon(server->daemon);
     connections_free(server->connections);
-    free_keys(server->key, server->n_key);
-    pthread_mutex_destroy(&server->lock);
+    keys_free(&server->keys);
     free(server);
 }
 

@@ -56,8 +56,8 @@ typedef struct http_params {
 /* Listens. The texts and arrays of params must outlive it. IO where the address cannot be had. */
 judgeq_status http_new(const http_params *params, http **out, judgeq_error *error);
 int http_port(const http *server);
-/* A client has to name one of keys [n], which are copied; none: nobody has to. In any thread, at any time. */
-judgeq_status http_use_keys(http *server, const char *const *keys, size_t n, judgeq_error *error);
+/* A client has to name one of key [n], which are copied; none: nobody has to. In any thread, at any time. */
+judgeq_status http_use_keys(http *server, const char *const *key, size_t n, judgeq_error *error);
 /* Takes no more connections. */
 void http_close(http *server);
 /* The same, and waits for so long until all requests are answered. Whoever waits then is cut off. Accepts NULL. */
