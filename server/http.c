@@ -49,7 +49,8 @@ struct http_request {
     uint64_t number;
     char *method, *path;
     const http_route *route;
-    int refused; /* with this status, once all has come; 0: not */
+    char allow[64]; /* the methods of this path */
+    int refused;    /* with this status, once all has come; 0: not */
     const char *why;
     text_buffer body;
     size_t n_in, n_out;
@@ -267,20 +268,28 @@ static void refuse(http_request *request, int status, const char *why) {
     request->why = why;
 }
 
+static void allow(http_request *request, const char *method) {
+    const size_t n = strlen(request->allow);
+    snprintf(request->allow + n, sizeof request->allow - n, "%s%s", n > 0 ? ", " : "", method);
+}
+
 static void find_route(http_request *request) {
     const http_params *params = &request->server->params;
     const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
-    bool other = false;
+    request->allow[0] = '\0';
     for (size_t i = 0; i < params->n_routes && !request->route; i++) {
         if (!path_fits(params->routes[i].path, request->path)) continue;
-        other = true;
+        allow(request, params->routes[i].method);
         if (strcmp(params->routes[i].method, method) == 0) request->route = &params->routes[i];
     }
     if (request->route) return;
-    if (other)
-        refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, "this path has other methods");
-    else
+    if (!request->allow[0]) {
         refuse(request, MHD_HTTP_NOT_FOUND, "no such path; docs/server.md lists them");
+        return;
+    }
+    allow(request, "OPTIONS");
+    http_header(request, "Allow", request->allow);
+    refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, "this path has other methods");
 }
 
 static void check(http_request *request) {

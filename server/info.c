@@ -7,7 +7,10 @@
 #include "chat_prompt.h"
 #include "openai.h"
 #include "reply.h"
+#include "report/page.h"
 #include "tokens.h"
+
+extern const page page_openapi; /* server/openapi.json */
 
 /* ---- the model --------------------------------------------------------------------------------------------------- */
 
@@ -55,6 +58,11 @@ static json_t *policies_json(const service *s) {
         judgeq_policy_free(policy);
     }
     return list;
+}
+
+void info_openapi(http_request *request) {
+    char *text = strndup((const char *)page_openapi.bytes, page_openapi.size);
+    http_reply(request, 200, "application/json", text, text ? page_openapi.size : 0);
 }
 
 static json_t *method_json(const service *s) {

@@ -27,6 +27,7 @@ const http_route service_routes[] = {
     BOTH("GET", "/models/*", info_model),
     {"GET", "/v1/health", info_health, true},
     {"GET", "/health", info_health, true},
+    {"GET", "/openapi.json", info_openapi, true},
     {"GET", "/props", info_props, false},
     {"GET", "/slots", info_slots, false},
     {"GET", "/metrics", info_metrics, false},

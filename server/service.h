@@ -42,7 +42,7 @@ http_handler openai_chat, openai_completions, openai_responses, openai_responses
 http_handler anthropic_messages, anthropic_count_tokens;
 http_handler ollama_chat, ollama_generate, ollama_tags, ollama_show, ollama_version;
 http_handler contexts_upload, contexts_all, contexts_one, contexts_delete;
-http_handler info_models, info_model, info_health, info_props, info_slots, info_metrics, info_tokenize, info_detokenize,
-    info_apply_template;
+http_handler info_models, info_model, info_health, info_openapi, info_props, info_slots, info_metrics, info_tokenize,
+    info_detokenize, info_apply_template;
 
 #endif

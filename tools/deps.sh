@@ -8,6 +8,7 @@
 #   tools/deps.sh --print-package-kernels  ... and where --package puts those for any processor of this kind
 #   tools/deps.sh --print-playwright        ... and Playwright, which drives Chromium
 #   tools/deps.sh --print-clients           ... and the clients that test the server
+#   tools/deps.sh --print-schemathesis      ... and what holds it to server/openapi.json
 #   tools/deps.sh --print-frameworks        ... and the programs and frameworks that do, which need these clients
 # Everything except system packages goes to ${XDG_CACHE_HOME:-~/.cache}/judgeq. CMAKE_ARGS in the environment adds
 # options to the build of ggml and libllama: CMAKE_ARGS=-DGGML_CUDA=ON tools/deps.sh
@@ -55,6 +56,7 @@ modules() { # NAME, REQUIREMENTS, then packages whose versions count
 }
 playwright() { modules playwright pages playwright; }
 clients() { modules clients clients openai anthropic ollama; }
+schemathesis() { modules schemathesis schemathesis schemathesis; }
 frameworks() { modules frameworks frameworks langchain-openai litellm llm; }
 
 has_python() { python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))'; }
@@ -293,6 +295,10 @@ case ${1:-} in
     clients
     exit
     ;;
+--print-schemathesis)
+    schemathesis
+    exit
+    ;;
 --print-frameworks)
     frameworks
     exit
@@ -318,6 +324,7 @@ if [ "${1:-}" = --test ]; then
     # Playwright's own browsers stay where they are: tests/test_pages.py drives Debian's.
     provide_modules "$(playwright)" pages "Playwright (54 MB)"
     provide_modules "$(clients)" clients "the clients that test the server (15 MB)"
+    provide_modules "$(schemathesis)" schemathesis "schemathesis, which tests the server (14 MB)"
     provide_modules "$(frameworks)" frameworks "langchain-openai, litellm and llm, which test the server (54 MB, 250 MB on disk)"
 fi
 if [ "${1:-}" = --package ]; then provide_package_kernels; fi
