@@ -50,6 +50,7 @@ file(READ "${JUDGEQ_CPU_KERNELS}/LICENSES" licences)
 file(WRITE "${PROJECT_BINARY_DIR}/copyright"
      "judgeq:\n\n${licence}\nggml and libllama, in a folder of judgeq's own, and what they hold:\n${licences}")
 install(FILES "${PROJECT_BINARY_DIR}/copyright" "${PROJECT_BINARY_DIR}/changelog" TYPE DOC)
+install(FILES tools/serve/judgeq.service DESTINATION lib/systemd/system) # not enabled: it needs a model first
 install(CODE "
     file(GLOB pages \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_MANDIR}/man1/*.1\")
     execute_process(COMMAND gzip -9nf \${pages} \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DOCDIR}/changelog\"

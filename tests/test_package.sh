@@ -20,7 +20,7 @@ dpkg-deb -x "$package" "$work/root"
 dpkg-deb -e "$package" "$work/control"
 # Nobody else is to link with the private libraries.
 if grep -vE '^libjudgeq ' "$work/control/shlibs"; then fail "shlibs names more than libjudgeq"; fi
-for file in bin/judgeq include/judgeq.h share/doc/judgeq/LICENSE share/bash-completion/completions/judgeq; do
+for file in bin/judgeq include/judgeq.h share/doc/judgeq/LICENSE share/doc/judgeq/serve/judgeq.service share/bash-completion/completions/judgeq; do
     [ -s "$work/root/usr/$file" ] || fail "no $file"
 done
 compgen -G "$work/root/usr/share/man/man1/judgeq-run.1*" >/dev/null || fail "no judgeq-run.1"
