@@ -390,10 +390,10 @@ class Keys(OnePage):
         context = self.context()
         page = self.open(context)
         page.locator("#key-text").wait_for()
-        self.assertIn("asks for a key", page.locator("#alert").text_content())
+        self.assertIn("asks for an API key. Enter it below", page.locator("#alert").text_content())
         page.keyboard.type("wrong")  # it has the focus
         page.keyboard.press("Enter")
-        page.locator("#alert", has_text="does not know this key").wait_for()
+        page.locator("#alert", has_text="does not know this API key").wait_for()
         for key in "kl\u00fcssel", "secret":
             page.evaluate("sessionStorage.clear()")
             page.reload()

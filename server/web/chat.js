@@ -28,7 +28,10 @@ const ADVICE = {
 };
 
 function failureOf(error, status) {
-    if (status === 401) return new Failure(apiKey() ? "The server does not know this key." : "The server asks for a key.", status);
+    if (status === 401) {
+        return new Failure(apiKey() ? "The server does not know this API key. Enter another one below."
+            : "The server asks for an API key. Enter it below; it is kept in this tab only.", status);
+    }
     const message = error?.message ?? "status " + status;
     const advice = ADVICE[error?.code] ?? ADVICE[status] ?? "";
     return new Failure(("The server says: " + message + ". " + advice).trim(), status);
