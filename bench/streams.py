@@ -23,7 +23,7 @@ class Answer:
 def prompt(seed, n_tokens):
     """A text of about so many tokens (a word here is one, for most vocabularies), different for each seed from its first words on."""
     rng = random.Random(seed)
-    return " ".join(rng.choice(WORDS) for _ in range(n_tokens)) + "\nWhich of these words come up most often, and why?"
+    return " ".join(rng.choice(WORDS) for _ in range(n_tokens)) + "\nWrite a long story in which all of these words come up."
 
 
 def take_line(answer, line, begin):
