@@ -8,6 +8,7 @@
 /* The label of a document's session (judgeq_session_set_label): how the document was read. */
 #define CONTEXT_RAW "raw"         /* as it is, with PROMPT_RAW */
 #define CONTEXT_MESSAGE "message" /* as a user's message */
+#define CONTEXT_TURNS "turns"     /* it is no document but a conversation, each turn of which is closed */
 
 /* The beginning of a prompt, up to the document's last token. system: a message before it, or NULL. *tokens:
  * judgeq_free. Fails as prompt_tokenize does. */

@@ -322,6 +322,13 @@ static judgeq_status follow_context(run *r, judgeq_error *error) {
                          "--raw out, or read the document again with judgeq ingest --raw",
                          o->context);
     }
+    if (!o->raw && strcmp(r->context.label, CONTEXT_TURNS) == 0) {
+        return error_set(
+            error, JUDGEQ_ERROR_ARGUMENT,
+            "%s holds a conversation that judgeq serve has compacted: name it in a request to a server, or "
+            "give --raw and all that the chat template has after its last turn",
+            o->context);
+    }
     o->raw = o->raw || raw;
     return JUDGEQ_OK;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/context.h"
 #include "chat_plan.h"
 #include "chat_prompt.h"
 #include "openai.h"
@@ -188,7 +189,7 @@ static bool read_after_document(const service *s, const fields *f, chat_messages
 static bool holds_turns(const service *s, const ask *a) {
     context_info info;
     return a->context && contexts_get(s->contexts, context_file_name(a->file), &info) &&
-           strcmp(info.snapshot.label, DIALECT_TURNS) == 0;
+           strcmp(info.snapshot.label, CONTEXT_TURNS) == 0;
 }
 
 /* The inner form's request with other messages: those of `first`, and where `all`, its own after them. */

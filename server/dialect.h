@@ -29,9 +29,6 @@ typedef struct dialect {
 
 extern const dialect openai_chat_dialect;
 
-/* The label of a context that holds a conversation's turns, and not a document. */
-#define DIALECT_TURNS "turns"
-
 /* Reads a whole request, for fuzzers too. On failure, what was made is the caller's to free all the same. */
 bool dialect_read(const service *s, const dialect *d, json_t *body, ask *a, exchange_prompt *prompt,
                   reply_fault *fault);

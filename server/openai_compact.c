@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/context.h"
 #include "contexts_list.h"
 #include "contexts_upload.h"
 #include "openai.h"
@@ -33,7 +34,7 @@ static bool prepare(http_request *request, ask *a, const exchange_prompt *prompt
     }
     a->stream = false;
     a->n_answer = 0;
-    a->save = DIALECT_TURNS;
+    a->save = CONTEXT_TURNS;
     if (!contexts_fits(s, a, prompt->n, fault)) return false;
     snprintf(name, sizeof name, "compact-%016llx.kv", (unsigned long long)http_number(request));
     a->file = contexts_claim(s->contexts, name);

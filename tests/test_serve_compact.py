@@ -2,6 +2,7 @@
 arguments]"""
 
 import os
+import subprocess
 import sys
 import unittest
 
@@ -80,6 +81,14 @@ class Compact(Serving):
             text = lambda answer: (answer.get("choices") or answer["content"])[0]
             self.assertEqual(text(after).get("message") or text(after), text(plain).get("message") or text(plain))
 
+    def test_the_command_does_not_take_it_for_a_document(self):
+        name = self.compact(TALK).output[0].encrypted_content.removeprefix("judgeq:")
+        asked = [JUDGEQ, "run", "-m", self.model, "-t", "1", "--context", os.path.join(self.path("contexts"), name), "-p", "x", "-n", "2"]
+        done = subprocess.run(asked, capture_output=True, encoding="utf-8", errors="replace", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("holds a conversation", done.stderr)
+        subprocess.run([*asked, "--raw"], capture_output=True, check=True)
+
     def test_errors(self):
         item = self.compact(TALK).output[0].model_dump()
         gone = {**item, "encrypted_content": "judgeq:none.kv"}
@@ -111,7 +120,8 @@ class Qwen(Compact):
         plain, after = self.create([*TALK, *MORE]), self.create([made.output[0].model_dump(), *TALK[3:], *MORE])
         self.assertEqual((after.output_text, after.usage.input_tokens), (plain.output_text, plain.usage.input_tokens))
 
-    test_instructions_are_compacted = test_only_what_is_new_is_read = test_other_apis_go_on_from_it = test_errors = None
+    test_instructions_are_compacted = test_only_what_is_new_is_read = test_other_apis_go_on_from_it = test_errors = \
+        test_the_command_does_not_take_it_for_a_document = None
 
 
 if __name__ == "__main__":
