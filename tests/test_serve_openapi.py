@@ -21,7 +21,7 @@ CHECKS = ("not_a_server_error,status_code_conformance,content_type_conformance,r
 
 
 class OpenAPI(Serving):
-    ARGUMENTS = ("--ctx", "256", "--tokens", "4", "--policy", "streaming", "--budget", "32", "--kv-bytes", "512K",
+    ARGUMENTS = ("--ctx", "256", "--tokens", "4", "--policy", "streaming", "--budget", "32", "--kv-bytes", "512K", "--quiet",
                  "--context-bytes", "1M")
 
     @classmethod
