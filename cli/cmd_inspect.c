@@ -89,6 +89,15 @@ static bool add_norms(json_t *object, const judgeq_judge *judge) {
            json_object_set_new(object, "norm_max", json_number(most)) == 0;
 }
 
+/* Of each layer, to two places; null where they are unknown. */
+static bool add_shares(json_t *object, const judgeq_judge_info *info) {
+    json_t *shares = info->n_layer_share > 0 ? json_array() : json_null();
+    for (int32_t i = 0; shares && i < info->n_layer_share; i++) {
+        json_array_append_new(shares, json_number(round((double)info->layer_share[i] * 100) / 100));
+    }
+    return json_object_set_new(object, "layer_shares", shares) == 0;
+}
+
 static json_t *judge_object(const char *path, const judgeq_judge *judge) {
     const judgeq_judge_info *info = judgeq_judge_get_info(judge);
     json_t *object =
@@ -100,7 +109,7 @@ static json_t *judge_object(const char *path, const judgeq_judge *judge) {
                   "steps", info->steps > 0 ? json_integer(info->steps) : json_null(), "data_hash",
                   json_text(info->data_hash), "heldout_loss", json_number((double)info->heldout_loss),
                   "heldout_hit_rate", json_number((double)info->heldout_hit_rate));
-    if (object && add_norms(object, judge)) return object;
+    if (object && add_norms(object, judge) && add_shares(object, info)) return object;
     json_decref(object);
     return NULL;
 }
@@ -226,12 +235,16 @@ static void print_bytes(double bytes) {
     printf(unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
 }
 
-/* One below the other. */
-static void print_texts(const json_t *texts) {
+/* One below the other; numbers in one line. */
+static void print_array(const json_t *texts) {
     if (json_array_size(texts) == 0) fputs("none", stdout);
     for (size_t i = 0; i < json_array_size(texts); i++) {
-        if (i > 0) printf("\n%-20s", "");
         const json_t *text = json_array_get(texts, i);
+        if (json_is_number(text)) {
+            printf(i > 0 ? " %.2f" : "%.2f", json_number_value(text));
+            continue;
+        }
+        if (i > 0) printf("\n%-20s", "");
         visible_write(stdout, json_string_value(text), json_string_length(text), "");
     }
 }
@@ -244,7 +257,7 @@ static void print_object(json_t *object) {
         if (json_is_string(value))
             visible_write(stdout, json_string_value(value), json_string_length(value), "");
         else if (json_is_array(value))
-            print_texts(value);
+            print_array(value);
         else if (json_is_integer(value) && strstr(key, "bytes"))
             print_bytes((double)json_integer_value(value));
         else if (json_is_integer(value))

@@ -59,7 +59,8 @@ static const char HELP_STEPS[] =
     "                         as much as what all need; needs --loss kl, and not for --online. Held out, it is\n"
     "                         measured against the mean\n"
     "      --weigh-values     attention counts in proportion to the L1 norm of the value that it goes to\n"
-    "      --epochs N         passes over the training part (default: 6)\n"
+    "      --epochs N         passes over the training part; 0: the judge of --init is only measured, and gets what a\n"
+    "                         judge file says of the measurement (default: 6)\n"
     "      --lr RATE          of AdamW; rises over the warm-up, then falls to 0 along a cosine (default: 0.015)\n"
     "      --warm-up N        steps of rising rate (default: 20)\n"
     "      --accumulate N     examples per step (default: 1)\n"
@@ -148,7 +149,7 @@ static void show_bar(training *t, int64_t done, int64_t total) {
     if (t->options.quiet || !t->progress.terminal || now - t->progress.last < 0.1) return;
     t->progress.last = now;
     const double taken = (double)(step - t->first_step) + (t->measuring ? 0 : part);
-    const double share = ((double)step + (t->measuring ? 0 : part)) / (double)n_steps;
+    const double share = ((double)step + (t->measuring ? 0 : part)) / (double)(n_steps > 0 ? n_steps : 1);
     char before[64], after[96], left[32] = "?", loss[32] = "";
     if (taken > 0) progress_time(left, sizeof left, (now - t->progress.start) / taken * (1 - share) * (double)n_steps);
     if (t->last.step > 0) snprintf(loss, sizeof loss, "loss %.4f, ", t->last.loss);
@@ -343,7 +344,8 @@ static judgeq_status measure(training *t, judgeq_error *error) {
  */
 static bool measure_due(const training *t) {
     const int64_t step = judgeq_trainer_steps_done(t->trainer), n_steps = judgeq_trainer_steps(t->trainer);
-    const int64_t epoch = n_steps / t->options.params.n_epochs; /* 0: fewer steps than epochs */
+    const int32_t n_epochs = t->options.params.n_epochs;
+    const int64_t epoch = n_epochs > 0 ? n_steps / n_epochs : 0; /* 0: fewer steps than epochs */
     const int64_t every = t->options.measure_every > 0 ? t->options.measure_every : epoch > 0 ? epoch : 1;
     if (step == n_steps || t->dry) return t->measured != step || t->measures.n_examples == 0;
     return step % every == 0 && t->measured != step;
@@ -370,6 +372,22 @@ static judgeq_status run_steps(training *t, judgeq_error *error) {
     return status;
 }
 
+/* A judge that was only measured is still what it was. */
+static judgeq_status keep_history(const judgeq_judge *start, judgeq_judge **judge, judgeq_error *error) {
+    const judgeq_judge_info *was = judgeq_judge_get_info(start);
+    judgeq_judge_info info = *judgeq_judge_get_info(*judge);
+    judgeq_judge *same = NULL;
+    info.origin = was->origin;
+    info.loss = was->loss;
+    info.data_hash = was->data_hash;
+    info.steps = was->steps;
+    const judgeq_status status = judgeq_judge_new(judgeq_judge_soft_tokens(*judge), &info, &same, error);
+    if (status != JUDGEQ_OK) return status;
+    judgeq_judge_free(*judge);
+    *judge = same;
+    return JUDGEQ_OK;
+}
+
 static judgeq_status write_judge(training *t, judgeq_error *error) {
     const judgeq_trainer_params *p = &t->options.params;
     char origin[200];
@@ -381,6 +399,9 @@ static judgeq_status write_judge(training *t, judgeq_error *error) {
              p->n_accumulate, (unsigned long long)p->seed);
     judgeq_judge *judge = NULL;
     judgeq_status status = judgeq_trainer_judge(t->trainer, origin, &judge, error);
+    if (status == JUDGEQ_OK && t->start && judgeq_trainer_steps(t->trainer) == 0) {
+        status = keep_history(t->start, &judge, error);
+    }
     if (status == JUDGEQ_OK) status = judgeq_judge_save(judge, t->options.output, error);
     judgeq_judge_free(judge);
     if (status != JUDGEQ_OK) return status;

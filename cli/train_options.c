@@ -55,7 +55,7 @@ const command_option train_rows[] = {
     {"loss", 0, TAKEN_INTO(train_options, params.loss, command_take_choice), .choices = LOSSES},
     {"target", 0, TAKEN_INTO(train_options, params.target, command_take_choice), .choices = TARGETS},
     {"weigh-values", 0, INTO(train_options, params.weigh_values)},
-    {"epochs", 0, INTO(train_options, params.n_epochs), .least = 1, .most = MANY},
+    {"epochs", 0, INTO(train_options, params.n_epochs), .least = 0, .most = MANY},
     {"lr", 0, INTO(train_options, params.rate), .from = 1e-12, .to = 1e6},
     {"warm-up", 0, INTO(train_options, params.n_warm_up), .most = INT32_MAX},
     {"accumulate", 0, INTO(train_options, params.n_accumulate), .least = 1, .most = MANY},

@@ -379,16 +379,19 @@ typedef struct judgeq_judge judgeq_judge;
 typedef struct judgeq_judge_info {
     int32_t n_depth; /* 1: the soft tokens have vectors for the first layer; the model's n_layer: for every layer */
     int32_t n_soft, n_embd;
-    const char *fingerprint; /* of the model it belongs to; of a file of format version 1, loaded without a model, the
-                                file_fingerprint */
-    const char *model_name;  /* that model's name, for messages; or "" */
-    const char *weight_type; /* of the file that it was trained with: "q4_1"; or "" where unknown */
-    const char *origin;      /* how it came to be: "imported from soft-kl.npy", "trained ..." */
-    const char *loss;        /* "kl", "mse", or "" where unknown */
-    const char *data_hash;   /* of the training set, or "" */
-    int64_t steps;           /* optimiser steps, 0 where unknown */
-    float heldout_loss;      /* NaN where unknown */
-    float heldout_hit_rate;  /* 0..1, NaN where unknown */
+    const char *fingerprint;  /* of the model it belongs to; of a file of format version 1, loaded without a model, the
+                                 file_fingerprint */
+    const char *model_name;   /* that model's name, for messages; or "" */
+    const char *weight_type;  /* of the file that it was trained with: "q4_1"; or "" where unknown */
+    const char *origin;       /* how it came to be: "imported from soft-kl.npy", "trained ..." */
+    const char *loss;         /* "kl", "mse", or "" where unknown */
+    const char *data_hash;    /* of the training set, or "" */
+    int64_t steps;            /* optimiser steps, 0 where unknown */
+    float heldout_loss;       /* NaN where unknown */
+    float heldout_hit_rate;   /* 0..1, NaN where unknown */
+    const float *layer_share; /* [n_layer_share], of the model's layers: how many of the best rows of all layers are in
+                                 each, as a share of the mean; for policies that allocate by it. NULL: unknown */
+    int32_t n_layer_share;
 } judgeq_judge_info;
 
 /* Loads a judge file (GGUF). Fails with MISMATCH if the judge's fingerprint is not that of `model` (NULL: any model's),

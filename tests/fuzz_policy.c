@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (judgeq_policy_soft_tokens(policy) != judgeq_policy_soft_tokens(again)) abort();
     if (judgeq_policy_needs_full_cache(policy) != judgeq_policy_needs_full_cache(again)) abort();
     int32_t budgets[7];
-    select_layer_budgets(policy, 7, 64, 1000, budgets);
+    select_layer_budgets(policy, NULL, 7, 64, 1000, budgets);
     int64_t sum = 0;
     for (int i = 0; i < 7; i++) sum += budgets[i];
     if (sum != INT64_C(7) * 64) abort();

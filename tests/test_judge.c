@@ -108,6 +108,15 @@ static void test_new_refuses(void **state) {
     info.steps = -1;
     assert_new_fails(info, JUDGEQ_ERROR_ARGUMENT, "steps is -1");
     info = sample_info();
+    info.n_layer_share = 2;
+    assert_new_fails(info, JUDGEQ_ERROR_ARGUMENT, "none is given");
+    info.layer_share = (const float[]){1.5F, 0.25F};
+    assert_new_fails(info, JUDGEQ_ERROR_ARGUMENT, "sum of 1.75");
+    info.layer_share = (const float[]){2.25F, -0.25F};
+    assert_new_fails(info, JUDGEQ_ERROR_ARGUMENT, "layer 0 has a share of 2.25");
+    info.layer_share = (const float[]){NAN, 1};
+    assert_new_fails(info, JUDGEQ_ERROR_ARGUMENT, "share of nan");
+    info = sample_info();
     info.heldout_hit_rate = 75;
     assert_new_fails(info, JUDGEQ_ERROR_ARGUMENT, "hit rate is 75");
     info = sample_info();
@@ -154,6 +163,26 @@ static void test_round_trip(void **state) {
     assert_memory_equal(first, second, first_size);
     free(first);
     free(second);
+}
+
+/* Shares of the layers are saved and loaded; a judge without them has none. */
+static void test_shares(void **state) {
+    (void)state;
+    static const float share[] = {1.5F, 0.25F, 1.25F};
+    judgeq_judge_info info = sample_info();
+    info.layer_share = share;
+    info.n_layer_share = 3;
+    judgeq_judge *judge, *without = make_judge();
+    CHECK(judgeq_judge_new(soft, &info, &judge, error));
+    CHECK(judgeq_judge_save(judge, path_in("shares.gguf"), error));
+    judgeq_judge_free(judge);
+    judge = load(path_in("shares.gguf"), NULL);
+    assert_int_equal(judgeq_judge_get_info(judge)->n_layer_share, 3);
+    assert_memory_equal(judgeq_judge_get_info(judge)->layer_share, share, sizeof share);
+    assert_int_equal(judgeq_judge_get_info(without)->n_layer_share, 0);
+    assert_null(judgeq_judge_get_info(without)->layer_share);
+    judgeq_judge_free(judge);
+    judgeq_judge_free(without);
 }
 
 /* Vectors for every layer: saved, loaded, exported and imported whole; and only for a model of that many layers. */
@@ -414,6 +443,7 @@ static void test_export(void **state) {
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, fixture_tear_down)
 
-TESTS_MAIN(NULL, NULL, TEST(test_new), TEST(test_new_refuses), TEST(test_round_trip), TEST(test_deep),
-           TEST(test_unknown_fields), TEST(test_truncated), TEST(test_wrong_files), TEST(test_nan_in_file),
-           TEST(test_no_space), TEST(test_import_and_bind), TEST(test_import_refuses), TEST(test_export))
+TESTS_MAIN(NULL, NULL, TEST(test_new), TEST(test_new_refuses), TEST(test_round_trip), TEST(test_shares),
+           TEST(test_deep), TEST(test_unknown_fields), TEST(test_truncated), TEST(test_wrong_files),
+           TEST(test_nan_in_file), TEST(test_no_space), TEST(test_import_and_bind), TEST(test_import_refuses),
+           TEST(test_export))

@@ -168,6 +168,66 @@ static void test_refused(void **state) {
     judgeq_session_free(without);
 }
 
+/* ---- shares of the layers ---------------------------------------------------------------------------------------- */
+
+/* Rows of a layer, over its heads. */
+static int64_t layer_rows(const judgeq_session *session, int32_t layer) {
+    int64_t n = 0;
+    for (int32_t h = 0; h < session->layer[layer].n_head_kv; h++) n += session->layer[layer].head[h].n_row;
+    return n;
+}
+
+/* The judge, with these shares. */
+static judgeq_judge *with_shares(const float *share, int32_t n) {
+    judgeq_judge_info about = *judgeq_judge_get_info(judge);
+    judgeq_judge *out = NULL;
+    about.layer_share = share;
+    about.n_layer_share = n;
+    check(judgeq_judge_new(judgeq_judge_soft_tokens(judge), &about, &out, &error));
+    return out;
+}
+
+/* Of two layers, by hand: a fifth of 40 rows for certain, and the rest as the judge says; as many in all. Choices for
+ * two are made where every layer has at least twice the slack. */
+static void test_shares(void **state) {
+    (void)state;
+    static const float shares[] = {1.5F, 0.5F};
+    const judgeq_model_info *info = judgeq_model_get_info(model);
+    assert_int_equal(info->n_layer, 2);
+    judgeq_judge *own = judge;
+    judge = with_shares(shares, 2);
+    judgeq_session *session = start("judge", BUDGET, SLACK), *even = start("judge,allocate=ada", BUDGET, SLACK);
+    assert_int_equal(layer_rows(session, 0), 56 * info->n_head_kv);
+    assert_int_equal(layer_rows(session, 1), 24 * info->n_head_kv);
+    for (int32_t l = 0; l < 2; l++) assert_int_equal(layer_rows(even, l), BUDGET * info->n_head_kv);
+    assert_non_null(session->second); /* 24 rows, slack 12 */
+    decode(session, 0, 4 * SLACK + 1);
+    assert_int_equal(n_choices(session), 4);
+    assert_int_equal(layer_rows(session, 0), 57 * info->n_head_kv);
+    assert_int_equal(layer_rows(session, 1), 25 * info->n_head_kv);
+    judgeq_session_free(session);
+    judgeq_session_free(even);
+    judgeq_judge_free(judge);
+    judge = own;
+}
+
+/* A judge of a model with another number of layers. */
+static void test_other_layers(void **state) {
+    (void)state;
+    judgeq_judge *other = with_shares((const float[]){1, 1, 1}, 3);
+    judgeq_session_params params = judgeq_session_default_params();
+    judgeq_session *session = NULL;
+    judgeq_policy *policy = NULL;
+    check(judgeq_policy_parse("judge", &policy, &error));
+    params.policy = policy;
+    params.judge = other;
+    params.budget = BUDGET;
+    assert_int_equal(judgeq_session_new(model, &params, &session, &error), JUDGEQ_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "the judge has shares of 3 layers, the model has 2 layers"));
+    judgeq_policy_free(policy);
+    judgeq_judge_free(other);
+}
+
 static int set_up(void **state) {
     if (tiny_set_up(state, "qwen3", 4096, &model) != 0) return -1;
     snprintf(path, sizeof path, "%s/second.kv", fixture_folder);
@@ -183,4 +243,5 @@ static int tear_down(void **state) {
 }
 
 TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_stays), cmocka_unit_test(test_not_wanted),
-           cmocka_unit_test(test_elsewhere), cmocka_unit_test(test_read), cmocka_unit_test(test_refused))
+           cmocka_unit_test(test_elsewhere), cmocka_unit_test(test_read), cmocka_unit_test(test_refused),
+           cmocka_unit_test(test_shares), cmocka_unit_test(test_other_layers))

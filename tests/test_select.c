@@ -371,12 +371,42 @@ static void layer_budgets_are_those_worked_out_by_hand(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         judgeq_policy policy = read_policy(cases[i].policy);
         int32_t budgets[5] = {0};
-        select_layer_budgets(&policy, cases[i].n_layer, cases[i].budget, cases[i].n_prompt, budgets);
+        select_layer_budgets(&policy, NULL, cases[i].n_layer, cases[i].budget, cases[i].n_prompt, budgets);
         for (int layer = 0; layer < 5; layer++) {
             if (budgets[layer] != cases[i].budgets[layer]) {
                 fail_msg("%s over %d layers, budget %d: layer %d gets %d, not %d", cases[i].policy, cases[i].n_layer,
                          cases[i].budget, layer, budgets[layer], cases[i].budgets[layer]);
             }
+        }
+    }
+}
+
+/* By hand: floor * budget and the rest by shares, in whole rows, what is left to the first layers. */
+static void layers_share_as_the_judge_says(void **state) {
+    (void)state;
+    static const struct {
+        const char *policy;
+        float share[4];
+        int32_t budget, n_prompt, budgets[4];
+    } cases[] = {
+        {"judge", {1, 1, 1, 1}, 10, 1000, {10, 10, 10, 10}},
+        {"judge,allocate=judge:0", {2, 0.5F, 0.5F, 1}, 10, 1000, {20, 5, 5, 10}},
+        {"judge,allocate=judge:0.2", {2, 0.5F, 0.5F, 1}, 10, 1000, {18, 6, 6, 10}},
+        {"judge,allocate=judge:0.5", {2, 0.5F, 0.5F, 1}, 11, 1000, {17, 8, 8, 11}}, /* 16.5, 8.25, 8.25, 11 */
+        {"judge,allocate=judge:0", {4, 0, 0, 0}, 10, 1000, {37, 1, 1, 1}},          /* none without a row */
+        {"judge,allocate=judge:0", {4, 0, 0, 0}, 10, 12, {12, 10, 9, 9}},           /* nor more than there are */
+        {"judge,allocate=judge:0", {4, 0, 0, 0}, 10, 10, {10, 10, 10, 10}},         /* room for all */
+        {"judge,allocate=judge:1", {4, 0, 0, 0}, 10, 1000, {10, 10, 10, 10}},
+        {"judge,allocate=ada", {4, 0, 0, 0}, 10, 1000, {10, 10, 10, 10}},
+        {"judge", {4, 0, 0, 0}, 1, 1000, {1, 1, 1, 1}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        judgeq_policy policy = read_policy(cases[i].policy);
+        int32_t budgets[4];
+        select_layer_budgets(&policy, cases[i].share, 4, cases[i].budget, cases[i].n_prompt, budgets);
+        for (int layer = 0; layer < 4; layer++) {
+            if (budgets[layer] == cases[i].budgets[layer]) continue;
+            fail_msg("case %zu: layer %d gets %d, not %d", i, layer, budgets[layer], cases[i].budgets[layer]);
         }
     }
 }
@@ -388,7 +418,7 @@ static void a_pyramid_uses_the_whole_budget_and_no_more(void **state) {
         for (int32_t budget = 32; budget < 700; budget += 17) {
             for (int64_t n_prompt = budget + 1; n_prompt < 3000; n_prompt += 97) {
                 int32_t budgets[80];
-                select_layer_budgets(&policy, n_layer, budget, n_prompt, budgets);
+                select_layer_budgets(&policy, NULL, n_layer, budget, n_prompt, budgets);
                 int64_t sum = 0;
                 for (int32_t layer = 0; layer < n_layer; layer++) {
                     sum += budgets[layer];
@@ -433,5 +463,6 @@ TESTS_MAIN(NULL, NULL, cmocka_unit_test(the_kept_rows_are_those_worked_out_by_ha
            cmocka_unit_test(scores_that_are_not_numbers_are_the_worst),
            cmocka_unit_test(a_layer_without_rows_keeps_none),
            cmocka_unit_test(layer_budgets_are_those_worked_out_by_hand),
+           cmocka_unit_test(layers_share_as_the_judge_says),
            cmocka_unit_test(a_pyramid_uses_the_whole_budget_and_no_more),
            cmocka_unit_test(a_small_budget_cuts_what_is_always_kept))

@@ -2,6 +2,7 @@
  */
 #include "judgeq.h"
 #include "tiny_model.h"
+#include "train/layers.h"
 #include "train/measure.h"
 
 #include <math.h>
@@ -523,6 +524,28 @@ static void test_measures(void **state) {
     assert_true(isnan(measure_means(&(measure_sums){0}, budgets).loss));
 }
 
+/* Three layers with two KV heads, 10 rows, budget 2: of the 12 best rows of all, layer 0 has 7, layer 1 none, layer 2
+ * 5, and a layer has 4 on average. An example with no more rows than the budget counts nothing. */
+static void test_layers(void **state) {
+    (void)state;
+    enum { ROWS = 10 };
+    static const int best[3][2] = {{4, 3}, {0, 0}, {2, 3}};
+    float score[3 * 2 * ROWS];
+    for (int head = 0; head < 6; head++) {
+        for (int i = 0; i < ROWS; i++) {
+            score[head * ROWS + i] = i >= ROWS - best[head / 2][head % 2] ? 0.45f : head / 2 == 1 ? 0.4f : 0.1f;
+        }
+    }
+    const judgeq_model_info info = {.n_layer = 3, .n_head = 4, .n_head_kv = 2};
+    double count[3] = {0};
+    CHECK(layers_count(count, &info, 2, score, ROWS, error));
+    CHECK(layers_count(count, &info, ROWS, score, ROWS, error));
+    CHECK(layers_count(count, &info, 0, score, ROWS, error));
+    assert_float_equal(count[0], 7.0 / 4, 1e-12);
+    assert_float_equal(count[1], 0, 0);
+    assert_float_equal(count[2], 5.0 / 4, 1e-12);
+}
+
 static int set_up(void **state) {
     const tiny_spec spec = tiny_spec_base();
     if (fixture_set_up(state) != 0) return -1;
@@ -545,4 +568,5 @@ TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_set), cmocka_unit_test(test_
            cmocka_unit_test(test_continues_bit_for_bit), cmocka_unit_test(test_same_without_scratch),
            cmocka_unit_test(test_cancelled_step_changes_nothing), cmocka_unit_test(test_other_quantisation),
            cmocka_unit_test(test_refused_checkpoints), cmocka_unit_test(test_refused_parameters),
-           cmocka_unit_test(test_starts), cmocka_unit_test(test_skips_and_names), cmocka_unit_test(test_measures))
+           cmocka_unit_test(test_starts), cmocka_unit_test(test_skips_and_names), cmocka_unit_test(test_measures),
+           cmocka_unit_test(test_layers))

@@ -73,7 +73,7 @@ static void test_conversation(void **state) {
     assert_int_equal(n, 8);
     for (size_t i = 0; i < n; i++) {
         assert_true(slots[i].idle && slots[i].n_rows > 0 && slots[i].budget == BUDGET);
-        assert_string_equal(slots[i].policy, "probe=soft,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8");
+        assert_string_equal(slots[i].policy, "probe=soft,reduce=max/max,smooth=avg:7,allocate=judge:0.2,keep=recent:8");
     }
     judgeq_session_free(session);
     free(main_talk);

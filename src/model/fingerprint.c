@@ -106,6 +106,9 @@ void fingerprint_judge(const judgeq_judge_info *info, const float *soft, char ou
     XXH3_128bits_reset(&state);
     XXH3_128bits_update(&state, shape, sizeof shape);
     XXH3_128bits_update(&state, soft, n * sizeof *soft);
+    if (info->n_layer_share > 0) {
+        XXH3_128bits_update(&state, info->layer_share, (size_t)info->n_layer_share * sizeof *info->layer_share);
+    }
     write_hash(XXH3_128bits_digest(&state), out);
 }
 

@@ -19,6 +19,7 @@ void judgeq_judge_free(judgeq_judge *judge) {
     free((void *)judge->info.origin);
     free((void *)judge->info.loss);
     free((void *)judge->info.data_hash);
+    free((void *)judge->info.layer_share);
     free(judge->soft);
     free(judge);
 }
@@ -35,6 +36,25 @@ const float *judgeq_judge_soft_tokens(const judgeq_judge *judge) {
 
 static bool is_fingerprint(const char *text) {
     return text && strlen(text) == 32 && strspn(text, "0123456789abcdef") == 32;
+}
+
+static judgeq_status check_shares(const char *label, const judgeq_judge_info *info, judgeq_error *error) {
+    double sum = 0;
+    if (info->n_layer_share < 0 || (info->n_layer_share > 0 && !info->layer_share)) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: shares of %d layers, but none is given", label,
+                         info->n_layer_share);
+    }
+    for (int32_t i = 0; i < info->n_layer_share; i++) {
+        const float share = info->layer_share[i];
+        if (!(share >= 0 && share <= (float)info->n_layer_share)) { /* NaN as well */
+            return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: layer %d has a share of %g; expected 0 to %d", label, i,
+                             (double)share, info->n_layer_share);
+        }
+        sum += (double)share;
+    }
+    if (fabs(sum - info->n_layer_share) <= 1e-3 * info->n_layer_share) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: the shares of %d layers have a sum of %g; their mean must be 1",
+                     label, info->n_layer_share, sum);
 }
 
 static judgeq_status check_info(const char *label, const judgeq_judge_info *info, judgeq_error *error) {
@@ -56,7 +76,7 @@ static judgeq_status check_info(const char *label, const judgeq_judge_info *info
     if (info->heldout_hit_rate < 0 || info->heldout_hit_rate > 1)
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "%s: the held-out hit rate is %g; it must be 0 to 1, or NaN",
                          label, (double)info->heldout_hit_rate);
-    return JUDGEQ_OK;
+    return check_shares(label, info, error);
 }
 
 size_t judge_size(const judgeq_judge_info *info) {
@@ -79,6 +99,15 @@ static bool copy_text(const char **out, const char *text) {
     return (*out = strdup(text ? text : "")) != NULL;
 }
 
+static bool copy_shares(judgeq_judge_info *out, const judgeq_judge_info *from) {
+    if (from->n_layer_share == 0) return true;
+    const size_t bytes = (size_t)from->n_layer_share * sizeof *from->layer_share;
+    float *copy = malloc(bytes);
+    if (copy) memcpy(copy, from->layer_share, bytes);
+    out->layer_share = copy;
+    return copy != NULL;
+}
+
 judgeq_status judge_create(const char *label, const float *soft, const judgeq_judge_info *info, judgeq_judge **out,
                            judgeq_error *error) {
     *out = NULL;
@@ -89,6 +118,7 @@ judgeq_status judge_create(const char *label, const float *soft, const judgeq_ju
     if (!judge) return error_memory(error, "a judge");
     judge->info = *info;
     judgeq_judge_info *own = &judge->info;
+    own->layer_share = NULL;
     own->fingerprint = own->model_name = own->weight_type = own->origin = own->loss = own->data_hash = NULL;
     judge->version = JUDGE_FORMAT_VERSION;
     const size_t bytes = judge_size(info) * sizeof(float);
@@ -96,7 +126,7 @@ judgeq_status judge_create(const char *label, const float *soft, const judgeq_ju
     if (!judge->soft || !copy_text(&own->fingerprint, info->fingerprint) ||
         !copy_text(&own->model_name, info->model_name) || !copy_text(&own->weight_type, info->weight_type) ||
         !copy_text(&own->origin, info->origin) || !copy_text(&own->loss, info->loss) ||
-        !copy_text(&own->data_hash, info->data_hash)) {
+        !copy_text(&own->data_hash, info->data_hash) || !copy_shares(own, info)) {
         judgeq_judge_free(judge);
         return error_memory(error, "a judge");
     }

@@ -8,6 +8,8 @@
 #define JUDGE_ARCHITECTURE "judgeq-judge" /* general.architecture of a judge file */
 #define JUDGE_TENSOR "soft_tokens.weight" /* F32 [n_depth, n_soft, n_embd], or [n_soft, n_embd] */
 
+#define JUDGE_SHARES "layer_shares" /* F32 [n_layer], where they are known */
+
 /* Version 1 names its model by the file's fingerprint, version 2 by the model's. */
 enum { JUDGE_FORMAT_OF_FILE = 1, JUDGE_FORMAT_VERSION = 2 };
 

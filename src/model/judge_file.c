@@ -80,6 +80,21 @@ static judgeq_status find_soft_tokens(const gguf_file *file, judgeq_judge_info *
     return JUDGEQ_OK;
 }
 
+/* Where they are known. */
+static judgeq_status find_shares(const gguf_file *file, judgeq_judge_info *info, judgeq_error *error) {
+    const struct ggml_tensor *tensor = gguf_file_tensor(file, JUDGE_SHARES);
+    if (!tensor) return JUDGEQ_OK;
+    const float *share = gguf_file_data(file, tensor);
+    if (tensor->type != GGML_TYPE_F32 || ggml_n_dims(tensor) != 1 || tensor->ne[0] > INT32_MAX ||
+        (uintptr_t)share % sizeof(float) != 0) {
+        return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: tensor \"%s\" must be f32 [n_layer], aligned to 4 bytes",
+                         file->path, JUDGE_SHARES);
+    }
+    info->layer_share = share;
+    info->n_layer_share = (int32_t)tensor->ne[0];
+    return JUDGEQ_OK;
+}
+
 /* A judge of an older file, told by the model that it belongs to, becomes one of every quantisation. */
 static void bind_to(const judgeq_model_info *model, uint32_t *version, judgeq_judge_info *info) {
     if (*version == JUDGE_FORMAT_VERSION) return;
@@ -97,6 +112,7 @@ static judgeq_status load_from(const gguf_file *file, const judgeq_model *model,
     judgeq_status status = check_kind(file, &version, error);
     if (status == JUDGEQ_OK) status = read_info(file, &info, error);
     if (status == JUDGEQ_OK) status = find_soft_tokens(file, &info, &soft, error);
+    if (status == JUDGEQ_OK) status = find_shares(file, &info, error);
     if (status == JUDGEQ_OK && wanted) status = judge_check_model(file->path, &info, version, wanted, error);
     if (status != JUDGEQ_OK) return status;
     if (wanted) bind_to(wanted, &version, &info);
@@ -145,11 +161,16 @@ static void set_keys(struct gguf_context *gguf, const void *owner) {
 
 judgeq_status judgeq_judge_save(const judgeq_judge *judge, const char *path, judgeq_error *error) {
     const judgeq_judge_info *info = &judge->info;
-    const gguf_array soft = {.name = JUDGE_TENSOR,
-                             .type = GGML_TYPE_F32,
-                             .ne = {info->n_embd, info->n_soft, info->n_depth, 1},
-                             .data = judge->soft};
-    const gguf_content content = {
-        .what = "a judge file", .set_keys = set_keys, .owner = judge, .array = &soft, .n_array = 1};
+    const gguf_array array[] = {
+        {.name = JUDGE_TENSOR,
+         .type = GGML_TYPE_F32,
+         .ne = {info->n_embd, info->n_soft, info->n_depth, 1},
+         .data = judge->soft},
+        {.name = JUDGE_SHARES, .type = GGML_TYPE_F32, .ne = {info->n_layer_share, 1, 1, 1}, .data = info->layer_share}};
+    const gguf_content content = {.what = "a judge file",
+                                  .set_keys = set_keys,
+                                  .owner = judge,
+                                  .array = array,
+                                  .n_array = info->n_layer_share > 0 ? 2 : 1};
     return gguf_bytes_write(&content, path, error);
 }

@@ -36,7 +36,7 @@ static const judgeq_preset PRESETS[] = {
     {"judge-paper", "probe=soft,reduce=mean/mean,smooth=none,allocate=uniform,keep=none",
      "Liu et al., Judge Q, AAAI 2026, arXiv 2509.10798",
      "keeps the rows that a judge's trained soft tokens attend to most, as the paper does"},
-    {"judge", "probe=soft,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8",
+    {"judge", "probe=soft,reduce=max/max,smooth=avg:7,allocate=judge:0.2,keep=recent:8",
      "Judge Q (arXiv 2509.10798) with Ada-KV's allocation (arXiv 2407.11550)",
      "keeps the rows that its soft tokens attend to most, with their neighbours, and more for KV heads whose attention "
      "is spread wider"},
@@ -149,7 +149,7 @@ static void write_probe(writer *out, const judgeq_policy *policy) {
 
 static void write_allocate(writer *out, const judgeq_policy *policy) {
     static const char *const names[] = {"uniform", "pyramid:", "ada:"};
-    write_text(out, ",allocate=%s", names[policy->allocate]);
+    write_text(out, ",allocate=%s", policy->layers_by_judge ? "judge:" : names[policy->allocate]);
     if (policy->allocate == POLICY_PYRAMID) write_fraction(out, policy->pyramid_ratio);
     if (policy->allocate == POLICY_ADA) write_fraction(out, policy->ada_floor);
 }

@@ -46,7 +46,8 @@ struct judgeq_policy {
     policy_allocate allocate;
     float pyramid_ratio; /* beta: the last layer's share is 1/beta of the mean layer's, 1..100 (PyramidKV, section 3) */
     float ada_floor;     /* share of the budget that every KV head has for certain, 0..1 (Ada-KV, section 3) */
-    int32_t keep_sink;   /* first rows always kept, inside the budget */
+    bool layers_by_judge; /* with ada: layers share out their rows as the judge says, and each keeps the floor */
+    int32_t keep_sink;    /* first rows always kept, inside the budget */
     int32_t keep_recent; /* last rows always kept, inside the budget: a number, or per cent of the budget if the next is
                             set */
     bool keep_recent_percent;

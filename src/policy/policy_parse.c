@@ -285,11 +285,13 @@ static judgeq_status read_allocate(slice value, judgeq_policy *policy, judgeq_er
     bool numbered = slice_cut(&rest, ':', &name);
     policy->pyramid_ratio = PYRAMID_DEFAULT;
     policy->ada_floor = ADA_DEFAULT;
+    policy->layers_by_judge = slice_is(name, "judge");
     if (slice_is(value, "uniform")) {
         policy->allocate = POLICY_UNIFORM;
     } else if (slice_is(name, "pyramid") && (!numbered || read_fraction(rest, 1, 100, &policy->pyramid_ratio))) {
         policy->allocate = POLICY_PYRAMID;
-    } else if (slice_is(name, "ada") && (!numbered || read_fraction(rest, 0, 1, &policy->ada_floor))) {
+    } else if ((slice_is(name, "ada") || policy->layers_by_judge) &&
+               (!numbered || read_fraction(rest, 0, 1, &policy->ada_floor))) {
         policy->allocate = POLICY_ADA;
     } else {
         return refuse(CHOICE_ALLOCATE, value, error);
@@ -335,8 +337,8 @@ static const choice CHOICES[N_CHOICES] = {
     [CHOICE_REDUCE] = {"reduce", read_reduce, "mean, max, or ROWS/HEADS, each of them mean or max"},
     [CHOICE_SMOOTH] = {"smooth", read_smooth, "none, max:K, avg:K (K odd, 1..63)"},
     [CHOICE_ALLOCATE] = {"allocate", read_allocate,
-                         "uniform, pyramid or pyramid:BETA (BETA 1..100), ada or ada:FLOOR (FLOOR 0..1), at most four "
-                         "digits after the point"},
+                         "uniform, pyramid or pyramid:BETA (BETA 1..100), ada or ada:FLOOR, judge or judge:FLOOR "
+                         "(FLOOR 0..1), at most four digits after the point"},
     [CHOICE_KEEP] = {"keep", read_keep,
                      "none, or, joined by +: sink:S, recent:R or recent:P%, turn:P% (S, R 1..1000000, P 1..100)"},
 };

@@ -235,8 +235,30 @@ static void pyramid_budgets(const judgeq_policy *policy, int32_t n_layer, int32_
     }
 }
 
-void select_layer_budgets(const judgeq_policy *policy, int32_t n_layer, int32_t budget, int64_t n_prompt,
-                          int32_t *out) {
+/* In whole rows; what rounding and full layers leave goes to the layers in turn, a row each. */
+static void shared_budgets(const judgeq_policy *policy, const float *share, int32_t n_layer, int32_t budget,
+                           int64_t n_prompt, int32_t *out) {
+    const double floor = (double)policy->ada_floor;
+    int64_t left = (int64_t)n_layer * budget;
+    for (int32_t layer = 0; layer < n_layer; layer++) {
+        const double rows = budget * (floor + (1 - floor) * (double)share[layer]);
+        const int64_t most = least(n_prompt, left - (n_layer - 1 - layer)); /* one row for each of the others */
+        out[layer] = rows < 1 ? 1 : rows < (double)most ? (int32_t)rows : (int32_t)most;
+        left -= out[layer];
+    }
+    for (int32_t layer = 0; left > 0; layer = (layer + 1) % n_layer) { /* there is room: budget < n_prompt */
+        if (out[layer] >= n_prompt) continue;
+        out[layer]++;
+        left--;
+    }
+}
+
+void select_layer_budgets(const judgeq_policy *policy, const float *share, int32_t n_layer, int32_t budget,
+                          int64_t n_prompt, int32_t *out) {
+    if (policy->layers_by_judge && share && budget < n_prompt) {
+        shared_budgets(policy, share, n_layer, budget, n_prompt, out);
+        return;
+    }
     bool pyramid = policy->allocate == POLICY_PYRAMID && n_layer > 1;
     if (pyramid && budget < n_prompt) {
         pyramid_budgets(policy, n_layer, budget, n_prompt, out);

@@ -38,8 +38,11 @@ judgeq_status select_kept_copy(const select_kept *from, select_kept *out, judgeq
 /* Accepts a zeroed struct. */
 void select_kept_free(select_kept *kept);
 
-/* Rows per KV head for every layer, out [n_layer]. uniform, ada: `budget` each. pyramid: decreasing in equal steps from
+/* Rows per KV head for every layer, out [n_layer]. uniform, ada: `budget` each. judge: each layer gets ada's floor of
+ * `budget`, and layers share out the rest as `share` says [n_layer], whose mean is 1 (NULL: evenly); one row at least,
+ * n_layer * budget in all, but no more than n_prompt each. pyramid: decreasing in equal steps from
  * the first layer to the last, n_layer * budget in all (or n_prompt each, if that is less), never above n_prompt. */
-void select_layer_budgets(const judgeq_policy *policy, int32_t n_layer, int32_t budget, int64_t n_prompt, int32_t *out);
+void select_layer_budgets(const judgeq_policy *policy, const float *share, int32_t n_layer, int32_t budget,
+                          int64_t n_prompt, int32_t *out);
 
 #endif

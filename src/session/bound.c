@@ -290,7 +290,8 @@ static int64_t most_rows_allowed(const judgeq_session *session) {
     const judgeq_model_info *info = &session->model->info;
     const int64_t heads = session->policy.allocate == POLICY_ADA ? info->n_head_kv : 1;
     int32_t most = 0;
-    select_layer_budgets(&session->policy, info->n_layer, params->budget, INT32_MAX, session->layer_budget);
+    select_layer_budgets(&session->policy, session_layer_share(session), info->n_layer, params->budget, INT32_MAX,
+                         session->layer_budget);
     for (int32_t l = 0; l < info->n_layer; l++)
         most = session->layer_budget[l] > most ? session->layer_budget[l] : most;
     return heads * most + session_slack(session, params->budget);

@@ -51,6 +51,10 @@ int32_t session_budget(const judgeq_session *session, int32_t n_prompt) {
     return params->budget > 0 ? params->budget : share_rows(params->budget_fraction, n_prompt);
 }
 
+const float *session_layer_share(const judgeq_session *session) {
+    return session->judge ? judgeq_judge_get_info(session->judge)->layer_share : NULL;
+}
+
 void session_set_budgets(judgeq_session *session) {
     const judgeq_session_params *params = &session->params;
     if (session->policy.keep_all) return;
@@ -59,8 +63,8 @@ void session_set_budgets(judgeq_session *session) {
     /* nothing is dropped before the budget is full */
     const int64_t room = (int64_t)session_slack(session, rows) + rows - session->stats.budget;
     session->slack = params->slack == JUDGEQ_SLACK_NONE ? 0 : room < INT32_MAX ? (int32_t)room : INT32_MAX;
-    select_layer_budgets(&session->policy, session->model->info.n_layer, session->stats.budget, session->n_prompt,
-                         session->layer_budget);
+    select_layer_budgets(&session->policy, session_layer_share(session), session->model->info.n_layer,
+                         session->stats.budget, session->n_prompt, session->layer_budget);
 }
 
 int32_t session_most_rows(const judgeq_session *session) {

@@ -100,6 +100,9 @@ int32_t session_slack(const judgeq_session *session, int32_t budget);
 /* The budget in rows after n_prompt tokens, which may be more than these. */
 int32_t session_budget(const judgeq_session *session, int32_t n_prompt);
 
+/* [n_layer] of the judge, for select_layer_budgets; NULL: unknown. */
+const float *session_layer_share(const judgeq_session *session);
+
 /* The budget in rows, of each layer: no more than n_prompt; and the slack. */
 void session_set_budgets(judgeq_session *session);
 

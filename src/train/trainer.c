@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/visible.h"
+#include "layers.h"
 #include "loss.h"
 #include "measure.h"
 #include "value_norm.h"
@@ -35,10 +36,10 @@ static judgeq_status check_params(const judgeq_trainer_params *p, judgeq_error *
     if (p->loss != JUDGEQ_LOSS_KL && p->loss != JUDGEQ_LOSS_MSE) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "loss %d is not known (known: KL, MSE)", (int)p->loss);
     }
-    if (p->n_soft < 1 || p->n_soft > SOFT_MOST || p->n_epochs < 1 || p->n_accumulate < 1 || p->n_warm_up < 0) {
+    if (p->n_soft < 1 || p->n_soft > SOFT_MOST || p->n_epochs < 0 || p->n_accumulate < 1 || p->n_warm_up < 0) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "%d soft tokens, %d epochs, %d examples per step, %d steps of warm-up: expected 1 to %d soft "
-                         "tokens, at least one epoch and example, and no negative warm-up",
+                         "tokens, at least one example, and no negative epochs or warm-up",
                          p->n_soft, p->n_epochs, p->n_accumulate, p->n_warm_up, SOFT_MOST);
     }
     if (!(p->rate > 0 && isfinite(p->rate)) || !(p->clip >= 0) || !(p->heldout >= 0 && p->heldout <= 0.5)) {
@@ -82,7 +83,10 @@ static judgeq_status allocate(judgeq_trainer *trainer, judgeq_error *error) {
     trainer->part = calloc(trainer->n_value, sizeof *trainer->part);
     trainer->mean = calloc(trainer->n_value, sizeof *trainer->mean);
     trainer->sum = calloc(trainer->n_value + TRAINER_COUNTS, sizeof *trainer->sum);
-    if (!trainer->soft || !trainer->part || !trainer->mean || !trainer->sum) return error_memory(error, "training");
+    trainer->layer_count = calloc((size_t)model->n_layer, sizeof *trainer->layer_count);
+    if (!trainer->soft || !trainer->part || !trainer->mean || !trainer->sum || !trainer->layer_count) {
+        return error_memory(error, "training");
+    }
     return adamw_init(&trainer->optimiser, trainer->n_value, error);
 }
 
@@ -139,6 +143,7 @@ void judgeq_trainer_free(judgeq_trainer *trainer) {
     free(trainer->map);
     free(trainer->slope);
     free(trainer->weighed);
+    free(trainer->layer_count);
     free(trainer->held); /* `train` is its end */
     free(trainer->order);
     free(trainer);
@@ -172,6 +177,16 @@ static bool prefill_progress(void *data, int64_t done, int64_t total) {
     return proceed(data);
 }
 
+/* The session that reads an example. */
+static judgeq_session_params read_params(judgeq_trainer *trainer) {
+    judgeq_session_params params = judgeq_session_default_params();
+    params.n_threads = trainer->params.n_threads;
+    params.kv_type = trainer->params.kv_type;
+    params.progress = prefill_progress;
+    params.progress_data = trainer;
+    return params;
+}
+
 /* Example `index` with such a target, read or from the store, for the caller to free. An example is only ever learnt
  * from or only measured on, so the store holds one target of it. */
 static judgeq_status take_example(judgeq_trainer *trainer, size_t index, judgeq_target target, example **out,
@@ -182,11 +197,7 @@ static judgeq_status take_example(judgeq_trainer *trainer, size_t index, judgeq_
     if (status != JUDGEQ_OK || *out) return status;
     const set_example *at = &trainer->set->example[index];
     const int32_t *token = trainer->set->token + at->first;
-    judgeq_session_params params = judgeq_session_default_params();
-    params.n_threads = trainer->params.n_threads;
-    params.kv_type = trainer->params.kv_type;
-    params.progress = prefill_progress;
-    params.progress_data = trainer;
+    const judgeq_session_params params = read_params(trainer);
     const int32_t *response = token + at->n_prompt;
     const size_t n_prompt = (size_t)at->n_prompt, n_response = (size_t)at->n_response;
     if (trainer_streams(trainer)) {
@@ -383,20 +394,61 @@ static judgeq_status measure_part(judgeq_trainer *trainer, measure_sums *sums, j
     return JUDGEQ_OK;
 }
 
+static judgeq_status count_layers(judgeq_trainer *trainer, const judgeq_judge *judge, judgeq_error *error) {
+    const judgeq_session_params params = read_params(trainer);
+    judgeq_status status = JUDGEQ_OK;
+    size_t i = (size_t)trainer->params.rank;
+    for (; status == JUDGEQ_OK && i < trainer->n_held; i += (size_t)trainer->params.n_ranks) {
+        const set_example *at = &trainer->set->example[trainer->held[i]];
+        judgeq_error own = {0};
+        trainer->done = (int64_t)i;
+        status = check_cancelled(trainer, error);
+        if (status != JUDGEQ_OK) break;
+        status = layers_add(trainer->layer_count, trainer->model, judge, &params, trainer->params.measure_budget,
+                            trainer->set->token + at->first, (size_t)at->n_prompt, &own);
+        if (status == JUDGEQ_OK || skip(trainer, trainer->held[i], status, &own)) continue;
+        return error_set(error, status, "%s", own.message);
+    }
+    return status;
+}
+
+/* How layers share a budget out is asked of the judge that is written, once. */
+static judgeq_status measure_layers(judgeq_trainer *trainer, judgeq_error *error) {
+    judgeq_judge *judge = NULL;
+    judgeq_status status = judgeq_trainer_judge(trainer, "", &judge, error);
+    if (status == JUDGEQ_OK) status = count_layers(trainer, judge, error);
+    judgeq_judge_free(judge);
+    return sum_over_ranks(trainer, trainer->layer_count, (size_t)trainer->model->info.n_layer, status, error);
+}
+
 judgeq_status judgeq_trainer_measure(judgeq_trainer *trainer, judgeq_measures *out, judgeq_error *error) {
     measure_sums sums = {0};
+    const size_t n_layer = (size_t)trainer->model->info.n_layer;
+    memset(trainer->layer_count, 0, n_layer * sizeof *trainer->layer_count);
     judgeq_status status = measure_part(trainer, &sums, error);
     status = sum_over_ranks(trainer, &sums.n_examples, sizeof sums / sizeof(double), status, error);
     if (status != JUDGEQ_OK) return status;
     trainer->measures = measure_means(&sums, trainer->params.measure_budget);
     *out = trainer->measures;
-    return JUDGEQ_OK;
+    return trainer->step == trainer->n_steps ? measure_layers(trainer, error) : JUDGEQ_OK;
+}
+
+/* out [n_layer]: the counts with a mean of 1; false: nothing was counted. */
+static bool layer_shares(const judgeq_trainer *trainer, float *out) {
+    const int32_t n_layer = trainer->model->info.n_layer;
+    double sum = 0;
+    for (int32_t l = 0; l < n_layer; l++) sum += trainer->layer_count[l];
+    for (int32_t l = 0; l < n_layer && sum > 0; l++) out[l] = (float)(trainer->layer_count[l] * n_layer / sum);
+    return sum > 0;
 }
 
 judgeq_status judgeq_trainer_judge(const judgeq_trainer *trainer, const char *origin, judgeq_judge **out,
                                    judgeq_error *error) {
     const judgeq_model_info *model = &trainer->model->info;
     const bool measured = trainer->measures.n_examples > 0;
+    float *share = malloc(((size_t)model->n_layer + 1) * sizeof *share);
+    if (!share) return error_memory(error, "a judge");
+    const bool shared = measured && layer_shares(trainer, share);
     const judgeq_judge_info info = {
         .n_depth = trainer_depth(trainer),
         .n_soft = trainer->params.n_soft,
@@ -410,6 +462,10 @@ judgeq_status judgeq_trainer_judge(const judgeq_trainer *trainer, const char *or
         .steps = trainer->step,
         .heldout_loss = measured ? (float)trainer->measures.loss : NAN,
         .heldout_hit_rate = measured ? (float)trainer->measures.hit_rate[0] : NAN,
+        .layer_share = shared ? share : NULL,
+        .n_layer_share = shared ? model->n_layer : 0,
     };
-    return judgeq_judge_new(trainer->soft, &info, out, error);
+    const judgeq_status status = judgeq_judge_new(trainer->soft, &info, out, error);
+    free(share);
+    return status;
 }
