@@ -593,8 +593,9 @@ JUDGEQ_API judgeq_status judgeq_session_read_step(judgeq_session *session, bool 
 /* Accepts a session that is not reading. */
 JUDGEQ_API void judgeq_session_read_abandon(judgeq_session *session);
 /* Appends one token to the sequence and computes the logits of the next one. Where the slack is used up, the policy
- * chooses again first, so that no layer ever holds more than budget + slack rows per KV head. Fails with LIMIT where
- * the context is full. A call that is refused changes nothing; after another error the session can only be freed. */
+ * chooses again first, so that no layer ever holds more than budget + slack rows per KV head; where layers have
+ * different budgets, all of them together hold no more than that. Fails with LIMIT where the context is full. A call
+ * that is refused changes nothing; after another error the session can only be freed. */
 JUDGEQ_API judgeq_status judgeq_session_decode(judgeq_session *session, int32_t token, judgeq_error *error);
 /* Appends tokens[i] to sessions[i], for n_sessions different sessions of one model. The weights are read once for all
  * of them. Policies, budgets, lengths and KV types may differ. The threads are those of the first session. Each

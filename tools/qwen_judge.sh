@@ -2,7 +2,8 @@
 # How judges/qwen2.5-coder-0.5b-instruct.gguf was made: a judge for questions that stand in the prompt, in which three
 # quarters of the questions were then asked later, after rows had been dropped (--later). What it reaches stands in
 # docs/results.md. Needs a Debian with apt, the release build, 3 GB of memory, and about two hours of one core.
-# Started again, it goes on where it was stopped.
+# Started again, it goes on where it was stopped. Its shares of layers were added afterwards, by `judgeq train --epochs 0 --data
+# later.gguf.data.jsonl`, since training did not measure them then; it does now.
 #   tools/qwen_judge.sh FOLDER MODEL     works in FOLDER, and leaves FOLDER/judge.gguf there; MODEL is
 #                                        qwen2.5-coder-0.5b-instruct-q4_k_m.gguf
 set -euo pipefail
