@@ -305,7 +305,10 @@ static bool same_judge(const judgeq_judge *a, const judgeq_judge *b) {
     const judgeq_judge_info *one = judgeq_judge_get_info(a), *other = judgeq_judge_get_info(b);
     const size_t n = (size_t)one->n_depth * (size_t)one->n_soft * (size_t)one->n_embd;
     return one->n_depth == other->n_depth && one->n_soft == other->n_soft && one->n_embd == other->n_embd &&
-           memcmp(judgeq_judge_soft_tokens(a), judgeq_judge_soft_tokens(b), n * sizeof(float)) == 0;
+           memcmp(judgeq_judge_soft_tokens(a), judgeq_judge_soft_tokens(b), n * sizeof(float)) == 0 &&
+           one->n_layer_share == other->n_layer_share &&
+           (one->n_layer_share == 0 ||
+            memcmp(one->layer_share, other->layer_share, (size_t)one->n_layer_share * sizeof(float)) == 0);
 }
 
 /* Takes `found` for new requests; those that run end with the former. */

@@ -53,9 +53,9 @@ void interrupt_catch_hangup(void) {
 }
 
 bool interrupt_take_hangup(void) {
-    const bool any = hung_up;
-    hung_up = 0;
-    return any;
+    if (!hung_up) return false;
+    hung_up = 0; /* one that comes only now is not lost: what it asks for is about to be done */
+    return true;
 }
 
 bool interrupt_seen(void) {

@@ -793,7 +793,8 @@ typedef struct judgeq_trainer_params {
     const judgeq_judge *start;   /* start from this judge's soft tokens; NULL: from embeddings of the model */
     const int32_t *start_tokens; /* these tokens' embeddings, repeated in order; NULL: tokens drawn by the seed */
     size_t n_start_tokens;
-    int32_t n_epochs, n_accumulate; /* passes over the training part; examples per optimiser step */
+    int32_t n_epochs, n_accumulate; /* passes over the training part (0: `start` is only measured); examples per
+                                       optimiser step */
     /* Online training, n_stream above 0: the set grows to so many examples while the judge is trained. The first of
      * them, a share `heldout` and 64 at most, are held out; each of the others is followed by n_replay steps: one on
      * it, with n_accumulate - 1 that are drawn from the latest n_ring, the others on drawn ones. n_epochs does not

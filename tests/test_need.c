@@ -156,7 +156,9 @@ static void test_refused(void **state) {
 
 static int set_up(void **state) {
     if (tiny_set_up(state, "qwen3", 4096, &model) != 0) return -1;
-    judge = tiny_judge(model, 1, N_SOFT);
+    judgeq_judge *even = tiny_judge(model, 1, N_SOFT);
+    judge = even ? tiny_judge_sharing(even, (const float[]){1.75F, 0.25F}, 2) : NULL; /* budgets change with lengths */
+    judgeq_judge_free(even);
     tiny_prompt(5, judgeq_model_get_info(model)->n_vocab, token, N_ALL);
     return judge ? 0 : -1;
 }

@@ -71,9 +71,17 @@ class Train(Ranks):
             data = file.read()
         return struct.unpack("<256f", data[-256 * 4:])
 
+    def shares(self, judge):
+        done = subprocess.run([JUDGEQ, "inspect", "--json", judge], check=True, capture_output=True)
+        return json.loads(done.stdout)["layer_shares"]
+
     def expect_same(self, output):
         ours, whole = self.soft_tokens(output), self.soft_tokens(self.path("whole.gguf"))
         self.assertLess(max(abs(a - b) for a, b in zip(ours, whole)), 1e-5)
+        shares, of_whole = self.shares(output), self.shares(self.path("whole.gguf"))
+        self.assertAlmostEqual(sum(shares), len(shares), delta=0.02)
+        for a, b in zip(shares, of_whole, strict=True):
+            self.assertAlmostEqual(a, b, delta=0.02)  # two places are shown; a row may change its rank
         with open(output + ".log.jsonl") as ours, open(self.path("whole.gguf.log.jsonl")) as whole:
             for a, b in zip(map(json.loads, ours), map(json.loads, whole), strict=True):
                 self.assertEqual((a["step"], a.get("examples")), (b["step"], b.get("examples")))

@@ -177,16 +177,6 @@ static int64_t layer_rows(const judgeq_session *session, int32_t layer) {
     return n;
 }
 
-/* The judge, with these shares. */
-static judgeq_judge *with_shares(const float *share, int32_t n) {
-    judgeq_judge_info about = *judgeq_judge_get_info(judge);
-    judgeq_judge *out = NULL;
-    about.layer_share = share;
-    about.n_layer_share = n;
-    check(judgeq_judge_new(judgeq_judge_soft_tokens(judge), &about, &out, &error));
-    return out;
-}
-
 /* Of two layers, by hand: a fifth of 40 rows for certain, and the rest as the judge says; as many in all. Choices for
  * two are made where every layer has at least twice the slack. */
 static void test_shares(void **state) {
@@ -195,7 +185,8 @@ static void test_shares(void **state) {
     const judgeq_model_info *info = judgeq_model_get_info(model);
     assert_int_equal(info->n_layer, 2);
     judgeq_judge *own = judge;
-    judge = with_shares(shares, 2);
+    judge = tiny_judge_sharing(own, shares, 2);
+    assert_non_null(judge);
     judgeq_session *session = start("judge", BUDGET, SLACK), *even = start("judge,allocate=ada", BUDGET, SLACK);
     assert_int_equal(layer_rows(session, 0), 56 * info->n_head_kv);
     assert_int_equal(layer_rows(session, 1), 24 * info->n_head_kv);
@@ -214,7 +205,8 @@ static void test_shares(void **state) {
 /* A judge of a model with another number of layers. */
 static void test_other_layers(void **state) {
     (void)state;
-    judgeq_judge *other = with_shares((const float[]){1, 1, 1}, 3);
+    judgeq_judge *other = tiny_judge_sharing(judge, (const float[]){1, 1, 1}, 3);
+    assert_non_null(other);
     judgeq_session_params params = judgeq_session_default_params();
     judgeq_session *session = NULL;
     judgeq_policy *policy = NULL;

@@ -53,6 +53,30 @@ class Train(InFolder):
         self.assertIn(words, said)
         self.assertEqual(said.count("\n"), 1, said)
 
+    def test_no_epoch_measures(self):
+        """A judge that is there gets what was measured of it, and stays what it is."""
+        def inspect(judge):
+            done = subprocess.run([JUDGEQ, "inspect", "--json", judge], check=True, capture_output=True)
+            return json.loads(done.stdout)
+
+        trained, measured = self.path("trained.gguf"), self.path("measured.gguf")
+        self.succeed(trained, "--heldout", "0")
+        said = self.succeed(measured, "--init", f"judge:{trained}", "--epochs", "0", "--heldout", "0.5")
+        self.assertIn("held out: loss", said)
+        before, after = inspect(trained), inspect(measured)
+        self.assertIsNone(before["layer_shares"])
+        self.assertEqual(len(after["layer_shares"]), 2)
+        self.assertAlmostEqual(sum(after["layer_shares"]), 2, delta=0.02)
+        for key in ("origin", "loss", "steps", "data_hash", "norm_min", "norm_mean", "norm_max"):
+            self.assertEqual(after[key], before[key], key)
+        exported = []
+        for judge in trained, measured:
+            subprocess.run([JUDGEQ, "judge", "export", judge, "-o", judge + ".npy"], check=True, capture_output=True)
+            with open(judge + ".npy", "rb") as file:
+                exported.append(file.read())
+        self.assertEqual(*exported)
+        self.assertIn("only a judge to start from", self.run_train(self.path("none.gguf"), "--epochs", "0").stderr.decode())
+
     def test_whole_run(self):
         output = self.path("whole.gguf")
         said = self.succeed(output)

@@ -492,6 +492,21 @@ static void test_skips_and_names(void **state) {
     assert_true(isfinite(step.loss) && isfinite(step.gradient));
     if (!strstr(notice, "lines.jsonl:3: example skipped")) fail_msg("notice: %s", notice);
     judgeq_trainer_free(trainer);
+
+    /* held out at the last step, too; for some seed it is */
+    bool held = false;
+    params.heldout = 0.5;
+    for (params.seed = 0; params.seed < 20 && !held; params.seed++) {
+        judgeq_measures measures;
+        notice[0] = '\0';
+        trainer = open_trainer(set, &params);
+        while (judgeq_trainer_steps_done(trainer) < judgeq_trainer_steps(trainer)) take_steps(trainer, 1, &step);
+        notice[0] = '\0';
+        CHECK(judgeq_trainer_measure(trainer, &measures, error));
+        held = strstr(notice, "example skipped") != NULL;
+        judgeq_trainer_free(trainer);
+    }
+    assert_true(held);
     judgeq_training_set_free(set);
     judgeq_model_free(model);
     model = sound;

@@ -29,3 +29,11 @@ judgeq_judge *tiny_judge(const judgeq_model *model, int32_t n_depth, int32_t n_s
     free(soft);
     return judge;
 }
+
+judgeq_judge *tiny_judge_sharing(const judgeq_judge *judge, const float *share, int32_t n) {
+    judgeq_judge_info about = *judgeq_judge_get_info(judge);
+    judgeq_judge *out = NULL;
+    about.layer_share = share;
+    about.n_layer_share = n;
+    return judgeq_judge_new(judgeq_judge_soft_tokens(judge), &about, &out, NULL) == JUDGEQ_OK ? out : NULL;
+}

@@ -1,5 +1,6 @@
 /* need: the KV bytes that a session can have allocated, from its parameters and the number of its tokens: the same sums
  * as those of cache.c, read.c and lookahead.c, with as many rows as a layer can ever have. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "again.h"
@@ -75,11 +76,21 @@ static int64_t rows_added(const plan *p, int64_t n) {
 }
 
 /* Where layers get different budgets, those of some are largest while the sequence is short: none of them changes any
- * more once it has twice the budget. */
+ * more once it has so many times the budget, as the layer with the most has. 0: they are alike. */
+static double most_share(const judgeq_session *session) {
+    const float *share = session_layer_share(session);
+    double most = 1;
+    if (session->policy.keep_all) return 0;
+    if (session->policy.allocate == POLICY_PYRAMID) return 2;
+    if (!session->policy.layers_by_judge || !share) return 0;
+    for (int32_t l = 0; l < session->model->info.n_layer; l++) most = fmax(most, (double)share[l]);
+    return most;
+}
+
 static int64_t next_choice(const plan *p, int64_t n, int64_t end) {
-    const judgeq_session *session = &p->session;
-    const bool changes = session->policy.allocate == POLICY_PYRAMID && !session->policy.keep_all &&
-                         (session->params.budget == 0 || n <= 2 * (int64_t)session->params.budget);
+    const int32_t budget = p->session.params.budget;
+    const double most = most_share(&p->session);
+    const bool changes = most > 0 && (budget == 0 || (double)n <= most * budget + 1);
     return changes || n >= end ? n + 1 : end;
 }
 

@@ -42,6 +42,10 @@ static judgeq_status check_params(const judgeq_trainer_params *p, judgeq_error *
                          "tokens, at least one example, and no negative epochs or warm-up",
                          p->n_soft, p->n_epochs, p->n_accumulate, p->n_warm_up, SOFT_MOST);
     }
+    if (p->n_epochs == 0 && p->n_stream == 0 && !p->start) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "no epoch: only a judge to start from can be measured without training it");
+    }
     if (!(p->rate > 0 && isfinite(p->rate)) || !(p->clip >= 0) || !(p->heldout >= 0 && p->heldout <= 0.5)) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "rate %g, clip %g, held-out share %g: expected a rate above 0, a clip of 0 or more, and a "
@@ -83,7 +87,7 @@ static judgeq_status allocate(judgeq_trainer *trainer, judgeq_error *error) {
     trainer->part = calloc(trainer->n_value, sizeof *trainer->part);
     trainer->mean = calloc(trainer->n_value, sizeof *trainer->mean);
     trainer->sum = calloc(trainer->n_value + TRAINER_COUNTS, sizeof *trainer->sum);
-    trainer->layer_count = calloc((size_t)model->n_layer, sizeof *trainer->layer_count);
+    trainer->layer_count = calloc((size_t)model->n_layer + 1, sizeof *trainer->layer_count);
     if (!trainer->soft || !trainer->part || !trainer->mean || !trainer->sum || !trainer->layer_count) {
         return error_memory(error, "training");
     }
@@ -394,22 +398,20 @@ static judgeq_status measure_part(judgeq_trainer *trainer, measure_sums *sums, j
     return JUDGEQ_OK;
 }
 
+/* Examples that could not be measured were named then. */
 static judgeq_status count_layers(judgeq_trainer *trainer, const judgeq_judge *judge, judgeq_error *error) {
     const judgeq_session_params params = read_params(trainer);
-    judgeq_status status = JUDGEQ_OK;
-    size_t i = (size_t)trainer->params.rank;
-    for (; status == JUDGEQ_OK && i < trainer->n_held; i += (size_t)trainer->params.n_ranks) {
+    for (size_t i = (size_t)trainer->params.rank; i < trainer->n_held; i += (size_t)trainer->params.n_ranks) {
         const set_example *at = &trainer->set->example[trainer->held[i]];
-        judgeq_error own = {0};
         trainer->done = (int64_t)i;
-        status = check_cancelled(trainer, error);
-        if (status != JUDGEQ_OK) break;
-        status = layers_add(trainer->layer_count, trainer->model, judge, &params, trainer->params.measure_budget,
-                            trainer->set->token + at->first, (size_t)at->n_prompt, &own);
-        if (status == JUDGEQ_OK || skip(trainer, trainer->held[i], status, &own)) continue;
-        return error_set(error, status, "%s", own.message);
+        judgeq_status status = check_cancelled(trainer, error);
+        if (status == JUDGEQ_OK) {
+            status = layers_add(trainer->layer_count, trainer->model, judge, &params, trainer->params.measure_budget,
+                                trainer->set->token + at->first, (size_t)at->n_prompt, error);
+        }
+        if (status != JUDGEQ_OK && status != JUDGEQ_ERROR_NUMERIC) return status;
     }
-    return status;
+    return JUDGEQ_OK;
 }
 
 /* How layers share a budget out is asked of the judge that is written, once. */
@@ -418,13 +420,13 @@ static judgeq_status measure_layers(judgeq_trainer *trainer, judgeq_error *error
     judgeq_status status = judgeq_trainer_judge(trainer, "", &judge, error);
     if (status == JUDGEQ_OK) status = count_layers(trainer, judge, error);
     judgeq_judge_free(judge);
-    return sum_over_ranks(trainer, trainer->layer_count, (size_t)trainer->model->info.n_layer, status, error);
+    return sum_over_ranks(trainer, trainer->layer_count, (size_t)trainer->model->info.n_layer + 1, status, error);
 }
 
 judgeq_status judgeq_trainer_measure(judgeq_trainer *trainer, judgeq_measures *out, judgeq_error *error) {
     measure_sums sums = {0};
-    const size_t n_layer = (size_t)trainer->model->info.n_layer;
-    memset(trainer->layer_count, 0, n_layer * sizeof *trainer->layer_count);
+    const size_t n_count = (size_t)trainer->model->info.n_layer + 1;
+    memset(trainer->layer_count, 0, n_count * sizeof *trainer->layer_count);
     judgeq_status status = measure_part(trainer, &sums, error);
     status = sum_over_ranks(trainer, &sums.n_examples, sizeof sums / sizeof(double), status, error);
     if (status != JUDGEQ_OK) return status;

@@ -29,7 +29,7 @@ struct judgeq_trainer {
     int64_t step, n_steps; /* done, in all */
     example_store store;
     judgeq_measures measures; /* the last; n_examples 0: none */
-    double *layer_count;      /* [n_layer], of the judge at the last step: layers.h; 0 before */
+    double *layer_count;      /* [n_layer + 1], of the judge at the last step: layers.h; 0 before. Then failed ranks */
     int64_t done, total;      /* examples of the call under way, for the progress */
 };
 
