@@ -863,7 +863,8 @@ JUDGEQ_API bool judgeq_trainer_wants(const judgeq_trainer *trainer);
  * must have read its prompt with the policy full and been watched while it decoded the response except its last token.
  * Afterwards `session` can only be freed. Changes no result. */
 JUDGEQ_API judgeq_status judgeq_trainer_take(judgeq_trainer *trainer, judgeq_session *session, judgeq_error *error);
-/* Measures the present soft tokens on the held-out examples. */
+/* Measures the present soft tokens on the held-out examples. After the last step their prompts are read once more, for
+ * the judge's layer_share. */
 JUDGEQ_API judgeq_status judgeq_trainer_measure(judgeq_trainer *trainer, judgeq_measures *out, judgeq_error *error);
 /* Makes a judge of the present soft tokens, with the last measures. `origin`: how it came to be, for people. */
 JUDGEQ_API judgeq_status judgeq_trainer_judge(const judgeq_trainer *trainer, const char *origin, judgeq_judge **out,
