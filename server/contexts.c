@@ -25,7 +25,8 @@ struct context_file {
     bool there;     /* as of the last look */
     struct stat at; /* the file's, where it is there */
     struct timespec used;
-    bool known, ours; /* the next two are of this file; it is a session's, whatever else is wrong with it */
+    bool known;           /* what follows is of this file, and stays so until it is another */
+    bool ours, deletable; /* it was read as a session's, so that it may leave; or is a damaged one, perhaps */
     judgeq_status status;
     judgeq_error error;
     judgeq_snapshot_info info;
@@ -197,28 +198,42 @@ static bool begins_as_ours(const char *path) {
     return ours;
 }
 
-/* Reads a file that somebody holds, unless it is known; without the lock. */
+/* A file that was not read as a session's may be one that somebody is copying here, a model too: it goes where a client
+ * deletes it by its name, and never by itself. */
+static bool may_be_deleted(const char *path, judgeq_status status) {
+    const bool damaged = status == JUDGEQ_ERROR_FORMAT || status == JUDGEQ_ERROR_NUMERIC;
+    return status == JUDGEQ_OK || (damaged && begins_as_ours(path));
+}
+
+/* Reads a file that somebody holds, unless it is known; without the lock. It stays unknown where it was replaced in the
+ * meantime, or another try may end in another way. */
 static void learn(context_file *file) {
     contexts *all = file->all;
     pthread_mutex_lock(&all->lock);
     const bool known = file->known;
+    const struct stat before = file->at;
     pthread_mutex_unlock(&all->lock);
     if (known) return;
     judgeq_snapshot_info info;
     judgeq_error error = {0};
     judgeq_status status = judgeq_snapshot_read(file->path, &info, NULL, &error);
-    const bool ours = status == JUDGEQ_OK || (status == JUDGEQ_ERROR_FORMAT && begins_as_ours(file->path));
+    const bool ours = status == JUDGEQ_OK, deletable = may_be_deleted(file->path, status);
+    const bool lasts = status != JUDGEQ_ERROR_MEMORY && status != JUDGEQ_ERROR_IO;
     if (status == JUDGEQ_OK &&
         strcmp(info.file_fingerprint, judgeq_model_get_info(all->params.model)->file_fingerprint) != 0) {
         status = error_set(&error, JUDGEQ_ERROR_MISMATCH, "%s: was read by another model, or another quantisation: %s",
                            file->path, info.model_name);
     }
     pthread_mutex_lock(&all->lock);
-    file->known = true;
-    file->ours = ours;
-    file->status = status;
-    file->error = error;
-    file->info = info;
+    look(all, file->name);
+    if (!file->known) { /* nobody else has read it */
+        file->known = lasts && file->there && same_file(&before, &file->at);
+        file->ours = ours;
+        file->deletable = deletable;
+        file->status = status;
+        file->error = error;
+        file->info = info;
+    }
     note_use(file); /* reading it was no use */
     pthread_mutex_unlock(&all->lock);
 }
@@ -350,7 +365,8 @@ contexts_status contexts_write(context_file *file, const void *bytes, size_t siz
     context_file **held = hold_all(all, &n);
     pthread_mutex_lock(&all->lock);
     look_at_all(all);
-    contexts_status status = make_room(all, size, error);
+    /* nobody here has this name, but judgeq ingest or cp may have written it meanwhile */
+    contexts_status status = file->there ? CONTEXTS_EXISTS : make_room(all, size, error);
     if (status == CONTEXTS_OK) file->writing = size;
     pthread_mutex_unlock(&all->lock);
     if (held) release_all(all, held, n);
@@ -373,7 +389,7 @@ contexts_status contexts_remove(contexts *all, const char *name, judgeq_error *e
         status = CONTEXTS_NONE;
     } else if (file->n_users > 0) {
         status = CONTEXTS_IN_USE;
-    } else if (!file->known || !file->ours) {
+    } else if (!file->known || !file->deletable) {
         status = CONTEXTS_NOT_OURS;
     } else {
         status = drop(file, error);
@@ -413,15 +429,17 @@ context_info *contexts_list(contexts *all, size_t *n) {
 }
 
 bool contexts_get(contexts *all, const char *name, context_info *out) {
-    size_t n = 0;
-    bool found = false;
-    context_info *list = contexts_list(all, &n);
-    for (size_t i = 0; list && i < n && !found; i++) {
-        found = strcmp(list[i].name, name) == 0;
-        if (found) *out = list[i];
-    }
-    free(list);
-    return found;
+    pthread_mutex_lock(&all->lock);
+    context_file *file = contexts_is_name(name) ? look(all, name) : NULL;
+    if (file) file->n_held++;
+    pthread_mutex_unlock(&all->lock);
+    if (!file) return false;
+    learn(file);
+    pthread_mutex_lock(&all->lock);
+    *out = info_of(file);
+    file->n_held--;
+    pthread_mutex_unlock(&all->lock);
+    return true;
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */

@@ -22,7 +22,7 @@ typedef struct contexts_params {
 
 /* Everything but the model and the notes' data is copied. With `bytes` the folder is this process's: what a killed one
  * has left half written is removed, and files leave, those first that were not used for longest, until the rest is
- * within `bytes`. */
+ * within `bytes`. Only files that can be read as a session's leave so: others go where a client deletes them. */
 judgeq_status contexts_new(const contexts_params *params, contexts **out, judgeq_error *error);
 /* Accepts NULL. */
 void contexts_free(contexts *all);
@@ -48,7 +48,8 @@ const char *context_file_path(const context_file *file);
 typedef enum contexts_status {
     CONTEXTS_OK = 0,
     CONTEXTS_NONE,      /* no file of this name */
-    CONTEXTS_NOT_OURS,  /* it is no session's */
+    CONTEXTS_NOT_OURS,  /* it is no session's, not even a damaged one */
+    CONTEXTS_EXISTS,    /* somebody else has written it meanwhile */
     CONTEXTS_IN_USE,    /* by requests: later, perhaps */
     CONTEXTS_TOO_LARGE, /* alone */
     CONTEXTS_FAILED
@@ -71,6 +72,7 @@ typedef struct context_info {
 
 /* All files, by name: malloced [*n]; NULL without memory, or where the folder cannot be read. */
 context_info *contexts_list(contexts *all, size_t *n);
+/* One file, which alone is read. False: there is none, or no memory. */
 bool contexts_get(contexts *all, const char *name, context_info *out);
 
 #endif

@@ -40,6 +40,9 @@ bool contexts_done(contexts_status status, const char *name, const contexts *all
     case CONTEXTS_NOT_OURS:
         snprintf(message, sizeof message, "%.128s is no context, and is left alone", name);
         return fail(fault, 409, INVALID, "not_a_context", message);
+    case CONTEXTS_EXISTS:
+        snprintf(message, sizeof message, "name: %.128s is there already: take another name, or delete it first", name);
+        return fail(fault, 409, INVALID, "context_exists", message);
     case CONTEXTS_IN_USE:
         snprintf(message, sizeof message, "%.128s is in use by a request: ask again later", name);
         return fail(fault, 409, INVALID, "context_in_use", error && error->message[0] ? error->message : message);

@@ -260,6 +260,27 @@ class Room(Folders):
         self.refused(self.upload("c.kv"), 409, "context_in_use", "ask again later")
         self.assertEqual(self.names(), ["b.kv", "notes.txt"])
 
+    def test_one_that_is_damaged_leaves_by_its_name_only(self):
+        """It may be one that somebody is copying there, of a session or of a model."""
+        whole, model = self.read(os.path.join(self.contexts, "a.kv")), self.read(self.model)
+        for name, content in ("cut.kv", whole[:-self.size // 2]), ("model.gguf", model[:self.size]), ("b.kv", whole):
+            with open(os.path.join(self.contexts, name), "wb") as file:
+                file.write(content)
+            os.utime(os.path.join(self.contexts, name), (1, 1))
+        self.restart("--context-bytes", str(3 * self.size))
+        self.assertEqual(self.names(), ["a.kv", "cut.kv", "model.gguf"])
+        self.assertEqual(self.upload("c.kv").status, 200)
+        self.assertEqual(self.names(), ["c.kv", "cut.kv", "model.gguf"])
+        self.assertEqual(self.server.ask(CONTEXTS + "/cut.kv", method="DELETE").status, 200)
+        self.assertEqual(self.names(), ["c.kv", "model.gguf"])
+
+    def test_one_that_is_replaced_is_read_again(self):
+        path, whole = os.path.join(self.contexts, "a.kv"), self.read(os.path.join(self.contexts, "a.kv"))
+        for content, usable in (whole[:-100], False), (whole, True):
+            with open(path, "wb") as file:
+                file.write(content)
+            self.assertEqual(self.server.ask(CONTEXTS + "/a.kv").json["usable"], usable)
+
     def test_one_that_is_too_large_alone(self):
         self.restart("--context-bytes", str(self.size - 1))
         self.assertEqual(self.names(), [])
@@ -329,6 +350,19 @@ class Killed(Folders):
         self.wait_for("jobs_cancelled_total", 1)
         self.assertEqual(os.listdir(self.contexts), [])
         self.assertEqual(self.upload("left.kv").status, 200)
+
+    def test_a_name_that_somebody_takes_meanwhile(self):
+        path = os.path.join(self.contexts, "taken.kv")
+        with self.server.connect() as client:
+            client.sendall(post(CONTEXTS, json.dumps({"text": DOCUMENT * 15, "name": "taken.kv", "judgeq": OWN}).encode()))
+            self.wait_for("jobs_reading", 1)
+            with open(path, "wb") as file:
+                file.write(b"somebody's")
+            reply = b"".join(iter(lambda: client.recv(1 << 16), b""))
+        self.assertIn(b" 409 ", reply.partition(b"\r\n")[0])
+        self.assertIn(b'"context_exists"', reply)
+        self.assertEqual(self.read(path), b"somebody's")
+        self.assertEqual(os.listdir(self.contexts), ["taken.kv"])
 
     def test_kill_and_restart(self):
         for _ in range(2):
