@@ -186,10 +186,18 @@ static bool read_after_document(const service *s, const fields *f, chat_messages
 
 /* ---- after turns that were read before --------------------------------------------------------------------------- */
 
-static bool holds_turns(const service *s, const ask *a) {
-    context_info info;
-    return a->context && contexts_get(s->contexts, context_file_name(a->file), &info) &&
-           strcmp(info.snapshot.label, CONTEXT_TURNS) == 0;
+/* False, and a fault, where it cannot be said: turns that were taken for a document would be read as nothing was meant.
+ */
+static bool find_turns(const service *s, const ask *a, bool *turns, reply_fault *fault) {
+    const judgeq_error gone = {JUDGEQ_ERROR_IO, "judgeq.context: the file cannot be read any more"};
+    context_info info = {.status = gone.code, .error = gone};
+    *turns = false;
+    if (!a->context) return true;
+    contexts_get(s->contexts, context_file_name(a->file), &info);
+    *turns = strcmp(info.snapshot.label, CONTEXT_TURNS) == 0;
+    reply_failed(fault, info.status, &info.error);
+    reply_hide_folder(fault, a->context);
+    return info.status == JUDGEQ_OK;
 }
 
 /* The inner form's request with other messages: those of `first`, and where `all`, its own after them. */
@@ -254,7 +262,7 @@ static bool read_after_turns(const service *s, const fields *f, ask *a, exchange
     return good;
 }
 
-static void read_logprobs(const fields *f, ask *a) {
+void dialect_read_logprobs(const fields *f, ask *a) {
     bool wanted = false;
     int32_t n = 0;
     fields_bool(f, "logprobs", &wanted);
@@ -266,8 +274,10 @@ static void read_logprobs(const fields *f, ask *a) {
 /* Of the inner form. */
 static bool read_inner(const service *s, const fields *f, bool closed, ask *a, exchange_prompt *prompt) {
     chat_messages messages;
-    read_logprobs(f, a);
-    if (f->fault->status == 0 && holds_turns(s, a)) return read_after_turns(s, f, a, prompt);
+    dialect_read_logprobs(f, a);
+    bool turns = false;
+    if (f->fault->status != 0 || !find_turns(s, a, &turns, f->fault)) return false;
+    if (turns) return read_after_turns(s, f, a, prompt);
     chat_messages_read(s, f, &messages);
     const bool good = f->fault->status == 0 && (a->context ? read_after_document(s, f, &messages, a, prompt)
                                                            : read_prompt(s, f, &messages, closed, a, prompt));
@@ -275,8 +285,7 @@ static bool read_inner(const service *s, const fields *f, bool closed, ask *a, e
     return good && f->fault->status == 0;
 }
 
-/* A fault names the field as the client knows it. */
-static void rename_fault(const dialect *d, reply_fault *fault) {
+void dialect_rename_fault(const dialect *d, reply_fault *fault) {
     for (size_t i = 0; i < d->n_names; i++) {
         const char *inner = d->names[i].inner, *outer = d->names[i].outer;
         const size_t n = strlen(inner);
@@ -300,7 +309,7 @@ bool dialect_read(const service *s, const dialect *d, json_t *body, ask *a, exch
     ask_keep(a, body, inner);
     const bool good = read_inner(s, &f, d->closed, a, prompt);
     json_decref(inner);
-    if (!good) rename_fault(d, fault);
+    if (!good) dialect_rename_fault(d, fault);
     return good;
 }
 

@@ -39,6 +39,10 @@ void dialect_run(http_request *request, const dialect *d);
 
 /* A new object with the fields of an answer that have the same name and meaning in all dialects. */
 json_t *dialect_common_fields(const fields *given);
+/* Of the inner form. */
+void dialect_read_logprobs(const fields *f, ask *a);
+/* A fault names the field as the client knows it. */
+void dialect_rename_fault(const dialect *d, reply_fault *fault);
 
 void dialect_more(exchange *e, exchange_answer *a, const char *text, size_t n, const json_t *logprobs);
 /* All of the answer is in a->chat from here on, in a stream or not; all blocks are closed. */

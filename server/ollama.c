@@ -195,6 +195,9 @@ static bool read_raw(const service *s, json_t *body, ask *a, exchange_prompt *pr
     judgeq_error error = {0};
     ask_read(s, &f, a);
     ask_keep(a, body, inner);
+    dialect_read_logprobs(&f, a);
+    ollama_refuse_others(&given);
+    ask_refuse(&given, "system", "does not go with \"raw\": true: write it into the prompt");
     ask_refuse(&f, "response_format", "does not go with \"raw\": true");
     json_decref(inner);
     if (fault->status != 0) return false;
@@ -215,6 +218,7 @@ static void answer_raw(http_request *request, json_t *body) {
         return;
     }
     reply_wrong(&fault, NULL, "no memory");
+    dialect_rename_fault(&ollama_generate_dialect, &fault);
     reply_error(request, &fault);
     exchange_prompts_free(prompt, prompt ? 1 : 0);
     ask_free(&a);

@@ -9,6 +9,8 @@ json_t *ollama_inner_chat(const fields *f);
 json_t *ollama_inner_generate(const fields *f);
 /* The fields of a request that are no prompt, in the inner form. */
 json_t *ollama_inner_options(const fields *f);
+/* The fields of a prompt's request that are not done. */
+void ollama_refuse_others(const fields *f);
 
 /* "2026-11-28T14:05:51.123456Z". */
 enum { OLLAMA_TIME = 32 };

@@ -151,13 +151,17 @@ json_t *ollama_inner_chat(const fields *f) {
 
 /* ---- a prompt ---------------------------------------------------------------------------------------------------- */
 
+void ollama_refuse_others(const fields *f) {
+    ask_refuse(f, "suffix", "is not done: the model writes what follows a prompt only");
+    ask_refuse(f, "images", "are not done: this server reads only text");
+    ask_refuse(f, "template", "is not done: the model's own counts, or none with \"raw\": true");
+    ask_refuse(f, "context", "is not done: /api/chat has conversations");
+}
+
 json_t *ollama_inner_generate(const fields *f) {
     const dialect_input in = {.f = f, .field = "prompt", .part = "part", .reads = "text", .messages = json_array()};
     json_t *inner = ollama_inner_options(f), *system = fields_get(f, "system"), *prompt = fields_get(f, "prompt");
-    ask_refuse(f, "suffix", "is not done: the model writes what follows a prompt only");
-    ask_refuse(f, "images", "are not done: this server reads only text");
-    ask_refuse(f, "template", "is not done: the model's own counts, or \"raw\": true");
-    ask_refuse(f, "context", "is not done: /api/chat has conversations");
+    ollama_refuse_others(f);
     if (json_string_length(system) > 0) input_push_content(&in, "system", system);
     input_push_content(&in, "user", prompt);
     json_object_set_new(inner, "messages", in.messages);

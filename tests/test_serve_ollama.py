@@ -119,6 +119,9 @@ class Text(Client):
         self.assertEqual([len(token.top_logprobs) for token in answer.logprobs], [2] * 8)
         parts = [token for part in self.chat(logprobs=True, stream=True) for token in part.logprobs or []]
         self.assertEqual([token.token for token in parts], [token.token for token in answer.logprobs])
+        raw = self.generate(raw=True, logprobs=True, top_logprobs=2)
+        self.assertEqual([len(token.top_logprobs) for token in raw.logprobs], [2] * 8)
+        self.assertEqual("".join(token.token for token in raw.logprobs).replace("\0", "\ufffd"), raw.response)
 
     def test_nothing_to_answer(self):
         self.assertEqual((self.client.generate(model="any").done_reason, self.client.chat(model="any").done_reason), ("load", "load"))
@@ -145,7 +148,11 @@ class Text(Client):
                 self.assertIn(said, wrong.exception.error)
         for more, said in [({"suffix": "x"}, "suffix"), ({"images": ["aGVsbG8="]}, "only text"), ({"context": [1, 2]}, "context"),
                            ({"template": "x"}, "template"), ({"prompt": "in the rain " * 400}, "context holds 1024"),
-                           ({"prompt": "in the rain " * 400, "raw": True}, "context holds 1024")]:
+                           ({"prompt": "in the rain " * 400, "raw": True}, "context holds 1024"),
+                           ({"suffix": "x", "raw": True}, "suffix"), ({"images": ["aGVsbG8="], "raw": True}, "only text"),
+                           ({"context": [1, 2], "raw": True}, "context"), ({"template": "x", "raw": True}, "template"),
+                           ({"system": "x", "raw": True}, "system"), ({"top_logprobs": 2, "raw": True}, "top_logprobs"),
+                           ({"options": {"num_predict": 1.5}, "raw": True}, "options.num_predict: ")]:
             with self.subTest(more), self.assertRaises(ollama.ResponseError) as wrong:
                 self.generate(**more)
             self.assertIn(said, wrong.exception.error)
@@ -168,18 +175,22 @@ class Busy(Client):
     """One request at a time."""
     SPEC, ARGUMENTS = "long", ("--parallel", "1", "--ping", "0.02", "--policy", "streaming", "--budget", "64")
 
+    def wait_for(self, name):
+        end = time.monotonic() + 30
+        while self.server.metric(name) == 0 and time.monotonic() < end:
+            time.sleep(0.01)
+        self.assertGreater(self.server.metric(name), 0, name)
+
     def test_pings_are_parts(self):
         """A client that waits gets parts of its answer that are empty, not comments."""
         body = {"prompt": "a b", "max_tokens": 4000, "stream": True}
         parts = []
         with self.server.connect() as first:
             first.sendall(post("/v1/completions", json.dumps(body).encode()))
-            while self.server.metric("jobs_answering") == 0:
-                time.sleep(0.01)
+            self.wait_for("jobs_answering")
             waiting = threading.Thread(target=lambda: parts.extend(self.generate(raw=True, stream=True)))
             waiting.start()
-            while self.server.metric("jobs_waiting") == 0:
-                time.sleep(0.01)
+            self.wait_for("jobs_waiting")
             time.sleep(0.1)
         waiting.join()
         self.assertEqual([parts[0].response, parts[0].done, parts[1].response], ["", False, ""])
