@@ -116,6 +116,11 @@ static json_t *whole(exchange *e) {
     return message;
 }
 
+static const dialect_name NAMES[] = {{"stop", "stop_sequences"},
+                                     {"response_format", "output_config.format"},
+                                     {"reasoning_effort", "output_config.effort"}};
+enum { N_NAMES = sizeof NAMES / sizeof *NAMES };
+
 const dialect anthropic_dialect = {.shape = {.id = "msg_",
                                              .begin = begin,
                                              .more = dialect_more,
@@ -125,10 +130,8 @@ const dialect anthropic_dialect = {.shape = {.id = "msg_",
                                              .ping = ping,
                                              .whole = whole},
                                    .inner = anthropic_inner,
-                                   .names = (const dialect_name[]){{"stop", "stop_sequences"},
-                                                                   {"response_format", "output_config.format"},
-                                                                   {"reasoning_effort", "output_config.effort"}},
-                                   .n_names = 3,
+                                   .names = NAMES,
+                                   .n_names = N_NAMES,
                                    .open = open_block,
                                    .add = add_text,
                                    .close = close_block};
@@ -151,7 +154,8 @@ static bool count(const ask *a, const exchange_prompt *prompt, int64_t *n, reply
 }
 
 void anthropic_count_tokens(http_request *request) {
-    static const dialect counting = {.shape = {.id = ""}, .inner = anthropic_inner_to_count};
+    static const dialect counting = {
+        .shape = {.id = ""}, .inner = anthropic_inner_to_count, .names = NAMES, .n_names = N_NAMES};
     reply_fault fault = {0};
     ask a = {0};
     exchange_prompt *prompt = calloc(1, sizeof *prompt);

@@ -21,8 +21,11 @@ static json_t *whole(exchange *e) {
                      exchange_kept(e, a));
 }
 
-static const dialect COMPACT = {
-    .shape = {.id = "resp_", .whole = whole}, .inner = openai_responses_inner, .closed = true};
+static const dialect COMPACT = {.shape = {.id = "resp_", .whole = whole},
+                                .inner = openai_responses_inner,
+                                .closed = true,
+                                .names = openai_responses_names,
+                                .n_names = N_OPENAI_RESPONSES_NAMES};
 
 static bool prepare(http_request *request, ask *a, const exchange_prompt *prompt, reply_fault *fault) {
     const service *s = http_data(request);

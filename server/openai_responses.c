@@ -205,6 +205,11 @@ static json_t *whole(exchange *e) {
     return ended_response(e);
 }
 
+const dialect_name openai_responses_names[N_OPENAI_RESPONSES_NAMES] = {{"messages", "input"},
+                                                                       {"max_tokens", "max_output_tokens"},
+                                                                       {"response_format", "text.format"},
+                                                                       {"reasoning_effort", "reasoning.effort"}};
+
 const dialect openai_responses_dialect = {.shape = {.id = "resp_",
                                                     .begin = begin,
                                                     .more = dialect_more,
@@ -213,11 +218,8 @@ const dialect openai_responses_dialect = {.shape = {.id = "resp_",
                                                     .fail = fail,
                                                     .whole = whole},
                                           .inner = openai_responses_inner,
-                                          .names = (const dialect_name[]){{"messages", "input"},
-                                                                          {"max_tokens", "max_output_tokens"},
-                                                                          {"response_format", "text.format"},
-                                                                          {"reasoning_effort", "reasoning.effort"}},
-                                          .n_names = 4,
+                                          .names = openai_responses_names,
+                                          .n_names = N_OPENAI_RESPONSES_NAMES,
                                           .open = open_item,
                                           .add = add_text,
                                           .close = close_item};

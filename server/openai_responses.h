@@ -7,6 +7,8 @@
 /* The dialect's `inner`. */
 json_t *openai_responses_inner(const fields *f);
 
+enum { N_OPENAI_RESPONSES_NAMES = 4 };
+extern const dialect_name openai_responses_names[N_OPENAI_RESPONSES_NAMES];
 extern const dialect openai_responses_dialect;
 
 /* null, before it has ended. */

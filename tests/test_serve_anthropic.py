@@ -156,6 +156,8 @@ class Text(Messages):
                            (block("tool_result", tool_use_id="a", content=[{"type": "image"}]), '"image"')]:
             with self.subTest(more):
                 self.assertIn(said, self.refused(wrong, invalid, **more))
+        counted = self.server.ask(COUNT, {"messages": USER, "stop_sequences": [""]}, X_Api_Key="secret").json["error"]["message"]
+        self.assertTrue(counted.startswith("stop_sequences: "), counted)
         missing = self.server.ask(MESSAGES, {"messages": USER}, X_Api_Key="secret")
         self.assertEqual((missing.status, missing.json["error"]["type"]), (400, invalid))
         self.assertIn("max_tokens", missing.json["error"]["message"])

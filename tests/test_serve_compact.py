@@ -100,6 +100,9 @@ class Compact(Serving):
                 self.create(items)
         with self.assertRaisesRegex(openai.BadRequestError, "send the items"):
             self.compact([item, *MORE], {})
+        for more, name in ({"reasoning": {"effort": 5}}, "reasoning.effort"), ({"max_output_tokens": -1}, "max_output_tokens"):
+            error = self.server.ask("/v1/responses/compact", {"input": TALK, **more}).json["error"]
+            self.assertEqual((error["param"], error["message"].partition(":")[0]), (name, name))
         without = Server(JUDGEQ, self.model)
         self.addCleanup(without.stop)
         self.assertIn("--context-dir", without.ask("/v1/responses/compact", {"input": TALK}).json["error"]["message"])
