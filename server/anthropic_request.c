@@ -20,12 +20,12 @@ static bool read_user_blocks(const dialect_input *in, const json_t *content, tex
     size_t i;
     json_array_foreach(content, i, block) {
         const bool result = input_is_type(block, "tool_result");
-        if (result && text->length > 0 && !input_push(in, "user", text)) return false;
+        if (result && (text->length > 0 || text->failed) && !input_push(in, "user", text)) return false;
         if (result && !read_result(in, block)) return false;
         if (!result && !input_is_text(in, block)) return input_refuse_part(in, block);
         if (!result && !input_add_text(in, block, "text", text)) return false;
     }
-    return text->length == 0 || input_push(in, "user", text);
+    return (text->length == 0 && !text->failed) || input_push(in, "user", text);
 }
 
 static bool read_user(const dialect_input *in, const json_t *content) {

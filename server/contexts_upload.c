@@ -32,14 +32,19 @@ static json_t *text_json(const char *bytes, size_t n) {
     return json;
 }
 
-/* Puts a field where JSON has it. False: there is no such field. */
-static bool put_field(json_t *body, const char *name, const char *bytes, size_t n) {
-    json_t *own = json_object_get(body, "judgeq");
+static void no_memory(reply_fault *fault) {
+    reply_failed(fault, JUDGEQ_ERROR_MEMORY, &(judgeq_error){.message = "out of memory for a document"});
+}
+
+typedef enum put_status { PUT_DONE, PUT_UNKNOWN, PUT_NO_MEMORY } put_status;
+
+/* Puts a field where JSON has it. */
+static put_status put_field(json_t *body, const char *name, const char *bytes, size_t n) {
     const bool ours = is_one_of(name, OWN, sizeof OWN / sizeof *OWN);
-    if (!ours && !is_one_of(name, OTHERS, sizeof OTHERS / sizeof *OTHERS)) return false;
-    if (ours && !own) json_object_set_new(body, "judgeq", own = json_object());
-    json_object_set_new(ours ? own : body, name, text_json(bytes, n));
-    return true;
+    if (!ours && !is_one_of(name, OTHERS, sizeof OTHERS / sizeof *OTHERS)) return PUT_UNKNOWN;
+    if (ours && !json_object_get(body, "judgeq")) json_object_set_new(body, "judgeq", json_object());
+    json_t *to = ours ? json_object_get(body, "judgeq") : body;
+    return json_object_set_new(to, name, text_json(bytes, n)) == 0 ? PUT_DONE : PUT_NO_MEMORY;
 }
 
 typedef struct form {
@@ -53,9 +58,15 @@ typedef struct form {
 static void end_field(form *f) {
     const char *bytes = f->bytes.bytes ? f->bytes.bytes : "";
     if (!f->any) return;
+    put_status done = PUT_DONE;
     if (f->file || strcmp(f->name, "text") == 0) {
-        json_array_append_new(json_object_get(f->body, "documents"), text_json(bytes, f->bytes.length));
-    } else if (!put_field(f->body, f->name, bytes, f->bytes.length)) {
+        json_t *documents = json_object_get(f->body, "documents");
+        if (json_array_append_new(documents, text_json(bytes, f->bytes.length)) != 0) done = PUT_NO_MEMORY;
+    } else {
+        done = put_field(f->body, f->name, bytes, f->bytes.length);
+    }
+    if (done == PUT_NO_MEMORY) no_memory(f->fault);
+    if (done == PUT_UNKNOWN) {
         reply_wrong(f->fault, f->name, "%s: expected files, text, name, system, policy or budget", f->name);
     }
     text_clear(&f->bytes);
@@ -84,14 +95,14 @@ static json_t *form_body(http_request *request, reply_fault *fault) {
 }
 
 /* The document as it is; what is said of it stands in the query. */
-static json_t *text_body(const http_request *request) {
+static json_t *text_body(const http_request *request, reply_fault *fault) {
     size_t n = 0;
     const char *bytes = http_body(request, &n);
     json_t *body = json_pack("{s:o}", "text", text_json(bytes, n));
     const char *const *const all[] = {OWN, OTHERS};
     for (size_t i = 0; body && i < 2 * sizeof all / sizeof *all; i++) {
         const char *name = all[i / 2][i % 2], *value = http_query(request, name);
-        if (value) put_field(body, name, value, strlen(value));
+        if (value && put_field(body, name, value, strlen(value)) != PUT_DONE) no_memory(fault);
     }
     return body;
 }
@@ -100,7 +111,7 @@ static json_t *read_body(http_request *request, reply_fault *fault) {
     static const char form_type[] = "multipart/form-data", text_type[] = "text/";
     const char *type = http_type(request);
     if (strncasecmp(type, form_type, strlen(form_type)) == 0) return form_body(request, fault);
-    if (strncasecmp(type, text_type, strlen(text_type)) == 0) return text_body(request);
+    if (strncasecmp(type, text_type, strlen(text_type)) == 0) return text_body(request, fault);
     return openai_body(request, fault);
 }
 

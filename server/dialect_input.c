@@ -86,11 +86,8 @@ bool input_push_result(const dialect_input *in, const char *id, const json_t *co
 }
 
 bool input_add_call(const dialect_input *in, json_t *message, const char *id, const char *name, const char *arguments) {
-    json_t *calls = json_object_get(message, "tool_calls");
-    if (!calls) {
-        calls = json_array();
-        json_object_set_new(message, "tool_calls", calls);
-    }
+    if (!json_object_get(message, "tool_calls")) json_object_set_new(message, "tool_calls", json_array());
+    json_t *calls = json_object_get(message, "tool_calls"); /* NULL without memory */
     json_t *call = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "type", "function", "function", "name", name,
                              "arguments", arguments);
     return json_array_append_new(calls, call) == 0 || input_wrong(in, "no memory");

@@ -357,6 +357,7 @@ static void test_refused(void **state) {
         {{.frequency_penalty = NAN, .model = model}, "frequency_penalty is nan, expected -100 to 100"},
         {{.repeat_penalty = -1, .model = model}, "repeat_penalty is -1, expected 0 to 100"},
         {{.penalty_window = -1}, "penalty_window is -1, expected 0 (64) to 1048576"},
+        {{.model = model, .n_biases = 2}, "biases is NULL, expected the 2 of n_biases"},
         {{.model = model, .biases = &(judgeq_logit_bias){-1, 0}, .n_biases = 1}, "biases: token -1 is not in the"},
         {{.model = model, .biases = &(judgeq_logit_bias){1, NAN}, .n_biases = 1}, "biases: token 1 has nan, expected"},
         {{.biases = &(judgeq_logit_bias){1, 1}, .n_biases = 1}, "model: penalties, biases and grammars need"},

@@ -44,6 +44,10 @@ static judgeq_status check_ranges(const judgeq_sampler_params *params, judgeq_er
 
 static judgeq_status check_biases(const judgeq_sampler_params *params, judgeq_error *error) {
     const int32_t n_vocab = params->model ? judgeq_model_get_info(params->model)->n_vocab : 0;
+    if (params->n_biases > 0 && !params->biases) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "biases is NULL, expected the %zu of n_biases",
+                         params->n_biases);
+    }
     for (size_t i = 0; params->model && i < params->n_biases; i++) {
         const judgeq_logit_bias *b = &params->biases[i];
         if (b->token < 0 || b->token >= n_vocab) {
