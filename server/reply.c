@@ -52,7 +52,7 @@ bool reply_failed(reply_fault *fault, judgeq_status status, const judgeq_error *
     case JUDGEQ_ERROR_LIMIT:
         return set_too_long(fault, error);
     case JUDGEQ_ERROR_CANCELLED: /* by the server: whoever is told has not left */
-        return set(fault, 503, FAILED, NULL, error);
+        return set(fault, 503, FAILED, "cancelled", error);
     default:
         return set(fault, 500, FAILED, NULL, error);
     }

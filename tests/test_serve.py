@@ -543,6 +543,7 @@ class Ending(Serving):
             while part := client.recv(1 << 16):
                 got += part
         self.assertIn(b'"error":{"message":"the server is stopping: ask again later"', got)
+        self.assertIn(b'"code":"cancelled"', got)
         self.assertNotIn(b"[DONE]", got)
 
     def test_what_cannot_be_served(self):

@@ -366,10 +366,15 @@ class Errors(OnePage):
             for word in words:
                 self.assertIn(word, said)
             page.unroute("**" + CHAT)
-        late = 'data: {"choices": [{"delta": {"content": "so"}}]}\n\ndata: {"error": {"message": "it has failed", "code": null}}\n\n'
-        page.route("**" + CHAT, lambda route: route.fulfill(status=200, body=late))
-        self.say(page, "in the rain")
-        self.assertIn("it has failed", page.locator("#alert").text_content())
+        for error, word in [({"message": "it has failed", "code": None}, "terminal"),
+                            ({"message": "it has stopped", "type": "server_error", "code": "cancelled"}, "in a few seconds")]:
+            late = 'data: {"choices": [{"delta": {"content": "so"}}]}\n\ndata: ' + json.dumps({"error": error}) + "\n\n"
+            page.route("**" + CHAT, lambda route: route.fulfill(status=200, body=late))
+            self.say(page, "in the rain")
+            said = page.locator("#alert").text_content()
+            self.assertIn(error["message"], said)
+            self.assertIn(word, said)
+            page.unroute("**" + CHAT)
         self.assertEqual(self.turns(page)[1], ["answer", "so"])
         self.refused()
 

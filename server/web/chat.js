@@ -26,6 +26,9 @@ const ADVICE = {
     500: "What the server writes in its terminal may say more.",
     503: "Send it again in a few seconds.",
 };
+// The status that an error would have had, for those within a stream, which has begun with 200.
+const STATUS = {cancelled: 503, stopping: 503, rate_limit_error: 429, invalid_request_error: 400, exceed_context_size_error: 400};
+const statusOf = error => STATUS[error.code] ?? STATUS[error.type] ?? 500;
 
 function failureOf(error, status) {
     if (status === 401) {
@@ -266,7 +269,7 @@ function think(answer, text) {
 }
 
 function take(answer, chunk) {
-    if (chunk.error) throw failureOf(chunk.error, 500);
+    if (chunk.error) throw failureOf(chunk.error, statusOf(chunk.error));
     if (chunk.judgeq) answer.own = chunk.judgeq;
     if (chunk.usage) answer.usage = chunk.usage;
     const choice = chunk.choices?.[0];
