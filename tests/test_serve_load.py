@@ -108,6 +108,7 @@ class Load(Serving):
             self.assertLessEqual(self.server.metric("kv_bytes_most"), 512 << 10)
         for thread in hostile:
             thread.join()
+        self.assertEqual(set(got), set(HOSTILE))
         for name, status in got.items():
             self.assertIn(status, HOSTILE[name][1], name)
         for text, answer in random.Random(1).sample(answers, 16):
