@@ -381,6 +381,14 @@ static judgeq_status keep_history(const judgeq_judge *start, judgeq_judge **judg
     info.loss = was->loss;
     info.data_hash = was->data_hash;
     info.steps = was->steps;
+    if (isnan(info.heldout_loss)) {
+        info.heldout_loss = was->heldout_loss;
+        info.heldout_hit_rate = was->heldout_hit_rate;
+    }
+    if (info.n_layer_share == 0) {
+        info.layer_share = was->layer_share;
+        info.n_layer_share = was->n_layer_share;
+    }
     const judgeq_status status = judgeq_judge_new(judgeq_judge_soft_tokens(*judge), &info, &same, error);
     if (status != JUDGEQ_OK) return status;
     judgeq_judge_free(*judge);

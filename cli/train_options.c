@@ -92,6 +92,8 @@ static int check_data(const train_options *o) {
 /* The options that the training and its examples share. */
 static int check_online(train_options *o) {
     if (o->data) return wrong("--online makes its examples of sources: --data does not go with it");
+    if (o->params.n_epochs == 0)
+        return wrong("--epochs 0 measures on the examples of --data: it does not go with --online");
     if (o->sources.n_examples == 0) {
         return wrong("--online needs -n N, the number of examples: the rate falls to 0 with the last of them");
     }

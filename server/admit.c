@@ -127,17 +127,32 @@ void keep_prompt(worker *w, const worker_job *job) {
     if (copy && idle_add_prompt(&w->idle, job->key, job->id, copy, NULL) != JUDGEQ_OK) judgeq_session_free(copy);
 }
 
+/* The file may be another one by now, of other tokens or of a budget for which nothing is reserved. */
+static bool is_as_asked_for(const worker_job *job, const judgeq_snapshot_info *info) {
+    const judgeq_session_params *asked = &job->session;
+    size_t n;
+    judgeq_stats stats;
+    const int32_t *tokens = judgeq_session_tokens(job->running, &n);
+    judgeq_session_get_stats(job->running, &stats);
+    return n == job->n_context && memcmp(tokens, job->tokens, n * sizeof *tokens) == 0 &&
+           info->budget == asked->budget && !(info->budget_fraction > asked->budget_fraction) &&
+           info->slack == asked->slack && info->kv_type == asked->kv_type &&
+           stats.kv_bytes_allocated <= job->need.held_bytes;
+}
+
 static judgeq_status load_context(worker *w, worker_job *job, judgeq_error *error) {
     const judgeq_session_params params = params_of(w, job);
-    const judgeq_status status = judgeq_session_load(w->params.model, &params, job->context, &job->running, error);
+    judgeq_snapshot_info info;
+    judgeq_status status = judgeq_snapshot_read(job->context, &info, NULL, error);
+    if (status == JUDGEQ_OK) {
+        status = judgeq_session_load(w->params.model, &params, job->context, &job->running, error);
+    }
     if (status != JUDGEQ_OK) return status;
-    size_t n;
-    const int32_t *tokens = judgeq_session_tokens(job->running, &n);
-    if (n != job->n_context || memcmp(tokens, job->tokens, n * sizeof *tokens) != 0) {
+    if (!is_as_asked_for(job, &info)) {
         return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: is another context than when it was asked for: ask again",
                          job->context);
     }
-    job->n_cached = (int64_t)n;
+    job->n_cached = (int64_t)job->n_context;
     keep_context(w, job);
     return JUDGEQ_OK;
 }

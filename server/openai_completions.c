@@ -152,6 +152,11 @@ bool openai_completions_read(const service *s, json_t *body, ask *a, exchange_pr
     fields_int32(&f, "best_of", 1, ASK_ANSWERS_MOST, &best_of);
     if (best_of > a->n) fields_wrong(&f, "best_of", "is not done: give n");
     ask_refuse(&f, "suffix", "is not done: the model writes what follows a prompt only");
+    ask_refuse(&f, "grammar", "is not done here: ask for it in the chat's API");
+    const char *form = json_string_value(json_object_get(fields_get(&f, "response_format"), "type"));
+    if (!form || strcmp(form, "text") != 0) {
+        ask_refuse(&f, "response_format", "is not done here: ask for it in the chat's API");
+    }
     read_prompts(s, &f, a, prompts, n);
     if (!*prompts && fault->status == 0) fields_wrong(&f, "prompt", "no memory");
     return fault->status == 0;

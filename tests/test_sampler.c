@@ -211,6 +211,21 @@ static void test_too_many_ways(void **state) {
                                      "alternatives");
     free(most);
     free(more);
+    /* paths through what may be empty are followed too, one by one: 2^12, first of all and after a character */
+    static const char *const empty[] = {"root ::= b b b b b b b b b b b b \"c\"\nb ::= \"\" | \"\"",
+                                        "root ::= \"a\" b b b b b b b b b b b b \"c\"\nb ::= \"\" | \"\""};
+    char *nested = malloc(2000), *at = nested; /* one path of 2^40 steps */
+    at += sprintf(at, "root ::= \"a\" x0\n");
+    for (int i = 0; i < 40; i++) at += sprintf(at, "x%d ::= x%d x%d\n", i, i + 1, i + 1);
+    sprintf(at, "x40 ::= \"\"");
+    for (int i = 0; i < 3; i++) {
+        const judgeq_grammar paths = {.text = i < 2 ? empty[i] : nested};
+        assert_int_equal(
+            judgeq_sampler_new(&(judgeq_sampler_params){.grammar = &paths, .model = model}, &sampler, &why),
+            JUDGEQ_ERROR_ARGUMENT);
+        assert_non_null(strstr(why.message, "more than 1024 ways"));
+    }
+    free(nested);
     /* twice as many after every token */
     const judgeq_grammar doubles = {.text = "root ::= \"a\" root \"b\" | \"a\" root \"c\" | \"d\""};
     float *logits = calloc((size_t)n_vocab, sizeof *logits);

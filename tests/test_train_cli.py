@@ -75,6 +75,10 @@ class Train(InFolder):
             with open(judge + ".npy", "rb") as file:
                 exported.append(file.read())
         self.assertEqual(*exported)
+        kept = self.path("kept.gguf")
+        self.succeed(kept, "--init", f"judge:{measured}", "--epochs", "0", "--heldout", "0")  # nothing is measured
+        for key in ("heldout_loss", "heldout_hit_rate", "layer_shares"):
+            self.assertEqual(inspect(kept)[key], after[key], key)
         self.assertIn("only a judge to start from", self.run_train(self.path("none.gguf"), "--epochs", "0").stderr.decode())
 
     def test_whole_run(self):

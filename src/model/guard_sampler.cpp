@@ -24,7 +24,7 @@ enum { GRAMMAR_BYTES_MOST = 1 << 20, GRAMMAR_BRACKETS_MOST = 1000, GRAMMAR_STACK
 /* libllama compares each way in which a text can go on with every other one, at each character: 1,024 take a tenth of a
  * second. Its time to convert an object grows with the fourth power of the properties that may be left out: 200 take a
  * third of a second. */
-enum { GRAMMAR_WAYS_MOST = 1024, SCHEMA_OPTIONAL_MOST = 200 };
+enum { GRAMMAR_WAYS_MOST = 1024, GRAMMAR_STEPS_MOST = 1 << 16, SCHEMA_OPTIONAL_MOST = 200 };
 
 /* libllama looks for a trigger in all that was written since the beginning, with every token, by an engine that needs
  * stack for every byte. So what a lazy grammar has seen is forgotten, except the end of it. */
@@ -101,46 +101,77 @@ static std::string missing_rule(const llama_grammar_parser &parser) {
 
 namespace {
 
-/* Counts the characters and tokens that texts of a rule can begin with, each where it stands in the grammar. */
+/* Counts the paths that libllama follows from each place in a grammar to the next characters: it follows every one,
+ * also those through what may be empty, before it finds that they are alike. */
 class ways_counter {
   public:
     explicit ways_counter(const llama_grammar_rules &all) : rules(all), found(all.size()) {}
 
-    size_t most() {
-        size_t most = 0;
-        for (size_t i = 0; i < rules.size(); i++) most = std::max(most, of(i).ways);
-        return most;
+    bool too_many() {
+        bool many = false;
+        for (size_t i = 0; i < rules.size(); i++) many = many || of(i).too_many;
+        return many;
     }
 
   private:
     struct count {
-        size_t ways = 0;
-        bool known = false, may_be_empty = false;
+        size_t ways = 0;    /* to a character that a text of the rule begins with */
+        size_t empties = 0; /* through the rule, to what follows it */
+        size_t steps = 0;   /* that libllama takes on all of these paths, a rule within a rule being one */
+        bool known = false, too_many = false; /* of these from any place within it */
     };
     const llama_grammar_rules &rules;
     std::vector<count> found;
 
+    static size_t few(size_t n) {
+        return std::min<size_t>(n, GRAMMAR_STEPS_MOST + 1);
+    }
+
+    /* From rule's element `at` to the end of its alternative. */
+    count from(size_t rule, size_t at) {
+        count sum;
+        size_t paths = 1;
+        for (; paths > 0; at++) {
+            const auto &element = rules[rule][at];
+            if (element.type == LLAMA_GRETYPE_END || element.type == LLAMA_GRETYPE_ALT) {
+                sum.empties = paths;
+                break;
+            }
+            if (element.type == LLAMA_GRETYPE_RULE_REF) {
+                const count &other = of(element.value);
+                sum.ways = few(sum.ways + paths * other.ways);
+                sum.steps = few(sum.steps + paths * (1 + other.steps));
+                paths = few(paths * other.empties);
+            } else {
+                sum.ways = few(sum.ways + paths);
+                sum.steps = few(sum.steps + paths);
+                paths = 0;
+            }
+        }
+        sum.too_many = sum.ways + sum.empties > GRAMMAR_WAYS_MOST || sum.steps > GRAMMAR_STEPS_MOST;
+        return sum;
+    }
+
     /* A rule that begins with itself is refused later: it adds nothing here. */
     const count &of(size_t rule) {
-        count &mine = found[rule];
-        bool at_begin = true; /* of an alternative, but for what may be empty */
-        if (mine.known) return mine;
+        if (found[rule].known) return found[rule];
+        found[rule].known = true;
+        count mine;
         mine.known = true;
-        for (const auto &element : rules[rule]) {
-            if (element.type == LLAMA_GRETYPE_END || element.type == LLAMA_GRETYPE_ALT) {
-                mine.may_be_empty = mine.may_be_empty || at_begin;
-                at_begin = true;
-            } else if (at_begin && element.type == LLAMA_GRETYPE_RULE_REF) {
-                const count &other = of(element.value);
-                mine.ways += other.ways;
-                at_begin = other.may_be_empty;
-            } else if (at_begin) {
-                mine.ways++;
-                at_begin = false;
+        bool begins = true; /* an alternative */
+        for (size_t at = 0; at < rules[rule].size(); at++) {
+            const count rest = from(rule, at);
+            if (begins) {
+                mine.ways = few(mine.ways + rest.ways);
+                mine.empties = few(mine.empties + rest.empties);
+                mine.steps = few(mine.steps + rest.steps);
             }
-            mine.ways = std::min<size_t>(mine.ways, GRAMMAR_WAYS_MOST + 1);
+            mine.too_many = mine.too_many || rest.too_many;
+            begins = rules[rule][at].type == LLAMA_GRETYPE_ALT;
         }
-        return mine;
+        mine.too_many =
+            mine.too_many || mine.ways + mine.empties > GRAMMAR_WAYS_MOST || mine.steps > GRAMMAR_STEPS_MOST;
+        return found[rule] = mine;
     }
 };
 
@@ -160,7 +191,7 @@ static std::string grammar_fault(const llama_vocab *vocab, const std::string &te
     const std::string missing = missing_rule(parser);
     if (!missing.empty()) return "the rule \"" + missing + "\" is used, and nowhere defined";
     if (parser.symbol_ids.count("root") == 0) return "it has no rule \"root\", where every text begins";
-    if (ways_counter(parser.rules).most() > GRAMMAR_WAYS_MOST) {
+    if (ways_counter(parser.rules).too_many()) {
         return "a text can go on in more than " + std::to_string(GRAMMAR_WAYS_MOST) +
                " ways at one place: give fewer alternatives";
     }
@@ -187,7 +218,6 @@ static void add(llama_sampler *chain, llama_sampler *sampler) {
     owner.release();
 }
 
-/* Order as in llama.cpp's own programs: cut the tail first, then heat what is left. */
 static void add_biases(llama_sampler *chain, const llama_vocab *vocab, const judgeq_sampler_params *params) {
     std::vector<llama_logit_bias> biases;
     for (size_t i = 0; i < params->n_biases; i++) biases.push_back({params->biases[i].token, params->biases[i].bias});
@@ -196,6 +226,7 @@ static void add_biases(llama_sampler *chain, const llama_vocab *vocab, const jud
         llama_sampler_init_logit_bias(llama_vocab_n_tokens(vocab), static_cast<int32_t>(biases.size()), biases.data()));
 }
 
+/* Order as in llama.cpp's own programs: cut the tail first, then heat what is left. */
 static void add_samplers(llama_sampler *chain, const judgeq_sampler_params *params) {
     if (params->temperature <= 0.0f) {
         add(chain, llama_sampler_init_greedy());

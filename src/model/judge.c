@@ -171,6 +171,9 @@ judgeq_status judge_check_model(const char *label, const judgeq_judge_info *info
     if (info->n_depth != 1 && info->n_depth != model->n_layer)
         return error_set(error, JUDGEQ_ERROR_MISMATCH, "%s: soft tokens for %d layers for model \"%.*s\", which has %d",
                          label, info->n_depth, VISIBLE_FIT(model->name, 64), model->n_layer);
+    if (info->n_layer_share > 0 && info->n_layer_share != model->n_layer)
+        return error_set(error, JUDGEQ_ERROR_MISMATCH, "%s: shares of %d layers for model \"%.*s\", which has %d",
+                         label, info->n_layer_share, VISIBLE_FIT(model->name, 64), model->n_layer);
     return JUDGEQ_OK;
 }
 

@@ -28,11 +28,7 @@ static judgeq_status check_judge(const judgeq_session *session, judgeq_error *er
     const judgeq_status status =
         judge_check_model("session", judge, session->judge->version, &session->model->info, error);
     if (status != JUDGEQ_OK) return status;
-    const int32_t needed = session_soft_rows(session), n_layer = session->model->info.n_layer;
-    if (judge->n_layer_share > 0 && judge->n_layer_share != n_layer) {
-        return error_set(error, JUDGEQ_ERROR_ARGUMENT, "the judge has shares of %d layers, the model has %d layers",
-                         judge->n_layer_share, n_layer);
-    }
+    const int32_t needed = session_soft_rows(session);
     if (needed > judge->n_soft) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT, "policy '%s' wants %d soft tokens, the judge has %d",
                          session->policy.text, needed, judge->n_soft);
