@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "job.h"
 #include "openai.h"
 
 /* ---- parts of an answer ------------------------------------------------------------------------------------------ */
@@ -146,7 +147,7 @@ void anthropic_messages(http_request *request) {
 static bool count(const ask *a, const exchange_prompt *prompt, int64_t *n, reply_fault *fault) {
     judgeq_snapshot_info info = {0};
     judgeq_error error = {0};
-    const judgeq_status status = a->context ? judgeq_snapshot_read(a->context, &info, NULL, &error) : JUDGEQ_OK;
+    const judgeq_status status = a->context ? job_read_context(a->context, &info, NULL, &error) : JUDGEQ_OK;
     *n = (int64_t)prompt->n + info.n_tokens;
     reply_failed(fault, status, &error);
     reply_hide_folder(fault, a->context);

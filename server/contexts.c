@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "job.h"
 
 struct context_file {
     contexts *all;
@@ -190,19 +191,11 @@ static size_t bytes_of_all(const contexts *all) {
 
 /* ---- what it holds ----------------------------------------------------------------------------------------------- */
 
-static bool begins_as_ours(const char *path) {
-    char magic[4] = "";
-    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    const bool ours = descriptor >= 0 && read(descriptor, magic, 4) == 4 && memcmp(magic, "GGUF", 4) == 0;
-    if (descriptor >= 0) close(descriptor);
-    return ours;
-}
-
 /* A file that was not read as a session's may be one that somebody is copying here, a model too: it goes where a client
  * deletes it by its name, and never by itself. */
 static bool may_be_deleted(const char *path, judgeq_status status) {
     const bool damaged = status == JUDGEQ_ERROR_FORMAT || status == JUDGEQ_ERROR_NUMERIC;
-    return status == JUDGEQ_OK || (damaged && begins_as_ours(path));
+    return status == JUDGEQ_OK || (damaged && job_is_gguf(path));
 }
 
 /* Reads a file that somebody holds, unless it is known; without the lock. It stays unknown where it was replaced in the
@@ -216,7 +209,7 @@ static void learn(context_file *file) {
     if (known) return;
     judgeq_snapshot_info info;
     judgeq_error error = {0};
-    judgeq_status status = judgeq_snapshot_read(file->path, &info, NULL, &error);
+    judgeq_status status = job_read_context(file->path, &info, NULL, &error);
     const bool ours = status == JUDGEQ_OK, deletable = may_be_deleted(file->path, status);
     const bool lasts = status != JUDGEQ_ERROR_MEMORY && status != JUDGEQ_ERROR_IO;
     if (status == JUDGEQ_OK &&

@@ -73,6 +73,10 @@ judgeq_status job_post_tokens(worker_job *job, int32_t n, json_t *logprobs, judg
 /* The end: job->result is what it will be. */
 void job_post_end(worker_job *job);
 
+/* Whether a file can be a context. */
+bool job_is_gguf(const char *path);
+/* judgeq_snapshot_read, which says nothing of what another file holds: clients are told. */
+judgeq_status job_read_context(const char *path, judgeq_snapshot_info *info, int32_t **tokens, judgeq_error *error);
 /* Makes a job of a request, or says why not: server/request.c. n_context: tokens of its context. */
 worker_status job_of_request(const worker_params *params, const worker_request *request, worker_job **out,
                              judgeq_error *error);

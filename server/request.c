@@ -1,9 +1,11 @@
 /* request: what a client asks, checked and copied into a job, in the client's thread. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "job.h"
@@ -128,6 +130,20 @@ judgeq_status job_need(const worker_job *job, const judgeq_model *model, int64_t
                                error);
 }
 
+bool job_is_gguf(const char *path) {
+    char magic[4] = "";
+    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    const bool is = descriptor >= 0 && read(descriptor, magic, 4) == 4 && memcmp(magic, "GGUF", 4) == 0;
+    if (descriptor >= 0) close(descriptor);
+    return is;
+}
+
+judgeq_status job_read_context(const char *path, judgeq_snapshot_info *info, int32_t **tokens, judgeq_error *error) {
+    const judgeq_status status = judgeq_snapshot_read(path, info, tokens, error);
+    if (status != JUDGEQ_ERROR_FORMAT || job_is_gguf(path)) return status;
+    return error_set(error, status, "%s: is no context", path);
+}
+
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static judgeq_status prepare(worker_job *job, const worker_params *params, const worker_request *request,
@@ -136,7 +152,7 @@ static judgeq_status prepare(worker_job *job, const worker_params *params, const
     int32_t *tokens = NULL;
     judgeq_status status = check_request(params, request, error);
     if (status == JUDGEQ_OK && request->context) {
-        status = judgeq_snapshot_read(request->context, &info, &tokens, error);
+        status = job_read_context(request->context, &info, &tokens, error);
         if (status == JUDGEQ_OK) job->n_context = (size_t)info.n_tokens;
     }
     if (status == JUDGEQ_OK) status = copy_request(job, params, request, tokens, error);

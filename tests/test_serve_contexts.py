@@ -221,6 +221,9 @@ class Uploads(Folders):
         for name, said in ("cut.kv", "cut.kv: "), ("notes.txt", "notes.txt: "), ("other.kv", "another model"):
             self.assertIn(said, found[name]["error"])
             self.assertNotIn(self.folder, found[name]["error"])
+        self.assertNotIn("hello", json.dumps(found))  # what other files hold is not told
+        answer = self.server.ask("/v1/completions", {"prompt": "a", "judgeq": {"context": "notes.txt"}})
+        self.assertEqual((answer.status, "hello" in json.dumps(answer.json)), (400, False))
         for name in "notes.txt", "model.gguf":
             self.refused(self.server.ask(f"{CONTEXTS}/{name}", method="DELETE"), 409, "not_a_context", "left alone")
         for name in "folder", ".hidden":
