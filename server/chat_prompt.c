@@ -119,6 +119,16 @@ void chat_prompt_too_long(const service *s, reply_fault *fault) {
     fault->n_ctx = s->n_ctx;
 }
 
+bool chat_prompt_raw(const service *s, const json_t *text, bool follows, int32_t **tokens, size_t *n,
+                     reply_fault *fault) {
+    judgeq_error error = {0};
+    const unsigned flags = JUDGEQ_TEXT_CONTROL | (follows ? 0 : JUDGEQ_TEXT_BEGIN);
+    const judgeq_status status = judgeq_tokenize_for(s->model, s->n_ctx, json_string_value(text),
+                                                     json_string_length(text), flags, tokens, n, &error);
+    if (status == JUDGEQ_ERROR_LIMIT) chat_prompt_too_long(s, fault);
+    return reply_failed(fault, status, &error);
+}
+
 /* What is rendered, without an answer that is gone on with: malloced [*n]; NULL without memory. */
 static judgeq_message *plain(const chat_messages *m, size_t *n) {
     judgeq_message *messages = malloc(m->n * sizeof *messages);

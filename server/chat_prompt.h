@@ -36,6 +36,9 @@ bool chat_messages_cut_document(const service *s, const chat_messages *m, int32_
 bool chat_messages_tokens(const service *s, const chat_messages *m, int32_t **tokens, size_t *n, reply_fault *fault);
 /* Where a prompt was refused by its bytes, before there were tokens. */
 void chat_prompt_too_long(const service *s, reply_fault *fault);
+/* A text as it is, control tokens too; follows: not at the beginning of a sequence. *tokens: judgeq_free. */
+bool chat_prompt_raw(const service *s, const json_t *text, bool follows, int32_t **tokens, size_t *n,
+                     reply_fault *fault);
 /* *text: judgeq_free. */
 bool chat_messages_text(const service *s, const chat_messages *m, char **text, reply_fault *fault);
 

@@ -274,12 +274,5 @@ void contexts_upload(http_request *request) {
     json_t *body = contexts_are_there(http_data(request), true, &fault) ? read_body(request, &fault) : NULL;
     const bool good = fault.status == 0 && prompt && body && read_all(request, body, &a, prompt, &fault);
     json_decref(body);
-    if (good) {
-        exchange_run(request, &SHAPE, &a, prompt, 1);
-        return;
-    }
-    reply_wrong(&fault, NULL, "no memory");
-    reply_error(request, &fault);
-    exchange_prompts_free(prompt, prompt ? 1 : 0);
-    ask_free(&a);
+    exchange_run(request, &SHAPE, good, &a, prompt, 1, &fault);
 }

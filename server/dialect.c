@@ -313,20 +313,16 @@ bool dialect_read(const service *s, const dialect *d, json_t *body, ask *a, exch
     return good;
 }
 
-void dialect_run(http_request *request, const dialect *d) {
-    const service *s = http_data(request);
-    reply_fault fault = {0};
+void dialect_run_body(http_request *request, const dialect *d, json_t *body, reply_fault *fault) {
     ask a = {0};
     exchange_prompt *prompt = calloc(1, sizeof *prompt);
-    json_t *body = openai_body(request, &fault);
-    const bool good = prompt && body && dialect_read(s, d, body, &a, prompt, &fault);
+    const bool good = prompt && body && dialect_read(http_data(request), d, body, &a, prompt, fault);
     json_decref(body);
-    if (good) {
-        exchange_run(request, &d->shape, &a, prompt, 1);
-        return;
-    }
-    if (!prompt) reply_wrong(&fault, NULL, "no memory");
-    reply_error(request, &fault);
-    exchange_prompts_free(prompt, prompt ? 1 : 0);
-    ask_free(&a);
+    exchange_run(request, &d->shape, good, &a, prompt, 1, fault);
+}
+
+void dialect_run(http_request *request, const dialect *d) {
+    reply_fault fault = {0};
+    json_t *body = openai_body(request, &fault);
+    dialect_run_body(request, d, body, &fault);
 }

@@ -34,6 +34,8 @@ bool dialect_read(const service *s, const dialect *d, json_t *body, ask *a, exch
                   reply_fault *fault);
 /* Replies. */
 void dialect_run(http_request *request, const dialect *d);
+/* Of a body that was parsed already, which it takes; NULL: it could not be, as `fault` says. */
+void dialect_run_body(http_request *request, const dialect *d, json_t *body, reply_fault *fault);
 
 /* ---- for dialects ------------------------------------------------------------------------------------------------ */
 

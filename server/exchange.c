@@ -232,10 +232,14 @@ static void answer(exchange *e) {
     reply_error(e->request, &e->fault);
 }
 
-void exchange_run(http_request *request, const exchange_shape *shape, const ask *ask_of, exchange_prompt *prompts,
-                  size_t n_prompts) {
+void exchange_run(http_request *request, const exchange_shape *shape, bool good, const ask *ask_of,
+                  exchange_prompt *prompts, size_t n_prompts, reply_fault *fault) {
     ask asked = *ask_of;
-    exchange *e = calloc(1, sizeof *e);
+    exchange *e = good ? calloc(1, sizeof *e) : NULL;
+    if (!good) {
+        reply_wrong(fault, NULL, "no memory");
+        reply_error(request, fault);
+    }
     if (!e) {
         exchange_prompts_free(prompts, n_prompts);
         ask_free(&asked);

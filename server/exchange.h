@@ -63,9 +63,10 @@ struct exchange {
     reply_fault fault; /* of an answer that has failed */
 };
 
-/* Replies. Takes what `ask` owns and prompts, a malloced array. */
-void exchange_run(http_request *request, const exchange_shape *shape, const ask *ask, exchange_prompt *prompts,
-                  size_t n_prompts);
+/* Replies: with an answer where `good`, what was asked could be read; otherwise with the fault, or, where there is
+ * none, that there was no memory. Takes what `ask` owns and prompts, a malloced array or NULL. */
+void exchange_run(http_request *request, const exchange_shape *shape, bool good, const ask *ask,
+                  exchange_prompt *prompts, size_t n_prompts, reply_fault *fault);
 
 /* ---- for shapes -------------------------------------------------------------------------------------------------- */
 

@@ -177,13 +177,15 @@ const dialect ollama_generate_dialect = {.shape = SHAPE,
 
 /* ---- the rooms --------------------------------------------------------------------------------------------------- */
 
-/* Nothing to answer: the model was to be loaded, or, with "keep_alive": 0, to leave. It does neither. */
-static void answer_nothing(http_request *request, const json_t *body, bool chat) {
+/* Nothing to answer: the model was to be loaded, or, with "keep_alive": 0, to leave. It does neither. Takes `body`, as
+ * answer_raw does. */
+static void answer_nothing(http_request *request, json_t *body, bool chat) {
     const json_t *keep = json_object_get(body, "keep_alive");
     const bool leaves = json_is_number(keep) && json_number_value(keep) == 0;
     json_t *answer = put_parts(head(http_data(request)), chat, json_string(""), NULL, NULL);
     json_object_set_new(answer, "done", json_true());
     json_object_set_new(answer, "done_reason", json_string(leaves ? "unload" : "load"));
+    json_decref(body);
     reply_json(request, 200, answer);
 }
 
@@ -192,7 +194,6 @@ static bool read_raw(const service *s, json_t *body, ask *a, exchange_prompt *pr
     const fields given = {.object = body, .within = "", .fault = fault};
     json_t *inner = ollama_inner_options(&given), *text = json_object_get(body, "prompt");
     const fields f = {.object = inner, .within = "", .fault = fault};
-    judgeq_error error = {0};
     ask_read(s, &f, a);
     ask_keep(a, body, inner);
     dialect_read_logprobs(&f, a);
@@ -201,27 +202,17 @@ static bool read_raw(const service *s, json_t *body, ask *a, exchange_prompt *pr
     ask_refuse(&f, "response_format", "does not go with \"raw\": true");
     json_decref(inner);
     if (fault->status != 0) return false;
-    const unsigned flags = JUDGEQ_TEXT_CONTROL | (a->context ? 0 : JUDGEQ_TEXT_BEGIN);
-    const judgeq_status status =
-        judgeq_tokenize_for(s->model, s->n_ctx, json_string_value(text), json_string_length(text), flags,
-                            &prompt->tokens, &prompt->n, &error);
-    if (status == JUDGEQ_ERROR_LIMIT) chat_prompt_too_long(s, fault);
-    return reply_failed(fault, status, &error);
+    return chat_prompt_raw(s, text, a->context != NULL, &prompt->tokens, &prompt->n, fault);
 }
 
 static void answer_raw(http_request *request, json_t *body) {
     reply_fault fault = {0};
     ask a = {0};
     exchange_prompt *prompt = calloc(1, sizeof *prompt);
-    if (prompt && read_raw(http_data(request), body, &a, prompt, &fault)) {
-        exchange_run(request, &ollama_generate_dialect.shape, &a, prompt, 1);
-        return;
-    }
-    reply_wrong(&fault, NULL, "no memory");
-    dialect_rename_fault(&ollama_generate_dialect, &fault);
-    reply_error(request, &fault);
-    exchange_prompts_free(prompt, prompt ? 1 : 0);
-    ask_free(&a);
+    const bool good = prompt && read_raw(http_data(request), body, &a, prompt, &fault);
+    json_decref(body);
+    if (!good) dialect_rename_fault(&ollama_generate_dialect, &fault);
+    exchange_run(request, &ollama_generate_dialect.shape, good, &a, prompt, 1, &fault);
 }
 
 void ollama_chat(http_request *request) {
@@ -231,8 +222,7 @@ void ollama_chat(http_request *request) {
     if (body && (!messages || json_is_null(messages) || (json_is_array(messages) && json_array_size(messages) == 0)))
         answer_nothing(request, body, true);
     else
-        dialect_run(request, &ollama_chat_dialect);
-    json_decref(body);
+        dialect_run_body(request, &ollama_chat_dialect, body, &fault);
 }
 
 void ollama_generate(http_request *request) {
@@ -244,6 +234,5 @@ void ollama_generate(http_request *request) {
     else if (json_is_string(prompt) && json_is_true(json_object_get(body, "raw")))
         answer_raw(request, body);
     else
-        dialect_run(request, &ollama_generate_dialect);
-    json_decref(body);
+        dialect_run_body(request, &ollama_generate_dialect, body, &fault);
 }

@@ -53,12 +53,5 @@ void openai_responses_compact(http_request *request) {
     const bool good =
         body && dialect_read(s, &COMPACT, body, &a, prompt, &fault) && prepare(request, &a, prompt, &fault);
     json_decref(body);
-    if (good) {
-        exchange_run(request, &COMPACT.shape, &a, prompt, 1);
-        return;
-    }
-    reply_wrong(&fault, NULL, "no memory"); /* unless there is a fault */
-    reply_error(request, &fault);
-    exchange_prompts_free(prompt, prompt ? 1 : 0);
-    ask_free(&a);
+    exchange_run(request, &COMPACT.shape, good, &a, prompt, 1, &fault);
 }

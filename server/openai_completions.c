@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "base/utf8.h"
+#include "chat_prompt.h"
 #include "exchange.h"
 #include "openai.h"
 #include "tokens.h"
@@ -84,20 +85,8 @@ static const exchange_shape SHAPE = {
 
 /* ---- the prompts ------------------------------------------------------------------------------------------------- */
 
-static bool read_text(const service *s, const json_t *text, bool follows, exchange_prompt *out, reply_fault *fault) {
-    judgeq_error error = {0};
-    const unsigned flags = JUDGEQ_TEXT_CONTROL | (follows ? 0 : JUDGEQ_TEXT_BEGIN);
-    const judgeq_status status = judgeq_tokenize_for(s->model, s->n_ctx, json_string_value(text),
-                                                     json_string_length(text), flags, &out->tokens, &out->n, &error);
-    if (status == JUDGEQ_ERROR_LIMIT) {
-        fault->n_prompt = (int64_t)s->n_ctx + 1;
-        fault->n_ctx = s->n_ctx;
-    }
-    return reply_failed(fault, status, &error);
-}
-
 static bool read_prompt(const service *s, const fields *f, const json_t *prompt, bool follows, exchange_prompt *out) {
-    if (json_is_string(prompt)) return read_text(s, prompt, follows, out, f->fault);
+    if (json_is_string(prompt)) return chat_prompt_raw(s, prompt, follows, &out->tokens, &out->n, f->fault);
     out->tokens = tokens_of_json(s->model, prompt, &out->n);
     if (out->tokens) return true;
     return fields_wrong(f, "prompt", "expected a text, tokens of the vocabulary, or an array of these");
@@ -171,11 +160,5 @@ void openai_completions(http_request *request) {
     json_t *body = openai_body(request, &fault);
     const bool good = body && openai_completions_read(s, body, &a, &prompts, &n, &fault);
     json_decref(body);
-    if (good) {
-        exchange_run(request, &SHAPE, &a, prompts, n);
-        return;
-    }
-    reply_error(request, &fault);
-    exchange_prompts_free(prompts, n);
-    ask_free(&a);
+    exchange_run(request, &SHAPE, good, &a, prompts, n, &fault);
 }
