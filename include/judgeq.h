@@ -629,6 +629,9 @@ JUDGEQ_API const int32_t *judgeq_session_deferred(const judgeq_session *session,
  * position i is that of token i. Valid until the next call that changes the session; while it reads, what it was
  * before. NULL, and 0 tokens, where it has none yet. */
 JUDGEQ_API const int32_t *judgeq_session_tokens(const judgeq_session *session, size_t *n_tokens);
+/* What the session was made with, or, loaded, what its file holds of that. policy is NULL, and what belongs to the
+ * caller (judge, engine, progress) as it was given. */
+JUDGEQ_API judgeq_session_params judgeq_session_get_params(const judgeq_session *session);
 /* Writes the counts and times so far. */
 JUDGEQ_API void judgeq_session_get_stats(const judgeq_session *session, judgeq_stats *stats);
 /* Original positions of the rows that one KV head holds, ascending, [*n_rows]; valid until the next call that changes

@@ -128,27 +128,23 @@ void keep_prompt(worker *w, const worker_job *job) {
 }
 
 /* The file may be another one by now, of other tokens or of a budget for which nothing is reserved. */
-static bool is_as_asked_for(const worker_job *job, const judgeq_snapshot_info *info) {
-    const judgeq_session_params *asked = &job->session;
+static bool is_as_asked_for(const worker_job *job) {
+    const judgeq_session_params *asked = &job->session, made = judgeq_session_get_params(job->running);
     size_t n;
     judgeq_stats stats;
     const int32_t *tokens = judgeq_session_tokens(job->running, &n);
     judgeq_session_get_stats(job->running, &stats);
     return n == job->n_context && memcmp(tokens, job->tokens, n * sizeof *tokens) == 0 &&
-           info->budget == asked->budget && !(info->budget_fraction > asked->budget_fraction) &&
-           info->slack == asked->slack && info->kv_type == asked->kv_type &&
+           made.budget == asked->budget && !(made.budget_fraction > asked->budget_fraction) &&
+           made.slack == asked->slack && made.kv_type == asked->kv_type &&
            stats.kv_bytes_allocated <= job->need.held_bytes;
 }
 
 static judgeq_status load_context(worker *w, worker_job *job, judgeq_error *error) {
     const judgeq_session_params params = params_of(w, job);
-    judgeq_snapshot_info info;
-    judgeq_status status = judgeq_snapshot_read(job->context, &info, NULL, error);
-    if (status == JUDGEQ_OK) {
-        status = judgeq_session_load(w->params.model, &params, job->context, &job->running, error);
-    }
+    const judgeq_status status = judgeq_session_load(w->params.model, &params, job->context, &job->running, error);
     if (status != JUDGEQ_OK) return status;
-    if (!is_as_asked_for(job, &info)) {
+    if (!is_as_asked_for(job)) {
         return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: is another context than when it was asked for: ask again",
                          job->context);
     }

@@ -235,15 +235,11 @@ static void test_refused(void **state) {
 static int set_up(void **state) {
     if (tiny_set_up(state, "qwen3", 4096, &model) != 0) return -1;
     for (int i = 0; i < 3; i++) snprintf(path[i], sizeof path[i], "%s/session%d.gguf", fixture_folder, i);
-    judge = tiny_judge(model, 1, N_SOFT);
-    tiny_prompt(5, judgeq_model_get_info(model)->n_vocab, token, N_ALL);
-    return judge ? 0 : -1;
+    return tiny_set_up_prompt(model, N_SOFT, &judge, token, N_ALL);
 }
 
 static int tear_down(void **state) {
-    judgeq_judge_free(judge);
-    judgeq_model_free(model);
-    return fixture_tear_down(state);
+    return tiny_tear_down(state, model, judge);
 }
 
 TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_goes_on), cmocka_unit_test(test_any_moment),

@@ -156,17 +156,15 @@ static void test_refused(void **state) {
 
 static int set_up(void **state) {
     if (tiny_set_up(state, "qwen3", 4096, &model) != 0) return -1;
-    judgeq_judge *even = tiny_judge(model, 1, N_SOFT);
-    judge = even ? tiny_judge_sharing(even, (const float[]){1.75F, 0.25F}, 2) : NULL; /* budgets change with lengths */
+    judgeq_judge *even = NULL;
+    if (tiny_set_up_prompt(model, N_SOFT, &even, token, N_ALL) != 0) return -1;
+    judge = tiny_judge_sharing(even, (const float[]){1.75F, 0.25F}, 2); /* budgets change with lengths */
     judgeq_judge_free(even);
-    tiny_prompt(5, judgeq_model_get_info(model)->n_vocab, token, N_ALL);
     return judge ? 0 : -1;
 }
 
 static int tear_down(void **state) {
-    judgeq_judge_free(judge);
-    judgeq_model_free(model);
-    return fixture_tear_down(state);
+    return tiny_tear_down(state, model, judge);
 }
 
 TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_enough), cmocka_unit_test(test_unbounded),

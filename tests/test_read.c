@@ -572,15 +572,11 @@ static int set_up(void **state) {
     spec.head_dim = 64; /* quantised rows are turned */
     spec.n_ctx = 512;
     if (tiny_model_write(&spec, path) != 0 || judgeq_model_load(path, &model, &error) != JUDGEQ_OK) return -1;
-    judge = tiny_judge(model, 1, N_SOFT);
-    tiny_prompt(5, judgeq_model_get_info(model)->n_vocab, token, N_ALL);
-    return judge ? 0 : -1;
+    return tiny_set_up_prompt(model, N_SOFT, &judge, token, N_ALL);
 }
 
 static int tear_down(void **state) {
-    judgeq_judge_free(judge);
-    judgeq_model_free(model);
-    return fixture_tear_down(state);
+    return tiny_tear_down(state, model, judge);
 }
 
 TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_turns_are_one_prompt), cmocka_unit_test(test_answers_between),

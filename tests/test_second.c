@@ -16,11 +16,6 @@ static char path[300];
 static judgeq_model *model;
 static judgeq_judge *judge;
 static int32_t token[N_ALL];
-static judgeq_error error;
-
-static void check(judgeq_status status) {
-    if (status != JUDGEQ_OK) fail_msg("%s", error.message);
-}
 
 static judgeq_session *start(const char *policy, int32_t budget, int32_t slack) {
     judgeq_session_params params = judgeq_session_default_params();
@@ -29,12 +24,12 @@ static judgeq_session *start(const char *policy, int32_t budget, int32_t slack) 
     params.slack = slack;
     params.n_threads = 1;
     judgeq_session *session = tiny_session(model, policy, params);
-    check(judgeq_session_prefill(session, token, N_PROMPT, &error));
+    CHECK(judgeq_session_prefill(session, token, N_PROMPT, error));
     return session;
 }
 
 static void decode(judgeq_session *session, int32_t from, int32_t n) {
-    for (int32_t i = from; i < from + n; i++) check(judgeq_session_decode(session, token[N_PROMPT + i], &error));
+    for (int32_t i = from; i < from + n; i++) CHECK(judgeq_session_decode(session, token[N_PROMPT + i], error));
 }
 
 static int64_t n_choices(const judgeq_session *session) {
@@ -103,9 +98,11 @@ static void test_elsewhere(void **state) {
         params.judge = judge;
         params.n_threads = 1;
         decode(session, 0, 5);
-        check(judgeq_session_copy(session, &copy, &error));
-        check(judgeq_session_save(session, path, &error));
-        check(judgeq_session_load(model, &params, path, &loaded, &error));
+        CHECK(judgeq_session_copy(session, &copy, error));
+        CHECK(judgeq_session_save(session, path, error));
+        CHECK(judgeq_session_load(model, &params, path, &loaded, error));
+        const judgeq_session_params made = judgeq_session_get_params(loaded);
+        assert_true(made.budget == BUDGET && made.slack == SLACK && made.judge == judge && !made.policy);
         judgeq_session *all[] = {session, copy, loaded};
         for (int i = 0; i < 3; i++) decode(all[i], 5, 3 * SLACK);
         for (int i = 1; i < 3; i++) {
@@ -124,27 +121,28 @@ static void test_read(void **state) {
     decode(session, 0, 5);
     decode(other, 0, 5);
     bool done;
-    check(judgeq_session_read_begin(session, token, 20, &error));
-    check(judgeq_session_read_step(session, &done, &error));
+    CHECK(judgeq_session_read_begin(session, token, 20, error));
+    CHECK(judgeq_session_read_step(session, &done, error));
     judgeq_session_read_abandon(session);
     decode(session, 5, SLACK);
     decode(other, 5, SLACK);
     tiny_same_rows(model, session, other, "abandoned");
     assert_null(session->second);
-    check(judgeq_session_read(session, token, 20, &error));
+    CHECK(judgeq_session_read(session, token, 20, error));
     assert_non_null(session->second);
     judgeq_session_free(session);
     judgeq_session_free(other);
 }
 
 static void expect_refused(const judgeq_session *session, const char *why) {
+    judgeq_error refusal = {0};
     judgeq_session_params params = judgeq_session_default_params();
     judgeq_session *loaded = NULL;
     params.judge = judge;
     params.n_threads = 1;
-    check(judgeq_session_save(session, path, &error));
-    assert_int_equal(judgeq_session_load(model, &params, path, &loaded, &error), JUDGEQ_ERROR_FORMAT);
-    if (!strstr(error.message, why) || !strstr(error.message, path)) fail_msg("%s", error.message);
+    CHECK(judgeq_session_save(session, path, error));
+    assert_int_equal(judgeq_session_load(model, &params, path, &loaded, &refusal), JUDGEQ_ERROR_FORMAT);
+    if (!strstr(refusal.message, why) || !strstr(refusal.message, path)) fail_msg("%s", refusal.message);
 }
 
 /* No file makes a session hold more than its bound. */
@@ -210,12 +208,13 @@ static void test_other_layers(void **state) {
     judgeq_session_params params = judgeq_session_default_params();
     judgeq_session *session = NULL;
     judgeq_policy *policy = NULL;
-    check(judgeq_policy_parse("judge", &policy, &error));
+    judgeq_error refusal = {0};
+    CHECK(judgeq_policy_parse("judge", &policy, error));
     params.policy = policy;
     params.judge = other;
     params.budget = BUDGET;
-    assert_int_equal(judgeq_session_new(model, &params, &session, &error), JUDGEQ_ERROR_MISMATCH);
-    assert_non_null(strstr(error.message, "shares of 3 layers"));
+    assert_int_equal(judgeq_session_new(model, &params, &session, &refusal), JUDGEQ_ERROR_MISMATCH);
+    assert_non_null(strstr(refusal.message, "shares of 3 layers"));
     judgeq_policy_free(policy);
     judgeq_judge_free(other);
 }
@@ -223,15 +222,11 @@ static void test_other_layers(void **state) {
 static int set_up(void **state) {
     if (tiny_set_up(state, "qwen3", 4096, &model) != 0) return -1;
     snprintf(path, sizeof path, "%s/second.kv", fixture_folder);
-    judge = tiny_judge(model, 1, N_SOFT);
-    tiny_prompt(5, judgeq_model_get_info(model)->n_vocab, token, N_ALL);
-    return judge ? 0 : -1;
+    return tiny_set_up_prompt(model, N_SOFT, &judge, token, N_ALL);
 }
 
 static int tear_down(void **state) {
-    judgeq_judge_free(judge);
-    judgeq_model_free(model);
-    return fixture_tear_down(state);
+    return tiny_tear_down(state, model, judge);
 }
 
 TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_stays), cmocka_unit_test(test_not_wanted),

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "fixture.h"
+#include "tiny_judge.h"
 #include "tiny_model.h"
 
 /* A session with params and the policy of this text. The test fails where it cannot be made. */
@@ -63,6 +64,20 @@ static inline int tiny_set_up(void **state, const char *name, int32_t n_ctx, jud
     spec.n_ctx = n_ctx;
     if (tiny_model_write(&spec, fixture_model) != 0) return -1;
     return judgeq_model_load(fixture_model, model, NULL) == JUDGEQ_OK ? 0 : -1;
+}
+
+/* A judge of n_soft tokens for it, and tokens [n] to read: the end of a group's set-up. */
+static inline int tiny_set_up_prompt(const judgeq_model *model, int32_t n_soft, judgeq_judge **judge, int32_t *token,
+                                     int32_t n) {
+    *judge = tiny_judge(model, 1, n_soft);
+    tiny_prompt(5, judgeq_model_get_info(model)->n_vocab, token, n);
+    return *judge ? 0 : -1;
+}
+
+static inline int tiny_tear_down(void **state, judgeq_model *model, judgeq_judge *judge) {
+    judgeq_judge_free(judge);
+    judgeq_model_free(model);
+    return fixture_tear_down(state);
 }
 
 #endif

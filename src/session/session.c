@@ -550,6 +550,10 @@ const int32_t *judgeq_session_tokens(const judgeq_session *session, size_t *n_to
     return session->n_position > 0 ? session->tokens : NULL;
 }
 
+judgeq_session_params judgeq_session_get_params(const judgeq_session *session) {
+    return session->params;
+}
+
 void judgeq_session_get_stats(const judgeq_session *session, judgeq_stats *stats) {
     const judgeq_model_info *info = &session->model->info;
     *stats = session->stats;
