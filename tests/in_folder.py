@@ -31,9 +31,9 @@ class InFolder(unittest.TestCase):
         subprocess.run([make_fixture, kind, spec, cls.model], check=True)
 
     @classmethod
-    def make_long_model(cls, make_fixture):
+    def make_long_model(cls, make_fixture, spec="long"):
         """cls.model, endless and for long prompts, and cls.judge where commands find it."""
-        cls.make_model(make_fixture, "endless", "long")
+        cls.make_model(make_fixture, "endless", spec)
         cls.judge = cls.path("model.judge.gguf")
         subprocess.run([make_fixture, "judge", cls.model, cls.judge], check=True)
 

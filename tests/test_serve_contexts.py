@@ -295,23 +295,6 @@ class Room(Folders):
         self.assertEqual(self.server.metric("prompt_tokens_read_total"), 0)  # it was not read for that
         self.assertEqual(os.listdir(self.contexts), [])
 
-    def test_one_in_use_stays(self):
-        self.upload("b.kv")
-        self.upload("c.kv")
-        body = {"prompt": "a b", "max_tokens": 900, "stream": True, "judgeq": {"context": "a.kv"}}
-        with self.server.connect() as client:
-            client.sendall(post(TEXT, json.dumps(body).encode()))
-            self.wait_for("jobs_answering", 1)
-            self.assertEqual(self.server.ask(CONTEXTS + "/a.kv").json["in_use"], 1)
-            self.refused(self.server.ask(CONTEXTS + "/a.kv", method="DELETE"), 409, "context_in_use", "a.kv is in use")
-            self.upload("d.kv")
-            self.upload("e.kv")
-            self.assertEqual(self.names(), ["a.kv", "d.kv", "e.kv"])
-        end = time.monotonic() + 30
-        while self.server.ask(CONTEXTS + "/a.kv").json["in_use"] > 0 and time.monotonic() < end:
-            time.sleep(0.01)
-        self.assertEqual(self.server.ask(CONTEXTS + "/a.kv", method="DELETE").json, {"object": "context", "name": "a.kv", "deleted": True})
-
     def bytes_held(self):
         """Of all files, of which some may be renamed or removed while they are counted."""
         sizes = {}
@@ -336,17 +319,37 @@ class Room(Folders):
             self.assertTrue(self.server.ask(f"{CONTEXTS}/{name}").json["usable"])
 
 
-class Killed(Folders):
-    SPEC = "long"  # without a chat template
+class Lasting(Folders):
+    """Reads and answers that end later than the tests."""
+    SPEC = "longest"  # without a chat template
 
     def answer(self, name, server=None):
         reply = (server or self.server).ask(TEXT, {"prompt": " what sings?", "max_tokens": 8, "judgeq": {"context": name}})
         self.assertEqual(reply.status, 200, reply.body)
         return reply.json["choices"][0]["text"]
 
+    def test_one_in_use_stays(self):
+        size = self.upload("a.kv").json["bytes"]
+        self.restart("--context-bytes", str(3 * size + 100))
+        self.upload("b.kv")
+        self.upload("c.kv")
+        body = {"prompt": "a b", "max_tokens": 50000, "stream": True, "judgeq": {"context": "a.kv"}}
+        with self.server.connect() as client:
+            client.sendall(post(TEXT, json.dumps(body).encode()))
+            self.wait_for("jobs_answering", 1)
+            self.assertEqual(self.server.ask(CONTEXTS + "/a.kv").json["in_use"], 1)
+            self.refused(self.server.ask(CONTEXTS + "/a.kv", method="DELETE"), 409, "context_in_use", "a.kv is in use")
+            self.upload("d.kv")
+            self.upload("e.kv")
+            self.assertEqual(self.names(), ["a.kv", "d.kv", "e.kv"])
+        end = time.monotonic() + 30
+        while self.server.ask(CONTEXTS + "/a.kv").json["in_use"] > 0 and time.monotonic() < end:
+            time.sleep(0.01)
+        self.assertEqual(self.server.ask(CONTEXTS + "/a.kv", method="DELETE").json, {"object": "context", "name": "a.kv", "deleted": True})
+
     def test_a_client_that_leaves(self):
         with self.server.connect() as client:
-            body = {"text": DOCUMENT * 15, "name": "left.kv", "judgeq": OWN}
+            body = {"text": DOCUMENT * 150, "name": "left.kv", "judgeq": OWN}
             client.sendall(post(CONTEXTS, json.dumps(body).encode()))
             self.wait_for("jobs_reading", 1)
             self.refused(self.upload("left.kv"), 409, "context_exists", "left.kv")
@@ -357,7 +360,7 @@ class Killed(Folders):
     def test_a_name_that_somebody_takes_meanwhile(self):
         path = os.path.join(self.contexts, "taken.kv")
         with self.server.connect() as client:
-            client.sendall(post(CONTEXTS, json.dumps({"text": DOCUMENT * 15, "name": "taken.kv", "judgeq": OWN}).encode()))
+            client.sendall(post(CONTEXTS, json.dumps({"text": DOCUMENT * 150, "name": "taken.kv", "judgeq": OWN}).encode()))
             self.wait_for("jobs_reading", 1)
             with open(path, "wb") as file:
                 file.write(b"somebody's")
@@ -373,7 +376,7 @@ class Killed(Folders):
         before = self.server.ask(CONTEXTS).json["data"]
         expected = self.answer("0.kv")
         with self.server.connect() as client:
-            client.sendall(post(CONTEXTS, json.dumps({"text": DOCUMENT * 15, "name": "half.kv", "judgeq": OWN}).encode()))
+            client.sendall(post(CONTEXTS, json.dumps({"text": DOCUMENT * 150, "name": "half.kv", "judgeq": OWN}).encode()))
             self.wait_for("jobs_reading", 1)
             self.server.stop(signal.SIGKILL)
         dead = self.server.process.pid

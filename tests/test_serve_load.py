@@ -52,7 +52,7 @@ class Load(Serving):
     def client(self, index, answers):
         rng = random.Random(index)
         for turn in range(TURNS):
-            text = prompt(f"{index} {turn}", rng.randint(1, 90))
+            text = prompt(f"{index} {turn}", rng.randint(20, 90))
             while (answer := ask(self.server.port, text, TOKENS)).error == "429":
                 self.n_told += 1
                 time.sleep(0.05)  # sooner than it says

@@ -173,7 +173,7 @@ class Text(Client):
 @unittest.skipUnless(ollama, "tools/deps.sh --test provides PyPI's ollama")
 class Busy(Client):
     """One request at a time."""
-    SPEC, ARGUMENTS = "long", ("--parallel", "1", "--ping", "0.02", "--policy", "streaming", "--budget", "64")
+    SPEC, ARGUMENTS = "longest", ("--parallel", "1", "--ping", "0.02", "--policy", "streaming", "--budget", "64")
 
     def wait_for(self, name):
         end = time.monotonic() + 30
@@ -183,7 +183,7 @@ class Busy(Client):
 
     def test_pings_are_parts(self):
         """A client that waits gets parts of its answer that are empty, not comments."""
-        body = {"prompt": "a b", "max_tokens": 4000, "stream": True}
+        body = {"prompt": "a b", "max_tokens": 100000, "stream": True}
         parts = []
         with self.server.connect() as first:
             first.sendall(post("/v1/completions", json.dumps(body).encode()))

@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 import unittest
+import urllib.request
 
 from in_folder import InFolder
 from serving import Server
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 TEXT = "/v1/completions"
+N_CTX = 100000
 PROMPT = "in the rain on a string again and the heron sings " * 20
 
 
@@ -25,7 +27,7 @@ class Reload(InFolder):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.make_long_model(MAKE_FIXTURE)
+        cls.make_long_model(MAKE_FIXTURE, "longest")
         with open(cls.judge, "rb") as file:
             cls.first = file.read()
         # another judge: the same vectors with the other sign
@@ -43,7 +45,7 @@ class Reload(InFolder):
         self.write("model.judge.gguf", self.first)
 
     def start(self, *arguments):
-        self.server = Server(JUDGEQ, self.model, "--ctx", "2048", *arguments)
+        self.server = Server(JUDGEQ, self.model, "--ctx", str(N_CTX), *arguments)
         self.said = []
         self.reader = threading.Thread(target=lambda: self.said.extend(iter(self.server.process.stderr.readline, "")))
         self.reader.start()
@@ -68,9 +70,12 @@ class Reload(InFolder):
             self.assertLess(time.monotonic(), end, f"{what}: {self.said}")
             time.sleep(0.01)
 
-    def expected(self, judge, n):
-        said = judgeq("run", "-m", self.model, "-t", "1", "--json", "--quiet", "--raw", "--temp", "0", "--policy", "judge", "--judge",
-                      judge, "--budget", "24", "--ctx", "2048", "-p", PROMPT, "-n", str(n))
+    def command(self, judge, n):
+        return [JUDGEQ, "run", "-m", self.model, "-t", "1", "--quiet", "--raw", "--temp", "0", "--policy", "judge", "--judge", judge,
+                "--budget", "24", "--ctx", str(N_CTX), "-p", PROMPT, "-n", str(n)]
+
+    def expected(self, judge, n=8):
+        said = subprocess.run([*self.command(judge, n), "--json"], capture_output=True, check=True).stdout
         return json.loads(said)["text"].replace("\0", "\ufffd")
 
     def ask(self, n=8):
@@ -78,21 +83,36 @@ class Reload(InFolder):
         self.assertEqual(reply.status, 200, reply.body)
         return reply.json["choices"][0]["text"]
 
+    def take(self, reply, pieces, enough):
+        for line in reply:
+            if enough.is_set():
+                return
+            if line.startswith(b"data: {"):
+                pieces.append(json.loads(line[6:])["choices"][0]["text"])
+
     def test_a_judge(self):
-        n = 600
-        first, other = self.expected(self.judge, n), self.expected(self.path("other.gguf"), n)
-        self.assertNotEqual(first[:8], other[:8])  # or this shows nothing
+        first, other = self.expected(self.judge), self.expected(self.path("other.gguf"))
+        self.assertNotEqual(first, other)  # or this shows nothing
         self.start("--policy", "judge", "--budget", "24")
-        running = []
-        thread = threading.Thread(target=lambda: running.append(self.ask(n)))
-        thread.start()
-        self.wait_until(lambda: self.server.metric("jobs_answering") == 1, "an answer")
-        self.write("model.judge.gguf", self.second)
-        self.hang_up("reloaded the judge")
-        self.assertEqual(self.server.metric("jobs_answering"), 1)  # or this shows nothing
-        self.assertEqual(self.ask(n), other)
-        thread.join()
-        self.assertEqual(running, [first])
+        asked = {"prompt": PROMPT, "max_tokens": N_CTX // 2, "stream": True}  # longer than any machine takes to read a judge
+        pieces = []
+        with urllib.request.urlopen(self.server.url + TEXT, json.dumps(asked).encode(), timeout=60) as reply:
+            enough = threading.Event()
+            self.addCleanup(enough.set)
+            thread = threading.Thread(target=self.take, args=(reply, pieces, enough))
+            thread.start()
+            self.wait_until(lambda: pieces, "an answer")
+            self.write("model.judge.gguf", self.second)
+            self.hang_up("reloaded the judge")
+            self.assertEqual(self.server.metric("jobs_answering"), 1)  # or this shows nothing
+            self.assertEqual(self.ask(), other)
+            n = len(pieces) + 200
+            self.wait_until(lambda: len(pieces) >= n, "more of the answer")
+            enough.set()
+            thread.join()
+        running = "".join(pieces)
+        self.write("model.judge.gguf", self.first)
+        self.assertEqual(running, self.expected(self.judge, len(running.encode()))[:len(running)])
 
     def test_a_judge_that_is_damaged_or_gone(self):
         first = self.expected(self.judge, 8)
