@@ -76,9 +76,9 @@ def main():
     if tasks:
         print(f"### Score by task, {options.title}, {options.task_budget} rows\n")
         show_tasks(tasks, options.task_budget)
-    for run in runs:
-        print(f"### {run['paired'][0]['policy']} against the others, {options.title}\n")
-        show_paired(run["paired"])
+    for policy, paired in {run["paired"][0]["policy"]: run["paired"] for run in runs}.items():
+        print(f"### {policy} against the others, {options.title}\n")
+        show_paired(paired)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def arguments():
     for name, value in (("clients", 64), ("seconds", 120), ("shortest", 1000), ("longest", 6000), ("tokens", 32), ("again", 4)):
         parser.add_argument("--" + name, type=int, default=value)
     parser.add_argument("--log", default="build/serve_load.log", help="what the server says")
-    parser.add_argument("options", nargs="*", default=["--budget", "256", "--kv-bytes", "512M"])
+    parser.add_argument("options", nargs="*", default=["--budget", "256", "--kv-bytes", "256M"])
     return parser.parse_args()
 
 

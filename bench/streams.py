@@ -11,6 +11,8 @@ import urllib.request
 WORDS = ("rain river stone window garden letter morning station winter paper bridge candle forest engine silver market teacher "
          "harbour mountain kitchen village shadow printer island ladder blanket journey whisper").split()
 
+N_SENTENCE = 13  # tokens
+
 
 class Answer:
     """One request: `error` is None, a status, or what went wrong; times are seconds since it was sent."""
@@ -21,9 +23,12 @@ class Answer:
 
 
 def prompt(seed, n_tokens):
-    """A text of about so many tokens (a word here is one, for most vocabularies), different for each seed from its first words on."""
+    """Sentences of about so many tokens (a word here is one, for most vocabularies), different for each seed from the first on.
+    Models go on with them; asked in a chat about so many words, a small one has nothing to say."""
     rng = random.Random(seed)
-    return " ".join(rng.choice(WORDS) for _ in range(n_tokens)) + "\nWrite a long story in which all of these words come up."
+    text = "".join(f"The {rng.choice(WORDS)} was near the {rng.choice(WORDS)}, and the {rng.choice(WORDS)} was not. "
+                   for _ in range(n_tokens // N_SENTENCE))
+    return text + "The"
 
 
 def take_line(answer, line, begin):
@@ -35,7 +40,7 @@ def take_line(answer, line, begin):
     if usage := chunk.get("usage"):
         answer.n_prompt, answer.n_tokens = usage["prompt_tokens"], usage["completion_tokens"]
     for choice in chunk.get("choices", []):
-        if text := choice["delta"].get("content"):
+        if text := choice["text"]:
             answer.text += text
             answer.times.append(time.monotonic() - begin)
 
@@ -43,12 +48,12 @@ def take_line(answer, line, begin):
 def ask(port, text, n_tokens, until=None, **more):
     """Streams a greedy answer. until: of time.monotonic(); then it leaves, with the error "left"."""
     answer = Answer()
-    body = {"model": "any", "messages": [{"role": "user", "content": text}], "max_tokens": n_tokens, "temperature": 0, "stream": True,
+    body = {"model": "any", "prompt": text, "max_tokens": n_tokens, "temperature": 0, "stream": True,
             "stream_options": {"include_usage": True}, **more}
     answer.sent = begin = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=max(until - begin, 0.01) if until else 3600)
     try:
-        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
         reply = connection.getresponse()
         if reply.status != 200:
             answer.error = str(reply.status)
