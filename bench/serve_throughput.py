@@ -6,14 +6,18 @@
 
 The memory is what libllama needs for --sequences whole sequences: the peer gets it as its context, which its server gives to one
 request after the other; judgeq gets it as --kv-bytes, and keeps --budget rows. Each client asks once. Reported for each server:
-requests per minute, the time to the first token, and tokens per second from the first of all to the last, also from when the last
-client has its first token, while all are running. Standard library only.
+requests per minute, the time to the first token, tokens per second from the first of all to the last, and what a client gets per
+second once its answer has begun.
+
+Answers of 128 tokens end while the prompts after them are still read. So judgeq is asked the same once more, for answers without
+an end: once all clients have a first token, all tokens are counted for --together seconds. The peer never answers two at once; what
+it reaches there is what one client gets. Standard library only.
 """
 import argparse
 import threading
 import time
 
-from streams import Server, ask, processor, prompt, quantile
+from streams import Answer, Server, ask, processor, prompt, quantile
 
 
 def arguments():
@@ -23,8 +27,9 @@ def arguments():
     parser.add_argument("--model", required=True, help="a GGUF file")
     parser.add_argument("--row-bytes", type=int, default=23040, help="KV bytes of a token (default: SmolLM2-135M's)")
     for name, value in (("clients", 16), ("prompt", 4000), ("tokens", 128), ("sequences", 2), ("budget", 256), ("threads", 2),
-                        ("rounds", 1)):
+                        ("rounds", 1), ("together", 20)):
         parser.add_argument("--" + name, type=int, default=value)
+    parser.add_argument("--longest", type=int, default=4000, help="tokens of an answer without an end")
     parser.add_argument("--port", type=int, default=18765, help="of the peer")
     parser.add_argument("--log", default="build/serve_throughput")
     return parser.parse_args()
@@ -62,18 +67,42 @@ def run(server, args, turn):
     return answers, time.monotonic() - begin
 
 
+def run_together(server, args, turn):
+    """Tokens in --together seconds in which all clients are answered; None where some answer has ended before."""
+    answers, enough = [Answer() for _ in range(args.clients)], threading.Event()
+    threads = [threading.Thread(target=ask, args=(server.port, prompt(f"{turn} {i}", args.prompt), args.longest),
+                                kwargs={"enough": enough, "answer": answer}) for i, answer in enumerate(answers)]
+    for thread in threads:
+        thread.start()
+    while not all(answer.times or not thread.is_alive() for answer, thread in zip(answers, threads)):
+        time.sleep(0.05)
+    begin = [len(answer.times) for answer in answers]
+    time.sleep(args.together)
+    n = sum(len(answer.times) for answer in answers) - sum(begin)
+    all_run = all(thread.is_alive() for thread in threads)
+    enough.set()
+    for thread in threads:
+        thread.join()
+    return n if all_run else None
+
+
 def report(name, answers, seconds):
     done = [answer for answer in answers if not answer.error]
     wrong = sorted({answer.error for answer in answers if answer.error})
     first = [answer.times[0] for answer in done if answer.times]
     pieces = sorted(answer.sent + at for answer in done for at in answer.times)
-    all_run = max((answer.sent + answer.times[0] for answer in done if answer.times), default=0)
-    together = [at for at in pieces if at > all_run]
     rate = lambda times: (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else float("nan")
+    each = [rate(answer.times) for answer in done]
     print(f"{name}: {len(done)} of {len(answers)} answered in {seconds:.0f} s, {60 * len(done) / seconds:.2f} requests/min; "
-          f"first token p50 {quantile(first, 0.5):.1f} s, p95 {quantile(first, 0.95):.1f} s; "
-          f"{rate(pieces):.1f} tokens/s, {rate(together):.1f} after the last first one"
+          f"{len(pieces)} tokens; first token p50 {quantile(first, 0.5):.1f} s, p95 {quantile(first, 0.95):.1f} s; "
+          f"{rate(pieces):.1f} tokens/s, a client {quantile(each, 0.5):.1f} once it is answered"
           + (f"; errors: {', '.join(wrong)}" if wrong else ""), flush=True)
+
+
+def report_together(server, args, turn):
+    n = run_together(server, args, turn)
+    print(f"judgeq, all {args.clients} at once: " + (f"{n / args.together:.1f} tokens/s" if n else
+          "some answer had ended before the last began: give --longest"), flush=True)
 
 
 def main():
@@ -87,6 +116,8 @@ def main():
             server = start(args)
             try:
                 report(name, *run(server, args, turn))
+                if start is start_ours and args.together > 0:
+                    report_together(server, args, turn)
             finally:
                 server.stop()
 

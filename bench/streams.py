@@ -45,9 +45,10 @@ def take_line(answer, line, begin):
             answer.times.append(time.monotonic() - begin)
 
 
-def ask(port, text, n_tokens, until=None, **more):
-    """Streams a greedy answer. until: of time.monotonic(); then it leaves, with the error "left"."""
-    answer = Answer()
+def ask(port, text, n_tokens, until=None, enough=None, answer=None, **more):
+    """Streams a greedy answer. until: of time.monotonic(); enough: an Event; then it leaves, with the error "left". answer: where
+    others see it grow."""
+    answer = answer or Answer()
     body = {"model": "any", "prompt": text, "max_tokens": n_tokens, "temperature": 0, "stream": True,
             "stream_options": {"include_usage": True}, **more}
     answer.sent = begin = time.monotonic()
@@ -63,7 +64,7 @@ def ask(port, text, n_tokens, until=None, **more):
         while line := reply.readline():
             done = done or line.startswith(b"data: [DONE]")
             take_line(answer, line, begin)
-            if until and time.monotonic() > until and not done:
+            if not done and (until and time.monotonic() > until or enough and enough.is_set()):
                 answer.error = "left"
                 return answer
         if not done and not answer.error:
