@@ -16,6 +16,7 @@
 #include "cores_note.h"
 #include "exit_status.h"
 #include "interrupt.h"
+#include "resident.h"
 #include "run_report.h"
 #include "say.h"
 #include "serve_options.h"
@@ -408,6 +409,7 @@ static void serve_free(serve *s) {
 }
 
 int cmd_serve(int argc, char **argv) {
+    resident_keep_low();
     serve *s = calloc(1, sizeof *s);
     if (!s) {
         say("no memory");

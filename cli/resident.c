@@ -18,6 +18,13 @@ bool resident_restart(void) {
     return fclose(file) == 0 && written;
 }
 
+void resident_keep_low(void) {
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 256 << 10); /* larger blocks are the system's, and return to it when they are freed */
+    mallopt(M_ARENA_MAX, 2);
+#endif
+}
+
 double resident_peak(void) {
     FILE *file = fopen("/proc/self/status", "re");
     if (!file) return NAN;
