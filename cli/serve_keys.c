@@ -7,10 +7,20 @@
 #include "prompt_text.h"
 #include "say.h"
 
+/* Without the blanks around it, which no header of HTTP keeps. */
+static char *trimmed(char *line) {
+    line += strspn(line, " \t");
+    size_t n = strlen(line);
+    while (n > 0 && strchr(" \t", line[n - 1])) n--;
+    line[n] = '\0';
+    return line;
+}
+
 static int take(serve_keys *keys, const char *path) {
     char *rest = NULL;
     for (char *line = strtok_r(keys->text, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
-        if (*line == '#') continue;
+        line = trimmed(line);
+        if (*line == '#' || *line == '\0') continue;
         if (keys->n == SERVE_KEYS_MOST) {
             say("--api-key-file %s: up to %d keys", path, SERVE_KEYS_MOST);
             return EXIT_USAGE;

@@ -148,9 +148,9 @@ class Reload(InFolder):
         return [self.server.ask("/v1/models", Authorization=f"Bearer {key}").status for key in keys]
 
     def test_keys(self):
-        file = self.write("keys.txt", "# old\none\ntwo\n")
+        file = self.write("keys.txt", "# old\none\n  \n\t\n two \t\r\n\n")
         self.start("--api-key-file", file, "--api-key", "fixed")
-        self.assertEqual(self.statuses("one", "two", "three", "fixed"), [200, 200, 401, 200])
+        self.assertEqual(self.statuses("one", "two", "three", "fixed", ""), [200, 200, 401, 200, 401])
         self.write("keys.txt", "three\n")
         self.assertEqual(self.statuses("one", "three"), [200, 401])
         self.hang_up(f"reloaded {file}: 2 keys")
