@@ -270,16 +270,18 @@ context_file *contexts_use(contexts *all, const char *name) {
     return file;
 }
 
+/* A folder, a pipe or a link that leads nowhere has its name as well as a file. */
+static bool is_taken(const context_file *file) {
+    struct stat now;
+    return lstat(file->path, &now) == 0;
+}
+
 context_file *contexts_claim(contexts *all, const char *name) {
     pthread_mutex_lock(&all->lock);
-    look(all, name);
     context_file *file = find(all, name);
-    if (file && (file->there || file->n_users > 0)) {
-        file = NULL;
-    } else {
-        if (!file) file = add(all, name);
-        if (file) file->n_users++;
-    }
+    if (!file) file = add(all, name);
+    if (file && (is_taken(file) || file->n_users > 0)) file = NULL;
+    if (file) file->n_users++;
     pthread_mutex_unlock(&all->lock);
     return file;
 }
@@ -359,7 +361,7 @@ contexts_status contexts_write(context_file *file, const void *bytes, size_t siz
     pthread_mutex_lock(&all->lock);
     look_at_all(all);
     /* nobody here has this name, but judgeq ingest or cp may have written it meanwhile */
-    contexts_status status = file->there ? CONTEXTS_EXISTS : make_room(all, size, error);
+    contexts_status status = is_taken(file) ? CONTEXTS_EXISTS : make_room(all, size, error);
     if (status == CONTEXTS_OK) file->writing = size;
     pthread_mutex_unlock(&all->lock);
     if (held) release_all(all, held, n);

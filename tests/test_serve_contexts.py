@@ -186,6 +186,15 @@ class Uploads(Folders):
         self.assertEqual(self.names(), ["document.kv"])
         self.assertEqual(os.listdir(self.contexts), ["document.kv"])
 
+    def test_names_of_what_is_no_file(self):
+        os.mkdir(os.path.join(self.contexts, "folder.kv"))
+        os.mkfifo(os.path.join(self.contexts, "pipe.kv"))
+        os.symlink("nowhere", os.path.join(self.contexts, "link.kv"))
+        for name in "folder.kv", "pipe.kv", "link.kv":
+            self.refused(self.upload(name), 409, "context_exists", name)
+            self.refused(self.server.ask(f"{CONTEXTS}/{name}"), 404, "context_not_found", name)
+        self.assertEqual(self.names(), [])
+
     def test_servers_that_take_none(self):
         self.upload()
         self.restart("--quiet")  # without --context-bytes
