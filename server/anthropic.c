@@ -167,7 +167,7 @@ void anthropic_count_tokens(http_request *request) {
     if (good) {
         reply_json(request, 200, json_pack("{s:I}", "input_tokens", (json_int_t)n));
     } else {
-        if (!prompt) reply_wrong(&fault, NULL, "no memory");
+        if (!prompt) reply_no_memory(&fault);
         reply_error(request, &fault);
     }
     exchange_prompts_free(prompt, prompt ? 1 : 0);

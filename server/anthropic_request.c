@@ -41,7 +41,7 @@ static bool read_call(const dialect_input *in, const json_t *block, json_t *mess
     const json_t *input = json_object_get(block, "input");
     if (!id || !name || !json_is_object(input)) return input_wrong(in, "a tool_use has no id, no name or no input");
     char *arguments = json_dumps(input, JSON_COMPACT);
-    const bool added = arguments ? input_add_call(in, message, id, name, arguments) : input_wrong(in, "no memory");
+    const bool added = arguments ? input_add_call(in, message, id, name, arguments) : reply_no_memory(in->f->fault);
     free(arguments);
     return added;
 }
@@ -75,7 +75,7 @@ static bool read_assistant(const dialect_input *in, const json_t *content) {
     const bool good = message && read_assistant_blocks(in, content, message, &text, &thoughts);
     text_free(&text);
     text_free(&thoughts);
-    return good || input_wrong(in, "no memory"); /* unless there is a fault */
+    return good || reply_no_memory(in->f->fault); /* unless there is a fault */
 }
 
 static bool read_message(const dialect_input *in, const json_t *message) {

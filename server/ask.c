@@ -62,7 +62,7 @@ static void read_biases(const service *s, const fields *f, ask *a) {
     if (n == 0 || f->fault->status != 0) return;
     a->bias = calloc(n, sizeof *a->bias);
     if (!a->bias) {
-        fields_wrong(f, "logit_bias", "no memory");
+        reply_no_memory(f->fault);
         return;
     }
     json_object_foreach((json_t *)biases.object, key, value) {

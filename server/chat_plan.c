@@ -12,7 +12,7 @@ typedef struct texts {
 
 static char *dump(const fields *f, const char *name, const json_t *json) {
     char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (!text) fields_wrong(f, name, "no memory");
+    if (!text) reply_no_memory(f->fault);
     return text;
 }
 
@@ -164,7 +164,7 @@ const judgeq_chat_plan_info *chat_plan_make(const service *s, const fields *f, c
     if (!plan) return NULL;
     a->plan = shared_plan_new(plan);
     if (!a->plan) {
-        fields_wrong(f, "messages", "no memory");
+        reply_no_memory(f->fault);
         return NULL;
     }
     const judgeq_chat_plan_info *info = judgeq_chat_plan_get_info(plan);

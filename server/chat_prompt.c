@@ -51,7 +51,7 @@ static char *content_of(const fields *f, const json_t *message, size_t index) {
         return NULL;
     }
     char *whole = text_take(&text);
-    if (!whole) fields_wrong(f, "messages", "no memory");
+    if (!whole) reply_no_memory(f->fault);
     return whole;
 }
 
@@ -92,7 +92,7 @@ void chat_messages_read(const service *s, const fields *f, chat_messages *out) {
     }
     out->message = calloc(n, sizeof *out->message);
     if (!out->message) {
-        fields_wrong(f, "messages", "no memory");
+        reply_no_memory(f->fault);
         return;
     }
     json_array_foreach(messages, i, message) {
@@ -149,7 +149,7 @@ bool chat_messages_put_document(chat_messages *m, reply_fault *fault) {
     }
     char *text = NULL;
     if (asprintf(&text, "%s\n\n%s", DOCUMENT, first->text.content) < 0) {
-        return reply_wrong(fault, "messages", "no memory");
+        return reply_no_memory(fault);
     }
     free((char *)first->text.content);
     first->text.content = text;
@@ -178,7 +178,7 @@ bool chat_messages_tokens(const service *s, const chat_messages *m, int32_t **to
     size_t n_message = 0;
     judgeq_message *messages = plain(m, &n_message);
     *tokens = NULL;
-    if (!messages) return reply_wrong(fault, "messages", "no memory");
+    if (!messages) return reply_no_memory(fault);
     const judgeq_status status = judgeq_chat_tokens(s->model, messages, n_message, &m->params, tokens, n, &error);
     free(messages);
     if (status == JUDGEQ_ERROR_LIMIT) chat_prompt_too_long(s, fault);
@@ -190,7 +190,7 @@ bool chat_messages_text(const service *s, const chat_messages *m, char **text, r
     size_t n_message = 0;
     judgeq_message *messages = plain(m, &n_message);
     *text = NULL;
-    if (!messages) return reply_wrong(fault, "messages", "no memory");
+    if (!messages) return reply_no_memory(fault);
     const judgeq_status status = judgeq_chat_text(s->model, messages, n_message, &m->params, text, &error);
     free(messages);
     return reply_failed(fault, status, &error);

@@ -144,7 +144,7 @@ static char *read_documents(const fields *f) {
         if (f->fault->status == 0) add_document(f, "documents", document, &text);
     }
     char *whole = text_take(&text);
-    if (!whole) fields_wrong(f, "text", "no memory");
+    if (!whole) reply_no_memory(f->fault);
     if (f->fault->status == 0) return whole;
     free(whole);
     return NULL;

@@ -156,7 +156,7 @@ json_t *dialect_common_fields(const fields *given) {
 
 static bool copy_tokens(const judgeq_chat_plan_info *info, exchange_prompt *prompt, reply_fault *fault) {
     prompt->tokens = malloc(info->n_tokens * sizeof *prompt->tokens + 1);
-    if (!prompt->tokens) return reply_wrong(fault, "messages", "no memory");
+    if (!prompt->tokens) return reply_no_memory(fault);
     if (info->n_tokens > 0) memcpy(prompt->tokens, info->tokens, info->n_tokens * sizeof *prompt->tokens);
     prompt->n = info->n_tokens;
     return true;
@@ -304,7 +304,7 @@ bool dialect_read(const service *s, const dialect *d, json_t *body, ask *a, exch
     const fields given = {.object = body, .within = "", .fault = fault};
     json_t *inner = d->inner ? d->inner(&given) : json_incref(body);
     const fields f = {.object = inner, .within = "", .fault = fault};
-    if (!inner) return fault->status != 0 ? false : reply_wrong(fault, NULL, "no memory");
+    if (!inner) return fault->status != 0 ? false : reply_no_memory(fault);
     ask_read(s, &f, a);
     ask_keep(a, body, inner);
     const bool good = read_inner(s, &f, d->closed, a, prompt);

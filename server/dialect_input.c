@@ -65,7 +65,7 @@ bool input_read_text(const dialect_input *in, const json_t *content, text_buffer
 json_t *input_push(const dialect_input *in, const char *role, text_buffer *text) {
     json_t *message = json_pack("{s:s, s:s}", "role", role, "content", text->bytes ? text->bytes : "");
     if (!message || text->failed || json_array_append_new(in->messages, message) != 0) {
-        input_wrong(in, "no memory");
+        reply_no_memory(in->f->fault);
         message = NULL;
     }
     text_free(text);
@@ -90,7 +90,7 @@ bool input_add_call(const dialect_input *in, json_t *message, const char *id, co
     json_t *calls = json_object_get(message, "tool_calls"); /* NULL without memory */
     json_t *call = json_pack("{s:s, s:s, s:{s:s, s:s}}", "id", id, "type", "function", "function", "name", name,
                              "arguments", arguments);
-    return json_array_append_new(calls, call) == 0 || input_wrong(in, "no memory");
+    return json_array_append_new(calls, call) == 0 || reply_no_memory(in->f->fault);
 }
 
 /* ---- tools and forms --------------------------------------------------------------------------------------------- */

@@ -237,7 +237,7 @@ void exchange_run(http_request *request, const exchange_shape *shape, bool good,
     ask asked = *ask_of;
     exchange *e = good ? calloc(1, sizeof *e) : NULL;
     if (!good) {
-        reply_wrong(fault, NULL, "no memory");
+        reply_no_memory(fault);
         reply_error(request, fault);
     }
     if (!e) {

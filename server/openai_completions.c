@@ -120,7 +120,7 @@ static void read_prompts(const service *s, const fields *f, const ask *a, exchan
     for (size_t i = 0; i < *n && f->fault->status == 0; i++) {
         const json_t *one = several ? json_array_get(given, i) : given;
         if (!read_prompt(s, f, one, a->context != NULL, &(*prompts)[i])) return;
-        if (echo && !add_echo(s, &(*prompts)[i], one)) fields_wrong(f, "echo", "no memory");
+        if (echo && !add_echo(s, &(*prompts)[i], one)) reply_no_memory(f->fault);
     }
 }
 
@@ -147,7 +147,7 @@ bool openai_completions_read(const service *s, json_t *body, ask *a, exchange_pr
         ask_refuse(&f, "response_format", "is not done here: ask for it in the chat's API");
     }
     read_prompts(s, &f, a, prompts, n);
-    if (!*prompts && fault->status == 0) fields_wrong(&f, "prompt", "no memory");
+    if (!*prompts && fault->status == 0) reply_no_memory(fault);
     return fault->status == 0;
 }
 

@@ -22,7 +22,7 @@ static bool set_text(const dialect_input *in, json_t *message, const char *name,
     const bool set =
         !text->failed && json_object_set_new(message, name, json_string(text->bytes ? text->bytes : "")) == 0;
     text_free(text);
-    return set || input_wrong(in, "no memory");
+    return set || reply_no_memory(in->f->fault);
 }
 
 static bool read_message(const dialect_input *in, const json_t *item) {

@@ -33,6 +33,12 @@ static bool set(reply_fault *fault, int status, const char *type, const char *co
     return false;
 }
 
+bool reply_no_memory(reply_fault *fault) {
+    judgeq_error said;
+    error_memory(&said, "the request");
+    return set(fault, 500, FAILED, NULL, &said);
+}
+
 /* In words by which clients know that they have to shorten what they send. */
 static bool set_too_long(reply_fault *fault, const judgeq_error *error) {
     judgeq_error said;

@@ -20,6 +20,8 @@ typedef struct reply_fault {
 
 /* 400, once: a fault that is there stays. param: or NULL. False, so that `return fault(...)` reads well. */
 __attribute__((format(printf, 3, 4))) bool reply_wrong(reply_fault *fault, const char *param, const char *format, ...);
+/* 500, once, and false. */
+bool reply_no_memory(reply_fault *fault);
 /* What the library says of something that a client has asked for. */
 bool reply_failed(reply_fault *fault, judgeq_status status, const judgeq_error *error);
 /* What the worker says of a job that it does not take. n_prompt: its tokens. */
