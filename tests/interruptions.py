@@ -30,7 +30,12 @@ def check_ends_the_same(test, suffixes):
     test.succeed(whole)
     for name, number in ("int", signal.SIGINT), ("kill", signal.SIGKILL):
         with test.subTest(name):
-            output = test.path(name + ".gguf")
-            test.assertGreater(test.interrupt_until_done(output, number), 0)
-            for suffix in suffixes:
-                test.assertEqual(test.read(output + suffix), test.read(whole + suffix))
+            interrupted = 0
+            for trial in range(10):  # a machine may pause for longer than a whole run takes
+                output = test.path(f"{name}{trial}.gguf")
+                interrupted = test.interrupt_until_done(output, number)
+                for suffix in suffixes:
+                    test.assertEqual(test.read(output + suffix), test.read(whole + suffix))
+                if interrupted > 0:
+                    break
+            test.assertGreater(interrupted, 0)
