@@ -191,7 +191,8 @@ void ask_free(ask *a) {
     free(a->bias);
     a->bias = NULL;
     contexts_release(a->file);
-    a->file = NULL;
+    contexts_release(a->made);
+    a->file = a->made = NULL;
     a->context = NULL;
     shared_plan_release(a->plan);
     a->plan = NULL;

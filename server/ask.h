@@ -33,6 +33,7 @@ typedef struct ask {
     bool kept;           /* the answer says what is held of each token */
     const char *context; /* the path of a session's file, which is `file`'s; or NULL */
     context_file *file;  /* held for the request; or NULL */
+    context_file *made;  /* that it writes, likewise */
 } ask;
 
 /* A field's fault goes to f->fault. *out is to be freed in any case. */

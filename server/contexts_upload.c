@@ -163,12 +163,24 @@ static bool read_tokens(const service *s, const fields *f, exchange_prompt *prom
     return reply_failed(f->fault, status, &error);
 }
 
+/* A context that the request goes on from has a budget of its own. *n_all: tokens, to which the context's are added. */
+static void budget_of(const service *s, const ask *a, int32_t *rows, double *share, double *n_all) {
+    context_info info;
+    const bool given = a->rows != 0 || a->share != 0;
+    *rows = given ? a->rows : s->rows;
+    *share = given ? a->share : s->share;
+    if (!a->context || !contexts_get(s->contexts, context_file_name(a->file), &info)) return;
+    *rows = info.snapshot.budget;
+    *share = (double)info.snapshot.budget_fraction;
+    *n_all += (double)info.snapshot.n_tokens;
+}
+
 bool contexts_fits(const service *s, const ask *a, size_t n_tokens, reply_fault *fault) {
     enum { ROWS = 32 }; /* that a cache is made of */
-    const bool given = a->rows != 0 || a->share != 0;
-    const int32_t rows = given ? a->rows : s->rows;
-    const double share = given ? a->share : s->share;
-    double n = (double)n_tokens;
+    int32_t rows;
+    double share, n_all = (double)n_tokens;
+    budget_of(s, a, &rows, &share, &n_all);
+    double n = n_all;
     if (rows > 0 && rows < n) n = rows;
     if (rows == 0 && share > 0) n *= share;
     judgeq_session_params params = judgeq_session_default_params();
@@ -179,9 +191,9 @@ bool contexts_fits(const service *s, const ask *a, size_t n_tokens, reply_fault 
     if (whole == 0 || judgeq_session_need(s->model, &params, 0, whole, 0, &need, NULL) != JUDGEQ_OK) return true;
     if (need.held_bytes <= contexts_bytes_most(s->contexts)) return true;
     reply_wrong(fault, NULL,
-                "the context of %zu tokens would have %.0f rows per layer and KV head, %zu bytes and more, and "
+                "the context of %.0f tokens would have %.0f rows per layer and KV head, %zu bytes and more, and "
                 "--context-bytes is %zu: use a smaller budget or a shorter document",
-                n_tokens, n, need.held_bytes, contexts_bytes_most(s->contexts));
+                n_all, n, need.held_bytes, contexts_bytes_most(s->contexts));
     fault->code = "exceeds_context_bytes";
     return false;
 }
@@ -201,8 +213,8 @@ static bool claim_name(http_request *request, const fields *f, ask *a) {
                             "expected up to %d letters, digits, \".\", \"_\" and \"-\", the first of them no \".\"",
                             CONTEXT_NAME_MOST);
     }
-    a->file = contexts_claim(s->contexts, name);
-    if (a->file) return true;
+    a->made = contexts_claim(s->contexts, name);
+    if (a->made) return true;
     fields_wrong(f, "name", "%.128s is there already: take another name, or delete it first", name);
     f->fault->status = 409;
     f->fault->code = "context_exists";
@@ -228,8 +240,8 @@ bool contexts_store(exchange *e) {
     size_t n = 0;
     void *bytes = worker_job_take_saved(e->answer[0].job, &n);
     if (bytes) {
-        const contexts_status status = contexts_write(e->ask.file, bytes, n, &error);
-        contexts_done(status, context_file_name(e->ask.file), e->service->contexts, &error, &e->fault);
+        const contexts_status status = contexts_write(e->ask.made, bytes, n, &error);
+        contexts_done(status, context_file_name(e->ask.made), e->service->contexts, &error, &e->fault);
     } else {
         reply_failed(&e->fault, JUDGEQ_ERROR_MEMORY, &(judgeq_error){.message = "out of memory for a context"});
     }
@@ -239,7 +251,7 @@ bool contexts_store(exchange *e) {
 
 /* NULL, and a fault, where the file cannot be written. */
 static json_t *whole(exchange *e) {
-    const char *name = context_file_name(e->ask.file);
+    const char *name = context_file_name(e->ask.made);
     context_info info;
     json_t *json = NULL;
     if (contexts_store(e) && contexts_get(e->service->contexts, name, &info)) {

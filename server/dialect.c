@@ -179,8 +179,9 @@ static bool read_prompt(const service *s, const fields *f, chat_messages *m, boo
     return true;
 }
 
-static bool read_after_document(const service *s, const fields *f, chat_messages *m, ask *a, exchange_prompt *prompt) {
-    return chat_messages_put_document(m, f->fault) && read_prompt(s, f, m, false, a, prompt) &&
+static bool read_after_document(const service *s, const fields *f, chat_messages *m, bool closed, ask *a,
+                                exchange_prompt *prompt) {
+    return chat_messages_put_document(m, f->fault) && read_prompt(s, f, m, closed, a, prompt) &&
            chat_messages_cut_document(s, m, prompt->tokens, &prompt->n, f->fault);
 }
 
@@ -221,12 +222,12 @@ static bool read_messages(const service *s, json_t *request, bool closed, reply_
 
 /* What the template makes of the messages after turns that stand for those of the context. *fits: the turns are the
  * beginning of the whole, so that the rest can be cut off. */
-static bool read_after(const service *s, const fields *f, const json_t *turns, ask *a, exchange_prompt *prompt,
-                       bool *fits) {
+static bool read_after(const service *s, const fields *f, const json_t *turns, bool closed, ask *a,
+                       exchange_prompt *prompt, bool *fits) {
     ask only = {.n_answer = 0};
     exchange_prompt before = {0};
     const bool good = read_messages(s, with_messages(f, turns, false), true, f->fault, &only, &before) &&
-                      read_messages(s, with_messages(f, turns, true), false, f->fault, a, prompt);
+                      read_messages(s, with_messages(f, turns, true), closed, f->fault, a, prompt);
     *fits = good && before.n < prompt->n && memcmp(before.tokens, prompt->tokens, before.n * sizeof(int32_t)) == 0;
     if (*fits) {
         prompt->n -= before.n;
@@ -239,7 +240,7 @@ static bool read_after(const service *s, const fields *f, const json_t *turns, a
 
 /* The context's last message may be anybody's, and templates ask for turns that alternate: a user's stands for it, or
  * one and an answer. Some write an answer at the end in another way than one that is followed by more. */
-static bool read_after_turns(const service *s, const fields *f, ask *a, exchange_prompt *prompt) {
+static bool read_after_turns(const service *s, const fields *f, bool closed, ask *a, exchange_prompt *prompt) {
     json_t *turns[] = {
         json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "k", "role", "assistant", "content", "k"),
         json_pack("[{s:s, s:s}]", "role", "user", "content", "k")};
@@ -252,7 +253,7 @@ static bool read_after_turns(const service *s, const fields *f, ask *a, exchange
             *prompt = (exchange_prompt){0};
             *a = before;
         }
-        good = read_after(s, f, turns[i], a, prompt, &fits);
+        good = read_after(s, f, turns[i], closed, a, prompt, &fits);
     }
     for (size_t i = 0; i < 2; i++) json_decref(turns[i]);
     if (good && !fits) {
@@ -277,9 +278,9 @@ static bool read_inner(const service *s, const fields *f, bool closed, ask *a, e
     dialect_read_logprobs(f, a);
     bool turns = false;
     if (f->fault->status != 0 || !find_turns(s, a, &turns, f->fault)) return false;
-    if (turns) return read_after_turns(s, f, a, prompt);
+    if (turns) return read_after_turns(s, f, closed, a, prompt);
     chat_messages_read(s, f, &messages);
-    const bool good = f->fault->status == 0 && (a->context ? read_after_document(s, f, &messages, a, prompt)
+    const bool good = f->fault->status == 0 && (a->context ? read_after_document(s, f, &messages, closed, a, prompt)
                                                            : read_prompt(s, f, &messages, closed, a, prompt));
     chat_messages_free(&messages);
     return good && f->fault->status == 0;

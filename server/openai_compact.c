@@ -15,7 +15,7 @@ static json_t *whole(exchange *e) {
     const exchange_answer *a = &e->answer[0];
     const char *number = e->id + strlen(e->shape->id);
     json_t *item = json_pack("{s:s, s:s+, s:s+}", "type", "compaction", "id", "cmp_", number, "encrypted_content",
-                             OPENAI_COMPACTION, context_file_name(e->ask.file));
+                             OPENAI_COMPACTION, context_file_name(e->ask.made));
     return json_pack("{s:s, s:s, s:I, s:[o], s:o, s:o}", "id", e->id, "object", "response.compaction", "created_at",
                      (json_int_t)e->created, "output", item, "usage", openai_responses_usage(e, a), "judgeq",
                      exchange_kept(e, a));
@@ -30,18 +30,13 @@ static const dialect COMPACT = {.shape = {.id = "resp_", .whole = whole},
 static bool prepare(http_request *request, ask *a, const exchange_prompt *prompt, reply_fault *fault) {
     const service *s = http_data(request);
     char name[48];
-    if (a->context) {
-        return reply_wrong(fault, "input",
-                           "input: it begins with a compaction, which is not compacted again: send the "
-                           "items that it was made of");
-    }
     a->stream = false;
     a->n_answer = 0;
     a->save = CONTEXT_TURNS;
     if (!contexts_fits(s, a, prompt->n, fault)) return false;
     snprintf(name, sizeof name, "compact-%016llx.kv", (unsigned long long)http_number(request));
-    a->file = contexts_claim(s->contexts, name);
-    return a->file || reply_wrong(fault, NULL, "no name is free for the context: ask again");
+    a->made = contexts_claim(s->contexts, name);
+    return a->made || reply_wrong(fault, NULL, "no name is free for the context: ask again");
 }
 
 void openai_responses_compact(http_request *request) {

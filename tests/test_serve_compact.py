@@ -53,6 +53,30 @@ class Compact(Serving):
                 self.assertEqual(after.usage.input_tokens_details.cached_tokens, made.usage.input_tokens)
                 self.assertEqual(made.usage.output_tokens, 0)
 
+    def test_a_compaction_is_compacted_again(self):
+        """As clients do whenever a conversation has grown: nothing is lost with all rows, and the budget holds without."""
+        for own in FULL, {"judgeq": {"policy": "streaming", "budget": 16}}:
+            made = self.compact(TALK, own)
+            for _ in range(3):
+                n = made.usage.input_tokens
+                made = self.compact([made.output[0].model_dump(), *TALK], {})
+                self.assertEqual(made.usage.input_tokens_details.cached_tokens, n)
+                self.assertGreater(made.usage.input_tokens, n)
+            after, plain = self.create([made.output[0].model_dump(), *MORE]), self.create([*TALK * 4, *MORE])
+            self.assertEqual(after.usage.input_tokens, plain.usage.input_tokens)
+            if own is FULL:
+                self.assertEqual(after.output_text, plain.output_text)
+            else:
+                self.assertEqual(made.judgeq["rows_held"], 4 * 16)  # 2 layers with 2 KV heads
+
+    def test_a_compaction_of_a_document(self):
+        self.server.ask("/v1/contexts", {"text": "in the rain on a string", "name": "document.kv", "judgeq": {"policy": "full"}})
+        own = {"judgeq": {"context": "document.kv"}}
+        made = self.compact(TALK, own)
+        plain = self.create([*TALK, *MORE], extra_body=own)
+        after = self.create([made.output[0].model_dump(), *MORE])
+        self.assertEqual((after.output_text, after.usage.input_tokens), (plain.output_text, plain.usage.input_tokens))
+
     def test_instructions_are_compacted(self):
         made = self.compact(TALK, instructions="be brief")
         plain = self.create([*TALK, *MORE], instructions="be brief")
@@ -98,8 +122,10 @@ class Compact(Serving):
                             ([{**item, "encrypted_content": "judgeq:../model.gguf"}, *MORE], "name of a file")]:
             with self.subTest(items), self.assertRaisesRegex(openai.BadRequestError, said):
                 self.create(items)
-        with self.assertRaisesRegex(openai.BadRequestError, "send the items"):
-            self.compact([item, *MORE], {})
+        with self.assertRaisesRegex(openai.BadRequestError, "expected an item after"):
+            self.compact([item], {})
+        with self.assertRaisesRegex(openai.BadRequestError, "its own policy and budget"):
+            self.compact([item, *MORE])
         for more, name in ({"reasoning": {"effort": 5}}, "reasoning.effort"), ({"max_output_tokens": -1}, "max_output_tokens"):
             error = self.server.ask("/v1/responses/compact", {"input": TALK, **more}).json["error"]
             self.assertEqual((error["param"], error["message"].partition(":")[0]), (name, name))
@@ -124,7 +150,8 @@ class Qwen(Compact):
         self.assertEqual((after.output_text, after.usage.input_tokens), (plain.output_text, plain.usage.input_tokens))
 
     test_instructions_are_compacted = test_only_what_is_new_is_read = test_other_apis_go_on_from_it = test_errors = \
-        test_the_command_does_not_take_it_for_a_document = None
+        test_the_command_does_not_take_it_for_a_document = test_a_compaction_is_compacted_again = \
+        test_a_compaction_of_a_document = None
 
 
 if __name__ == "__main__":
