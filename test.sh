@@ -67,10 +67,7 @@ build thread
 if setarch -R true 2>/dev/null; then run_tests thread setarch -R; else run_tests thread; fi
 step "fuzzing, $fuzz_seconds s for each target"
 build fuzz
-fuzz fuzz_gguf
-fuzz fuzz_policy
-fuzz fuzz_request
-fuzz fuzz_snapshot
-fuzz fuzz_plan
-fuzz fuzz_text
+export -f fuzz
+export fuzz_seconds
+printf '%s\0' fuzz_{gguf,policy,request,snapshot,plan,text} | xargs -0 -P "$jobs" -I NAME bash -euc 'fuzz NAME'
 tail -n 12 build/release-tests.log # ctest's summary of the release build
