@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 
@@ -42,26 +43,34 @@ class Server:
         self.process = subprocess.Popen(
             [program, "serve", "-m", model, "-t", "1", "--port", str(port), "--temp", "0", *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
-        self.lines = []
+        self.lines = []  # of what it says; they are taken at once, since it waits where a pipe is full
+        self.out = None
         while True:
             line = self.process.stderr.readline()
             self.lines.append(line)
             if found := re.search(r"listening on (http://\S+:(\d+))$", line.rstrip()):
                 self.url, self.port = found[1], int(found[2])
-                return
+                break
             if not line:
                 raise AssertionError("the server did not start: " + "".join(self.lines))
+        self.reader = threading.Thread(target=lambda: self.lines.extend(self.process.stderr), daemon=True)
+        self.reader.start()
 
     def stop(self, how=signal.SIGTERM):
         """(exit status, all that it said)."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
-            out, said = self.process.communicate(timeout=60)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
-        return self.process.returncode, out + "".join(self.lines) + said
+        if self.out is None:
+            self.reader.join()
+            self.out = self.process.stdout.read()
+            self.process.stdout.close()
+            self.process.stderr.close()
+        return self.process.returncode, self.out + "".join(self.lines)
 
     def ask(self, path, body=None, method=None, **headers):
         """headers: with _ for -. body: JSON, or bytes."""

@@ -342,7 +342,7 @@ class Lasting(Folders):
         self.restart("--context-bytes", str(3 * size + 100))
         self.upload("b.kv")
         self.upload("c.kv")
-        body = {"prompt": "a b", "max_tokens": 50000, "stream": True, "judgeq": {"context": "a.kv"}}
+        body = {"prompt": "a b", "max_tokens": 100000, "stream": True, "judgeq": {"context": "a.kv"}}
         with self.server.connect() as client:
             client.sendall(post(TEXT, json.dumps(body).encode()))
             self.wait_for("jobs_answering", 1)

@@ -47,7 +47,7 @@ HOSTILE = {
 
 class Load(Serving):
     ARGUMENTS = ("--policy", "streaming", "--budget", "64", "--kv-bytes", "512K", "--parallel", "8", "--queue", "8", "--timeout", "10",
-                 "--quiet")  # nobody reads what it says until it ends, and a pipe holds 64 KiB
+                 "--quiet")
 
     def client(self, index, answers):
         rng = random.Random(index)

@@ -46,18 +46,13 @@ class Reload(InFolder):
 
     def start(self, *arguments):
         self.server = Server(JUDGEQ, self.model, "--ctx", str(N_CTX), *arguments)
-        self.said = []
-        self.reader = threading.Thread(target=lambda: self.said.extend(iter(self.server.process.stderr.readline, "")))
-        self.reader.start()
+        self.said = self.server.lines
         self.addCleanup(self.end)
 
     def end(self):
-        self.server.process.send_signal(signal.SIGTERM)
-        self.assertEqual(self.server.process.wait(60), 0)
-        self.reader.join()
-        self.server.process.stderr.close()
-        self.server.process.stdout.close()
-        self.assertNotIn("ERROR: ", "".join(self.said))
+        status, said = self.server.stop()
+        self.assertEqual(status, 0)
+        self.assertNotIn("ERROR: ", said)
 
     def hang_up(self, expected):
         n = len(self.said)
@@ -94,7 +89,7 @@ class Reload(InFolder):
         first, other = self.expected(self.judge), self.expected(self.path("other.gguf"))
         self.assertNotEqual(first, other)  # or this shows nothing
         self.start("--policy", "judge", "--budget", "24")
-        asked = {"prompt": PROMPT, "max_tokens": N_CTX // 2, "stream": True}  # longer than any machine takes to read a judge
+        asked = {"prompt": PROMPT, "max_tokens": N_CTX - 5000, "stream": True}  # some ten seconds
         pieces = []
         with urllib.request.urlopen(self.server.url + TEXT, json.dumps(asked).encode(), timeout=60) as reply:
             enough = threading.Event()
