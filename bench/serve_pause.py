@@ -36,16 +36,20 @@ def run(server, args):
                for i, answer in enumerate(answers)]
     for thread in threads:
         thread.start()
-    while not all(answer.times for answer in answers):
+    while not all(answer.times or not thread.is_alive() for answer, thread in zip(answers, threads)):
         time.sleep(0.05)
+    if wrong := [answer.error for answer in answers if answer.error]:
+        raise SystemExit(f"an answer failed: {wrong[0]}")
     begin = time.monotonic()
     time.sleep(args.alone)
     before = pauses(answers, begin, time.monotonic())
     long = ask(server.port, prompt("long", args.prompt), 4)
-    while_read = pauses(answers, long.sent, long.sent + long.times[0])
     enough.set()
     for thread in threads:
         thread.join()
+    if not long.times:
+        raise SystemExit(f"the long prompt failed: {long.error}")
+    while_read = pauses(answers, long.sent, long.sent + long.times[0])
     return before, long, while_read
 
 
@@ -59,7 +63,7 @@ def main():
         server.stop()
     print(f"{args.running} answers; serve {' '.join(args.options)}; {processor()}")
     for name, found in (("before", before), (f"while {long.n_prompt} tokens were read, {long.times[0]:.1f} s", while_read)):
-        print(f"{name}: {len(found)} pauses, p50 {1000 * quantile(found, 0.5):.0f} ms, longest {1000 * max(found):.0f} ms")
+        print(f"{name}: {len(found)} pauses, p50 {1000 * quantile(found, 0.5):.0f} ms, longest {1000 * max(found, default=0):.0f} ms")
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def report(name, answers, seconds):
 def report_together(server, args, turn):
     n = run_together(server, args, turn)
     print(f"judgeq, all {args.clients} at once: " + (f"{n / args.together:.1f} tokens/s" if n else
-          "some answer had ended before the last began: give --longest"), flush=True)
+          "some were refused, or had ended before the last began: give --longest, or fewer --clients"), flush=True)
 
 
 def main():
