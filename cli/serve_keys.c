@@ -7,7 +7,7 @@
 #include "prompt_text.h"
 #include "say.h"
 
-/* Without the blanks around it, which no header of HTTP keeps. */
+/* Without the blanks around it, which nobody sees. */
 static char *trimmed(char *line) {
     line += strspn(line, " \t");
     size_t n = strlen(line);
