@@ -135,7 +135,8 @@ static void read_context(const service *s, const fields *f, ask *a) {
     } else if (!(a->file = contexts_use(s->contexts, name))) {
         fields_wrong(
             f, "context",
-            "no file of this name is in --context-dir; judgeq ingest makes one, and so does POST /v1/contexts");
+            "no file of this name is in --context-dir; judgeq ingest makes one, and so does POST /v1/contexts. Of a "
+            "compaction that is gone, send the items that it was made of");
     } else {
         a->context = context_file_path(a->file);
     }
@@ -196,6 +197,13 @@ void ask_free(ask *a) {
     a->context = NULL;
     shared_plan_release(a->plan);
     a->plan = NULL;
+}
+
+void ask_budget(const service *s, const ask *a, int32_t *rows, double *share) {
+    const char *policy = a->policy ? a->policy : s->policy;
+    const bool given = a->rows != 0 || a->share != 0, none = policy && strcmp(policy, "full") == 0;
+    *rows = none ? 0 : given ? a->rows : s->rows;
+    *share = none ? 0 : given ? a->share : s->share;
 }
 
 worker_request ask_request(const ask *a, const int32_t *tokens, size_t n, int32_t index) {

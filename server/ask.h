@@ -42,6 +42,9 @@ void ask_read(const service *s, const fields *f, ask *out);
 void ask_keep(ask *a, json_t *given, json_t *body);
 void ask_free(ask *a);
 
+/* The budget of a request, or else the server's, in rows or as a share; both 0: none, as of the policy full. */
+void ask_budget(const service *s, const ask *a, int32_t *rows, double *share);
+
 /* The worker's request for answer number `index` to tokens [n]. */
 worker_request ask_request(const ask *a, const int32_t *tokens, size_t n, int32_t index);
 

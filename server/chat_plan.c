@@ -10,7 +10,7 @@ typedef struct texts {
     char *messages, *tools, *tool_choice, *schema, *variables; /* malloced, or NULL */
 } texts;
 
-static char *dump(const fields *f, const char *name, const json_t *json) {
+static char *dump(const fields *f, const json_t *json) {
     char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
     if (!text) reply_no_memory(f->fault);
     return text;
@@ -40,7 +40,7 @@ static char *messages_text(const fields *f, const chat_messages *m) {
         json_array_append_new(list, message);
     }
     if (m->document) json_object_set_new(json_array_get(list, 0), "content", json_string(m->message[0].text.content));
-    char *text = dump(f, "messages", list);
+    char *text = dump(f, list);
     json_decref(list);
     return text;
 }
@@ -52,7 +52,7 @@ static char *tools_text(const fields *f, const json_t *given) {
     json_array_foreach(list, i, tool) {
         remove_nulls(json_object_get(tool, "function"));
     }
-    char *text = dump(f, "tools", list);
+    char *text = dump(f, list);
     json_decref(list);
     return text;
 }
@@ -73,14 +73,14 @@ static char *schema_text(const fields *f) {
         fields_wrong(f, name, "expected the type text, json_object or json_schema");
     }
     if (f->fault->status != 0) return NULL;
-    return schema ? dump(f, name, schema) : strdup("{\"type\": \"object\"}");
+    return schema ? dump(f, schema) : strdup("{\"type\": \"object\"}");
 }
 
 static char *choice_text(const fields *f) {
     const json_t *choice = fields_get(f, "tool_choice");
     if (!choice) return NULL;
     if (json_is_string(choice)) return strdup(json_string_value(choice));
-    if (json_is_object(choice)) return dump(f, "tool_choice", choice);
+    if (json_is_object(choice)) return dump(f, choice);
     fields_wrong(f, "tool_choice", "expected auto, none, required, or an object that names a function");
     return NULL;
 }
@@ -92,7 +92,7 @@ static char *variables_text(const fields *f) {
     json_t *effort = fields_get(f, "reasoning_effort");
     if (effort) json_object_set(all, "reasoning_effort", effort);
     json_object_del(all, "enable_thinking");
-    char *text = json_object_size(all) > 0 ? dump(f, "chat_template_kwargs", all) : NULL;
+    char *text = json_object_size(all) > 0 ? dump(f, all) : NULL;
     json_decref(all);
     return text;
 }

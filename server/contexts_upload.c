@@ -166,9 +166,7 @@ static bool read_tokens(const service *s, const fields *f, exchange_prompt *prom
 /* A context that the request goes on from has a budget of its own. *n_all: tokens, to which the context's are added. */
 static void budget_of(const service *s, const ask *a, int32_t *rows, double *share, double *n_all) {
     context_info info;
-    const bool given = a->rows != 0 || a->share != 0;
-    *rows = given ? a->rows : s->rows;
-    *share = given ? a->share : s->share;
+    ask_budget(s, a, rows, share);
     if (!a->context || !contexts_get(s->contexts, context_file_name(a->file), &info)) return;
     *rows = info.snapshot.budget;
     *share = (double)info.snapshot.budget_fraction;

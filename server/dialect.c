@@ -7,6 +7,7 @@
 #include "app/context.h"
 #include "chat_plan.h"
 #include "chat_prompt.h"
+#include "dialect_input.h"
 #include "openai.h"
 
 /* ---- what the plan reads in an answer ---------------------------------------------------------------------------- */
@@ -238,29 +239,40 @@ static bool read_after(const service *s, const fields *f, const json_t *turns, b
     return good;
 }
 
-/* The context's last message may be anybody's, and templates ask for turns that alternate: a user's stands for it, or
- * one and an answer. Some write an answer at the end in another way than one that is followed by more. */
+/* Templates ask for turns that alternate, and the context's last message may be anybody's: after an answer stands what
+ * stands for a user's message, and otherwise first what stands for one and an answer. Some write an answer at the end
+ * in another way than one that is followed by more. */
+static void make_turns(const fields *f, json_t *turns[2]) {
+    const json_t *next = json_array_get(json_object_get(f->object, "messages"), 0);
+    const char *role = input_text_at(next, "role");
+    const bool answered = role && strcmp(role, "assistant") == 0;
+    turns[answered ? 0 : 1] = json_pack("[{s:s, s:s}]", "role", "user", "content", "k");
+    turns[answered ? 1 : 0] =
+        json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "k", "role", "assistant", "content", "k");
+}
+
 static bool read_after_turns(const service *s, const fields *f, bool closed, ask *a, exchange_prompt *prompt) {
-    json_t *turns[] = {
-        json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "k", "role", "assistant", "content", "k"),
-        json_pack("[{s:s, s:s}]", "role", "user", "content", "k")};
+    json_t *turns[2];
     const ask before = *a;
-    bool fits = false, good = true;
-    for (size_t i = 0; i < 2 && good && !fits; i++) {
+    reply_fault fault[2] = {{0}, {0}}; /* of the template, perhaps, which then takes the other */
+    bool fits = false, rendered = false;
+    make_turns(f, turns);
+    for (size_t i = 0; i < 2 && !fits; i++) {
+        const fields tried = {.object = f->object, .within = f->within, .fault = &fault[i]};
         if (i > 0) {
             shared_plan_release(a->plan);
             judgeq_free(prompt->tokens);
             *prompt = (exchange_prompt){0};
             *a = before;
         }
-        good = read_after(s, f, turns[i], closed, a, prompt, &fits);
+        rendered = read_after(s, &tried, turns[i], closed, a, prompt, &fits) || rendered;
     }
     for (size_t i = 0; i < 2; i++) json_decref(turns[i]);
-    if (good && !fits) {
-        return reply_wrong(f->fault, "messages",
-                           "the chat template does not let a conversation that was compacted go on");
+    if (!fits && !rendered) *f->fault = fault[0];
+    if (!fits && rendered) {
+        reply_wrong(f->fault, "messages", "the chat template does not let a conversation that was compacted go on");
     }
-    return good;
+    return fits;
 }
 
 void dialect_read_logprobs(const fields *f, ask *a) {

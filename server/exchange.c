@@ -293,9 +293,9 @@ json_t *exchange_usage(const exchange *e) {
 }
 
 static json_t *budget(const exchange *e) {
-    const bool given = e->ask.rows != 0 || e->ask.share != 0;
-    const int32_t rows = given ? e->ask.rows : e->service->rows;
-    const double share = given ? e->ask.share : e->service->share;
+    int32_t rows;
+    double share;
+    ask_budget(e->service, &e->ask, &rows, &share);
     if (rows > 0) return json_integer(rows);
     return share > 0 ? json_sprintf("%g%%", 100 * share) : json_null();
 }

@@ -11,14 +11,21 @@
 #include "openai_responses.h"
 
 static json_t *whole(exchange *e) {
-    if (!contexts_store(e)) return NULL;
     const exchange_answer *a = &e->answer[0];
+    json_t *kept = exchange_kept(e, a);
+    /* a compaction that this one begins with may leave for it */
+    contexts_release(e->ask.file);
+    e->ask.file = NULL;
+    e->ask.context = NULL;
+    if (!contexts_store(e)) {
+        json_decref(kept);
+        return NULL;
+    }
     const char *number = e->id + strlen(e->shape->id);
     json_t *item = json_pack("{s:s, s:s+, s:s+}", "type", "compaction", "id", "cmp_", number, "encrypted_content",
                              OPENAI_COMPACTION, context_file_name(e->ask.made));
     return json_pack("{s:s, s:s, s:I, s:[o], s:o, s:o}", "id", e->id, "object", "response.compaction", "created_at",
-                     (json_int_t)e->created, "output", item, "usage", openai_responses_usage(e, a), "judgeq",
-                     exchange_kept(e, a));
+                     (json_int_t)e->created, "output", item, "usage", openai_responses_usage(e, a), "judgeq", kept);
 }
 
 static const dialect COMPACT = {.shape = {.id = "resp_", .whole = whole},

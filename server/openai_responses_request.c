@@ -102,7 +102,11 @@ static bool read_compaction(const dialect_input *in, const json_t *item, json_t 
         return input_wrong(in, "a compaction of another server's: its encrypted_content names no context of this one");
     }
     const json_t *given = json_object_get(inner, "judgeq");
-    json_t *own = json_is_object(given) ? json_copy((json_t *)given) : json_object();
+    if (given && !json_is_object(given)) return true; /* which is refused where it is read */
+    if (json_object_get(given, "context")) {
+        return input_wrong(in, "a compaction brings its own context: leave judgeq.context out");
+    }
+    json_t *own = given ? json_copy((json_t *)given) : json_object();
     json_object_set_new(own, "context", json_string(content + n));
     return json_object_set_new(inner, "judgeq", own) == 0;
 }

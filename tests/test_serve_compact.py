@@ -69,6 +69,29 @@ class Compact(Serving):
             else:
                 self.assertEqual(made.judgeq["rows_held"], 4 * 16)  # 2 layers with 2 KV heads
 
+    def test_the_former_leaves_for_the_next(self):
+        """Where --context-bytes has no room for both."""
+        own = {"judgeq": {"policy": "streaming", "budget": 16}}
+        name = self.compact(TALK, own).output[0].encrypted_content.removeprefix("judgeq:")
+        size = os.path.getsize(os.path.join(self.path("contexts"), name))
+        os.makedirs(self.path("small"))
+        server = Server(JUDGEQ, self.model, "--context-dir", self.path("small"), "--context-bytes", str(size + size // 2))
+        self.addCleanup(server.stop)
+        asked = {"input": TALK, **own}
+        for _ in range(6):
+            reply = server.ask("/v1/responses/compact", asked)
+            self.assertEqual(reply.status, 200, reply.body)
+            self.assertEqual(len(os.listdir(self.path("small"))), 1)
+            asked = {"input": [*reply.json["output"], *TALK]}
+        self.assertEqual({context["in_use"] for context in server.ask("/v1/contexts").json["data"]}, {0})
+
+    def test_what_never_fits_is_not_read(self):
+        server = Server(JUDGEQ, self.model, "--budget", "16", "--policy", "streaming", "--context-dir", self.path("."), "--context-bytes", "9000")
+        self.addCleanup(server.stop)
+        reply = server.ask("/v1/responses/compact", {"input": TALK * 8, **FULL})
+        self.assertEqual((reply.status, reply.json["error"]["code"]), (400, "exceeds_context_bytes"))
+        self.assertEqual(server.metric("prompt_tokens_read_total"), 0)
+
     def test_a_compaction_of_a_document(self):
         self.server.ask("/v1/contexts", {"text": "in the rain on a string", "name": "document.kv", "judgeq": {"policy": "full"}})
         own = {"judgeq": {"context": "document.kv"}}
@@ -126,12 +149,44 @@ class Compact(Serving):
             self.compact([item], {})
         with self.assertRaisesRegex(openai.BadRequestError, "its own policy and budget"):
             self.compact([item, *MORE])
+        for own, said in ({"context": "other.kv"}, "its own context"), (5, "judgeq"):
+            with self.assertRaisesRegex(openai.BadRequestError, said):
+                self.compact([item, *MORE], {"judgeq": own})
         for more, name in ({"reasoning": {"effort": 5}}, "reasoning.effort"), ({"max_output_tokens": -1}, "max_output_tokens"):
             error = self.server.ask("/v1/responses/compact", {"input": TALK, **more}).json["error"]
             self.assertEqual((error["param"], error["message"].partition(":")[0]), (name, name))
         without = Server(JUDGEQ, self.model)
         self.addCleanup(without.stop)
         self.assertIn("--context-dir", without.ask("/v1/responses/compact", {"input": TALK}).json["error"]["message"])
+
+
+@unittest.skipUnless(openai, "tools/deps.sh --test provides PyPI's openai")
+class Templates(Compact):
+    """Whoever speaks last in the compaction and first after it, as far as a template lets them."""
+    ALL = "gemma-2", "mistral-nemo", "ministral-3", "deepseek-v3.1", "llama-3.1", "hermes-2-pro"
+
+    @classmethod
+    def setUpClass(cls):
+        super(Serving, cls).setUpClass()
+
+    def test_all_rows_give_the_same_answers(self):
+        for template in self.ALL:
+            self.make_templated(template)
+            os.mkdir(self.path(template))
+            server = Server(JUDGEQ, self.model, "--context-dir", self.path(template), "--context-bytes", "10M")
+            self.addCleanup(server.stop)
+            for n in 1, 2, 3:
+                with self.subTest(template, compacted=n), openai.OpenAI(base_url=server.url + "/v1", api_key="none") as self.client:
+                    made = self.compact(TALK[:n])
+                    plain, after = self.create([*TALK, *MORE]), self.create([made.output[0].model_dump(), *TALK[n:], *MORE])
+                    self.assertEqual((after.output_text, after.usage.input_tokens), (plain.output_text, plain.usage.input_tokens))
+                    again = self.compact([made.output[0].model_dump(), *TALK[n:3]], {}) if n < 3 else made
+                    after = self.create([again.output[0].model_dump(), *TALK[3:], *MORE])
+                    self.assertEqual((after.output_text, after.usage.input_tokens), (plain.output_text, plain.usage.input_tokens))
+
+    test_instructions_are_compacted = test_only_what_is_new_is_read = test_other_apis_go_on_from_it = test_errors = \
+        test_the_command_does_not_take_it_for_a_document = test_a_compaction_is_compacted_again = \
+        test_a_compaction_of_a_document = test_the_former_leaves_for_the_next = test_what_never_fits_is_not_read = None
 
 
 class Qwen(Compact):
@@ -151,7 +206,7 @@ class Qwen(Compact):
 
     test_instructions_are_compacted = test_only_what_is_new_is_read = test_other_apis_go_on_from_it = test_errors = \
         test_the_command_does_not_take_it_for_a_document = test_a_compaction_is_compacted_again = \
-        test_a_compaction_of_a_document = None
+        test_a_compaction_of_a_document = test_the_former_leaves_for_the_next = test_what_never_fits_is_not_read = None
 
 
 if __name__ == "__main__":
