@@ -318,9 +318,9 @@ static judgeq_status answer_prompt(data_maker *m, judgeq_session *session, judge
 
 /* ---- questions that come later ----------------------------------------------------------------------------------- */
 
-/* Turns of an example: few, so that one passage does not outweigh the others; one alone would be a prompt that ends
- * with its question. */
-enum { TURNS_MOST = 4, TURNS_LEAST = 2 };
+/* Turns of an example: one alone would be a prompt that ends with its question. There is one for each fact, since a
+ * fact that is never asked for would be learnt as one that nobody needs. */
+enum { TURNS_LEAST = 2 };
 
 /* A conversation about a document. The session has read it, and a part of the turns. */
 typedef struct conversation {
@@ -389,7 +389,7 @@ static judgeq_status ask(data_maker *m, conversation *c, const json_t *question,
     return status == JUDGEQ_OK ? go_back(c, right ? json_array_size(c->turns) : n_before, error) : status;
 }
 
-/* The model answers questions one after the other until it has answered enough of them rightly. The session is not
+/* The model answers questions one after the other; those that it answers rightly stay. The session is not
  * handed over: it has read parts of the response at once, which is not watched. */
 static judgeq_status answer_later(data_maker *m, judgeq_session *session, judgeq_sampler *sampler, json_t *prompt,
                                   json_t *response, judgeq_error *error) {
@@ -397,7 +397,7 @@ static judgeq_status answer_later(data_maker *m, judgeq_session *session, judgeq
     conversation c = {
         .session = session, .sampler = sampler, .n_document = json_array_size(prompt), .turns = response, .end = -1};
     judgeq_status status = JUDGEQ_OK;
-    for (size_t i = 0; status == JUDGEQ_OK && i < json_array_size(questions) && c.n_answered < TURNS_MOST; i++) {
+    for (size_t i = 0; status == JUDGEQ_OK && i < json_array_size(questions); i++) {
         status = ask(m, &c, json_array_get(questions, i), error);
     }
     if (status != JUDGEQ_OK) return status;

@@ -10,7 +10,7 @@
 #include "data_maker.h"
 #include "tiny_model.h"
 
-enum { N_CTX = 4000, TURNS_MOST = 4, TOKENS_MOST = 120 };
+enum { N_CTX = 4000, TOKENS_MOST = 120 };
 
 static judgeq_model *model;
 static char *source;
@@ -125,7 +125,7 @@ static void expect(const json_t *prompt, unsigned right, int32_t n_tokens, seque
     s->n = 0;
     add(s, token, *n_prompt);
     judgeq_free(token);
-    for (size_t q = 0; q < json_array_size(later) && n_turn < TURNS_MOST; q++) {
+    for (size_t q = 0; q < json_array_size(later); q++) {
         if (!(right >> q & 1)) continue;
         add_question(s, json_array_get(later, q), n_turn == 0);
         add_answer(s, n_tokens, &end);
