@@ -239,9 +239,9 @@ static bool read_after(const service *s, const fields *f, const json_t *turns, b
     return good;
 }
 
-/* Templates ask for turns that alternate, and the context's last message may be anybody's: after an answer stands what
- * stands for a user's message, and otherwise first what stands for one and an answer. Some write an answer at the end
- * in another way than one that is followed by more. */
+/* Templates ask for turns that alternate, and the context's last message may be anybody's: an answer that comes next
+ * follows what stands for a user's message, and all else first what stands for one and an answer. Some write an answer
+ * at the end in another way than one that is followed by more. */
 static void make_turns(const fields *f, json_t *turns[2]) {
     const json_t *next = json_array_get(json_object_get(f->object, "messages"), 0);
     const char *role = input_text_at(next, "role");
