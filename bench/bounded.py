@@ -8,13 +8,12 @@ are moments of one answer. Exits with 1 where a turn leaves more rows than budge
 """
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
 import time
 
-from streams import processor, prompt
+from streams import processor, prompt, resident
 
 
 def arguments():
@@ -30,13 +29,6 @@ def arguments():
     return args
 
 
-def resident(process):
-    """MiB, without the model's file, which is mapped."""
-    with open(f"/proc/{process.pid}/status") as status:
-        found = re.search(r"RssAnon:\s+(\d+) kB", status.read())
-    return int(found[1]) / 1024 if found else float("nan")  # it has just ended
-
-
 def talk(args):
     """A line for each turn: what chat says, and its memory."""
     command = [args.judgeq, "chat", *args.command, "-n", "40", "--temp", "0"]
@@ -45,7 +37,7 @@ def talk(args):
         process.stdin.write(prompt(turn, args.words)[:-4] + f"That was text {turn + 1}. What was near what?\n")
         process.stdin.flush()
         said = json.loads(process.stdout.readline())
-        yield turn + 1, said, resident(process)
+        yield turn + 1, said, resident(process.pid)[1]
     process.stdin.close()
     process.wait()
 
@@ -60,7 +52,7 @@ def write(args):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         begin, sizes = time.monotonic(), []
         while process.poll() is None:
-            sizes.append((time.monotonic() - begin, resident(process)))
+            sizes.append((time.monotonic() - begin, resident(process.pid)[1]))
             time.sleep(0.5)
     return [(at, size) for at, size in sizes if size == size], json.loads(process.stdout.read())
 
@@ -73,12 +65,12 @@ def main():
     for turn, said, size in talk(args):
         most = max(most, said["rows_held"])
         if turn == 1 or turn % 10 == 0:
-            print(f"| {turn} | {said['tokens_seen']} | {said['rows_held']} | {said['kv_bytes_held'] / 2**20:.1f} | {size:.0f} |", flush=True)
+            print(f"| {turn} | {said['tokens_seen']} | {said['rows_held']} | {said['kv_bytes_held'] / 2**20:.1f} | {size / 2**20:.0f} |", flush=True)
     print(f"\nAfter a turn {most} rows at most; {args.most} are allowed.\n\n| seconds | resident, MiB |\n|---|---|")
     sizes, said = write(args)
     for share in (0.1, 0.25, 0.5, 0.75, 1):
         at, size = sizes[int(share * (len(sizes) - 1))]
-        print(f"| {at:.0f} | {size:.0f} |")
+        print(f"| {at:.0f} | {size / 2**20:.0f} |")
     print(f"\nAn answer of {said['completion_tokens']} tokens: {said['kv_bytes_held'] / 2**20:.1f} MiB of KV cache at its end, "
           f"{said['kv_bytes_peak'] / 2**20:.1f} at its peak; the policy chose again {said['n_rejudged']} times, which took "
           f"{100 * said['rejudge_s'] / said['decode_s']:.1f} % of decoding.")

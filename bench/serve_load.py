@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from streams import Server, ask, processor, prompt, quantile
+from streams import ask, processor, prompt, quantile, serve
 
 
 def arguments():
@@ -89,8 +89,7 @@ def report(args, answers, sizes, seconds):
 
 def main():
     args = arguments()
-    server = Server([args.judgeq, "serve", "--port", "0", *(["-m", args.model] if args.model else []), *args.options],
-                    r"listening on http://127\.0\.0\.1:(\d+)", args.log)
+    server = serve(args.judgeq, [*(["-m", args.model] if args.model else []), *args.options], args.log)
     try:
         answers, sizes, seconds = run(server, args)
         wrong = report(args, answers, sizes, seconds)

@@ -7,10 +7,9 @@ Some clients take streams of short prompts. Once all have tokens, another one se
 are the pauses between two tokens of a stream, before and while that is read. Standard library only.
 """
 import argparse
-import threading
 import time
 
-from streams import Answer, Server, ask, processor, prompt, quantile
+from streams import Streams, ask, processor, prompt, quantile, serve
 
 
 def arguments():
@@ -31,32 +30,23 @@ def pauses(answers, begin, end):
 
 
 def run(server, args):
-    answers, enough = [Answer() for _ in range(args.running)], threading.Event()
-    threads = [threading.Thread(target=ask, args=(server.port, prompt(i, 60), 8000), kwargs={"enough": enough, "answer": answer})
-               for i, answer in enumerate(answers)]
-    for thread in threads:
-        thread.start()
-    while not all(answer.times or not thread.is_alive() for answer, thread in zip(answers, threads)):
-        time.sleep(0.05)
-    if wrong := [answer.error for answer in answers if answer.error]:
+    streams = Streams(server.port, [prompt(i, 60) for i in range(args.running)], 8000)
+    if wrong := [answer.error for answer in streams.answers if answer.error]:
         raise SystemExit(f"an answer failed: {wrong[0]}")
     begin = time.monotonic()
     time.sleep(args.alone)
-    before = pauses(answers, begin, time.monotonic())
+    before = pauses(streams.answers, begin, time.monotonic())
     long = ask(server.port, prompt("long", args.prompt), 4)
-    enough.set()
-    for thread in threads:
-        thread.join()
+    streams.leave()
     if not long.times:
         raise SystemExit(f"the long prompt failed: {long.error}")
-    while_read = pauses(answers, long.sent, long.sent + long.times[0])
+    while_read = pauses(streams.answers, long.sent, long.sent + long.times[0])
     return before, long, while_read
 
 
 def main():
     args = arguments()
-    server = Server([args.judgeq, "serve", "--port", "0", *(["-m", args.model] if args.model else []), *args.options],
-                    r"listening on http://127\.0\.0\.1:(\d+)", args.log)
+    server = serve(args.judgeq, [*(["-m", args.model] if args.model else []), *args.options], args.log)
     try:
         before, long, while_read = run(server, args)
     finally:

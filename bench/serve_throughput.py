@@ -17,7 +17,7 @@ import argparse
 import threading
 import time
 
-from streams import Answer, Server, ask, processor, prompt, quantile
+from streams import Server, Streams, ask, processor, prompt, quantile, serve
 
 
 def arguments():
@@ -41,8 +41,8 @@ def n_held(args):
 
 
 def start_ours(args):
-    return Server([args.judgeq, "serve", "-m", args.model, "-t", str(args.threads), "--port", "0", "--budget", str(args.budget),
-                   "--kv-bytes", str(n_held(args) * args.row_bytes)], r"listening on http://127\.0\.0\.1:(\d+)", args.log + ".judgeq.log")
+    return serve(args.judgeq, ["-m", args.model, "-t", str(args.threads), "--budget", str(args.budget), "--kv-bytes",
+                               str(n_held(args) * args.row_bytes)], args.log + ".judgeq.log")
 
 
 def start_peer(args):
@@ -69,20 +69,12 @@ def run(server, args, turn):
 
 def run_together(server, args, turn):
     """Tokens in --together seconds in which all clients are answered; None where some answer has ended before."""
-    answers, enough = [Answer() for _ in range(args.clients)], threading.Event()
-    threads = [threading.Thread(target=ask, args=(server.port, prompt(f"{turn} {i}", args.prompt), args.longest),
-                                kwargs={"enough": enough, "answer": answer}) for i, answer in enumerate(answers)]
-    for thread in threads:
-        thread.start()
-    while not all(answer.times or not thread.is_alive() for answer, thread in zip(answers, threads)):
-        time.sleep(0.05)
-    begin = [len(answer.times) for answer in answers]
+    streams = Streams(server.port, [prompt(f"{turn} {i}", args.prompt) for i in range(args.clients)], args.longest)
+    count = lambda: sum(len(answer.times) for answer in streams.answers)
+    before = count()
     time.sleep(args.together)
-    n = sum(len(answer.times) for answer in answers) - sum(begin)
-    all_run = all(thread.is_alive() for thread in threads)
-    enough.set()
-    for thread in threads:
-        thread.join()
+    n, all_run = count() - before, streams.all_run()
+    streams.leave()
     return n if all_run else None
 
 

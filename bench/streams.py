@@ -5,6 +5,7 @@ import json
 import random
 import re
 import subprocess
+import threading
 import time
 import urllib.request
 
@@ -78,6 +79,39 @@ def ask(port, text, n_tokens, until=None, enough=None, answer=None, **more):
     return answer
 
 
+class Streams:
+    """Answers that are written together, each to a client of its own: made once all of them have a first token, or have failed."""
+
+    def __init__(self, port, prompts, n_tokens):
+        self.answers, self.enough = [Answer() for _ in prompts], threading.Event()
+        self.threads = [threading.Thread(target=ask, args=(port, text, n_tokens), kwargs={"enough": self.enough, "answer": answer})
+                        for text, answer in zip(prompts, self.answers)]
+        for thread in self.threads:
+            thread.start()
+        while not all(answer.times or not thread.is_alive() for answer, thread in zip(self.answers, self.threads)):
+            time.sleep(0.05)
+
+    def all_run(self):
+        return all(thread.is_alive() for thread in self.threads)
+
+    def leave(self):
+        self.enough.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def resident(pid):
+    """Bytes: what a process holds now, and without the model's file, which is mapped. NaN where it has just ended."""
+    with open(f"/proc/{pid}/status") as status:
+        text = status.read()
+
+    def size(name):
+        found = re.search(name + r":\s+(\d+) kB", text)
+        return int(found[1]) << 10 if found else float("nan")
+
+    return size("VmRSS"), size("RssAnon")
+
+
 class Server:
     """A process with a server. ready: a pattern of its output with the port as a group, or the port that will answer at /v1/models."""
 
@@ -103,11 +137,7 @@ class Server:
         raise SystemExit(f"the server did not start; see {log}")
 
     def resident(self):
-        """Bytes: what it holds now, and without the model's file, which is mapped."""
-        with open(f"/proc/{self.process.pid}/status") as status:
-            text = status.read()
-        size = lambda name: int(re.search(name + r":\s+(\d+) kB", text)[1]) << 10
-        return size("VmRSS"), size("RssAnon")
+        return resident(self.process.pid)
 
     def stop(self):
         self.process.terminate()
@@ -117,6 +147,11 @@ class Server:
             self.process.kill()
             self.process.wait()
         self.log.close()
+
+
+def serve(judgeq, options, log):
+    """judgeq serve, on a port of its own."""
+    return Server([judgeq, "serve", "--port", "0", *options], r"listening on http://127\.0\.0\.1:(\d+)", log)
 
 
 def quantile(values, share):
