@@ -65,12 +65,9 @@ class Reload(InFolder):
             self.assertLess(time.monotonic(), end, f"{what}: {self.said}")
             time.sleep(0.01)
 
-    def command(self, judge, n):
-        return [JUDGEQ, "run", "-m", self.model, "-t", "1", "--quiet", "--raw", "--temp", "0", "--policy", "judge", "--judge", judge,
-                "--budget", "24", "--ctx", str(N_CTX), "-p", PROMPT, "-n", str(n)]
-
     def expected(self, judge, n=8):
-        said = subprocess.run([*self.command(judge, n), "--json"], capture_output=True, check=True).stdout
+        said = judgeq("run", "-m", self.model, "-t", "1", "--json", "--quiet", "--raw", "--temp", "0", "--policy", "judge", "--judge",
+                      judge, "--budget", "24", "--ctx", str(N_CTX), "-p", PROMPT, "-n", str(n))
         return json.loads(said)["text"].replace("\0", "\ufffd")
 
     def ask(self, n=8):
