@@ -1,4 +1,5 @@
-/* Attention tile by tile, against softmax and sums in double precision. */
+/* Attention tile by tile, against softmax and sums in double precision. Where it may be rounded, and the processor
+ * multiplies BF16, the inputs are numbers that BF16 holds: only the probabilities are rounded. */
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -8,6 +9,7 @@
 #include "ggml-cpu.h"
 
 #include "cpu/flash.h"
+#include "cpu/product_pairs.h"
 
 /* n: more than a tile and not a whole number of them; n_key: more keys than queries, or as many. */
 typedef struct shape {
@@ -22,8 +24,11 @@ static float next_value(float width) {
     return ((float)(state >> 8) / (float)(1 << 24) - 0.5f) * width;
 }
 
-static void fill(struct ggml_tensor *tensor, float width) {
-    for (int64_t i = 0; i < ggml_nelements(tensor); i++) ggml_set_f32_1d(tensor, (int)i, next_value(width));
+static void fill(struct ggml_tensor *tensor, float width, bool rounded) {
+    for (int64_t i = 0; i < ggml_nelements(tensor); i++) {
+        const float value = next_value(width);
+        ggml_set_f32_1d(tensor, (int)i, rounded ? ggml_bf16_to_fp32(ggml_fp32_to_bf16(value)) : value);
+    }
 }
 
 static double at(const struct ggml_tensor *tensor, int64_t head, int64_t row, int64_t column) {
@@ -49,7 +54,7 @@ static double expected(const struct ggml_tensor *query, const struct ggml_tensor
     return mixed / sum;
 }
 
-static void check(shape s, int n_thread) {
+static void check(shape s, bool rounds, int n_thread) {
     struct ggml_context *context = ggml_init((struct ggml_init_params){.mem_size = 16 << 20});
     struct ggml_tensor *query = ggml_new_tensor_3d(context, GGML_TYPE_F32, s.head_dim, s.n, s.n_head);
     struct ggml_tensor *keys = ggml_new_tensor_3d(context, s.type, s.head_dim, s.n_key, s.n_head_kv);
@@ -58,17 +63,20 @@ static void check(shape s, int n_thread) {
     struct ggml_tensor *rows = ggml_new_tensor_3d(context, GGML_TYPE_F32, s.head_dim, s.n_head, s.n);
     struct ggml_tensor *out = ggml_permute(context, rows, 0, 2, 1, 3);
     struct ggml_cgraph *graph = ggml_new_graph(context);
-    fill(query, 6);
-    fill(keys, 6);
-    fill(values, 2);
+    const bool rounded = rounds && s.type == GGML_TYPE_F16 && product_pairs_available();
+    /* values are at most 1, and half a unit of BF16's last place is 1/512 of a probability */
+    const double most = rounded ? 1.0 / 512 : 2e-5;
+    fill(query, 6, rounded);
+    fill(keys, 6, rounded);
+    fill(values, 2, rounded);
     for (int64_t i = 0; i < ggml_nelements(rows); i++) ((float *)rows->data)[i] = NAN;
-    ggml_build_forward_expand(graph, flash_add(context, out, query, keys, values, 0.2f));
+    ggml_build_forward_expand(graph, flash_add(context, out, query, keys, values, 0.2f, rounds));
     assert_int_equal(ggml_graph_compute_with_ctx(context, graph, n_thread), GGML_STATUS_SUCCESS);
     for (int64_t h = 0; h < s.n_head; h++) {
         for (int64_t i = 0; i < s.n; i += 5) {
             const int64_t d = (h + 3 * i) % s.head_dim;
             const double found = at(out, h, i, d), right = expected(query, keys, values, h, i, d);
-            if (!(fabs(found - right) < 2e-5)) {
+            if (!(fabs(found - right) < most)) {
                 fail_msg("head %d, row %d, dimension %d: %g instead of %g", (int)h, (int)i, (int)d, found, right);
             }
         }
@@ -85,7 +93,10 @@ static void test_shapes(void **unused) {
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         assert_true(flash_available(shapes[i].type, shapes[i].head_dim));
-        for (int n_thread = 1; n_thread <= 5; n_thread += 2) check(shapes[i], n_thread);
+        for (int n_thread = 1; n_thread <= 5; n_thread += 2) {
+            check(shapes[i], false, n_thread);
+            check(shapes[i], true, n_thread);
+        }
     }
 }
 

@@ -61,6 +61,7 @@ frameworks() { modules frameworks frameworks langchain-openai litellm llm; }
 
 has_python() { python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))'; }
 has_cmake() { [ "$(printf '%s\n' 3.21 "$(cmake --version | sed -n '1s/[^0-9]*//p')" | sort -V | head -1)" = 3.21 ]; }
+has_onednn() { echo "#include <oneapi/dnnl/dnnl.h>" | cc -E -xc -; }
 has_unistring() { echo "#include <unistr.h>" | cc -E -xc -; }
 has_libfuzzer() { compgen -G "$(clang -print-resource-dir)/lib/*/libclang_rt.fuzzer*.a"; }
 
@@ -87,6 +88,7 @@ check_system() {
     need libedit-dev "libedit with its header (pkg-config libedit)" pkg-config --exists libedit
     need gnuplot-nox "gnuplot, which draws the charts" command -v gnuplot
     need libunistring-dev "libunistring with its headers" has_unistring
+    need libdnnl-dev "oneDNN with its headers" has_onednn
     need libcmocka-dev "cmocka with its header (pkg-config cmocka)" pkg-config --exists cmocka
     need util-linux "flock" command -v flock
     if [ "$1" = --test ]; then

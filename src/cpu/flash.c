@@ -6,6 +6,7 @@
 #include "own_scale.h"
 #include "parts.h"
 #include "product_kernel.h"
+#include "product_pairs.h"
 #include "rows.h"
 #include "softmax.h"
 
@@ -19,6 +20,7 @@ typedef struct tensors {
     const struct ggml_tensor *query, *keys, *values;
     int64_t head_dim, n, seen; /* seen: keys that the first query sees */
     float scale;
+    bool pairs; /* products of BF16, with sums in F32 */
 } tensors;
 
 /* Queries [first, end) of heads [first_head, end_head) of one KV head, and what they have seen so far. */
@@ -27,11 +29,11 @@ typedef struct block {
     float most[BLOCK_HEADS * BLOCK_ROWS], sum[BLOCK_HEADS * BLOCK_ROWS]; /* of each row's scores; of their powers */
 } block;
 
-/* Keys [first, first + n) as F32, padded with zeros. */
+/* Keys [first, first + n), padded with zeros: F32, or pairs of neighbours in the direction that is summed over. */
 typedef struct tile_keys {
     int64_t first, n;
-    float key[HEAD_DIM_MOST * KEYS];   /* [head_dim, KEYS] */
-    float value[KEYS * HEAD_DIM_MOST]; /* [KEYS, head_dim] */
+    float key[HEAD_DIM_MOST * KEYS];   /* [head_dim, KEYS], or pairs [head_dim / 2, KEYS] */
+    float value[KEYS * HEAD_DIM_MOST]; /* [KEYS, head_dim], or pairs [KEYS / 2, head_dim] */
 } tile_keys;
 
 /* Of what is F32: queries and outputs. */
@@ -41,12 +43,19 @@ static float *floats_of(const struct ggml_tensor *tensor, int64_t head, int64_t 
 
 /* ---- one tile ---------------------------------------------------------------------------------------------------- */
 
-/* out [n_column, n_row] = the transpose of rows [first, first + n_row) of a head, from column `column` on. */
-static void read_transposed(const product_kernel *kernel, const struct ggml_tensor *from, int64_t head, int64_t first,
+/* out [n_column, n_row] = the transpose of rows [first, first + n_row) of a head, from column `column` on; or
+ * [n_column / 2, n_row], pairs of columns. */
+static void read_transposed(const tensors *t, const struct ggml_tensor *from, int64_t head, int64_t first,
                             int64_t n_row, int64_t column, int64_t n_column, float *out, int64_t out_row) {
     float rows[KEYS * KEYS];
+    bf16_pair pairs[KEYS * KEYS / 2];
     rows_read(from, head, first, n_row, column, n_column, rows, KEYS);
-    kernel->transpose(out, out_row, rows, KEYS, n_row, n_column);
+    if (!t->pairs) {
+        t->kernel->transpose(out, out_row, rows, KEYS, n_row, n_column);
+        return;
+    }
+    for (int64_t i = 0; i < n_row; i++) product_pairs_round(rows + i * KEYS, pairs + i * (KEYS / 2), n_column);
+    t->kernel->transpose(out, out_row, (const float *)(const void *)pairs, KEYS / 2, n_row, (n_column + 1) / 2);
 }
 
 static void read_keys(const tensors *t, int64_t head_kv, tile_keys *tile) {
@@ -54,10 +63,26 @@ static void read_keys(const tensors *t, int64_t head_kv, tile_keys *tile) {
         memset(tile->key, 0, (size_t)(t->head_dim * KEYS) * sizeof *tile->key);
         memset(tile->value, 0, (size_t)(t->head_dim * KEYS) * sizeof *tile->value);
     }
+    const int64_t step = t->pairs ? 2 : 1;
     for (int64_t d = 0; d < t->head_dim; d += KEYS) {
         const int64_t n = least(t->head_dim - d, KEYS);
-        read_transposed(t->kernel, t->keys, head_kv, tile->first, tile->n, d, n, tile->key + d * KEYS, KEYS);
-        read_transposed(t->kernel, t->values, head_kv, d, n, tile->first, tile->n, tile->value + d, t->head_dim);
+        read_transposed(t, t->keys, head_kv, tile->first, tile->n, d, n, tile->key + d / step * KEYS, KEYS);
+        read_transposed(t, t->values, head_kv, d, n, tile->first, tile->n, tile->value + d, t->head_dim);
+    }
+}
+
+/* out [n, width] += rows [n, inner] . matrix [inner, width], a part of a tile; the rows are rounded where that is. */
+static void multiply(const tensors *t, float *out, int64_t out_row, const float *rows, int64_t row, const float *matrix,
+                     int64_t width, int64_t n, int64_t inner) {
+    bf16_pair pairs[ROWS * HEAD_DIM_MOST / 2];
+    for (int64_t i = 0; t->pairs && i < n; i++) product_pairs_round(rows + i * row, pairs + i * inner / 2, inner);
+    for (int64_t c = 0; c < width; c += KERNEL_COLUMNS) {
+        if (t->pairs) {
+            product_pairs_multiply(out + c, out_row, pairs, inner / 2, (const bf16_pair *)(const void *)matrix + c,
+                                   width, n, inner / 2);
+        } else {
+            t->kernel->multiply(out + c, out_row, rows, row, matrix + c, width, n, inner);
+        }
     }
 }
 
@@ -81,14 +106,9 @@ static void attend_tile(const tensors *t, const tile_keys *tile, int64_t head, i
     const int64_t query_row = (int64_t)(t->query->nb[1] / sizeof(float)),
                   out_row = (int64_t)(t->out->nb[1] / sizeof(float));
     float score[ROWS * KEYS] = {0}, *out = floats_of(t->out, head, first);
-    for (int64_t k = 0; k < KEYS; k += KERNEL_COLUMNS) {
-        t->kernel->multiply(score + k, KEYS, floats_of(t->query, head, first), query_row, tile->key + k, KEYS, n,
-                            t->head_dim);
-    }
+    multiply(t, score, KEYS, floats_of(t->query, head, first), query_row, tile->key, KEYS, n, t->head_dim);
     soften(t, tile, first, n, score, out, out_row, most, sum);
-    for (int64_t d = 0; d < t->head_dim; d += KERNEL_COLUMNS) {
-        t->kernel->multiply(out + d, out_row, score, KEYS, tile->value + d, t->head_dim, n, KEYS);
-    }
+    multiply(t, out, out_row, score, KEYS, tile->value, t->head_dim, n, KEYS);
 }
 
 /* ---- one block --------------------------------------------------------------------------------------------------- */
@@ -160,19 +180,29 @@ static void attend_part(const tensors *t, int64_t head_kv, int64_t first, int64_
 }
 
 /* Every KV head in as many parts as let all threads work on the same number of them. */
-static void compute(struct ggml_tensor *out, int thread, int n_thread, void *data) {
-    (void)data;
+static void compute(struct ggml_tensor *out, int thread, int n_thread, bool rounded) {
     tensors t = {
         .kernel = product_kernel_best(), .out = out, .query = out->src[1], .keys = out->src[2], .values = out->src[3]};
     t.head_dim = t.query->ne[0];
     t.n = t.query->ne[1];
     t.seen = t.keys->ne[1] - t.n + 1;
     t.scale = own_scale(out);
+    t.pairs = rounded && t.keys->type == GGML_TYPE_F16 && product_pairs_available();
     const int64_t n_head_kv = t.keys->ne[2], n_part = part_count(1, n_thread, n_head_kv, n_thread);
     for (int64_t task = thread; task < n_head_kv * n_part; task += n_thread) {
         const int64_t part = task % n_part;
         attend_part(&t, task / n_part, part_first(&t, part, n_part), part_first(&t, part + 1, n_part));
     }
+}
+
+static void compute_exactly(struct ggml_tensor *out, int thread, int n_thread, void *data) {
+    (void)data;
+    compute(out, thread, n_thread, false);
+}
+
+static void compute_rounded(struct ggml_tensor *out, int thread, int n_thread, void *data) {
+    (void)data;
+    compute(out, thread, n_thread, true);
 }
 
 bool flash_available(enum ggml_type type, int64_t head_dim) {
@@ -181,9 +211,10 @@ bool flash_available(enum ggml_type type, int64_t head_dim) {
 }
 
 struct ggml_tensor *flash_add(struct ggml_context *context, struct ggml_tensor *out, struct ggml_tensor *query,
-                              struct ggml_tensor *keys, struct ggml_tensor *values, float scale) {
+                              struct ggml_tensor *keys, struct ggml_tensor *values, float scale, bool rounded) {
     struct ggml_tensor *from[] = {query, keys, values};
-    struct ggml_tensor *flash = ggml_custom_inplace(context, out, from, 3, compute, GGML_N_TASKS_MAX, NULL);
+    struct ggml_tensor *flash =
+        ggml_custom_inplace(context, out, from, 3, rounded ? compute_rounded : compute_exactly, GGML_N_TASKS_MAX, NULL);
     own_scale_set(flash, scale);
     return flash;
 }

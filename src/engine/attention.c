@@ -2,6 +2,7 @@
 
 #include "cpu/flash.h"
 #include "cpu/hadamard.h"
+#include "cpu/product.h"
 #include "cpu/softmax.h"
 
 /* Stores x [n, n_head_kv, head_dim] after the rows that the cache holds: head by head, because ggml quantises into
@@ -124,6 +125,12 @@ static void attend_in_parts(graph *g, const model_layer *layer, const cache_laye
     }
 }
 
+/* Whether the layer's own products are of BF16: its attention is rounded as they are, and otherwise exact. */
+static bool is_rounded(const model_layer *layer) {
+    const model_linear *query = &layer->matrix[MODEL_QUERY];
+    return query->packed || product_is_paired(query->weight);
+}
+
 /* The same by flash.h. Attention that is returned is computed separately, so that the output does not depend on whether
  * it is asked for. */
 static void attend_flash(graph *g, const model_layer *layer, const cache_layer *cache, int64_t past,
@@ -134,11 +141,11 @@ static void attend_flash(graph *g, const model_layer *layer, const cache_layer *
         run = cache_layer_run(cache, h);
         const int64_t n_key = run.n_row + past + n - 1;
         if (want.output) {
-            ggml_build_forward_expand(g->nodes,
-                                      flash_add(g->context, run_queries(g, layer, run, out, 0, n),
-                                                run_queries(g, layer, run, query, 0, n),
-                                                cache_run_keys(g->context, cache, run, 0, n_key),
-                                                cache_run_values(g->context, cache, run, 0, n_key), layer->scale));
+            ggml_build_forward_expand(g->nodes, flash_add(g->context, run_queries(g, layer, run, out, 0, n),
+                                                          run_queries(g, layer, run, query, 0, n),
+                                                          cache_run_keys(g->context, cache, run, 0, n_key),
+                                                          cache_run_values(g->context, cache, run, 0, n_key),
+                                                          layer->scale, is_rounded(layer)));
         }
         if (!want.attention) continue;
         struct ggml_tensor *attention = add_softmax(g, layer, cache, run, run.n_row + past + probe, 1, true,

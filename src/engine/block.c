@@ -1,11 +1,14 @@
 #include "block.h"
 
+#include "cpu/packed.h"
+
 static struct ggml_tensor *add_norm(graph *g, float epsilon, struct ggml_tensor *x, struct ggml_tensor *weight) {
     return ggml_mul(g->context, ggml_rms_norm(g->context, x, epsilon), weight);
 }
 
 static struct ggml_tensor *add_linear(graph *g, model_linear linear, struct ggml_tensor *x) {
-    struct ggml_tensor *y = ggml_mul_mat(g->context, linear.weight, x);
+    struct ggml_tensor *y =
+        linear.packed ? packed_multiply(g->context, linear.packed, x) : ggml_mul_mat(g->context, linear.weight, x);
     if (linear.scale) y = ggml_mul(g->context, y, linear.scale);
     return linear.bias ? ggml_add(g->context, y, linear.bias) : y;
 }

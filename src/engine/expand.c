@@ -5,86 +5,126 @@
 #include "ggml-cpu.h"
 
 #include "base/error.h"
+#include "cpu/packed.h"
 #include "model/tensors.h"
 
-/* Of layers [first, end): the matrices that some layer has quantised, as one layer has them; NULL for the others. */
-static bool find_quantised(const judgeq_model *model, int32_t first, int32_t end,
-                           const struct ggml_tensor *found[MODEL_MATRICES]) {
+/* Of layers [first, end): the matrices that some layer has quantised, as one layer has them; NULL for the others. Those
+ * of BF16 too, where they may be packed. */
+static bool find_copied(const judgeq_model *model, int32_t first, int32_t end, expand_use use,
+                        const struct ggml_tensor *found[MODEL_MATRICES]) {
     bool any = false;
     for (int i = 0; i < MODEL_MATRICES; i++) found[i] = NULL;
     for (int32_t l = first; l < end; l++) {
         const model_linear *matrix = model->layer[l].matrix;
         for (int i = 0; i < MODEL_MATRICES; i++) {
-            if (!ggml_is_quantized(matrix[i].weight->type)) continue;
-            found[i] = matrix[i].weight;
+            const enum ggml_type type = matrix[i].weight->type;
+            if (!ggml_is_quantized(type) && !(use == EXPAND_MULTIPLY && type == GGML_TYPE_BF16)) continue;
+            if (!found[i] || ggml_is_quantized(type)) found[i] = matrix[i].weight;
             any = true;
         }
     }
     return any;
 }
 
-enum ggml_type expand_fast_type(void) {
+static enum ggml_type fast_type(void) {
     return ggml_cpu_has_avx512_bf16() ? GGML_TYPE_BF16 : GGML_TYPE_F16;
 }
 
-static const char EXPANDED[] = "one layer's weights as 16-bit floats";
+static const char EXPANDED[] = "one layer's weights as floats";
 
-/* Room for any one of the layers [first, end). */
-static judgeq_status init_for(expand *e, const judgeq_model *model, int32_t first, int32_t end, enum ggml_type type,
-                              const graph_engine *engine, judgeq_error *error) {
-    const struct ggml_tensor *found[MODEL_MATRICES];
-    *e = (expand){0};
-    if (!find_quantised(model, first, end, found)) return JUDGEQ_OK;
-    judgeq_status status = tensors_new(MODEL_MATRICES, EXPANDED, &e->context, error);
-    if (status != JUDGEQ_OK) return status;
-    for (int i = 0; i < MODEL_MATRICES; i++) {
-        if (!found[i]) continue;
-        e->half[i] = ggml_new_tensor_2d(e->context, type, found[i]->ne[0], found[i]->ne[1]);
-        e->n_count = found[i]->ne[1] > e->n_count ? found[i]->ne[1] : e->n_count;
+/* Packed where oneDNN multiplies them faster, else as 16-bit floats. */
+static judgeq_status add_room(expand *e, int index, const struct ggml_tensor *matrix, expand_use use,
+                              judgeq_error *error) {
+    e->n_count = matrix->ne[1] > e->n_count ? matrix->ne[1] : e->n_count;
+    if (use == EXPAND_MULTIPLY) {
+        const judgeq_status status = packed_new(matrix->ne[1], matrix->ne[0], &e->packed[index], error);
+        if (status != JUDGEQ_OK || e->packed[index] || !ggml_is_quantized(matrix->type)) return status;
     }
-    e->count = malloc((size_t)e->n_count * sizeof *e->count);
-    status = e->count ? tensors_allocate(e->context, ggml_backend_get_default_buffer_type(engine->backend), EXPANDED,
-                                         &e->buffer, error)
-                      : error_memory(error, EXPANDED);
-    if (status != JUDGEQ_OK) {
-        expand_free(e);
-        return status;
-    }
-    for (int64_t i = 0; i < e->n_count; i++) e->count[i] = (int32_t)i;
+    e->half[index] = ggml_new_tensor_2d(e->context, fast_type(), matrix->ne[0], matrix->ne[1]);
+    e->n_half++;
     return JUDGEQ_OK;
 }
 
-judgeq_status expand_init(expand *e, const judgeq_model *model, enum ggml_type type, const graph_engine *engine,
+static judgeq_status allocate(expand *e, const graph_engine *engine, judgeq_error *error) {
+    e->count = malloc((size_t)e->n_count * sizeof *e->count);
+    if (!e->count) return error_memory(error, EXPANDED);
+    for (int64_t i = 0; i < e->n_count; i++) e->count[i] = (int32_t)i;
+    if (e->n_half == 0) return JUDGEQ_OK;
+    return tensors_allocate(e->context, ggml_backend_get_default_buffer_type(engine->backend), EXPANDED, &e->buffer,
+                            error);
+}
+
+/* Room for any one of the layers [first, end). */
+static judgeq_status init_for(expand *e, const judgeq_model *model, int32_t first, int32_t end, expand_use use,
+                              const graph_engine *engine, judgeq_error *error) {
+    const struct ggml_tensor *found[MODEL_MATRICES];
+    *e = (expand){0};
+    if (!find_copied(model, first, end, use, found)) return JUDGEQ_OK;
+    judgeq_status status = tensors_new(MODEL_MATRICES, EXPANDED, &e->context, error);
+    for (int i = 0; status == JUDGEQ_OK && i < MODEL_MATRICES; i++) {
+        if (found[i]) status = add_room(e, i, found[i], use, error);
+    }
+    if (status == JUDGEQ_OK) status = allocate(e, engine, error);
+    if (status != JUDGEQ_OK) expand_free(e);
+    return status;
+}
+
+judgeq_status expand_init(expand *e, const judgeq_model *model, expand_use use, const graph_engine *engine,
                           judgeq_error *error) {
-    return init_for(e, model, 0, model->info.n_layer, type, engine, error);
+    return init_for(e, model, 0, model->info.n_layer, use, engine, error);
 }
 
 void expand_free(expand *e) {
+    for (int i = 0; i < MODEL_MATRICES; i++) packed_free(e->packed[i]);
     ggml_backend_buffer_free(e->buffer);
     ggml_free(e->context);
     free(e->count);
     *e = (expand){0};
 }
 
+/* Puts a node into the graph that fills the room of a matrix, if it has some. */
+static bool add_matrix(expand *e, graph *g, int index, struct ggml_tensor *count, model_linear *linear) {
+    struct ggml_tensor *rows = linear->weight, *node;
+    const bool quantised = ggml_is_quantized(rows->type), packs = e->packed[index] != NULL;
+    if (!(quantised && (packs || e->half[index])) && !(packs && rows->type == GGML_TYPE_BF16)) return false;
+    if (quantised) { /* ggml's way of dequantising on any device */
+        rows = ggml_get_rows(g->context, rows, ggml_view_1d(g->context, count, rows->ne[1], 0));
+    }
+    if (packs) {
+        if (quantised) rows = ggml_cast(g->context, rows, GGML_TYPE_BF16);
+        node = packed_fill(g->context, e->packed[index], rows);
+        linear->packed = e->packed[index];
+    } else {
+        node = ggml_cpy(g->context, rows, e->half[index]);
+        linear->weight = e->half[index];
+    }
+    ggml_build_forward_expand(g->nodes, node);
+    return true;
+}
+
+/* After the nodes of the last layer. */
+static judgeq_status check_packed(const expand *e, judgeq_error *error) {
+    judgeq_status status = JUDGEQ_OK;
+    for (int i = 0; status == JUDGEQ_OK && i < MODEL_MATRICES; i++) {
+        if (e->packed[i]) status = packed_check(e->packed[i], error);
+    }
+    return status;
+}
+
 judgeq_status expand_layer(expand *e, const judgeq_model *model, int32_t index, graph_engine *engine, model_layer *out,
                            judgeq_error *error) {
-    const struct ggml_tensor *found[MODEL_MATRICES];
+    bool any = false;
     *out = model->layer[index];
-    if (!e->buffer || !find_quantised(model, index, index + 1, found)) return JUDGEQ_OK;
+    if (!e->count) return JUDGEQ_OK;
     graph *g = graph_begin(engine);
     struct ggml_tensor *count = graph_input(g, GGML_TYPE_I32, e->n_count, 1);
-    for (int i = 0; i < MODEL_MATRICES; i++) {
-        struct ggml_tensor *plain = out->matrix[i].weight;
-        if (!found[i]) continue;
-        struct ggml_tensor *all = ggml_view_1d(g->context, count, plain->ne[1], 0);
-        struct ggml_tensor *rows = ggml_get_rows(g->context, plain, all); /* ggml's way of dequantising on any device */
-        ggml_build_forward_expand(g->nodes, ggml_cpy(g->context, rows, e->half[i]));
-        out->matrix[i].weight = e->half[i];
-    }
+    for (int i = 0; i < MODEL_MATRICES; i++) any = add_matrix(e, g, i, count, &out->matrix[i]) || any;
+    if (!any) return JUDGEQ_OK;
     judgeq_status status = graph_allocate(engine, NULL, error);
     if (status != JUDGEQ_OK) return status;
-    ggml_backend_tensor_set(count, e->count, 0, (size_t)e->n_count * sizeof *e->count);
-    return graph_compute(engine, GRAPH_ROWS, 0, error);
+    if (count->data) ggml_backend_tensor_set(count, e->count, 0, (size_t)e->n_count * sizeof *e->count);
+    status = graph_compute(engine, GRAPH_ROWS, 0, error);
+    return status == JUDGEQ_OK ? check_packed(e, error) : status;
 }
 
 /* ---- all layers, kept -------------------------------------------------------------------------------------------- */
@@ -93,7 +133,7 @@ judgeq_status expand_layer(expand *e, const judgeq_model *model, int32_t index, 
 static judgeq_status keep_layer(judgeq_model *model, int32_t index, graph_engine *engine, judgeq_error *error) {
     expand e;
     model_expanded *kept = &model->expanded[index];
-    judgeq_status status = init_for(&e, model, index, index + 1, expand_fast_type(), engine, error);
+    judgeq_status status = init_for(&e, model, index, index + 1, EXPAND_KEEP, engine, error);
     if (status != JUDGEQ_OK) return status;
     status = expand_layer(&e, model, index, engine, &kept->layer, error);
     kept->context = e.context;
@@ -106,7 +146,7 @@ static size_t bytes_of_all(const judgeq_model *model) {
     size_t n = 0;
     for (int32_t l = 0; l < model->info.n_layer; l++) {
         const struct ggml_tensor *found[MODEL_MATRICES];
-        find_quantised(model, l, l + 1, found);
+        find_copied(model, l, l + 1, EXPAND_KEEP, found);
         for (int i = 0; i < MODEL_MATRICES; i++) n += found[i] ? (size_t)ggml_nelements(found[i]) : 0;
     }
     return n * sizeof(uint16_t);

@@ -7,20 +7,26 @@
 
 #include "graph.h"
 
+/* What the copies are for. */
+typedef enum expand_use {
+    EXPAND_MULTIPLY, /* products alone: packed (cpu/packed.h) where oneDNN multiplies BF16, those of BF16 too */
+    EXPAND_KEEP      /* whatever else reads them: training, and other layers' products while tokens are decoded */
+} expand_use;
+
 typedef struct expand {
-    struct ggml_tensor *half[MODEL_MATRICES]; /* of the matrices' shapes; NULL where no layer's is quantised */
-    int32_t *count;                           /* 0, 1, 2 ... up to the most rows of a matrix */
+    struct packed *packed[MODEL_MATRICES];    /* NULL where matrices are not packed */
+    struct ggml_tensor *half[MODEL_MATRICES]; /* of the matrices' shapes; NULL where they are packed, or no layer's is
+                                                 quantised */
+    int32_t n_half;
+    int32_t *count; /* 0, 1, 2 ... up to the most rows of a matrix; NULL where nothing is copied */
     int64_t n_count;
     struct ggml_context *context;
-    ggml_backend_buffer_t buffer;
+    ggml_backend_buffer_t buffer; /* of half */
 } expand;
 
-/* The type whose products are fastest here: BF16 where the CPU multiplies it, 2 x as fast as F16, otherwise F16. */
-enum ggml_type expand_fast_type(void);
-
-/* Room for any one layer of `model` as `type`, F16 or BF16; none, and then no cost later, where no matrix is quantised.
- * Layers have the same shapes, and each matrix a type of its own. */
-judgeq_status expand_init(expand *e, const judgeq_model *model, enum ggml_type type, const graph_engine *engine,
+/* Room for any one layer of `model`; none, and then no cost later, where nothing is to be copied. Layers have the same
+ * shapes, and each matrix a type of its own. */
+judgeq_status expand_init(expand *e, const judgeq_model *model, expand_use use, const graph_engine *engine,
                           judgeq_error *error);
 /* Accepts a zeroed one. */
 void expand_free(expand *e);

@@ -18,9 +18,13 @@ typedef struct model_rope {
     const char *scaling;         /* "none", "linear", "yarn", for people */
 } model_rope;
 
-/* weight x * scale + bias; scale [1] and bias are NULL where the model has none. Each weight has a type of its own. */
+struct packed;
+
+/* weight x * scale + bias; scale [1] and bias are NULL where the model has none. Each weight has a type of its own.
+ * packed: what stands for the weight while many rows pass (engine/expand.h); or NULL. */
 typedef struct model_linear {
     struct ggml_tensor *weight, *scale, *bias;
+    struct packed *packed;
 } model_linear;
 
 /* The tensors that a block can have: family.h says their names and shapes. */

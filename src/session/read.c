@@ -183,7 +183,7 @@ static judgeq_status start(reading *r, judgeq_session *const *session, size_t n_
     if (status != JUDGEQ_OK || session[0]->params.plain_weights || r->n_new < EXPAND_LEAST) return status;
     r->expanded = r->model->expanded;
     if (r->expanded || r->model->n_device > 0) return JUDGEQ_OK;
-    return expand_init(&r->expand, r->model, expand_fast_type(), r->engine, error);
+    return expand_init(&r->expand, r->model, EXPAND_MULTIPLY, r->engine, error);
 }
 
 judgeq_status read_begin(judgeq_session *const *session, size_t n_session, const int32_t *tokens, int32_t n_new,

@@ -123,7 +123,7 @@ static struct ggml_tensor *add_positions(const gradient *g, struct ggml_context 
 /* Layers that one graph can compute: all, where all have their weights. ggml starts its threads anew for every graph.
  */
 static int32_t layers_at_once(const gradient *g) {
-    return g->model->expanded || !g->expand.buffer ? g->model->info.n_layer : 1;
+    return g->model->expanded || !g->expand.count ? g->model->info.n_layer : 1;
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
@@ -134,7 +134,7 @@ judgeq_status gradient_init(gradient *g, const judgeq_model *model, int32_t n_de
     judgeq_status status = graph_engine_init(&g->engine, model, n_threads, error);
     if (status == JUDGEQ_OK) status = graph_engine_init(&g->back, model, n_threads, error);
     if (status == JUDGEQ_OK && !model->expanded) {
-        status = expand_init(&g->expand, model, expand_fast_type(), &g->engine, error);
+        status = expand_init(&g->expand, model, EXPAND_KEEP, &g->engine, error);
     }
     if (status == JUDGEQ_OK) {
         g->rows = ggml_backend_alloc_buffer(g->engine.backend, rows_bytes(g));

@@ -1,0 +1,35 @@
+/* packed: a constant matrix of BF16 in the layout that oneDNN multiplies fastest on this processor, and its products
+ * with many rows, summed in F32. oneDNN has kernels for AMX and for AVX-512 with BF16; each call computes in one
+ * thread, since the threads are ggml's. A row's product does not depend on which rows it is computed with: of oneDNN's
+ * kernels, only those are taken that keep this. */
+#ifndef JUDGEQ_SRC_PACKED_H
+#define JUDGEQ_SRC_PACKED_H
+
+#include <stddef.h>
+
+#include "ggml.h"
+
+#include "judgeq.h"
+
+typedef struct packed packed;
+
+/* Room for a matrix [n_row, n_column]. NULL with OK: oneDNN has no such kernel for it on this processor.
+ * The caller's: packed_free. Fails with MEMORY, and with BACKEND where oneDNN fails. */
+judgeq_status packed_new(int64_t n_row, int64_t n_column, packed **out, judgeq_error *error);
+/* Accepts NULL. */
+void packed_free(packed *matrix);
+/* oneDNN's name of the kernel that multiplies it. */
+const char *packed_kernel(const packed *matrix);
+/* Bytes of its numbers. */
+size_t packed_bytes(const packed *matrix);
+
+/* A node that packs the matrix `from` [n_row, n_column] of BF16, whose rows follow each other. */
+struct ggml_tensor *packed_fill(struct ggml_context *context, packed *matrix, struct ggml_tensor *from);
+
+/* x matrix^T [n, n_row], for x [n, n_column] of F32, whose rows may be further apart. x is rounded to BF16. */
+struct ggml_tensor *packed_multiply(struct ggml_context *context, packed *matrix, struct ggml_tensor *x);
+
+/* Fails with BACKEND after a graph in which oneDNN could not compute one of the nodes above. */
+judgeq_status packed_check(const packed *matrix, judgeq_error *error);
+
+#endif
