@@ -3,7 +3,10 @@
  * lives from graph to graph, a cache of F16; flash attention is an argument, because which is faster depends on the
  * length.
  *
- *   baseline_llama MODEL PROMPT_TOKENS DECODED_TOKENS THREADS FLASH(0|1) SEQUENCES
+ *   baseline_llama MODEL PROMPT_TOKENS DECODED_TOKENS THREADS FLASH(0|1) SEQUENCES REPACK(0|1)
+ *
+ * REPACK 0 leaves the weights as they are in the file: on some processors with AMX, ggml's repacked weights end the
+ * process with an illegal instruction.
  *
  * Sequences share one reading of the prompt, as in judgeq bench, and then decode together, each from a cache of its
  * own.
@@ -26,7 +29,7 @@ typedef struct baseline {
     struct llama_batch batch;
     ggml_threadpool_t pool;
     int n_prompt, n_decode, n_threads, n_sequence;
-    bool flash;
+    bool flash, repack;
 } baseline;
 
 static void silence(enum ggml_log_level level, const char *text, void *data) {
@@ -43,7 +46,7 @@ static bool open_model(baseline *b, const char *path) {
     llama_log_set(silence, NULL);
     struct llama_model_params model = llama_model_default_params();
     model.n_gpu_layers = 0;
-    model.use_extra_bufts = true; /* repack */
+    model.use_extra_bufts = b->repack;
     b->model = llama_model_load_from_file(path, model);
     if (!b->model) return false;
     struct llama_context_params params = llama_context_default_params();
@@ -138,12 +141,13 @@ static int whole_number(const char *text) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 7) return fail("MODEL PROMPT_TOKENS DECODED_TOKENS THREADS FLASH(0|1) SEQUENCES");
+    if (argc != 8) return fail("MODEL PROMPT_TOKENS DECODED_TOKENS THREADS FLASH(0|1) SEQUENCES REPACK(0|1)");
     baseline b = {.n_prompt = whole_number(argv[2]),
                   .n_decode = whole_number(argv[3]),
                   .n_threads = whole_number(argv[4]),
                   .flash = whole_number(argv[5]) == 1,
-                  .n_sequence = whole_number(argv[6])};
+                  .n_sequence = whole_number(argv[6]),
+                  .repack = whole_number(argv[7]) == 1};
     if (b.n_prompt < 1 || b.n_decode < 0 || b.n_threads < 1 || b.n_sequence < 1) return fail("arguments out of range");
     if (ggml_backend_dev_count() == 0) ggml_backend_load_all();
     const int status = open_model(&b, argv[1]) ? measure(&b) : fail("cannot open the model");

@@ -6,7 +6,7 @@
     bench/performance.py run 512 --rounds 5         measures one section: every contender once per round, in turn
     bench/performance.py tables                     writes what was measured into docs/performance.md
 
-Sections: 512, 2048, 8000 (prompts; with eviction at 8000), batch (16 sequences), kvpress; scale-tiny and scale-default (cost
+Sections: 512, 2048, 8000 (prompts; with eviction at 8000), 0.5b-512, 0.5b-2048 (the model of --second), batch (16 sequences), kvpress; scale-tiny and scale-default (cost
 against the prompt's length, on a generated model with a context of 128K and on the default model; three rounds do). A record is one line of
 build/performance.jsonl: a run that was interrupted goes on from there, and more rounds add to it; start a new file when the
 code has changed. Ratios are taken within a round, their medians are what counts. Nothing else should run meanwhile.
@@ -56,6 +56,22 @@ def judgeq(options, lengths, policy="judge", budget=512, more=()):
     return found
 
 
+def with_second(measure):
+    """A contender on the model of --second."""
+    def measured(options):
+        if not options.second:
+            sys.exit("performance: this section needs --second MODEL.gguf")
+        return measure(argparse.Namespace(**{**vars(options), "model": options.second}))
+    return measured
+
+
+def prompts(n, budget=512, lengths=None):
+    """Everybody on prompts of n tokens."""
+    return {"judgeq": lambda o: judgeq(o, lengths or str(n), budget=budget), "libllama": lambda o: llama(o, n, 0),
+            "libllama, flash attention": lambda o: llama(o, n, 1), "PyTorch F32": lambda o: torch(o, n),
+            "PyTorch BF16": lambda o: torch(o, n, "bf16")}
+
+
 def scale(options, length, default):
     """What a prompt of this length costs with the policy judge, with one thread: where a prompt takes milliseconds, two that
     the system has not yet put on cores of their own cost many times as much."""
@@ -78,8 +94,13 @@ def speeds(numbers, n_prompt):
 
 
 def llama(options, n_prompt, flash, n_sequence=1):
-    command = [BUILD / "baseline_llama", options.model, n_prompt, DECODED, options.threads, flash, n_sequence]
-    return {"": speeds(output(command), n_prompt)}
+    """With repacked weights, or, where ggml's kernels for these end the process by a signal, without; the record says which."""
+    command = [str(part) for part in (BUILD / "baseline_llama", options.model, n_prompt, DECODED, options.threads, flash, n_sequence)]
+    repacked = subprocess.run([*command, "1"], stdout=subprocess.PIPE, text=True, check=False)
+    found = json.loads(repacked.stdout) if repacked.returncode == 0 else None
+    if repacked.returncode > 0:
+        sys.exit(f"performance: {command[0]} ended with status {repacked.returncode}")
+    return {"": {**speeds(found or output([*command, "0"]), n_prompt), "repacked": found is not None}}
 
 
 def torch(options, n_prompt, dtype="f32", budget=None):
@@ -99,12 +120,8 @@ SCALE_BUDGET = 256
 SCALE_LENGTHS = {"scale-tiny": [1024 << i for i in range(8)], "scale-default": [512, 1024, 2048, 4096, 8000]}
 
 SECTIONS = {
-    "512": {"judgeq": lambda o: judgeq(o, "512", budget=256), "libllama": lambda o: llama(o, 512, 0),
-            "libllama, flash attention": lambda o: llama(o, 512, 1), "PyTorch F32": lambda o: torch(o, 512)},
-    "2048": {"judgeq": lambda o: judgeq(o, "2048"), "libllama": lambda o: llama(o, 2048, 0),
-             "libllama, flash attention": lambda o: llama(o, 2048, 1), "PyTorch F32": lambda o: torch(o, 2048)},
-    "8000": {"judgeq": lambda o: judgeq(o, "512,8000"), "libllama": lambda o: llama(o, 8000, 0),
-             "libllama, flash attention": lambda o: llama(o, 8000, 1), "PyTorch F32": lambda o: torch(o, 8000)},
+    "512": prompts(512, budget=256), "2048": prompts(2048), "8000": prompts(8000, lengths="512,8000"),
+    **{f"0.5b-{n}": {name: with_second(measure) for name, measure in prompts(n).items()} for n in (512, 2048)},
     "batch": {"judgeq": lambda o: judgeq(o, "4000", budget=256, more=("--batches", 16)),
               "judgeq, expanded": lambda o: judgeq(o, "4000", budget=256,
                                                    more=("--batches", 16, "--expand", EXPAND_MIB)),
@@ -137,6 +154,15 @@ def revision():
     return git("log", "-1", "--format=%s") + ("-dirty" if git("status", "--porcelain") else "")
 
 
+def processor():
+    """lscpu's line, with what it says of matrix products."""
+    found = dict(line.split(":", 1) for line in subprocess.check_output(["lscpu"], text=True).splitlines() if ":" in line)
+    flags = found.get("Flags", "").split()
+    kinds = [name for name in ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16") if name in flags]
+    return f"{found.get('Model name', '?').strip()}, family {found.get('CPU family', '?').strip()}, model " \
+           f"{found.get('Model', '?').strip()} ({', '.join(kinds)})"
+
+
 def run(options):
     have = read_records(options.records).get(options.section, {})
     contenders = SECTIONS[options.section]
@@ -151,7 +177,7 @@ def run(options):
                 sys.exit("performance: time is up; the same command goes on")
             values = measure(options)
             record = {"section": options.section, "round": number, "contender": name, "revision": revision(),
-                      "date": time.strftime("%Y-%m-%d", time.gmtime()), "threads": options.threads, "values": values}
+                      "date": time.strftime("%Y-%m-%d", time.gmtime()), "threads": options.threads, "processor": processor(), "values": values}
             with open(options.records, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             shown = ", ".join(f"{key or name} prefill {value['prefill']:.0f}/s, decode {value['decode']:.1f}/s"
@@ -197,14 +223,17 @@ LLAMA = ["libllama", "libllama, flash attention"]
 
 def ratio_rows(records):
     rows = []
-    for section in ("512", "2048", "8000"):
-        r = Rounds(records, section)
-        ours, n = r.values("judgeq", f"full/{section}", "prefill"), f"{int(section):,}"
-        rows += [ratio_row(f"prefill of {n} tokens, full policy", "libllama", ours, r.best(LLAMA, "prefill"), 1.6),
-                 ratio_row(f"prefill of {n} tokens, full policy", "PyTorch F32", ours,
-                           r.values("PyTorch F32", "", "prefill"), 1.0),
-                 ratio_row(f"decode after {n} tokens, full policy", "libllama",
-                           r.values("judgeq", f"full/{section}", "decode"), r.best(LLAMA, "decode"), 1.0)]
+    for section in ("512", "2048", "8000", "0.5b-512", "0.5b-2048"):
+        r, n = Rounds(records, section), int(section.rpartition("-")[2])
+        ours, what = r.values("judgeq", f"full/{n}", "prefill"), f"{n:,} tokens, full policy" + (", 0.5B" if "-" in section else "")
+        rows += [ratio_row(f"prefill of {what}", "libllama", ours, r.best(LLAMA, "prefill"), 3),
+                 ratio_row(f"prefill of {what}", "PyTorch F32", ours, r.values("PyTorch F32", "", "prefill"), 1.0),
+                 ratio_row(f"prefill of {what}", "PyTorch BF16", ours, r.values("PyTorch BF16", "", "prefill"), 1.2),
+                 ratio_row(f"decode after {what}", "libllama", r.values("judgeq", f"full/{n}", "decode"), r.best(LLAMA, "decode"), 1.2)]
+        required = {"512": 0.6, "0.5b-512": 0.8}.get(section)
+        if required:
+            rows.append(ratio_row(f"decode after {what}", "the memory's speed", r.values("judgeq", f"full/{n}", "limit"),
+                                  [1] * len(r.rounds), required))
     r = Rounds(records, "8000")
     judge = r.values("judgeq", "judge/8000", "decode")
     rows += [ratio_row("decode after 8,000 tokens, judge at budget 512", "libllama, full cache", judge,
@@ -237,8 +266,9 @@ def speed_rows(records):
         for name in contenders:
             for cell in r.rounds[0][name]["values"] if r.rounds else []:
                 policy, _, n_prompt = cell.partition("/")
-                n_prompt = n_prompt or {"batch": "4000", "kvpress": "4000"}.get(section, section)
-                rows.append((section, f"{int(n_prompt):,}", name, policy, shown(r.values(name, cell, "prefill")),
+                n_prompt = n_prompt or {"batch": "4000", "kvpress": "4000"}.get(section, section.rpartition("-")[2])
+                repacked = all(one[name]["values"][cell].get("repacked", True) for one in r.rounds)
+                rows.append((section, f"{int(n_prompt):,}", name + ("" if repacked else ", not repacked"), policy, shown(r.values(name, cell, "prefill")),
                              shown(r.values(name, cell, "decode"), 1),
                              shown(r.values(name, cell, "total_s"), 1),
                              f"{100 * statistics.median(r.values(name, cell, 'limit')):.0f} %" if policy else ""))
@@ -314,7 +344,8 @@ def provenance(records):
     counts = ", ".join(f"{section}: {len(Rounds(records, section).rounds)}" for section in SECTIONS)
     revisions = ", ".join(sorted({f"\"{record['revision']}\"" for record in all_records}))
     dates = ", ".join(sorted({record["date"] for record in all_records}))
-    return f"Measured {dates} at the commit {revisions}, {all_records[0]['threads']} threads; complete rounds: {counts}."
+    processors = "; ".join(sorted({record["processor"] for record in all_records}))
+    return f"{processors}. Measured {dates} at the commit {revisions}, {all_records[0]['threads']} threads; complete rounds: {counts}."
 
 
 def tables(options):
@@ -345,6 +376,7 @@ def main():
     command.add_argument("--rounds", type=int, default=5, help="in all, with those that are recorded (%(default)s)")
     command.add_argument("--seconds", type=float, default=1e9, help="start nothing after so many (no limit)")
     command.add_argument("-m", "--model", type=pathlib.Path, default=model_path(), help="llama architecture (%(default)s)")
+    command.add_argument("--second", type=pathlib.Path, help="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf, for its sections")
     command.add_argument("-t", "--threads", type=int, default=os.cpu_count(), help="(%(default)s)")
     command.add_argument("--python", default=ROOT / "build/torch/bin/python", help="one that has torch (%(default)s)")
     command.set_defaults(command=run)

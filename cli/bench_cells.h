@@ -3,6 +3,8 @@
 #ifndef JUDGEQ_CLI_BENCH_CELLS_H
 #define JUDGEQ_CLI_BENCH_CELLS_H
 
+#include <jansson.h>
+
 #include "arms.h"
 #include "bandwidth.h"
 #include "bench_options.h"
@@ -64,6 +66,8 @@ typedef struct bench_setup {
     const judgeq_judge *judge;
     const bench_options *options;
     const int32_t *tokens; /* of the longest prompt */
+    char processor[128], *kernels;
+    json_t *then; /* what --compare names; or NULL */
     judgeq_progress progress;
     void *progress_data; /* asked between units of work; false: CANCELLED */
 } bench_setup;

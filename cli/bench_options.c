@@ -53,6 +53,7 @@ const command_option bench_rows[] = {
     {"warm-up", 0, INTO(bench_options, n_warm_up), .most = 1000},
     {"seed", 0, INTO(bench_options, seed), .most = INT64_MAX},
     {"output", 'o', TAKEN(take_output), .value = COMMAND_FILE, .adds_up = true},
+    {"compare", 0, INTO(bench_options, compare), .value = COMMAND_FILE},
     ROWS_OF(bench_options, devices, device_options_rows),
     {"json", 0, INTO(bench_options, json)},
     {"quiet", 0, INTO(bench_options, quiet)},

@@ -11,7 +11,7 @@ enum { BENCH_OUTPUTS_MOST = 4 };
 typedef struct bench_options {
     bool help;
     devices devices;
-    const char *model, *judge, *budgets;
+    const char *model, *judge, *budgets, *compare;
     const char *policies;                             /* NULL: the default */
     command_list length, kv_type, n_threads, n_batch; /* kv_type: of judgeq_kv_type; n_threads 0: chosen */
     int32_t n_tokens, n_repeat, n_warm_up, n_chunk;

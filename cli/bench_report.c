@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench_compare.h"
 #include "progress.h"
 #include "report/csv.h"
 
@@ -82,7 +83,7 @@ static void print_memory(const bench_cells *cells, FILE *file) {
     }
 }
 
-bool bench_print(const bench_cells *cells, FILE *file) {
+bool bench_print(const bench_setup *setup, const bench_cells *cells, FILE *file) {
     table_row *row = calloc(cells->n_cell + 1, sizeof *row);
     size_t width[N_COLUMN] = {0};
     if (!row) return false;
@@ -95,10 +96,12 @@ bool bench_print(const bench_cells *cells, FILE *file) {
         }
     }
     fprintf(file, "Medians of %d repetitions in turn, with their range.\n", cells->n_repeat);
+    fprintf(file, "%s: %s\n", setup->processor, setup->kernels);
     print_memory(cells, file);
     fputc('\n', file);
     for (size_t c = 0; c <= cells->n_cell; c++) print_row(row[c], width, file);
     free(row);
+    if (setup->then) bench_compare_print(cells, setup->then, setup->options->compare, file);
     return !ferror(file);
 }
 
@@ -133,9 +136,14 @@ json_t *bench_json(const bench_setup *setup, const bench_cells *cells) {
     const judgeq_model_info *info = judgeq_model_get_info(setup->model);
     json_t *memory = json_array(), *array = json_array();
     for (size_t i = 0; i < cells->n_memory; i++) json_array_append_new(memory, memory_object(&cells->memory[i]));
-    for (size_t i = 0; i < cells->n_cell; i++) json_array_append_new(array, cell_object(&cells->cell[i]));
-    return json_pack("{s:s, s:{s:s, s:s, s:I, s:I}, s:i, s:i, s:o, s:o}", "version", judgeq_version(), "model",
-                     "fingerprint", info->file_fingerprint, "weight_type", info->weight_type, "weight_bytes",
+    for (size_t i = 0; i < cells->n_cell; i++) {
+        json_t *cell = cell_object(&cells->cell[i]);
+        if (setup->then) json_object_set_new(cell, "compared", bench_compare_json(&cells->cell[i], setup->then));
+        json_array_append_new(array, cell);
+    }
+    return json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:I, s:I}, s:i, s:i, s:o, s:o}", "version", judgeq_version(),
+                     "processor", setup->processor, "kernels", setup->kernels, "model", "fingerprint",
+                     info->file_fingerprint, "weight_type", info->weight_type, "weight_bytes",
                      (json_int_t)info->weight_bytes, "decode_bytes", (json_int_t)info->decode_bytes, "repetitions",
                      (int)cells->n_repeat, "decoded", (int)setup->options->n_tokens, "memory", memory, "cells", array);
 }

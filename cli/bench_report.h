@@ -8,7 +8,7 @@
 #include "bench_cells.h"
 
 /* False where the file cannot be written. */
-bool bench_print(const bench_cells *cells, FILE *file);
+bool bench_print(const bench_setup *setup, const bench_cells *cells, FILE *file);
 
 /* NULL where memory ran out. */
 json_t *bench_json(const bench_setup *setup, const bench_cells *cells);

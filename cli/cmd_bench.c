@@ -11,12 +11,14 @@
 #include "base/file.h"
 #include "bench_cells.h"
 #include "bench_chart.h"
+#include "bench_compare.h"
 #include "bench_options.h"
 #include "bench_report.h"
 #include "chance.h"
 #include "commands.h"
 #include "exit_status.h"
 #include "interrupt.h"
+#include "processor.h"
 #include "progress.h"
 #include "say.h"
 
@@ -63,9 +65,12 @@ static const char HELP_MEASURING[] =
     "can\n"
     "                        be given several times\n"
     "      --json            one JSON object instead of the table\n"
+    "      --compare FILE    an earlier --json: how many times as fast each combination is now, that was measured then "
+    "too\n"
     "      --quiet           no progress on standard error\n"
     "  -h, --help            this text\n"
     "    Example: judgeq bench --lengths 512,1024,2048,4096 -o bench.csv -o bench.svg\n"
+    "    Example: judgeq bench --json > before.json; judgeq bench --compare before.json\n"
     "\n"
     "The table\n"
     "  first token    seconds from the prompt to the first token, and the shares of it: embed (looking embeddings "
@@ -174,6 +179,7 @@ static judgeq_status load_judge(bench *b, judgeq_error *error) {
 static judgeq_status prepare(bench *b, judgeq_error *error) {
     const bench_options *o = &b->options;
     judgeq_status status = parse_arms(b, o->policies ? o->policies : "judge", error);
+    if (status == JUDGEQ_OK && o->compare) status = bench_compare_read(o->compare, &b->setup.then, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < o->n_output; i++) status = file_check_output(o->output[i], error);
     if (status == JUDGEQ_OK) {
         status = find_model(o->model, b->default_model, sizeof b->default_model, &b->model_path, error);
@@ -187,12 +193,14 @@ static judgeq_status prepare(bench *b, judgeq_error *error) {
     if (status == JUDGEQ_OK) status = load_judge(b, error);
     if (status == JUDGEQ_OK) status = make_tokens(b, error);
     if (status == JUDGEQ_OK) status = bench_cells_make(o, &b->arms, &b->cells, error);
-    b->setup = (bench_setup){.model = b->model,
-                             .judge = b->found.judge,
-                             .options = o,
-                             .tokens = b->tokens,
-                             .progress = show,
-                             .progress_data = b};
+    if (status == JUDGEQ_OK) status = judgeq_kernels(&b->setup.kernels, error);
+    processor_name(b->setup.processor, sizeof b->setup.processor);
+    b->setup.model = b->model;
+    b->setup.judge = b->found.judge;
+    b->setup.options = o;
+    b->setup.tokens = b->tokens;
+    b->setup.progress = show;
+    b->setup.progress_data = b;
     return status;
 }
 
@@ -236,7 +244,7 @@ static judgeq_status write_files(const bench *b, judgeq_error *error) {
 
 static judgeq_status print(const bench *b, judgeq_error *error) {
     if (!b->options.json) {
-        const bool printed = bench_print(&b->cells, stdout);
+        const bool printed = bench_print(&b->setup, &b->cells, stdout);
         return printed ? JUDGEQ_OK : error_set(error, JUDGEQ_ERROR_IO, "cannot write to standard output");
     }
     json_t *object = bench_json(&b->setup, &b->cells);
@@ -256,6 +264,8 @@ static judgeq_status run_all(bench *b, judgeq_error *error) {
 static void bench_free(bench *b) {
     bench_cells_free(&b->cells);
     free(b->tokens);
+    judgeq_free(b->setup.kernels);
+    json_decref(b->setup.then);
     judge_found_free(&b->found);
     judgeq_model_free(b->model);
     arms_free(&b->arms);

@@ -109,11 +109,44 @@ class Bench(InFolder):
     def test_table(self):
         done = self.run_bench("--lengths", "64,1200", "--policies", "judge", "--budgets", "40", "-t", "0")
         lines = done.stdout.splitlines()
-        self.assertRegex(lines[1], r"^Memory, \d+ threads?: read [\d.]+ GB/s")
-        self.assertRegex(lines[3], "^tokens +policy +budget")
-        self.assertEqual([line.split()[:5] for line in lines[4:]],
+        self.assertRegex(lines[1], "^.+: prompts (oneDNN brg.+|judgeq's own); own operations .+; ggml")
+        self.assertRegex(lines[2], r"^Memory, \d+ threads?: read [\d.]+ GB/s")
+        self.assertRegex(lines[4], "^tokens +policy +budget")
+        self.assertEqual([line.split()[:5] for line in lines[5:]],
                          [["64", "full", "-", "f16", "chosen"], ["64", "judge", "40", "f16", "chosen"],
                           ["1,200", "full", "-", "f16", "chosen"], ["1,200", "judge", "40", "f16", "chosen"]])
+
+    def test_compared(self):
+        """Every cell with the same one of before, by the medians of both; cells that only one has are left out."""
+        arguments = ["--lengths", "64,96", "--policies", "streaming", "--budgets", "40", "--quiet"]
+        before = json.loads(self.run_bench(*arguments, "--json").stdout)
+        del before["cells"][0]
+        path = self.path("before.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(before, file)
+        now = json.loads(self.run_bench(*arguments, "--json", "--compare", path).stdout)
+        self.assertIsNone(now["cells"][0]["compared"])
+        for old, new in zip(before["cells"], now["cells"][1:]):
+            found = new["compared"]
+            self.assertAlmostEqual(found["first_token"] * new["first_token_s"]["median"] / old["first_token_s"]["median"], 1, places=5)
+            self.assertAlmostEqual(found["decode"] * old["decode_tokens_per_s"]["median"] / new["decode_tokens_per_s"]["median"], 1,
+                                   places=5)
+            self.assertEqual(found["kv_bytes_peak"], 1)
+        lines = self.run_bench(*arguments, "--compare", path).stdout.splitlines()
+        at = next(i for i, line in enumerate(lines) if line.startswith("Beside " + path))
+        self.assertRegex(lines[at + 1], "^ +tokens +policy +budget .*first token +decode +KV peak$")
+        self.assertEqual([line.split()[:3] for line in lines[at + 2:]], [[str(cell["tokens"]), cell["policy"], cell["budget"] or "-"]
+                                                                         for cell in before["cells"]])
+        for text, message in (("[]", "not what judgeq bench --json prints"), ("{", "not what judgeq bench --json prints"),
+                              (None, "No such file")):
+            if text is None:
+                os.remove(path)
+            else:
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
+            done = self.run_bench(*arguments, "--compare", path, status=1)
+            self.assertIn(path, done.stderr)
+            self.assertIn(message, done.stderr)
 
     def test_quantised_caches(self):
         model = self.path("mistral.gguf")  # heads of 32 numbers

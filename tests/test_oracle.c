@@ -37,7 +37,7 @@ static double tolerance(enum ggml_type type) {
     case GGML_TYPE_F16:
         return 0.02;
     case GGML_TYPE_BF16:
-        return 0.025; /* prompts attend in F32, and BF16 carries the difference on */
+        return 0.05; /* prompts attend in BF16 where the processor multiplies it, and else in F32; libllama in F16 */
     default:
         return 0.3;
     }

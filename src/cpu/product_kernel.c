@@ -5,6 +5,7 @@
 /* ---- for the processor that the program is compiled for ---------------------------------------------------------- */
 
 #define LANES 4
+#define INSTRUCTIONS "those of any such processor"
 #define TILE 4
 #define NAME(function) function##_4
 #include "product_lanes.h"
@@ -19,6 +20,7 @@
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v3")
 #define LANES 8
+#define INSTRUCTIONS "AVX2"
 #define TILE 4
 #define NAME(function) function##_8
 #include "product_lanes.h"
@@ -27,6 +29,7 @@
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
 #define LANES 16
+#define INSTRUCTIONS "AVX-512"
 #define TILE 8
 #define NAME(function) function##_16
 #include "product_lanes.h"

@@ -9,6 +9,7 @@
 enum { KERNEL_COLUMNS = 32 };
 
 typedef struct product_kernel {
+    const char *name; /* of the instructions */
     /* out [m, 32] += a [m, n] * b [n, 32]; rows are out_row, a_row and b_row floats apart. */
     void (*multiply)(float *out, int64_t out_row, const float *a, int64_t a_row, const float *b, int64_t b_row,
                      int64_t m, int64_t n);

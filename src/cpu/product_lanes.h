@@ -119,8 +119,9 @@ static void NAME(read_half)(const uint16_t *restrict in, float *restrict out, in
     }
 }
 
-static const product_kernel NAME(kernel) = {NAME(multiply), NAME(transpose), NAME(read_half)};
+static const product_kernel NAME(kernel) = {INSTRUCTIONS, NAME(multiply), NAME(transpose), NAME(read_half)};
 
 #undef LANES
+#undef INSTRUCTIONS
 #undef TILE
 #undef NAME
