@@ -44,36 +44,43 @@ static void compute(packed *matrix, shape s, int64_t first, int64_t n, int n_thr
     ggml_free(context);
 }
 
-static float weight_at(shape s, int64_t row, int64_t column) {
-    return value_at(17 + row * s.n_column + column);
+/* A matrix of numbers that its type holds, and what they are, rounded to BF16: weight [n_row, n_column]. */
+static struct ggml_tensor *make_plain(struct ggml_context *context, shape s, enum ggml_type type, float *weight) {
+    struct ggml_tensor *plain = ggml_new_tensor_2d(context, type, s.n_column, s.n_row);
+    const int64_t n = s.n_row * s.n_column;
+    for (int64_t i = 0; i < n; i++) weight[i] = value_at(17 + i);
+    if (type == GGML_TYPE_F32) {
+        memcpy(plain->data, weight, (size_t)n * sizeof *weight);
+        return plain;
+    }
+    ggml_quantize_chunk(type, weight, plain->data, 0, s.n_row, s.n_column, NULL);
+    ggml_get_type_traits(type)->to_float(plain->data, weight, n);
+    for (int64_t i = 0; i < n; i++) weight[i] = ggml_bf16_to_fp32(ggml_fp32_to_bf16(weight[i]));
+    return plain;
 }
 
 /* NULL where oneDNN has no fast kernel. */
-static packed *make(shape s, int n_thread) {
+static packed *make(shape s, enum ggml_type type, int n_thread, float *weight) {
     judgeq_error error;
     packed *matrix;
     if (packed_new(s.n_row, s.n_column, &matrix, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
     if (!matrix) return NULL;
     assert_true(packed_bytes(matrix) >= (size_t)(s.n_row * s.n_column) * sizeof(ggml_bf16_t));
     struct ggml_context *context = ggml_init((struct ggml_init_params){.mem_size = 32 << 20});
-    struct ggml_tensor *plain = ggml_new_tensor_2d(context, GGML_TYPE_BF16, s.n_column, s.n_row);
-    for (int64_t i = 0; i < ggml_nelements(plain); i++) {
-        ggml_set_f32_1d(plain, (int)i, weight_at(s, i / s.n_column, i % s.n_column));
-    }
     struct ggml_cgraph *graph = ggml_new_graph(context);
-    ggml_build_forward_expand(graph, packed_fill(context, matrix, plain));
+    ggml_build_forward_expand(graph, packed_fill(context, matrix, make_plain(context, s, type, weight)));
     assert_int_equal(ggml_graph_compute_with_ctx(context, graph, n_thread), GGML_STATUS_SUCCESS);
     assert_int_equal(packed_check(matrix, &error), JUDGEQ_OK);
     ggml_free(context);
     return matrix;
 }
 
-static void check_values(shape s, const float *found) {
+static void check_values(shape s, const float *weight, const float *found) {
     for (int64_t i = 0; i < N; i += 3) {
         for (int64_t r = 0; r < s.n_row; r++) {
             double expected = 0;
             for (int64_t k = 0; k < s.n_column; k++) {
-                expected += (double)value_at(i * s.n_column + k) * (double)weight_at(s, r, k);
+                expected += (double)value_at(i * s.n_column + k) * (double)weight[r * s.n_column + k];
             }
             if (!(fabs((double)found[i * s.n_row + r] - expected) <= 1e-4)) {
                 fail_msg("%d x %d, row %d, %d: %g instead of %g", (int)s.n_row, (int)s.n_column, (int)i, (int)r,
@@ -83,17 +90,22 @@ static void check_values(shape s, const float *found) {
     }
 }
 
-static void check(shape s, int n_thread) {
-    packed *matrix = make(s, n_thread);
-    if (!matrix) return;
+static void check(shape s, enum ggml_type type, int n_thread) {
+    float *weight = malloc((size_t)(s.n_row * s.n_column) * sizeof *weight);
+    packed *matrix = make(s, type, n_thread, weight);
+    if (!matrix) {
+        free(weight);
+        return;
+    }
     float *all = malloc((size_t)(N * s.n_row) * sizeof *all), *some = malloc((size_t)(N * s.n_row) * sizeof *some);
     compute(matrix, s, 0, N, n_thread, all);
-    check_values(s, all);
+    check_values(s, weight, all);
     for (int64_t first = 0; first < N; first += 37) {
         const int64_t n = first + 50 < N ? 50 : N - first;
         compute(matrix, s, first, n, 3 - n_thread, some);
         assert_memory_equal(some, all + first * s.n_row, (size_t)(n * s.n_row) * sizeof *all);
     }
+    free(weight);
     free(all);
     free(some);
     packed_free(matrix);
@@ -103,7 +115,9 @@ static void test_products(void **unused) {
     (void)unused;
     for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
         for (int n_thread = 1; n_thread <= 2; n_thread++) {
-            check(SHAPES[i], n_thread);
+            check(SHAPES[i], GGML_TYPE_BF16, n_thread);
+            check(SHAPES[i], GGML_TYPE_F32, n_thread);
+            if (SHAPES[i].n_column % 32 == 0) check(SHAPES[i], GGML_TYPE_Q8_0, n_thread);
         }
     }
 }
@@ -112,7 +126,8 @@ static void test_products(void **unused) {
 static void test_kernels(void **unused) {
     (void)unused;
     const char *most = getenv("DNNL_MAX_CPU_ISA");
-    packed *matrix = make(SHAPES[0], 1);
+    static float weight[576 * 192];
+    packed *matrix = make(SHAPES[0], GGML_TYPE_BF16, 1, weight);
 #ifdef __x86_64__
     const bool allowed = !most || strcmp(most, "AVX512_CORE_BF16") == 0;
     if (!allowed) assert_null(matrix);

@@ -16,8 +16,8 @@
 static const int64_t SIZE[] = {64, 32, 16};
 enum { SIZES = sizeof SIZE / sizeof SIZE[0], SIZE_LEAST = 16 };
 
-/* Rows of the matrix that a thread packs at once: every layout's blocks divide their number. */
-enum { SLAB = 256 };
+/* Rows of the matrix that a thread packs at once: a multiple of the layout's blocks, or slabs cannot be packed. */
+enum { SLAB = 64 };
 
 enum { ALIGNMENT = 64, SCRATCH = 4096 };
 
@@ -263,19 +263,46 @@ static void call(caller *c, dnnl_primitive_t run, const operand *with, int n) {
 
 /* ---- operations -------------------------------------------------------------------------------------------------- */
 
-static void fill(struct ggml_tensor *result, const struct ggml_tensor *from, int thread, int n_thread, void *data) {
-    (void)result;
+static void round_row(const float *row, void *out, int64_t n) {
+    if (product_pairs_available() && n % 2 == 0) {
+        product_pairs_round(row, out, n);
+    } else {
+        ggml_fp32_to_bf16_row(row, out, n);
+    }
+}
+
+/* Rows [first, first + n) of a matrix of any type as BF16, in `room` [n, n_column] if they are not that already. */
+static void *read_rows(const struct ggml_tensor *from, int64_t first, int64_t n, ggml_bf16_t *room, float *row) {
+    if (from->type == GGML_TYPE_BF16) return row_of(from, 0, first);
+    for (int64_t i = 0; i < n; i++) {
+        rows_read(from, 0, first + i, 1, 0, from->ne[0], row, from->ne[0]);
+        round_row(row, room + i * from->ne[0], from->ne[0]);
+    }
+    return room;
+}
+
+/* Slab by slab, so that a slab's numbers are still in the second cache when oneDNN arranges them. */
+static void fill(struct ggml_tensor *result, int thread, int n_thread, void *data) {
+    const struct ggml_tensor *from = result->src[0];
     packed *p = data;
-    const int64_t n = p->n_slab + (p->last.run ? 1 : 0);
+    const int64_t n = p->n_slab + (p->last.run ? 1 : 0), most = p->n_slab > 0 ? SLAB : p->n_row;
+    const size_t row_bytes = (size_t)p->n_column * sizeof(float),
+                 bytes = (size_t)(most * p->n_column) * sizeof(ggml_bf16_t);
     caller c = begin_calls(p);
-    for (int64_t i = thread; i < n; i += n_thread) {
-        const packing *k = i < p->n_slab ? &p->slab : &p->last;
+    float *row = malloc(row_bytes);
+    ggml_bf16_t *room = aligned_alloc(ALIGNMENT, (size_t)parts((int64_t)bytes, ALIGNMENT) * ALIGNMENT);
+    if (!row || !room) c.status = dnnl_out_of_memory;
+    for (int64_t i = thread; i < n && c.status == dnnl_success; i += n_thread) {
+        const bool whole = i < p->n_slab;
+        const packing *k = whole ? &p->slab : &p->last;
         /* the last one's part says itself where it begins */
-        char *to = (char *)p->data + (i < p->n_slab ? (size_t)(i * p->stride) * sizeof(ggml_bf16_t) : 0);
-        char *rows = (char *)from->data + (size_t)(i * SLAB) * from->nb[1];
+        char *to = (char *)p->data + (whole ? (size_t)(i * p->stride) * sizeof(ggml_bf16_t) : 0);
+        void *rows = read_rows(from, i * SLAB, whole ? SLAB : p->n_row - i * SLAB, room, row);
         const operand with[] = {{DNNL_ARG_FROM, &k->plain, rows}, {DNNL_ARG_TO, &k->part, to}};
         call(&c, k->run, with, 2);
     }
+    free(row);
+    free(room);
     end_calls(&c);
 }
 
@@ -286,12 +313,10 @@ static void round_rows(struct ggml_tensor *result, int thread, int n_thread, voi
     const int64_t n = result->ne[1];
     for (int64_t i = thread * n / n_thread; i < (thread + 1) * n / n_thread; i++) {
         char *to = row_of(result, 0, i);
-        if (i >= x->ne[1]) {
-            memset(to, 0, result->nb[1]);
-        } else if (product_pairs_available() && x->ne[0] % 2 == 0) {
-            product_pairs_round((const float *)(const void *)row_of(x, 0, i), (bf16_pair *)(void *)to, x->ne[0]);
+        if (i < x->ne[1]) {
+            round_row((const float *)(const void *)row_of(x, 0, i), to, x->ne[0]);
         } else {
-            ggml_fp32_to_bf16_row((const float *)(const void *)row_of(x, 0, i), (ggml_bf16_t *)(void *)to, x->ne[0]);
+            memset(to, 0, result->nb[1]);
         }
     }
 }
@@ -331,7 +356,7 @@ static void multiply(struct ggml_tensor *result, int thread, int n_thread, void 
 /* ---- nodes ------------------------------------------------------------------------------------------------------- */
 
 struct ggml_tensor *packed_fill(struct ggml_context *context, packed *matrix, struct ggml_tensor *from) {
-    return ggml_map_custom1_inplace(context, from, fill, GGML_N_TASKS_MAX, matrix);
+    return ggml_custom_4d(context, GGML_TYPE_I8, 1, 1, 1, 1, &from, 1, fill, GGML_N_TASKS_MAX, matrix);
 }
 
 struct ggml_tensor *packed_multiply(struct ggml_context *context, packed *matrix, struct ggml_tensor *x) {

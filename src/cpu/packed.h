@@ -23,7 +23,8 @@ const char *packed_kernel(const packed *matrix);
 /* Bytes of its numbers. */
 size_t packed_bytes(const packed *matrix);
 
-/* A node that packs the matrix `from` [n_row, n_column] of BF16, whose rows follow each other. */
+/* A node that packs a matrix [n_row, n_column] of any type that ggml can read, rounded to BF16. The rows of a BF16
+ * matrix must follow each other. */
 struct ggml_tensor *packed_fill(struct ggml_context *context, packed *matrix, struct ggml_tensor *from);
 
 /* x matrix^T [n, n_row], for x [n, n_column] of F32, whose rows may be further apart. x is rounded to BF16. */

@@ -84,21 +84,19 @@ void expand_free(expand *e) {
 
 /* Puts a node into the graph that fills the room of a matrix, if it has some. */
 static bool add_matrix(expand *e, graph *g, int index, struct ggml_tensor *count, model_linear *linear) {
-    struct ggml_tensor *rows = linear->weight, *node;
-    const bool quantised = ggml_is_quantized(rows->type), packs = e->packed[index] != NULL;
-    if (!(quantised && (packs || e->half[index])) && !(packs && rows->type == GGML_TYPE_BF16)) return false;
-    if (quantised) { /* ggml's way of dequantising on any device */
-        rows = ggml_get_rows(g->context, rows, ggml_view_1d(g->context, count, rows->ne[1], 0));
-    }
-    if (packs) {
-        if (quantised) rows = ggml_cast(g->context, rows, GGML_TYPE_BF16);
-        node = packed_fill(g->context, e->packed[index], rows);
+    struct ggml_tensor *weight = linear->weight;
+    const bool quantised = ggml_is_quantized(weight->type);
+    if (e->packed[index] && (quantised || weight->type == GGML_TYPE_BF16)) {
         linear->packed = e->packed[index];
-    } else {
-        node = ggml_cpy(g->context, rows, e->half[index]);
+        ggml_build_forward_expand(g->nodes, packed_fill(g->context, linear->packed, weight));
+    } else if (e->half[index] && quantised) { /* ggml's way of dequantising on any device */
+        struct ggml_tensor *all = ggml_view_1d(g->context, count, weight->ne[1], 0);
         linear->weight = e->half[index];
+        ggml_build_forward_expand(g->nodes,
+                                  ggml_cpy(g->context, ggml_get_rows(g->context, weight, all), linear->weight));
+    } else {
+        return false;
     }
-    ggml_build_forward_expand(g->nodes, node);
     return true;
 }
 
