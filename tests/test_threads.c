@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cores.h"
 #include "base/threads.h"
@@ -26,8 +27,8 @@ static void remove_tree(const char *path) {
 
 /* Runs the chooser for `runs` graphs that take one[0] seconds with one thread and one[1] with all; the seconds lost
  * against always taking the faster way. */
-static double lost(const double one[2], int runs, const threads_seen *hint, int32_t *last) {
-    const threads_chooser chooser = {.most = 2};
+static double lost_from(bool crowded, const double one[2], int runs, const threads_seen *hint, int32_t *last) {
+    const threads_chooser chooser = {.most = 2, .crowded = crowded};
     threads_seen seen = {0};
     const double best = one[0] < one[1] ? one[0] : one[1];
     double all = 0;
@@ -40,6 +41,10 @@ static double lost(const double one[2], int runs, const threads_seen *hint, int3
     return all;
 }
 
+static double lost(const double one[2], int runs, const threads_seen *hint, int32_t *last) {
+    return lost_from(false, one, runs, hint, last);
+}
+
 static void test_takes_the_faster_way(void **state) {
     (void)state;
     const double idle[] = {2, 1}, busy[] = {1, 30};
@@ -50,13 +55,28 @@ static void test_takes_the_faster_way(void **state) {
     assert_int_equal(last, 1);
 }
 
-/* With a kind of work that was seen before, not even the first run is slow. */
+/* With a kind of work that was seen before, not even the first run is slow, and a short answer is over before the other
+ * way is tried, which may cost as much as the whole of it. */
 static void test_starts_as_the_hint_says(void **state) {
     (void)state;
-    const threads_seen hint = {.speed = {1, 0.1}};
-    const double busy[] = {1, 30};
+    const threads_seen hint = {.speed = {1, 0.1}}, idle_hint = {.speed = {1, 2}};
+    const double busy[] = {1, 30}, idle[] = {2, 1};
     int32_t last = 0;
-    assert_true(lost(busy, 20, &hint, &last) == 0.0);
+    assert_true(lost(busy, 150, &hint, &last) == 0.0);
+    assert_true(lost(busy, 1000, &hint, &last) < 0.1 * 1000);
+    assert_true(lost(idle, 1000, &hint, &last) < 0.3 * 1000); /* the cores became free */
+    assert_true(lost(idle, 1000, &idle_hint, &last) < 0.06 * 1000);
+}
+
+/* Where cores were taken at the beginning, all of them are tried a little later. */
+static void test_starts_in_a_crowd(void **state) {
+    (void)state;
+    const double idle[] = {2, 1}, busy[] = {1, 3};
+    int32_t last = 0;
+    assert_true(lost_from(true, busy, 5, NULL, &last) == 0.0);
+    assert_true(lost_from(true, busy, 60, NULL, &last) <= 2);
+    assert_true(lost_from(true, idle, 1000, NULL, &last) < 5 + 0.06 * 1000);
+    assert_int_equal(last, 2);
 }
 
 static void test_follows_a_change(void **state) {
@@ -138,6 +158,33 @@ static void test_quotas(void **state) {
     assert_int_equal(cores_of_quota("/no/such/folder"), 0);
 }
 
+static void test_free_cores(void **state) {
+    (void)state;
+    const int32_t online = (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    static const struct {
+        const char *text;
+        int32_t others;
+    } cases[] = {{"0.57 0.49 0.31 1/412 9127\n", 0},
+                 {"0.57 0.49 0.31 2/412 9127\n", 1},
+                 {"9.00 9.00 9.00 99999/100000 1\n", 99998}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char root[] = "/tmp/judgeq-test-XXXXXX";
+        assert_non_null(mkdtemp(root));
+        write_file(root, "proc/loadavg", cases[i].text);
+        const int32_t free = cores_free(root), expected = online - cases[i].others;
+        remove_tree(root);
+        assert_int_equal(free, expected > 0 ? expected : 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        char root[] = "/tmp/judgeq-test-XXXXXX";
+        assert_non_null(mkdtemp(root));
+        if (i == 1) write_file(root, "proc/loadavg", "nonsense\n");
+        const int32_t free = cores_free(root);
+        remove_tree(root);
+        assert_int_equal(free, -1);
+    }
+}
+
 TESTS_MAIN(NULL, NULL, cmocka_unit_test(test_takes_the_faster_way), cmocka_unit_test(test_starts_as_the_hint_says),
            cmocka_unit_test(test_follows_a_change), cmocka_unit_test(test_does_as_it_is_told),
-           cmocka_unit_test(test_quotas))
+           cmocka_unit_test(test_quotas), cmocka_unit_test(test_starts_in_a_crowd), cmocka_unit_test(test_free_cores))

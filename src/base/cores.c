@@ -90,6 +90,26 @@ int32_t cores_of_quota(const char *root) {
     return cores;
 }
 
+/* "0.57 0.49 0.31 3/412 9127": three threads run or want to, the calling one among them. */
+static long running_of(char *line) {
+    char *slash = strchr(line, '/'), *blank;
+    if (!slash) return 0;
+    *slash = '\0';
+    blank = strrchr(line, ' ');
+    return blank ? strtol(blank + 1, NULL, 10) : 0;
+}
+
+int32_t cores_free(const char *root) {
+    char path[PATH_MOST], line[PATH_MOST];
+    snprintf(path, sizeof path, "%s/proc/loadavg", root);
+    FILE *file = fopen(path, "re");
+    const long running = file && fgets(line, sizeof line, file) ? running_of(line) : 0;
+    if (file) fclose(file);
+    if (running < 1) return -1;
+    const long left = sysconf(_SC_NPROCESSORS_ONLN) - (running - 1);
+    return left > 0 ? (int32_t)left : 0;
+}
+
 /* Those that the process is bound to, or all of the machine's. */
 static int32_t cores_of_affinity(void) {
     cpu_set_t set;

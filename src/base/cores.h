@@ -9,4 +9,8 @@
  * where they do not limit it. root: what /proc and /sys begin with; "" but in tests. */
 int32_t cores_of_quota(const char *root);
 
+/* Cores of the machine that other threads than the calling one leave free at this moment; -1 where the system does not
+ * say. root: as above. */
+int32_t cores_free(const char *root);
+
 #endif

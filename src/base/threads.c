@@ -2,15 +2,21 @@
 
 #include <stddef.h>
 
+#include "cores.h"
 #include "judgeq.h"
 
 static const double PATIENCE = 20; /* seconds in the faster way for each second in the slower */
 static const double WEIGHT = 0.5;  /* of the latest run in a speed */
+/* How many times as long a small graph may take with all threads while other programs run; we have seen 10 to 30. */
+static const double CROWDED = 10;
+/* As PATIENCE, for the first try of all threads where some cores were taken at the beginning: that may have passed. */
+static const double GLANCE = 5;
 
 threads_chooser threads_init(int32_t n_threads) {
     const int32_t cores = judgeq_cores();
     const bool fixed = n_threads > 0 && n_threads <= cores;
-    return (threads_chooser){.most = fixed ? n_threads : cores, .fixed = fixed};
+    const int32_t free = fixed ? cores : cores_free("");
+    return (threads_chooser){.most = fixed ? n_threads : cores, .fixed = fixed, .crowded = free >= 0 && free < cores};
 }
 
 /* The index of the faster way: 1 (all threads) unless one thread was measured to be faster. */
@@ -32,8 +38,10 @@ static bool untried(const threads_seen *seen) {
 int32_t threads_choose(const threads_chooser *chooser, const threads_seen *seen, const threads_seen *hint) {
     if (chooser->fixed || chooser->most == 1) return chooser->most;
     const bool first = seen->speed[0] == 0.0 && seen->speed[1] == 0.0;
-    const int best = first && hint ? cores_idle(hint) : faster(seen);
-    const double patience = untried(seen) && !hint ? 1 : PATIENCE;
+    const int best = !first ? faster(seen) : hint ? cores_idle(hint) : !chooser->crowded;
+    double patience = PATIENCE;
+    if (untried(seen) && !hint) patience = chooser->crowded ? GLANCE : 1;
+    if (untried(seen) && hint && !cores_idle(hint)) patience = PATIENCE * CROWDED;
     const bool other = !first && seen->spent >= patience * seen->trial;
     return (other ? !best : best) ? chooser->most : 1;
 }

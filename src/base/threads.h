@@ -2,7 +2,8 @@
  * token. On idle cores that is the fastest way; where another program holds a core, every wait lasts until the
  * scheduler comes round, and two threads can be ten times slower than one. So the chooser measures: it keeps the speeds
  * seen with one thread and with all, runs what was faster, and tries the other for a twentieth of the time at most.
- * Results do not depend on it: ggml computes every output element in one thread. */
+ * Where other work has shown that the cores are taken, decoding waits longest before it tries all of them. Results do
+ * not depend on it: ggml computes every output element in one thread. */
 #ifndef JUDGEQ_SRC_THREADS_H
 #define JUDGEQ_SRC_THREADS_H
 
@@ -12,6 +13,7 @@
 typedef struct threads_chooser {
     int32_t most; /* all cores, or fewer where the caller asked for them */
     bool fixed;   /* the caller asked: no choice */
+    bool crowded; /* other programs used some of the cores at the beginning */
 } threads_chooser;
 
 /* The speeds measured with one kind of work; [0] with one thread, [1] with all. */

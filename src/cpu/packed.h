@@ -17,11 +17,11 @@ typedef struct packed packed;
  * The caller's: packed_free. Fails with MEMORY, and with BACKEND where oneDNN fails. */
 judgeq_status packed_new(int64_t n_row, int64_t n_column, packed **out, judgeq_error *error);
 /* Accepts NULL. */
-void packed_free(packed *matrix);
+void packed_free(packed *p);
 /* oneDNN's name of the kernel that multiplies it. */
-const char *packed_kernel(const packed *matrix);
+const char *packed_kernel(const packed *p);
 /* Bytes of its numbers. */
-size_t packed_bytes(const packed *matrix);
+size_t packed_bytes(const packed *p);
 
 /* A node that packs a matrix [n_row, n_column] of any type that ggml can read, rounded to BF16. The rows of a BF16
  * matrix must follow each other. */
@@ -31,6 +31,6 @@ struct ggml_tensor *packed_fill(struct ggml_context *context, packed *matrix, st
 struct ggml_tensor *packed_multiply(struct ggml_context *context, packed *matrix, struct ggml_tensor *x);
 
 /* Fails with BACKEND after a graph in which oneDNN could not compute one of the nodes above. */
-judgeq_status packed_check(const packed *matrix, judgeq_error *error);
+judgeq_status packed_check(const packed *p, judgeq_error *error);
 
 #endif
