@@ -355,9 +355,10 @@ def tables(options):
     parts = {"ratios": table(("what", "against", "ratio", "required", "reached"), ratio_rows(records)),
              "speeds": table(("section", "prompt", "program", "policy", "prefill, tokens/s", "decode, tokens/s", "both, s",
                               "of the memory's speed"), speed_rows(records)),
-             "scale": draw_scale(records) + table(("model", "prompt", "blocks, s", "scoring, ms", "scoring, us per token", "compaction, ms",
-                             "KV held, MiB", "KV peak", "formula", "resident"), scale_rows(records)),
              "provenance": provenance(records)}
+    if any(section in records for section in SCALE_LENGTHS):  # else the page keeps those of before
+        parts["scale"] = draw_scale(records) + table(("model", "prompt", "blocks, s", "scoring, ms", "scoring, us per token", "compaction, ms",
+                                                      "KV held, MiB", "KV peak", "formula", "resident"), scale_rows(records))
     text = PAGE.read_text(encoding="utf-8")
     for name, content in parts.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
