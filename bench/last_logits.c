@@ -36,7 +36,8 @@ int main(int argc, char **argv) {
     for (int i = 4; status == JUDGEQ_OK && i < argc; i++) {
         char *colon = NULL;
         const size_t first = strtoull(argv[i], &colon, 10), n = *colon ? strtoull(colon + 1, NULL, 10) : 0;
-        if (n == 0 || first + n > map.size / sizeof(int32_t)) {
+        const size_t all = map.size / sizeof(int32_t);
+        if (n == 0 || first > all || n > all - first) {
             fprintf(stderr, "last_logits: %s: no such tokens\n", argv[i]);
             return 2;
         }
@@ -45,5 +46,5 @@ int main(int argc, char **argv) {
     if (status != JUDGEQ_OK) fprintf(stderr, "last_logits: %s\n", error.message);
     file_unmap(&map);
     judgeq_model_free(model);
-    return status == JUDGEQ_OK && fflush(stdout) == 0 ? 0 : 1;
+    return status == JUDGEQ_OK && fflush(stdout) == 0 && !ferror(stdout) ? 0 : 1;
 }

@@ -1,16 +1,18 @@
 #include "bench_compare.h"
 
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/visible.h"
 #include "progress.h"
 
 judgeq_status bench_compare_read(const char *path, json_t **out, judgeq_error *error) {
     json_error_t reason;
     *out = json_load_file(path, 0, &reason);
     if (!*out && json_error_code(&reason) == json_error_cannot_open_file) {
-        return error_set(error, JUDGEQ_ERROR_IO, "--compare %s: %s", path, reason.text);
+        return error_set(error, JUDGEQ_ERROR_IO, "--compare %s: %s", path, strerror(errno));
     }
     if (*out && json_is_array(json_object_get(*out, "cells"))) return JUDGEQ_OK;
     json_decref(*out);
@@ -54,8 +56,9 @@ static double median_of(const json_t *cell, bench_measure measure) {
     return json_is_number(median) ? json_number_value(median) : (double)NAN;
 }
 
+/* NaN also for what nobody could have measured. */
 static double ratio(double a, double b) {
-    return b > 0 ? a / b : (double)NAN;
+    return a > 0 && b > 0 && a / b < 1e6 ? a / b : (double)NAN;
 }
 
 static ratios compare(const bench_cell *cell, const json_t *other) {
@@ -77,12 +80,26 @@ static void print_ratio(FILE *file, int width, double value) {
     }
 }
 
-static const char *text_of(const json_t *then, const char *key) {
-    const char *text = json_string_value(json_object_get(then, key));
-    return text ? text : "?";
+enum { SHOWN = 200 };
+
+static void show(const char *text, char shown[SHOWN]) {
+    visible_copy(text ? text : "?", shown, SHOWN);
 }
 
-bool bench_compare_print(const bench_cells *cells, const json_t *then, const char *path, FILE *file) {
+/* What makes ratios say nothing about judgeq or the machine. */
+static const char *differs(const bench_setup *setup, const json_t *then) {
+    const json_t *decoded = json_object_get(then, "decoded");
+    const char *model = json_string_value(json_object_get(json_object_get(then, "model"), "fingerprint"));
+    if (!model || strcmp(model, judgeq_model_get_info(setup->model)->file_fingerprint) != 0) {
+        return "It was measured with another model.";
+    }
+    if (json_integer_value(decoded) != setup->options->n_tokens) return "It decoded another number of tokens.";
+    return NULL;
+}
+
+bool bench_compare_print(const bench_setup *setup, const bench_cells *cells, FILE *file) {
+    const json_t *then = setup->then;
+    char path[SHOWN], version[SHOWN], processor[SHOWN];
     int policy_width = (int)strlen("policy");
     size_t n_found = 0;
     for (size_t i = 0; i < cells->n_cell; i++) {
@@ -90,8 +107,12 @@ bool bench_compare_print(const bench_cells *cells, const json_t *then, const cha
         policy_width = width > policy_width ? width : policy_width;
         n_found += find(&cells->cell[i], then) != NULL;
     }
+    show(setup->options->compare, path);
+    show(json_string_value(json_object_get(then, "version")), version);
+    show(json_string_value(json_object_get(then, "processor")), processor);
     fprintf(file, "\nBeside %s (judgeq %s on %s): how many times as fast now, and the share of the memory\n", path,
-            text_of(then, "version"), text_of(then, "processor"));
+            version, processor);
+    if (differs(setup, then)) fprintf(file, "%s\n", differs(setup, then));
     if (n_found == 0) {
         fprintf(file, "It has none of these cells: use the lengths, policies, budgets, KV types, threads and batches "
                       "that it was measured with.\n");
@@ -102,13 +123,14 @@ bool bench_compare_print(const bench_cells *cells, const json_t *then, const cha
     for (size_t i = 0; i < cells->n_cell; i++) {
         const bench_cell *cell = &cells->cell[i];
         const json_t *other = find(cell, then);
-        char tokens[32];
+        char tokens[32], threads[16];
         if (!other) continue;
         const ratios r = compare(cell, other);
         progress_count(tokens, sizeof tokens, cell->length);
-        fprintf(file, "%8s  %-*s  %6s  %-4s  %7d  %5d", tokens, policy_width, cell->arm->policy,
-                cell->arm->budget ? cell->arm->budget : "-", judgeq_kv_type_name(cell->kv_type), (int)cell->n_threads,
-                (int)cell->n_batch);
+        snprintf(threads, sizeof threads, "%d", (int)cell->n_threads);
+        fprintf(file, "%8s  %-*s  %6s  %-4s  %7s  %5d", tokens, policy_width, cell->arm->policy,
+                cell->arm->budget ? cell->arm->budget : "-", judgeq_kv_type_name(cell->kv_type),
+                cell->n_threads == 0 ? "chosen" : threads, (int)cell->n_batch);
         print_ratio(file, 11, r.first_token);
         print_ratio(file, 6, r.decode);
         print_ratio(file, 7, r.kv_peak);

@@ -101,7 +101,7 @@ bool bench_print(const bench_setup *setup, const bench_cells *cells, FILE *file)
     fputc('\n', file);
     for (size_t c = 0; c <= cells->n_cell; c++) print_row(row[c], width, file);
     free(row);
-    if (setup->then) bench_compare_print(cells, setup->then, setup->options->compare, file);
+    if (setup->then) bench_compare_print(setup, cells, file);
     return !ferror(file);
 }
 

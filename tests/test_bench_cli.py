@@ -109,7 +109,7 @@ class Bench(InFolder):
     def test_table(self):
         done = self.run_bench("--lengths", "64,1200", "--policies", "judge", "--budgets", "40", "-t", "0")
         lines = done.stdout.splitlines()
-        self.assertRegex(lines[1], "^.+: prompts (oneDNN brg.+|judgeq's own); own operations .+; ggml")
+        self.assertRegex(lines[1], "^.+: BF16 (oneDNN brg.+|judgeq's own|none); own operations .+; ggml")
         self.assertRegex(lines[2], r"^Memory, \d+ threads?: read [\d.]+ GB/s")
         self.assertRegex(lines[4], "^tokens +policy +budget")
         self.assertEqual([line.split()[:5] for line in lines[5:]],
@@ -137,6 +137,13 @@ class Bench(InFolder):
         self.assertRegex(lines[at + 1], "^ +tokens +policy +budget .*first token +decode +KV peak$")
         self.assertEqual([line.split()[:3] for line in lines[at + 2:]], [[str(cell["tokens"]), cell["policy"], cell["budget"] or "-"]
                                                                          for cell in before["cells"]])
+        # what others wrote does not steer the terminal, and another model's figures are said to be such
+        before.update(version="\u001b[2J", processor="a\nb\u202e", model={"fingerprint": "another"})
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(before, file)
+        text = self.run_bench(*arguments, "--compare", path).stdout
+        self.assertIn(r"(judgeq \x1b[2J on a\x0ab\u202e)", text)
+        self.assertIn("It was measured with another model.\n", text)
         for text, message in (("[]", "not what judgeq bench --json prints"), ("{", "not what judgeq bench --json prints"),
                               (None, "No such file")):
             if text is None:

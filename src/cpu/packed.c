@@ -76,7 +76,8 @@ static bool is_exact(const char *kernel) {
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
 
-/* Without a layout yet, oneDNN chooses it. Leaves run NULL where there is no kernel of that kind. */
+/* Without a layout yet, oneDNN chooses it. Leaves run NULL where there is no kernel of that kind, or not the one of the
+ * other sizes, which need not add up in the same order. */
 static dnnl_status_t make_product(packed *p, int64_t n, product *out) {
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t description = NULL;
@@ -94,7 +95,7 @@ static dnnl_status_t make_product(packed *p, int64_t n, product *out) {
     }
     char kernel[sizeof p->kernel] = "";
     if (status == dnnl_success) name_kernel(description, kernel, sizeof kernel);
-    if (status == dnnl_success && is_exact(kernel)) {
+    if (status == dnnl_success && is_exact(kernel) && (p->bytes == 0 || strcmp(kernel, p->kernel) == 0)) {
         status =
             onednn_layout_copy(&out->scratch, dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0));
         if (status == dnnl_success && p->bytes == 0) {
@@ -116,14 +117,23 @@ static dnnl_status_t make_product(packed *p, int64_t n, product *out) {
 /* For rows [first, first + n) of the matrix, which are columns of what oneDNN multiplies with. */
 static dnnl_status_t make_packing(const packed *p, int64_t first, int64_t n, packing *out) {
     dnnl_primitive_desc_t description = NULL;
-    dnnl_status_t status = onednn_layout_init(&out->plain, p->n_column, n, dnnl_bf16, dnnl_ba);
+    dnnl_primitive_attr_t attributes = NULL;
+    dnnl_status_t status = dnnl_primitive_attr_create(&attributes);
+    /* oneDNN's own scratch memory is of the thread that makes the primitive */
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
+    if (status == dnnl_success) status = onednn_layout_init(&out->plain, p->n_column, n, dnnl_bf16, dnnl_ba);
     if (status == dnnl_success) status = onednn_layout_columns(&out->part, &p->layout, p->n_column, first, n);
     if (status == dnnl_success) {
         status = dnnl_reorder_primitive_desc_create(&description, onednn_at(&out->plain), p->engine,
-                                                    onednn_at(&out->part), p->engine, NULL);
+                                                    onednn_at(&out->part), p->engine, attributes);
     }
-    if (status == dnnl_success) status = dnnl_primitive_create(&out->run, description);
+    if (status == dnnl_success) {
+        const onednn_layout_at scratch = dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
+        const bool needs_none = !scratch || dnnl_memory_desc_get_size(scratch) == 0;
+        status = needs_none ? dnnl_primitive_create(&out->run, description) : dnnl_unimplemented;
+    }
     if (description) dnnl_primitive_desc_destroy(description);
+    if (attributes) dnnl_primitive_attr_destroy(attributes);
     return status;
 }
 
@@ -181,10 +191,8 @@ judgeq_status packed_new(int64_t n_row, int64_t n_column, packed **out, judgeq_e
         return JUDGEQ_OK;
     }
     packed_free(p);
-    if (status == dnnl_out_of_memory || complete) return error_memory(error, "a packed matrix");
-    if (status == dnnl_success) return JUDGEQ_OK;
-    return error_set(error, JUDGEQ_ERROR_BACKEND, "oneDNN cannot multiply a matrix of %lld x %lld BF16: status %d",
-                     (long long)n_row, (long long)n_column, (int)status);
+    /* any other status: a system that lets no program write its own code, for example */
+    return status == dnnl_out_of_memory || complete ? error_memory(error, "a packed matrix") : JUDGEQ_OK;
 }
 
 void packed_free(packed *p) {

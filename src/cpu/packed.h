@@ -13,8 +13,8 @@
 
 typedef struct packed packed;
 
-/* Room for a matrix [n_row, n_column]. NULL with OK: oneDNN has no such kernel for it on this processor.
- * The caller's: packed_free. Fails with MEMORY, and with BACKEND where oneDNN fails. */
+/* Room for a matrix [n_row, n_column]. NULL with OK: oneDNN has no such kernel for it on this processor, or may not
+ * make one (it writes machine code). The caller's: packed_free. Fails with MEMORY. */
 judgeq_status packed_new(int64_t n_row, int64_t n_column, packed **out, judgeq_error *error);
 /* Accepts NULL. */
 void packed_free(packed *p);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "cpu/packed.h"
+#include "model/guard.h"
 #include "model/tensors.h"
 
 /* Of layers [first, end): the matrices that some layer has quantised, as one layer has them; NULL for the others. Those
@@ -32,12 +33,31 @@ static enum ggml_type fast_type(void) {
 
 static const char EXPANDED[] = "one layer's weights as floats";
 
+typedef struct packed_call {
+    const struct ggml_tensor *matrix;
+    packed **out;
+    judgeq_error *error;
+    judgeq_status status;
+} packed_call;
+
+static void call_packed_new(void *data) {
+    packed_call *c = data;
+    c->status = packed_new(c->matrix->ne[1], c->matrix->ne[0], c->out, c->error);
+}
+
+/* oneDNN is C++, and throws where memory is out. */
+static judgeq_status new_packed(const struct ggml_tensor *matrix, packed **out, judgeq_error *error) {
+    packed_call c = {.matrix = matrix, .out = out, .error = error};
+    const judgeq_status status = guard_call(call_packed_new, &c, EXPANDED, error);
+    return status == JUDGEQ_OK ? c.status : status;
+}
+
 /* Packed where oneDNN multiplies them faster, else as 16-bit floats. */
 static judgeq_status add_room(expand *e, int index, const struct ggml_tensor *matrix, expand_use use,
                               judgeq_error *error) {
     e->n_count = matrix->ne[1] > e->n_count ? matrix->ne[1] : e->n_count;
     if (use == EXPAND_MULTIPLY) {
-        const judgeq_status status = packed_new(matrix->ne[1], matrix->ne[0], &e->packed[index], error);
+        const judgeq_status status = new_packed(matrix, &e->packed[index], error);
         if (status != JUDGEQ_OK || e->packed[index] || !ggml_is_quantized(matrix->type)) return status;
     }
     e->half[index] = ggml_new_tensor_2d(e->context, fast_type(), matrix->ne[0], matrix->ne[1]);
@@ -100,8 +120,7 @@ static bool add_matrix(expand *e, graph *g, int index, struct ggml_tensor *count
     return true;
 }
 
-/* After the nodes of the last layer. */
-static judgeq_status check_packed(const expand *e, judgeq_error *error) {
+judgeq_status expand_check(const expand *e, judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
     for (int i = 0; status == JUDGEQ_OK && i < MODEL_MATRICES; i++) {
         if (e->packed[i]) status = packed_check(e->packed[i], error);
@@ -122,7 +141,7 @@ judgeq_status expand_layer(expand *e, const judgeq_model *model, int32_t index, 
     if (status != JUDGEQ_OK) return status;
     if (count->data) ggml_backend_tensor_set(count, e->count, 0, (size_t)e->n_count * sizeof *e->count);
     status = graph_compute(engine, GRAPH_ROWS, 0, error);
-    return status == JUDGEQ_OK ? check_packed(e, error) : status;
+    return status == JUDGEQ_OK ? expand_check(e, error) : status;
 }
 
 /* ---- all layers, kept -------------------------------------------------------------------------------------------- */

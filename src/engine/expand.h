@@ -30,6 +30,8 @@ judgeq_status expand_init(expand *e, const judgeq_model *model, expand_use use, 
                           judgeq_error *error);
 /* Accepts a zeroed one. */
 void expand_free(expand *e);
+/* Fails with BACKEND after graphs with a layer's copies in which oneDNN could not compute. */
+judgeq_status expand_check(const expand *e, judgeq_error *error);
 
 /* The layer to compute with, until the next call: the model's own, with expansions in place of quantised matrices. */
 judgeq_status expand_layer(expand *e, const judgeq_model *model, int32_t index, graph_engine *engine, model_layer *out,

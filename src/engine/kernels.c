@@ -12,11 +12,13 @@
 
 enum { PROBE = 256 }; /* rows and columns of a matrix that is made to ask for its kernel */
 
-static judgeq_status add_prompts(text_buffer *text, judgeq_error *error) {
+/* Those that multiply the BF16 copies of a long prompt's weights. */
+static judgeq_status add_bf16(text_buffer *text, judgeq_error *error) {
     packed *probe;
     const judgeq_status status = packed_new(PROBE, PROBE, &probe, error);
     if (status != JUDGEQ_OK) return status;
-    text_print(text, "prompts %s%s", probe ? "oneDNN " : "judgeq's own", probe ? packed_kernel(probe) : "");
+    text_print(text, "BF16 %s", probe ? "oneDNN " : product_pairs_available() ? "judgeq's own" : "none");
+    if (probe) text_print(text, "%s", packed_kernel(probe));
     packed_free(probe);
     return JUDGEQ_OK;
 }
@@ -36,7 +38,7 @@ static void add_ggml(text_buffer *text) {
 judgeq_status judgeq_kernels(char **out, judgeq_error *error) {
     text_buffer text = {0};
     *out = NULL;
-    const judgeq_status status = add_prompts(&text, error);
+    const judgeq_status status = add_bf16(&text, error);
     text_print(&text, "; own operations %s%s", product_kernel_best()->name,
                product_pairs_available() ? " with BF16" : "");
     add_ggml(&text);

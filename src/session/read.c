@@ -273,6 +273,7 @@ static judgeq_status open_layer(reading *r, judgeq_error *error) {
 
 static judgeq_status close_layer(reading *r, judgeq_error *error) {
     judgeq_status status = r->n_soft > 0 ? read_soft_rows(r, error) : JUDGEQ_OK;
+    if (status == JUDGEQ_OK) status = expand_check(&r->expand, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < r->n_reader; i++) {
         if (r->n_new == 0) status = reader_add_window(&r->reader[i], r->index, &r->staging, error);
         if (status == JUDGEQ_OK) status = reader_retain(&r->reader[i], r->index, &r->staging, r->n_reader == 1, error);

@@ -5,8 +5,8 @@
  * (block_back.h) reads them: the rows that enter each layer, most of their products with the layer's weights, and the
  * attention. So every weight is multiplied twice, and the memory is one layer's intermediate results and about
  * [n_layer, n_soft, 4 n_embd + 2 n_ff + n_head n_prompt] floats. Both passes read a layer's quantised matrices as
- * 16-bit floats (EXPAND_KEEP), as prefill does for long prompts, so the loss is the one that prefill would see. A
- * pass is one graph where the model keeps these, and otherwise one for each layer.
+ * 16-bit floats (EXPAND_KEEP), as prefill does for long prompts, so the loss is the one that prefill would see, up to
+ * rounding. A pass is one graph where the model keeps these, and otherwise one for each layer.
  */
 #ifndef JUDGEQ_SRC_TRAIN_GRADIENT_H
 #define JUDGEQ_SRC_TRAIN_GRADIENT_H
