@@ -271,11 +271,12 @@ static judgeq_status check_answer(const data_maker *m, const json_t *asked, cons
     return status;
 }
 
-/* Adds an example to the file and hands it over. session: as in data_example. */
-static judgeq_status put_example(data_maker *m, json_t *prompt, json_t *response, judgeq_session *session,
-                                 judgeq_error *error) {
-    json_t *line =
-        json_pack("{s:I, s:O, s:O}", "prompt_number", (json_int_t)m->next, "prompt", prompt, "response", response);
+/* Adds an example to the file and hands it over. answers: [[first, number], ...], the parts of the response that the
+ * model wrote; NULL: all of it. session: as in data_example. */
+static judgeq_status put_example(data_maker *m, json_t *prompt, json_t *response, json_t *answers,
+                                 judgeq_session *session, judgeq_error *error) {
+    json_t *line = json_pack("{s:I, s:O, s:O, s:O*}", "prompt_number", (json_int_t)m->next, "prompt", prompt,
+                             "response", response, "answers", answers);
     const judgeq_status status = put(m, line, error);
     if (status != JUDGEQ_OK) return status;
     m->n_examples++;
@@ -300,7 +301,7 @@ static judgeq_status keep(data_maker *m, json_t *prompt, json_t *response, judge
     judgeq_stats stats;
     judgeq_session_get_stats(session, &stats);
     const bool whole = stats.n_decoded + 1 == (int64_t)json_array_size(response);
-    return put_example(m, prompt, response, whole ? session : NULL, error);
+    return put_example(m, prompt, response, NULL, whole ? session : NULL, error);
 }
 
 /* The model answers what the prompt asks; watched, where somebody wants the examples. */
@@ -328,6 +329,7 @@ typedef struct conversation {
     judgeq_sampler *sampler;
     size_t n_document;
     json_t *turns;     /* tokens after the document: questions, and answers without the tokens that ended them */
+    json_t *answers;   /* [first, number] of the turns, for each answer */
     int32_t end;       /* that ended the last answer, or -1 */
     size_t n_answered; /* rightly */
 } conversation;
@@ -383,7 +385,10 @@ static judgeq_status ask(data_maker *m, conversation *c, const json_t *question,
     if (status == JUDGEQ_OK && right) {
         c->n_answered++;
         c->end = end;
-        if (json_array_extend(c->turns, answer) != 0) status = error_memory(error, "an answer");
+        json_t *part = json_pack("[I, I]", (json_int_t)n_asked, (json_int_t)json_array_size(answer));
+        if (json_array_extend(c->turns, answer) != 0 || json_array_append_new(c->answers, part) != 0) {
+            status = error_memory(error, "an answer");
+        }
     }
     json_decref(answer);
     return status == JUDGEQ_OK ? go_back(c, right ? json_array_size(c->turns) : n_before, error) : status;
@@ -394,19 +399,24 @@ static judgeq_status ask(data_maker *m, conversation *c, const json_t *question,
 static judgeq_status answer_later(data_maker *m, judgeq_session *session, judgeq_sampler *sampler, json_t *prompt,
                                   json_t *response, judgeq_error *error) {
     const json_t *questions = data_sources_later(json_array_get(m->sources.prompts, m->next));
-    conversation c = {
-        .session = session, .sampler = sampler, .n_document = json_array_size(prompt), .turns = response, .end = -1};
-    judgeq_status status = JUDGEQ_OK;
+    conversation c = {.session = session,
+                      .sampler = sampler,
+                      .n_document = json_array_size(prompt),
+                      .turns = response,
+                      .answers = json_array(),
+                      .end = -1};
+    judgeq_status status = c.answers ? JUDGEQ_OK : error_memory(error, "answers");
     for (size_t i = 0; status == JUDGEQ_OK && i < json_array_size(questions); i++) {
         status = ask(m, &c, json_array_get(questions, i), error);
     }
-    if (status != JUDGEQ_OK) return status;
-    if (c.n_answered < TURNS_LEAST) {
+    if (status == JUDGEQ_OK && c.n_answered < TURNS_LEAST) {
         m->n_wrong++;
-        return JUDGEQ_OK;
+    } else if (status == JUDGEQ_OK) {
+        if (c.end >= 0 && !append(response, &c.end, 1)) status = error_memory(error, "a response");
+        if (status == JUDGEQ_OK) status = put_example(m, prompt, response, c.answers, NULL, error);
     }
-    if (c.end >= 0 && !append(response, &c.end, 1)) return error_memory(error, "a response");
-    return put_example(m, prompt, response, NULL, error);
+    json_decref(c.answers);
+    return status;
 }
 
 /* ---- examples ---------------------------------------------------------------------------------------------------- */

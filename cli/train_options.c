@@ -35,7 +35,7 @@ static int take_budgets(const command_given *given, void *place) {
 }
 
 /* In the order of judgeq_loss and judgeq_target. */
-static const char *const LOSSES[] = {"kl", "mse", NULL}, *const TARGETS[] = {"mean", "max", NULL};
+static const char *const LOSSES[] = {"kl", "mse", NULL}, *const TARGETS[] = {"mean", "max", "copied", NULL};
 
 enum { MANY = 1000000 };
 

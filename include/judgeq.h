@@ -784,9 +784,10 @@ JUDGEQ_API void judgeq_training_set_free(judgeq_training_set *set);
 JUDGEQ_API const judgeq_training_set_info *judgeq_training_set_get_info(const judgeq_training_set *set);
 
 typedef enum judgeq_loss { JUDGEQ_LOSS_KL = 0, JUDGEQ_LOSS_MSE = 1 } judgeq_loss;
-/* Which attention is learnt: the mean over the response's tokens (the paper's), or the maximum, so that a row which one
- * token attends to counts as much as one that all attend to (with JUDGEQ_LOSS_KL only). */
-typedef enum judgeq_target { JUDGEQ_TARGET_MEAN = 0, JUDGEQ_TARGET_MAX = 1 } judgeq_target;
+/* Which attention is learnt: the mean over the response's tokens (the paper's); the maximum, so that a row which one
+ * token attends to counts as much as one that all attend to (with JUDGEQ_LOSS_KL only); or the mean over those tokens
+ * after which an answer takes something from the prompt, which is what questions that come later need. */
+typedef enum judgeq_target { JUDGEQ_TARGET_MEAN = 0, JUDGEQ_TARGET_MAX = 1, JUDGEQ_TARGET_COPIED = 2 } judgeq_target;
 
 typedef struct judgeq_trainer judgeq_trainer;
 
@@ -794,7 +795,8 @@ enum { JUDGEQ_MEASURE_BUDGETS = 4 }; /* at most, that a judge is measured with *
 
 typedef struct judgeq_trainer_params {
     judgeq_loss loss;
-    judgeq_target target; /* of the examples that are learnt from; held-out ones are always compared with the mean */
+    judgeq_target target; /* of the examples that are learnt from; held-out ones are compared with the mean, unless it
+                             is COPIED */
     int32_t n_soft;       /* soft tokens to train */
     bool deep;            /* train vectors for every layer, not for the first alone */
     bool weigh_values;    /* weigh attention by the L1 norm of the value that it goes to */

@@ -66,7 +66,7 @@ static data_maker make(unsigned right, int32_t n_tokens) {
 
 typedef struct sequence {
     int32_t token[N_CTX + 1];
-    size_t n;
+    size_t n, n_document, answer[8][2], n_answer;
 } sequence;
 
 static void add(sequence *s, const int32_t *token, size_t n) {
@@ -96,8 +96,20 @@ static void add_answer(sequence *s, int32_t n_tokens, int32_t *end) {
         CHECK(judgeq_session_decode(session, best, error));
     }
     n_loop += good < n;
+    s->answer[s->n_answer][0] = s->n - s->n_document;
+    s->answer[s->n_answer++][1] = *end < 0 ? good : n;
     add(s, answer, *end < 0 ? good : n);
     judgeq_session_free(session);
+}
+
+/* The parts of the response that the model wrote, [first, number] each. */
+static void check_answers(const json_t *answers, const sequence *s) {
+    assert_int_equal(json_array_size(answers), s->n_answer);
+    for (size_t i = 0; i < s->n_answer; i++) {
+        const json_t *part = json_array_get(answers, i);
+        assert_int_equal(json_integer_value(json_array_get(part, 0)), s->answer[i][0]);
+        assert_int_equal(json_integer_value(json_array_get(part, 1)), s->answer[i][1]);
+    }
 }
 
 static void add_question(sequence *s, const json_t *question, bool first) {
@@ -122,7 +134,8 @@ static void expect(const json_t *prompt, unsigned right, int32_t n_tokens, seque
     size_t n_turn = 0;
     CHECK(context_document_tokens(model, &params, NULL, json_string_value(json_object_get(message, "content")), &token,
                                   n_prompt, error));
-    s->n = 0;
+    s->n = s->n_answer = 0;
+    s->n_document = *n_prompt;
     add(s, token, *n_prompt);
     judgeq_free(token);
     for (size_t q = 0; q < json_array_size(later); q++) {
@@ -168,6 +181,7 @@ static void test_turns(void **state) {
             expect(json_array_get(m.sources.prompts, (size_t)number), CASES[c].right, CASES[c].n_tokens, s, &n_prompt);
             check_ids(json_object_get(line, "prompt"), s->token, n_prompt);
             check_ids(json_object_get(line, "response"), s->token + n_prompt, s->n - n_prompt);
+            check_answers(json_object_get(line, "answers"), s);
             json_decref(line);
         }
         fclose(file);

@@ -41,8 +41,8 @@ static bench bench_open(const char *path, const int32_t *tokens, size_t n_prompt
     size_t n_bytes = 0;
     if (kept) CHECK(judgeq_model_expand(b.model, 1 << 30, 1, &n_bytes, error));
     b.info = judgeq_model_get_info(b.model);
-    CHECK(example_read(b.model, &params, JUDGEQ_TARGET_MEAN, tokens, n_prompt, tokens + n_prompt, n_response, n_soft,
-                       &b.example, error));
+    const example_text text = {tokens, tokens + n_prompt, NULL, n_prompt, n_response};
+    CHECK(example_read(b.model, &params, JUDGEQ_TARGET_MEAN, &text, n_soft, &b.example, error));
     const int32_t n_depth = deep ? b.info->n_layer : 1;
     CHECK(gradient_init(&b.gradient, b.model, n_depth, n_soft, 1, error));
     b.n_value = (size_t)n_depth * (size_t)n_soft * (size_t)b.info->n_embd;

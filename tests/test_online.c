@@ -1,6 +1,7 @@
 /* Online training on tiny models: a set that grows while a judge is trained on it. */
 #include "judgeq.h"
 #include "tiny_model.h"
+#include "train/copied.h"
 #include "train/example.h"
 #include "train/example_store.h"
 
@@ -220,16 +221,26 @@ static void test_only_recent_examples_are_replayed(void **state) {
     }
 }
 
-/* What a set's example gives, read in one pass, is what decoding sees: F32 weights, so that only rounding differs. */
-static void test_decoding_sees_what_reading_sees(void **state) {
-    (void)state;
+static judgeq_session_params exact_params(void) {
     judgeq_session_params params = judgeq_session_default_params();
     params.n_threads = 1;
     params.kv_type = JUDGEQ_KV_F32;
+    return params;
+}
+
+static judgeq_status read_example(const judgeq_session_params *params, judgeq_target target, const tokens *t, size_t n,
+                                  const unsigned char *answer, example **out, judgeq_error *error) {
+    const example_text text = {t->prompt, t->response, answer, t->n_prompt, n};
+    return example_read(model, params, target, &text, SOFT, out, error);
+}
+
+/* What a set's example gives, read in one pass, is what decoding sees: F32 weights, so that only rounding differs. */
+static void test_decoding_sees_what_reading_sees(void **state) {
+    (void)state;
+    const judgeq_session_params params = exact_params();
     const tokens t = tokens_of(3, 0);
     example *read = NULL, *decoded = NULL;
-    CHECK(example_read(model, &params, JUDGEQ_TARGET_MEAN, t.prompt, t.n_prompt, t.response, RESPONSE, SOFT, &read,
-                       error));
+    CHECK(read_example(&params, JUDGEQ_TARGET_MEAN, &t, RESPONSE, NULL, &read, error));
     CHECK(example_answer(model, &params, t.prompt, t.n_prompt, t.response, RESPONSE, SOFT, &decoded, error));
     const size_t n = (size_t)read->n_layer * (size_t)read->n_head * t.n_prompt;
     const double off = fixture_relative(decoded->target, read->target, n);
@@ -245,47 +256,79 @@ static void test_decoding_sees_what_reading_sees(void **state) {
 }
 
 /* Row r of the response's attention does not depend on what follows: r times the mean of r rows, less what the rows
- * before it add up to. The target max is the largest of these rows. */
-static void test_the_target_max(void **state) {
-    (void)state;
-    judgeq_session_params params = judgeq_session_default_params();
-    params.n_threads = 1;
-    params.kv_type = JUDGEQ_KV_F32;
-    const tokens t = tokens_of(3, 0);
-    example *most = NULL;
-    CHECK(example_read(model, &params, JUDGEQ_TARGET_MAX, t.prompt, t.n_prompt, t.response, RESPONSE, SOFT, &most,
-                       error));
-    const size_t n = (size_t)most->n_layer * (size_t)most->n_head * t.n_prompt;
-    double *sum = calloc(n, sizeof *sum);
-    float *expected = calloc(n, sizeof *expected);
+ * before it add up to. row [RESPONSE - 1, n], the caller's. */
+static double *rows_of(const judgeq_session_params *params, const tokens *t, size_t n) {
+    double *row = calloc((RESPONSE - 1) * n, sizeof *row), *sum = calloc(n, sizeof *sum);
     for (size_t r = 1; r < RESPONSE; r++) {
         example *mean = NULL;
-        CHECK(example_read(model, &params, JUDGEQ_TARGET_MEAN, t.prompt, t.n_prompt, t.response, r + 1, SOFT, &mean,
-                           error));
+        CHECK(read_example(params, JUDGEQ_TARGET_MEAN, t, r + 1, NULL, &mean, error));
         for (size_t i = 0; i < n; i++) {
-            const double row = (double)r * (double)mean->target[i] - sum[i];
-            if (row > (double)expected[i]) expected[i] = (float)row;
-            sum[i] += row;
+            row[(r - 1) * n + i] = (double)r * (double)mean->target[i] - sum[i];
+            sum[i] += row[(r - 1) * n + i];
         }
         example_free(mean);
     }
-    assert_true(fixture_relative(most->target, expected, n) < 1e-5);
     free(sum);
+    return row;
+}
+
+/* The target max is the largest of these rows. */
+static void test_the_target_max(void **state) {
+    (void)state;
+    const judgeq_session_params params = exact_params();
+    const tokens t = tokens_of(3, 0);
+    example *most = NULL;
+    CHECK(read_example(&params, JUDGEQ_TARGET_MAX, &t, RESPONSE, NULL, &most, error));
+    const size_t n = (size_t)most->n_layer * (size_t)most->n_head * t.n_prompt;
+    double *row = rows_of(&params, &t, n);
+    float *expected = calloc(n, sizeof *expected);
+    for (size_t i = 0; i < (RESPONSE - 1) * n; i++) {
+        if (row[i] > (double)expected[i % n]) expected[i % n] = (float)row[i];
+    }
+    assert_true(fixture_relative(most->target, expected, n) < 1e-5);
+    free(row);
     free(expected);
     example_free(most);
 }
 
-static void test_the_target_max_is_refused(void **state) {
+/* The target copied is the mean of the rows that copied_rows names. */
+static void test_the_target_copied(void **state) {
+    (void)state;
+    const judgeq_session_params params = exact_params();
+    tokens t = tokens_of(3, 0);
+    unsigned char answer[RESPONSE] = {0}, counted[RESPONSE - 1];
+    for (size_t i = 2; i < RESPONSE; i++) answer[i] = 1;
+    t.response[3] = t.prompt[5];
+    t.response[RESPONSE - 1] = t.prompt[7];
+    const size_t n_counted = copied_rows(t.prompt, t.n_prompt, t.response, answer, RESPONSE, counted);
+    assert_true(n_counted > 0 && n_counted < RESPONSE - 1);
+    example *copied = NULL;
+    CHECK(read_example(&params, JUDGEQ_TARGET_COPIED, &t, RESPONSE, answer, &copied, error));
+    const size_t n = (size_t)copied->n_layer * (size_t)copied->n_head * t.n_prompt;
+    double *row = rows_of(&params, &t, n);
+    float *expected = calloc(n, sizeof *expected);
+    for (size_t r = 0; r < RESPONSE - 1; r++) {
+        for (size_t i = 0; counted[r] && i < n; i++) expected[i] += (float)(row[r * n + i] / (double)n_counted);
+    }
+    assert_true(fixture_relative(copied->target, expected, n) < 1e-5);
+    free(row);
+    free(expected);
+    example_free(copied);
+}
+
+static void test_other_targets_are_refused(void **state) {
     (void)state;
     judgeq_trainer_params params = stream_params();
-    params.target = JUDGEQ_TARGET_MAX;
     judgeq_training_set *set = NULL;
     judgeq_trainer *trainer = NULL;
     judgeq_error refusal = {0};
     CHECK(judgeq_training_set_new("stream", "0", &set, error));
-    assert_int_equal(judgeq_trainer_new(model, set, &params, &trainer, &refusal), JUDGEQ_ERROR_ARGUMENT);
-    assert_non_null(strstr(refusal.message, "target max"));
-    assert_null(trainer);
+    for (int i = 0; i < 2; i++) {
+        params.target = i == 0 ? JUDGEQ_TARGET_MAX : JUDGEQ_TARGET_COPIED;
+        assert_int_equal(judgeq_trainer_new(model, set, &params, &trainer, &refusal), JUDGEQ_ERROR_ARGUMENT);
+        assert_non_null(strstr(refusal.message, i == 0 ? "target max" : "target copied"));
+        assert_null(trainer);
+    }
     judgeq_training_set_free(set);
 }
 
@@ -332,8 +375,7 @@ static void test_store(void **state) {
     ggml_backend_t backend = ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, NULL);
     for (size_t i = 0; i < 3; i++) {
         const tokens t = tokens_of(4, i);
-        CHECK(example_read(model, &params, JUDGEQ_TARGET_MEAN, t.prompt, t.n_prompt, t.response, RESPONSE, SOFT, &e[i],
-                           error));
+        CHECK(read_example(&params, JUDGEQ_TARGET_MEAN, &t, RESPONSE, NULL, &e[i], error));
         for (int32_t l = 0; l < e[i]->n_layer; l++) e[i]->layer[l].backend = backend; /* the session's is gone */
     }
     example_store store;
@@ -377,5 +419,5 @@ TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_an_example_comes_when_it_is_
            cmocka_unit_test(test_continues_bit_for_bit), cmocka_unit_test(test_held_out_examples_are_not_learnt),
            cmocka_unit_test(test_only_recent_examples_are_replayed),
            cmocka_unit_test(test_decoding_sees_what_reading_sees), cmocka_unit_test(test_the_target_max),
-           cmocka_unit_test(test_the_target_max_is_refused),
+           cmocka_unit_test(test_the_target_copied), cmocka_unit_test(test_other_targets_are_refused),
            cmocka_unit_test(test_a_session_of_something_else_is_refused), cmocka_unit_test(test_store))

@@ -161,6 +161,8 @@ class Train(InFolder):
         self.succeed(first, "--init", "text:the rain", "--quiet")
         self.assertEqual(self.succeed(self.path("second.gguf"), "--init", "judge:" + first, "--loss", "mse", "--weigh-values", "--quiet"), "")
         self.succeed(self.path("most.gguf"), "--target", "max", "--quiet")
+        self.succeed(self.path("copied.gguf"), "--target", "copied", "--quiet")
+        self.assertNotEqual(self.read(self.path("most.gguf")), self.read(self.path("copied.gguf")))
         done = self.run_train(self.path("third.gguf"), "--init", "judge:" + first, "--n-soft", "5")
         self.assertEqual(done.returncode, 2)
         self.assertIn(b"has 4 soft tokens", done.stderr)

@@ -4,6 +4,7 @@
 #include "tiny_model.h"
 #include "train/layers.h"
 #include "train/measure.h"
+#include "train/training_set.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -73,6 +74,28 @@ static void test_set(void **state) {
     assert_int_equal(info->n_broken, 0);
     assert_int_equal(info->n_tokens, EXAMPLES * (70 + 6) + EXAMPLES * (EXAMPLES - 1) / 2);
     assert_int_equal(strlen(info->hash), 32);
+    judgeq_training_set_free(set);
+}
+
+/* Which tokens of a response are the model's: all, those of its parts, none; and parts that are not in it. */
+static void test_answers(void **state) {
+    (void)state;
+    judgeq_training_set *set = NULL;
+    CHECK(load_lines("{\"prompt\": [1, 2], \"response\": [3, 4, 5]}\n"
+                     "{\"prompt\": [1], \"response\": [3, 4, 5, 6], \"answers\": [[1, 1], [3, 1]]}\n"
+                     "{\"prompt\": [1], \"response\": [3], \"answers\": []}\n"
+                     "{\"prompt\": [1], \"response\": [3, 4], \"answers\": [[1, 2]]}\n"
+                     "{\"prompt\": [1], \"response\": [3, 4], \"answers\": [[-1, 2]]}\n"
+                     "{\"prompt\": [1], \"response\": [3, 4], \"answers\": [[0, 9223372036854775807]]}\n"
+                     "{\"prompt\": [1], \"response\": [3, 4], \"answers\": [[0]]}\n"
+                     "{\"prompt\": [1], \"response\": [3, 4], \"answers\": 1}\n",
+                     &set, error));
+    static const unsigned char expected[] = {0, 0, 1, 1, 1, 0, 0, 1, 0, 1, 0, 0};
+    assert_int_equal(set->info.n_examples, 3);
+    assert_int_equal(set->info.n_broken, 5);
+    assert_non_null(strstr(set->info.broken, "\"answers\""));
+    assert_int_equal(set->info.n_tokens, sizeof expected);
+    assert_memory_equal(set->answer, expected, sizeof expected);
     judgeq_training_set_free(set);
 }
 
@@ -578,8 +601,8 @@ static int tear_down(void **state) {
     return fixture_tear_down(state);
 }
 
-TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_set), cmocka_unit_test(test_broken_lines),
-           cmocka_unit_test(test_refused_sets), cmocka_unit_test(test_learns),
+TESTS_MAIN(set_up, tear_down, cmocka_unit_test(test_set), cmocka_unit_test(test_answers),
+           cmocka_unit_test(test_broken_lines), cmocka_unit_test(test_refused_sets), cmocka_unit_test(test_learns),
            cmocka_unit_test(test_continues_bit_for_bit), cmocka_unit_test(test_same_without_scratch),
            cmocka_unit_test(test_cancelled_step_changes_nothing), cmocka_unit_test(test_other_quantisation),
            cmocka_unit_test(test_refused_checkpoints), cmocka_unit_test(test_refused_parameters),

@@ -7,6 +7,11 @@ void session_on_scores(judgeq_session *session, session_score_hook hook, void *d
     session->score_hook_data = data;
 }
 
+void session_count_rows(judgeq_session *session, int32_t first, const unsigned char *row) {
+    session->counted = row;
+    session->counted_from = first;
+}
+
 bool session_is_of(const judgeq_session *session, const judgeq_model *model, judgeq_kv_type kv_type) {
     return session->model == model && session->params.kv_type == kv_type;
 }

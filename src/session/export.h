@@ -11,6 +11,10 @@ typedef void (*session_score_hook)(void *data, int32_t layer, const score_map *m
 /* Before the session reads its prompt. */
 void session_on_scores(judgeq_session *session, session_score_hook hook, void *data);
 
+/* Before the session reads its prompt: of the rows of tokens from `first` on that the policy's probe has, those with 0
+ * in row [n] do not score. row must outlive the read. */
+void session_count_rows(judgeq_session *session, int32_t first, const unsigned char *row);
+
 /* True for a session of this model with this KV type. */
 bool session_is_of(const judgeq_session *session, const judgeq_model *model, judgeq_kv_type kv_type);
 

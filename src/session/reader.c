@@ -137,6 +137,18 @@ static void add_again(scorer *s, const reader_part *part) {
     }
 }
 
+static bool counts(const judgeq_session *session, int32_t row) {
+    return !session->counted || row < session->counted_from || session->counted[row - session->counted_from];
+}
+
+/* The end of the rows from `first` on that all count; *first becomes the first of them. */
+static int32_t run_of_counted(const judgeq_session *session, int32_t *first, int32_t end) {
+    while (*first < end && !counts(session, *first)) ++*first;
+    int32_t stop = *first;
+    while (stop < end && counts(session, stop)) stop++;
+    return stop;
+}
+
 void reader_add(reader *r, reader_part part) {
     const double clock = clock_seconds();
     const int64_t n_row = part.n_key < part.n_row ? part.n_key : part.n_row;
@@ -149,8 +161,10 @@ void reader_add(reader *r, reader_part part) {
             continue;
         }
         score_map of_run = score_map_part(&s->map, part.run.first_head, part.run.n_head);
-        score_map_add(&of_run, part.attention + (int64_t)(first - part.row0) * part.n_key, end - first, part.n_key,
-                      part.n_key * part.n_query, 0, n_row);
+        for (int32_t stop; (stop = run_of_counted(r->session, &first, end)) > first; first = stop) {
+            score_map_add(&of_run, part.attention + (int64_t)(first - part.row0) * part.n_key, stop - first, part.n_key,
+                          part.n_key * part.n_query, 0, n_row);
+        }
     }
     r->session->stats.score_s += clock_seconds() - clock;
 }
@@ -158,7 +172,10 @@ void reader_add(reader *r, reader_part part) {
 void reader_count(reader *r, int32_t start, int32_t stop) {
     for (int i = 0; i < 2; i++) {
         int32_t first, end;
-        if (scorer_overlap(&r->scorer[i], start, stop, &first, &end)) score_map_counts(&r->scorer[i].map, end - first);
+        if (!scorer_overlap(&r->scorer[i], start, stop, &first, &end)) continue;
+        for (int32_t last; (last = run_of_counted(r->session, &first, end)) > first; first = last) {
+            score_map_counts(&r->scorer[i].map, last - first);
+        }
     }
 }
 

@@ -73,6 +73,8 @@ struct judgeq_session {
     judgeq_stats stats;
     session_score_hook score_hook;
     void *score_hook_data;
+    const unsigned char *counted; /* of the rows from counted_from on, 1: it is a probe; NULL: all are */
+    int32_t counted_from;
 };
 
 /* Sets a zeroed session's model, judge, parameters and policies, and checks them. Allocates nothing. */

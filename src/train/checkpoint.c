@@ -36,6 +36,7 @@ static void write_parameters(const judgeq_trainer *trainer, char text[PARAMETERS
     }
     if (p->weigh_values) n += snprintf(text + n, (size_t)(PARAMETERS_SIZE - n), " weigh_values");
     if (p->target == JUDGEQ_TARGET_MAX) snprintf(text + n, (size_t)(PARAMETERS_SIZE - n), " target=max");
+    if (p->target == JUDGEQ_TARGET_COPIED) snprintf(text + n, (size_t)(PARAMETERS_SIZE - n), " target=copied");
 }
 
 /* ---- write ------------------------------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "copied.h"
 #include "session/export.h"
 
 /* The session's hook: the window is the response, its map's first columns are the prompt. */
@@ -36,14 +37,16 @@ static judgeq_status new_session(const judgeq_model *model, const judgeq_session
     return status;
 }
 
+/* counted [n_response]: the response's rows whose attention is the target; NULL: all. */
 static judgeq_status read_rows(const judgeq_model *model, const judgeq_session_params *params, judgeq_target target,
-                               const int32_t *tokens, size_t n_response, int32_t n_soft, example *e,
-                               judgeq_error *error) {
+                               const int32_t *tokens, const unsigned char *counted, size_t n_response, int32_t n_soft,
+                               example *e, judgeq_error *error) {
     judgeq_session *session = NULL;
     const size_t n_rows = (size_t)e->n_prompt + n_response;
     judgeq_status status = new_session(model, params, target, n_rows, n_response, &session, error);
     if (status != JUDGEQ_OK) return status;
     session_on_scores(session, take_target, e);
+    session_count_rows(session, e->n_prompt, counted);
     status = judgeq_session_prefill(session, tokens, n_rows, error);
     if (status == JUDGEQ_OK) status = session_take_rows(session, e->n_prompt, n_soft, &e->meter, e->layer, error);
     judgeq_session_free(session);
@@ -78,25 +81,30 @@ judgeq_status example_new(int32_t n_layer, int32_t n_head, int32_t n_prompt, exa
 }
 
 judgeq_status example_read(const judgeq_model *model, const judgeq_session_params *params, judgeq_target target,
-                           const int32_t *prompt, size_t n_prompt, const int32_t *response, size_t n_response,
-                           int32_t n_soft, example **out, judgeq_error *error) {
+                           const example_text *text, int32_t n_soft, example **out, judgeq_error *error) {
     *out = NULL;
-    judgeq_status status = check_lengths(n_prompt, n_response, error);
+    judgeq_status status = check_lengths(text->n_prompt, text->n_response, error);
     if (status != JUDGEQ_OK) return status;
     const judgeq_model_info *info = judgeq_model_get_info(model);
-    const size_t n_read = (size_t)example_rows((int32_t)n_response);
+    const size_t n_read = (size_t)example_rows((int32_t)text->n_response);
     example *e = NULL;
-    status = example_new(info->n_layer, info->n_head, (int32_t)n_prompt, &e, error);
+    status = example_new(info->n_layer, info->n_head, (int32_t)text->n_prompt, &e, error);
     if (status != JUDGEQ_OK) return status;
-    int32_t *tokens = malloc((n_prompt + n_read) * sizeof *tokens);
-    if (!tokens) {
+    int32_t *tokens = malloc((text->n_prompt + n_read) * sizeof *tokens);
+    unsigned char *counted = malloc(n_read);
+    if (!tokens || !counted) {
         status = error_memory(error, "an example");
     } else {
-        memcpy(tokens, prompt, n_prompt * sizeof *tokens);
-        memcpy(tokens + n_prompt, response, n_read * sizeof *tokens);
-        status = read_rows(model, params, target, tokens, n_read, n_soft, e, error);
+        const bool copied = target == JUDGEQ_TARGET_COPIED;
+        memcpy(tokens, text->prompt, text->n_prompt * sizeof *tokens);
+        memcpy(tokens + text->n_prompt, text->response, n_read * sizeof *tokens);
+        if (copied) {
+            copied_rows(text->prompt, text->n_prompt, text->response, text->answer, text->n_response, counted);
+        }
+        status = read_rows(model, params, target, tokens, copied ? counted : NULL, n_read, n_soft, e, error);
     }
     free(tokens);
+    free(counted);
     if (status == JUDGEQ_OK) {
         *out = e;
     } else {

@@ -17,12 +17,18 @@ typedef struct example {
 judgeq_status example_new(int32_t n_layer, int32_t n_head, int32_t n_prompt, example **out, judgeq_error *error);
 void example_free(example *e);
 
+/* The tokens that an example is made of. */
+typedef struct example_text {
+    const int32_t *prompt, *response;
+    const unsigned char *answer; /* [n_response], 1 for those that the model wrote; NULL: all */
+    size_t n_prompt, n_response;
+} example_text;
+
 /* Reads prompt and response. The response's rows are those of every token but the last, which the model never reads
  * when it answers; a response of one token has that one row. params: kv_type, n_threads, chunk, n_ctx and progress
  * count. n_soft: rows to leave room for. */
 judgeq_status example_read(const judgeq_model *model, const judgeq_session_params *params, judgeq_target target,
-                           const int32_t *prompt, size_t n_prompt, const int32_t *response, size_t n_response,
-                           int32_t n_soft, example **out, judgeq_error *error);
+                           const example_text *text, int32_t n_soft, example **out, judgeq_error *error);
 
 /* Rows of a response that are targets. */
 int32_t example_rows(int32_t n_response);

@@ -69,6 +69,10 @@ static judgeq_status check_params(const judgeq_trainer_params *p, judgeq_error *
             "each, and one rank",
             p->n_stream, p->n_ring, p->n_replay, p->n_ranks);
     }
+    if (p->target == JUDGEQ_TARGET_COPIED && p->n_stream > 0) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "the target copied needs examples that are read, not streamed: make a set first");
+    }
     if (p->target == JUDGEQ_TARGET_MAX && (p->loss != JUDGEQ_LOSS_KL || p->n_stream > 0)) {
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "the target max is no distribution, and what decoding sees is added up: it needs the loss kl, "
@@ -208,8 +212,9 @@ static judgeq_status take_example(judgeq_trainer *trainer, size_t index, judgeq_
         status = example_answer(trainer->model, &params, token, n_prompt, response, n_response, trainer->params.n_soft,
                                 out, error);
     } else {
-        status = example_read(trainer->model, &params, target, token, n_prompt, response, n_response,
-                              trainer->params.n_soft, out, error);
+        const unsigned char *answer = trainer->set->answer ? trainer->set->answer + at->first + at->n_prompt : NULL;
+        const example_text text = {token, response, answer, n_prompt, n_response};
+        status = example_read(trainer->model, &params, target, &text, trainer->params.n_soft, out, error);
     }
     if (status == JUDGEQ_OK) example_store_put(&trainer->store, index, *out);
     return status;
@@ -374,7 +379,9 @@ static judgeq_status measure_example(judgeq_trainer *trainer, size_t index, meas
     example *e = NULL;
     double loss = NAN;
     judgeq_status status = check_cancelled(trainer, error);
-    if (status == JUDGEQ_OK) status = take_example(trainer, index, JUDGEQ_TARGET_MEAN, &e, error);
+    const judgeq_target target =
+        trainer->params.target == JUDGEQ_TARGET_COPIED ? JUDGEQ_TARGET_COPIED : JUDGEQ_TARGET_MEAN;
+    if (status == JUDGEQ_OK) status = take_example(trainer, index, target, &e, error);
     if (status == JUDGEQ_OK) status = find_loss(trainer, e, &loss, error);
     if (status == JUDGEQ_OK) {
         status = measure_add(sums, &trainer->model->info, trainer->params.measure_budget, trainer->map, e->target,

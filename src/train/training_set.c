@@ -28,6 +28,11 @@ static bool reserve_tokens(judgeq_training_set *set, size_t n) {
     int32_t *token = realloc(set->token, room * sizeof *token);
     if (!token) return false;
     set->token = token;
+    if (set->loaded) {
+        unsigned char *answer = realloc(set->answer, room);
+        if (!answer) return false;
+        set->answer = answer;
+    }
     set->token_room = room;
     return true;
 }
@@ -55,6 +60,23 @@ static int64_t take_tokens(const json_t *array, const judgeq_model_info *model, 
     return (int64_t)n;
 }
 
+/* Marks the parts [first, n] of a response that are the model's, all where there is no list of them. False: a part is
+ * not within the response. */
+static bool take_answers(const json_t *parts, unsigned char *answer, size_t n_response) {
+    size_t i;
+    json_t *part;
+    memset(answer, !parts, n_response);
+    if (parts && !json_is_array(parts)) return false;
+    json_array_foreach(parts, i, part) {
+        const json_t *first = json_array_get(part, 0), *count = json_array_get(part, 1);
+        const json_int_t at = json_is_integer(first) ? json_integer_value(first) : -1;
+        const json_int_t n = json_is_integer(count) ? json_integer_value(count) : -1;
+        if (at < 0 || n < 0 || at > (json_int_t)n_response || n > (json_int_t)n_response - at) return false;
+        memset(answer + at, 1, (size_t)n);
+    }
+    return true;
+}
+
 /* Adds a line's example. FORMAT where it holds none; anything else is fatal. */
 static judgeq_status take_example(judgeq_training_set *set, const judgeq_model_info *model, const json_t *object,
                                   int64_t line, judgeq_error *error) {
@@ -71,6 +93,11 @@ static judgeq_status take_example(judgeq_training_set *set, const judgeq_model_i
     const int64_t n_response = take_tokens(response, model, token + n_prompt, needed - (size_t)n_prompt);
     if (n_response < 0)
         return line_error(error, set, line, "\"response\" is not an array of the vocabulary's token ids");
+    unsigned char *answer = set->answer + set->info.n_tokens;
+    memset(answer, 0, (size_t)n_prompt);
+    if (!take_answers(json_object_get(object, "answers"), answer + n_prompt, (size_t)n_response)) {
+        return line_error(error, set, line, "\"answers\" is not an array of [first, number] within the response");
+    }
     set->example[set->info.n_examples++] = (set_example){.first = (size_t)set->info.n_tokens,
                                                          .n_prompt = (int32_t)n_prompt,
                                                          .n_response = (int32_t)n_response,
@@ -151,6 +178,7 @@ judgeq_status judgeq_training_set_load(const char *path, const judgeq_model *mod
     } else {
         set->info.broken = set->broken;
         set->info.hash = set->hash;
+        set->loaded = true;
         fingerprint_bytes(file.data, file.size, set->hash);
         status = read_lines(set, judgeq_model_get_info(model), (const char *)file.data, file.size, error);
     }
@@ -210,6 +238,7 @@ void judgeq_training_set_free(judgeq_training_set *set) {
     free(set->path);
     free(set->example);
     free(set->token);
+    free(set->answer);
     free(set);
 }
 

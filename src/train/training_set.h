@@ -15,8 +15,11 @@ struct judgeq_training_set {
     char *path;
     set_example *example; /* [info.n_examples] */
     int32_t *token;       /* [info.n_tokens]: prompt and response of every example, one after the other */
+    /* [info.n_tokens], of a set that was loaded: 1 for what the model wrote, of responses. NULL: all is that. */
+    unsigned char *answer;
     char hash[33], broken[512];
     size_t example_room, token_room;
+    bool loaded; /* from a file */
 };
 
 #endif
