@@ -19,6 +19,7 @@ enum { N_PROMPT = 200 }; /* long enough for a layer's weights to be expanded */
 static bool no_code;
 static atomic_int n_execute, failing_at; /* 0: none */
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): those of the system are reserved */
 __attribute__((visibility("default"))) int mprotect(void *address, size_t size, int protection) {
     if (no_code && (protection & PROT_EXEC)) {
         errno = EACCES;
@@ -27,14 +28,14 @@ __attribute__((visibility("default"))) int mprotect(void *address, size_t size, 
     return (int)syscall(SYS_mprotect, address, size, protection);
 }
 
-dnnl_status_t dnnl_primitive_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int n,
-                                     const dnnl_exec_arg_t *arguments) {
+dnnl_status_t dnnl_primitive_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int nargs,
+                                     const dnnl_exec_arg_t *args) {
     typedef dnnl_status_t execute(const_dnnl_primitive_t, dnnl_stream_t, int, const dnnl_exec_arg_t *);
     execute *library = NULL;
     void *found = dlsym(RTLD_NEXT, "dnnl_primitive_execute");
     memcpy(&library, &found, sizeof library); /* C has no conversion from void * to a function */
     if (atomic_fetch_add(&n_execute, 1) + 1 == failing_at) return dnnl_runtime_error;
-    return library(primitive, stream, n, arguments);
+    return library(primitive, stream, nargs, args);
 }
 
 static judgeq_model *load(enum ggml_type type) {
