@@ -16,6 +16,15 @@
 
 enum { N_PROMPT = 200 }; /* long enough for a layer's weights to be expanded */
 
+#ifdef __SANITIZE_ADDRESS__
+/* oneDNN 2 loses a kernel whose code it may not make. */
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
+/* NOLINTNEXTLINE(bugprone-reserved-identifier): the sanitizer's name */
+const char *__lsan_default_suppressions(void) {
+    return "leak:brgemm_kernel_create\n";
+}
+#endif
+
 static bool no_code;
 static atomic_int n_execute, failing_at; /* 0: none */
 
@@ -60,7 +69,7 @@ static judgeq_status read_prompt(const judgeq_model *model, judgeq_error *error)
     return status;
 }
 
-/* First, before oneDNN has made any code that it could use again. */
+/* Last, since oneDNN is not asked again. The matrix has a size that oneDNN has no code for yet. */
 static void test_no_code(void **unused) {
     (void)unused;
     judgeq_error error = {0};
@@ -70,6 +79,7 @@ static void test_no_code(void **unused) {
     no_code = true;
     assert_int_equal(packed_new(96, 160, &matrix, &error), JUDGEQ_OK);
     assert_null(matrix);
+    n_execute = 0;
     if (read_prompt(model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
     assert_int_equal(n_execute, 0);
     if (judgeq_kernels(&kernels, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
@@ -96,4 +106,4 @@ static void test_failed_products(void **unused) {
     judgeq_model_free(model);
 }
 
-TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_no_code), cmocka_unit_test(test_failed_products))
+TESTS_MAIN(fixture_set_up, fixture_tear_down, cmocka_unit_test(test_failed_products), cmocka_unit_test(test_no_code))

@@ -175,8 +175,13 @@ static bool is_complete(const packed *p) {
     return p->product[SIZES - 1].run && (p->n_slab > 0 || p->last.run);
 }
 
+/* Once oneDNN could not make a kernel, because the system lets no program write its own code, for example, it is not
+ * asked again: each time it would lose some kilobytes. */
+static atomic_bool unable;
+
 judgeq_status packed_new(int64_t n_row, int64_t n_column, packed **out, judgeq_error *error) {
     *out = NULL;
+    if (atomic_load(&unable)) return JUDGEQ_OK;
     packed *p = calloc(1, sizeof *p);
     if (!p) return error_memory(error, "a packed matrix");
     p->n_row = n_row;
@@ -191,8 +196,9 @@ judgeq_status packed_new(int64_t n_row, int64_t n_column, packed **out, judgeq_e
         return JUDGEQ_OK;
     }
     packed_free(p);
-    /* any other status: a system that lets no program write its own code, for example */
-    return status == dnnl_out_of_memory || complete ? error_memory(error, "a packed matrix") : JUDGEQ_OK;
+    if (status == dnnl_out_of_memory || complete) return error_memory(error, "a packed matrix");
+    if (status != dnnl_success && status != dnnl_unimplemented) atomic_store(&unable, true);
+    return JUDGEQ_OK;
 }
 
 void packed_free(packed *p) {
