@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "app/finite.h"
 #include "base/error.h"
 #include "base/visible.h"
 #include "progress.h"
@@ -141,14 +142,10 @@ bool bench_compare_print(const bench_setup *setup, const bench_cells *cells, FIL
 
 /* ---- for scripts ------------------------------------------------------------------------------------------------- */
 
-static json_t *number(double value) {
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 json_t *bench_compare_json(const bench_cell *cell, const json_t *then) {
     const json_t *other = find(cell, then);
     if (!other) return json_null();
     const ratios r = compare(cell, other);
-    return json_pack("{s:o, s:o, s:o}", "first_token", number(r.first_token), "decode", number(r.decode),
-                     "kv_bytes_peak", number(r.kv_peak));
+    return json_pack("{s:o, s:o, s:o}", "first_token", json_finite(r.first_token), "decode", json_finite(r.decode),
+                     "kv_bytes_peak", json_finite(r.kv_peak));
 }

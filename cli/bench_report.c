@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/finite.h"
 #include "bench_compare.h"
 #include "progress.h"
 #include "report/csv.h"
@@ -107,12 +108,9 @@ bool bench_print(const bench_setup *setup, const bench_cells *cells, FILE *file)
 
 /* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
-static json_t *number(double value) {
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *spread_object(spread s) {
-    return json_pack("{s:o, s:o, s:o}", "median", number(s.median), "low", number(s.low), "high", number(s.high));
+    return json_pack("{s:o, s:o, s:o}", "median", json_finite(s.median), "low", json_finite(s.low), "high",
+                     json_finite(s.high));
 }
 
 static json_t *cell_object(const bench_cell *cell) {

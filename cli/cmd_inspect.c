@@ -1,5 +1,6 @@
 /* judgeq inspect: what is in a model file or a judge file. Everything becomes one JSON object first; without --json it
  * is printed as a line per field. */
+#include "app/finite.h"
 #include "base/visible.h"
 #include "command_line.h"
 #include "commands.h"
@@ -57,10 +58,6 @@ static json_t *json_text(const char *text) {
     return value;
 }
 
-static json_t *json_number(double value) {
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *file_bytes(const char *path) {
     struct stat status;
     return stat(path, &status) == 0 ? json_integer(status.st_size) : json_null();
@@ -84,16 +81,16 @@ static bool add_norms(json_t *object, const judgeq_judge *judge) {
         most = fmax(most, norm);
         sum += norm;
     }
-    return json_object_set_new(object, "norm_min", json_number(least)) == 0 &&
-           json_object_set_new(object, "norm_mean", json_number(sum / n_row)) == 0 &&
-           json_object_set_new(object, "norm_max", json_number(most)) == 0;
+    return json_object_set_new(object, "norm_min", json_finite(least)) == 0 &&
+           json_object_set_new(object, "norm_mean", json_finite(sum / n_row)) == 0 &&
+           json_object_set_new(object, "norm_max", json_finite(most)) == 0;
 }
 
 /* Of each layer, to two places; null where they are unknown. */
 static bool add_shares(json_t *object, const judgeq_judge_info *info) {
     json_t *shares = info->n_layer_share > 0 ? json_array() : json_null();
     for (int32_t i = 0; shares && i < info->n_layer_share; i++) {
-        json_array_append_new(shares, json_number(round((double)info->layer_share[i] * 100) / 100));
+        json_array_append_new(shares, json_finite(round((double)info->layer_share[i] * 100) / 100));
     }
     return json_object_set_new(object, "layer_shares", shares) == 0;
 }
@@ -107,8 +104,8 @@ static json_t *judge_object(const char *path, const judgeq_judge *judge) {
                   "weight_type", *info->weight_type ? json_text(info->weight_type) : json_null(), "fingerprint",
                   json_text(info->fingerprint), "origin", json_text(info->origin), "loss", json_text(info->loss),
                   "steps", info->steps > 0 ? json_integer(info->steps) : json_null(), "data_hash",
-                  json_text(info->data_hash), "heldout_loss", json_number((double)info->heldout_loss),
-                  "heldout_hit_rate", json_number((double)info->heldout_hit_rate));
+                  json_text(info->data_hash), "heldout_loss", json_finite((double)info->heldout_loss),
+                  "heldout_hit_rate", json_finite((double)info->heldout_hit_rate));
     if (object && add_norms(object, judge) && add_shares(object, info)) return object;
     json_decref(object);
     return NULL;
@@ -119,8 +116,8 @@ static json_t *judge_object(const char *path, const judgeq_judge *judge) {
 static bool add_metadata(json_t *object, const judgeq_model_info *info) {
     json_t *fields = json_pack("{s:I, s:s, s:o, s:s, s:o, s:b}", "n_keys", (json_int_t)info->n_keys, "rope_kind",
                                info->rope_halves ? "halves" : "adjacent pairs", "rope_base",
-                               json_number((double)info->rope_base), "rope_scaling", info->rope_scaling, "rope_factor",
-                               json_number((double)info->rope_factor), "chat_template", (int)info->chat_template);
+                               json_finite((double)info->rope_base), "rope_scaling", info->rope_scaling, "rope_factor",
+                               json_finite((double)info->rope_factor), "chat_template", (int)info->chat_template);
     bool ok = fields && json_object_update(object, fields) == 0;
     json_decref(fields);
     return ok;

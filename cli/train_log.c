@@ -2,21 +2,16 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "app/finite.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/visible.h"
 
 /* ---- lines ------------------------------------------------------------------------------------------------------- */
-
-/* JSON has no NaN. */
-static json_t *number(double value) {
-    return isfinite(value) ? json_real(value) : json_null();
-}
 
 /* Takes the line. */
 static bool put(train_log *log, json_t *line) {
@@ -39,8 +34,8 @@ static bool put(train_log *log, json_t *line) {
 
 bool train_log_step(train_log *log, const judgeq_training_step *s) {
     return put(log, json_pack("{s:I, s:i, s:o, s:o, s:o, s:i, s:i}", "step", (json_int_t)s->step, "epoch", s->epoch,
-                              "loss", number(s->loss), "gradient", number(s->gradient), "rate", number(s->rate),
-                              "examples", s->n_examples, "skipped", s->n_skipped));
+                              "loss", json_finite(s->loss), "gradient", json_finite(s->gradient), "rate",
+                              json_finite(s->rate), "examples", s->n_examples, "skipped", s->n_skipped));
 }
 
 bool train_log_measures(train_log *log, int64_t step, const judgeq_measures *m) {
@@ -48,12 +43,12 @@ bool train_log_measures(train_log *log, int64_t step, const judgeq_measures *m) 
     for (int b = 0; b < JUDGEQ_MEASURE_BUDGETS && m->budget[b] > 0; b++) {
         char budget[16];
         snprintf(budget, sizeof budget, "%d", m->budget[b]);
-        json_object_set_new(hits, budget, number(m->hit_rate[b]));
-        json_object_set_new(mass, budget, number(m->mass_kept[b]));
+        json_object_set_new(hits, budget, json_finite(m->hit_rate[b]));
+        json_object_set_new(mass, budget, json_finite(m->mass_kept[b]));
     }
     log->measured = step;
     return put(log, json_pack("{s:I, s:{s:i, s:o, s:o, s:o}}", "step", (json_int_t)step, "heldout", "examples",
-                              m->n_examples, "loss", number(m->loss), "hit_rate", hits, "mass_kept", mass));
+                              m->n_examples, "loss", json_finite(m->loss), "hit_rate", hits, "mass_kept", mass));
 }
 
 bool train_log_notice(train_log *log, int64_t step, const char *message) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/finite.h"
 #include "statistics.h"
 
 /* The lines in order: a stratum is a run of lines of one task and length. */
@@ -97,10 +98,6 @@ static void series_free(statistics_series *s) {
     free(s->stratum);
 }
 
-static json_t *number(double value) {
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 /* All three numbers, or null. */
 static json_t *estimate_object(const statistics_series *s) {
     if (s->n == 0) return json_null();
@@ -177,7 +174,7 @@ static json_t *likelihood_array(const lines *l) {
         if (series_init(l, 0, l->n, a, 0, "nll", &s) && s.n > 0) {
             json_array_append_new(array, json_pack("{s:O, s:O, s:o, s:o}", "policy", json_object_get(own, "policy"),
                                                    "budget", json_object_get(own, "budget"), "difference",
-                                                   estimate_object(&s), "p", number(statistics_sign_flip(&s))));
+                                                   estimate_object(&s), "p", json_finite(statistics_sign_flip(&s))));
         }
         series_free(&s);
     }
@@ -200,7 +197,7 @@ static json_t *paired_array(const lines *l, const char *versus) {
                 json_array_append_new(
                     paired, json_pack("{s:O, s:O, s:O, s:o, s:o}", "policy", json_object_get(own, "policy"), "other",
                                       json_object_get(other, "policy"), "budget", json_object_get(own, "budget"),
-                                      "difference", estimate_object(&s), "p", number(statistics_sign_flip(&s))));
+                                      "difference", estimate_object(&s), "p", json_finite(statistics_sign_flip(&s))));
             }
             series_free(&s);
         }

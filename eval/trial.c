@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/finite.h"
 #include "app/session_choices.h"
 #include "asking.h"
 #include "base/error.h"
@@ -131,10 +132,6 @@ static judgeq_status read_and_answer(trial *t, judgeq_error *error) {
 
 /* ---- the line ---------------------------------------------------------------------------------------------------- */
 
-static json_t *number(double value) {
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 /* Four digits are more than a mean over a few thousand rows has. */
 static double rounded(double value) {
     return round(value * 1e4) / 1e4;
@@ -197,18 +194,18 @@ static json_t *arm_result(trial *t, size_t index) {
     json_t *result = json_pack(
         "{s:s, s:s, s:s, s:s?, s:i, s:o, s:o, s:I, s:I, s:I, s:f}", "policy", a->policy, "policy_text",
         arm_policy_text(a), "kv_type", judgeq_kv_type_name(a->kv_type), "budget", a->budget, "rows", (int)rows, "score",
-        number(outcome_score(o)), "answer", json_stringn(o->said.length > 0 ? o->said.bytes : "", o->said.length),
+        json_finite(outcome_score(o)), "answer", json_stringn(o->said.length > 0 ? o->said.bytes : "", o->said.length),
         "completion_tokens", (json_int_t)o->n_token, "kv_bytes_held", (json_int_t)(o->bytes_held / o->n_answer),
         "kv_bytes_peak", (json_int_t)o->bytes_peak, "decode_s", o->decode_s);
     if (!result) return NULL;
     if (t->sample->asked) json_object_set(result, "scores", o->scores);
     json_object_set_new(result, "decode_tokens_per_s",
-                        number(t->setup->one_by_one ? (double)o->n_decoded / o->decode_s : NAN));
+                        json_finite(t->setup->one_by_one ? (double)o->n_decoded / o->decode_s : NAN));
     add_fidelity(t, t->session[s], rows, result);
     const divergence *d = t->divergence ? &t->divergence[s] : NULL;
-    json_object_set_new(result, "kl", d ? number(d->kl) : json_null());
-    json_object_set_new(result, "perplexity", d ? number(d->perplexity) : json_null());
-    if (d) json_object_set_new(result, "nll", number(log(d->perplexity)));
+    json_object_set_new(result, "kl", d ? json_finite(d->kl) : json_null());
+    json_object_set_new(result, "perplexity", d ? json_finite(d->perplexity) : json_null());
+    if (d) json_object_set_new(result, "nll", json_finite(log(d->perplexity)));
     return result;
 }
 
@@ -237,8 +234,8 @@ static judgeq_status add_divergence(trial *t, json_t *results, judgeq_error *err
                            t->setup->progress, t->setup->progress_data, d, error);
     for (size_t i = 0; status == JUDGEQ_OK && i < json_array_size(results); i++) {
         json_t *result = json_array_get(results, i);
-        json_object_set_new(result, "kl", number(d[t->of_arm[i]].kl));
-        json_object_set_new(result, "perplexity", number(d[t->of_arm[i]].perplexity));
+        json_object_set_new(result, "kl", json_finite(d[t->of_arm[i]].kl));
+        json_object_set_new(result, "perplexity", json_finite(d[t->of_arm[i]].perplexity));
     }
     free(d);
     return status;
@@ -281,7 +278,7 @@ static judgeq_status write_line(trial *t, json_t **line, judgeq_error *error) {
             "{s:s, s:s, s:s, s:s, s:o, s:s?, s:o, s:I, s:i, s:I, s:I, s:f, s:s, s:O, s:O}", "key", s->key, "task",
             s->task, "family", sample_family_name(s->family), "metric", s->continues ? "nll" : metric_name(s->metric),
             "length", s->length > 0 ? json_integer(s->length) : json_null(), "length_group", s->length_group, "depth",
-            number(s->depth), "seed", (json_int_t)s->seed, "index", (int)s->index, "prompt_tokens",
+            json_finite(s->depth), "seed", (json_int_t)s->seed, "index", (int)s->index, "prompt_tokens",
             (json_int_t)reading_context(&t->reading), "kv_bytes_full", (json_int_t)full_bytes(t), "prefill_s",
             prefill_seconds(t), "question", question, "references", s->references, "results", results);
         free(question);
