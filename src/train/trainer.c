@@ -212,7 +212,7 @@ static judgeq_status take_example(judgeq_trainer *trainer, size_t index, judgeq_
         status = example_answer(trainer->model, &params, token, n_prompt, response, n_response, trainer->params.n_soft,
                                 out, error);
     } else {
-        const unsigned char *answer = trainer->set->answer ? trainer->set->answer + at->first + at->n_prompt : NULL;
+        const unsigned char *answer = trainer->set->answer + at->first + at->n_prompt;
         const example_text text = {token, response, answer, n_prompt, n_response};
         status = example_read(trainer->model, &params, target, &text, trainer->params.n_soft, out, error);
     }

@@ -28,11 +28,9 @@ static bool reserve_tokens(judgeq_training_set *set, size_t n) {
     int32_t *token = realloc(set->token, room * sizeof *token);
     if (!token) return false;
     set->token = token;
-    if (set->loaded) {
-        unsigned char *answer = realloc(set->answer, room);
-        if (!answer) return false;
-        set->answer = answer;
-    }
+    unsigned char *answer = realloc(set->answer, room);
+    if (!answer) return false;
+    set->answer = answer;
     set->token_room = room;
     return true;
 }
@@ -178,7 +176,6 @@ judgeq_status judgeq_training_set_load(const char *path, const judgeq_model *mod
     } else {
         set->info.broken = set->broken;
         set->info.hash = set->hash;
-        set->loaded = true;
         fingerprint_bytes(file.data, file.size, set->hash);
         status = read_lines(set, judgeq_model_get_info(model), (const char *)file.data, file.size, error);
     }
@@ -224,6 +221,8 @@ judgeq_status judgeq_training_set_add(judgeq_training_set *set, const int32_t *p
     const size_t first = (size_t)set->info.n_tokens;
     memcpy(set->token + first, prompt, n_prompt * sizeof *prompt);
     memcpy(set->token + first + n_prompt, response, n_response * sizeof *response);
+    memset(set->answer + first, 0, n_prompt);
+    memset(set->answer + first + n_prompt, 1, n_response);
     set->info.n_tokens += (int64_t)(n_prompt + n_response);
     set->example[set->info.n_examples] = (set_example){.first = first,
                                                        .n_prompt = (int32_t)n_prompt,

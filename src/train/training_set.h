@@ -13,13 +13,11 @@ typedef struct set_example {
 struct judgeq_training_set {
     judgeq_training_set_info info;
     char *path;
-    set_example *example; /* [info.n_examples] */
-    int32_t *token;       /* [info.n_tokens]: prompt and response of every example, one after the other */
-    /* [info.n_tokens], of a set that was loaded: 1 for what the model wrote, of responses. NULL: all is that. */
-    unsigned char *answer;
+    set_example *example;  /* [info.n_examples] */
+    int32_t *token;        /* [info.n_tokens]: prompt and response of every example, one after the other */
+    unsigned char *answer; /* [info.n_tokens]: 1 for what the model wrote, of responses */
     char hash[33], broken[512];
     size_t example_room, token_room;
-    bool loaded; /* from a file */
 };
 
 #endif
