@@ -46,6 +46,11 @@ struct packed {
     atomic_bool failed;
 };
 
+/* The caller's: free(). */
+static void *allocate(size_t bytes) {
+    return aligned_alloc(ALIGNMENT, (size_t)parts((int64_t)bytes, ALIGNMENT) * ALIGNMENT);
+}
+
 /* ---- one thread -------------------------------------------------------------------------------------------------- */
 
 /* Of the OpenMP that oneDNN was built with; not there if it was built with another kind of threads. */
@@ -190,7 +195,7 @@ judgeq_status packed_new(int64_t n_row, int64_t n_column, packed **out, judgeq_e
     const dnnl_status_t status = make_all(p);
     limit_threads(before);
     const bool complete = status == dnnl_success && is_complete(p);
-    if (complete) p->data = aligned_alloc(ALIGNMENT, (size_t)parts((int64_t)p->bytes, ALIGNMENT) * ALIGNMENT);
+    if (complete) p->data = allocate(p->bytes);
     if (complete && p->data) {
         *out = p;
         return JUDGEQ_OK;
@@ -304,7 +309,7 @@ static void fill(struct ggml_tensor *result, int thread, int n_thread, void *dat
                  bytes = (size_t)(most * p->n_column) * sizeof(ggml_bf16_t);
     caller c = begin_calls(p);
     float *row = malloc(row_bytes);
-    ggml_bf16_t *room = aligned_alloc(ALIGNMENT, (size_t)parts((int64_t)bytes, ALIGNMENT) * ALIGNMENT);
+    ggml_bf16_t *room = allocate(bytes);
     if (!row || !room) c.status = dnnl_out_of_memory;
     for (int64_t i = thread; i < n && c.status == dnnl_success; i += n_thread) {
         const bool whole = i < p->n_slab;
@@ -341,7 +346,7 @@ static void multiply_rows(caller *c, const product *k, const struct ggml_tensor 
     _Alignas(ALIGNMENT) char room[SCRATCH];
     const size_t bytes = dnnl_memory_desc_get_size(onednn_at(&k->scratch));
     void *scratch = room;
-    if (bytes > sizeof room) scratch = aligned_alloc(ALIGNMENT, (size_t)parts((int64_t)bytes, ALIGNMENT) * ALIGNMENT);
+    if (bytes > sizeof room) scratch = allocate(bytes);
     if (!scratch) {
         c->status = dnnl_out_of_memory;
         return;

@@ -61,7 +61,6 @@ static judgeq_status add_room(expand *e, int index, const struct ggml_tensor *ma
         if (status != JUDGEQ_OK || e->packed[index] || !ggml_is_quantized(matrix->type)) return status;
     }
     e->half[index] = ggml_new_tensor_2d(e->context, fast_type(), matrix->ne[0], matrix->ne[1]);
-    e->n_half++;
     return JUDGEQ_OK;
 }
 
@@ -69,7 +68,7 @@ static judgeq_status allocate(expand *e, const graph_engine *engine, judgeq_erro
     e->count = malloc((size_t)e->n_count * sizeof *e->count);
     if (!e->count) return error_memory(error, EXPANDED);
     for (int64_t i = 0; i < e->n_count; i++) e->count[i] = (int32_t)i;
-    if (e->n_half == 0) return JUDGEQ_OK;
+    if (!ggml_get_first_tensor(e->context)) return JUDGEQ_OK; /* all are packed */
     return tensors_allocate(e->context, ggml_backend_get_default_buffer_type(engine->backend), EXPANDED, &e->buffer,
                             error);
 }

@@ -17,7 +17,6 @@ typedef struct expand {
     struct packed *packed[MODEL_MATRICES];    /* NULL where matrices are not packed */
     struct ggml_tensor *half[MODEL_MATRICES]; /* of the matrices' shapes; NULL where they are packed, or no layer's is
                                                  quantised */
-    int32_t n_half;
     int32_t *count; /* 0, 1, 2 ... up to the most rows of a matrix; NULL where nothing is copied */
     int64_t n_count;
     struct ggml_context *context;
