@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -25,6 +26,15 @@ def client_module(name):
         return importlib.import_module(name)
     except ImportError:
         return None
+
+
+def wait_until(condition, what):
+    """Asks a condition until it holds; it need not hold a moment later. what: it may be a function that says it."""
+    end = time.monotonic() + 30
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"after 30 s: {what() if callable(what) else what}")
+        time.sleep(0.02)
 
 
 class Answer:
@@ -91,9 +101,12 @@ class Server:
             raise AssertionError(reply.body)
         return [line for line in reply.body.decode().split("\n") if line]
 
-    def metric(self, name):
-        text = self.ask("/metrics").body.decode()
+    def metric(self, name, **headers):
+        text = self.ask("/metrics", **headers).body.decode()
         return float(re.search(rf"^judgeq_{re.escape(name)} (.*)$", text, re.MULTILINE)[1])
+
+    def wait_for(self, name, value, **headers):
+        wait_until(lambda: self.metric(name, **headers) == value, f"{name} is not {value}")
 
     def connect(self, timeout=30):
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)

@@ -4,7 +4,6 @@ test_serve.py JUDGEQ MAKE_FIXTURE [unittest arguments]"""
 import json
 import math
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,7 @@ import threading
 import time
 import unittest
 
-from serving import Server, Serving, client_module, post
+from serving import Server, Serving, client_module, post, wait_until
 
 openai = client_module("openai")
 
@@ -433,10 +432,7 @@ class Hostile(Serving):
         with self.server.connect() as deaf:
             deaf.setsockopt(1, 8, 2048)  # SO_RCVBUF
             deaf.sendall(post(CHAT, json.dumps(body).encode()))
-            end = time.monotonic() + 30
-            while self.server.metric("http_requests_total{outcome=\"left\"}") == 0 and time.monotonic() < end:
-                time.sleep(0.1)
-            self.assertLess(time.monotonic(), end)
+            wait_until(lambda: self.server.metric('http_requests_total{outcome="left"}') > 0, "nobody was closed")
 
     def test_pipelined(self):
         ask = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -466,15 +462,8 @@ class Full(Serving):
     def ask(self, body, path=TEXT, key="Bearer key"):
         return self.server.ask(path, body, Authorization=key)
 
-    def metric(self, name):
-        text = self.server.ask("/metrics", x_api_key="key").body.decode()
-        return float(re.search(rf"^judgeq_{name} (.*)$", text, re.MULTILINE)[1])
-
     def wait_for(self, name, value):
-        end = time.monotonic() + 30
-        while self.metric(name) != value and time.monotonic() < end:
-            time.sleep(0.02)
-        self.assertEqual(self.metric(name), value, name)
+        self.server.wait_for(name, value, x_api_key="key")
 
     def leave_running(self, **more):
         """A client that has sent its request and reads nothing yet."""
@@ -496,6 +485,7 @@ class Full(Serving):
                     got += second.recv(4096)
                 self.assertIn(b": waiting, 0 before it\n\n", got)  # a ping
                 first.close()
+                self.wait_for("jobs_cancelled_total", 1)
                 self.wait_for("jobs_answering", 1)  # the second, now
             self.wait_for("jobs_answering", 0)
             self.wait_for("jobs_cancelled_total", 2)

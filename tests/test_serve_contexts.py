@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from serving import Server, Serving, post
+from serving import Server, Serving, post, wait_until
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 Serving.PROGRAM, Serving.MAKE_FIXTURE = JUDGEQ, MAKE_FIXTURE
@@ -82,12 +82,6 @@ class Folders(Serving):
         self.assertEqual(reply.json["error"]["code"], code)
         self.assertIn(said, reply.json["error"]["message"])
         self.assertNotIn(self.folder, reply.json["error"]["message"])
-
-    def wait_for(self, name, value):
-        end = time.monotonic() + 30
-        while self.server.metric(name) != value and time.monotonic() < end:
-            time.sleep(0.01)
-        self.assertEqual(self.server.metric(name), value, name)
 
 
 class Uploads(Folders):
@@ -345,24 +339,22 @@ class Lasting(Folders):
         body = {"prompt": "a b", "max_tokens": 100000, "stream": True, "judgeq": {"context": "a.kv"}}
         with self.server.connect() as client:
             client.sendall(post(TEXT, json.dumps(body).encode()))
-            self.wait_for("jobs_answering", 1)
+            self.server.wait_for("jobs_answering", 1)
             self.assertEqual(self.server.ask(CONTEXTS + "/a.kv").json["in_use"], 1)
             self.refused(self.server.ask(CONTEXTS + "/a.kv", method="DELETE"), 409, "context_in_use", "a.kv is in use")
             self.upload("d.kv")
             self.upload("e.kv")
             self.assertEqual(self.names(), ["a.kv", "d.kv", "e.kv"])
-        end = time.monotonic() + 30
-        while self.server.ask(CONTEXTS + "/a.kv").json["in_use"] > 0 and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_until(lambda: self.server.ask(CONTEXTS + "/a.kv").json["in_use"] == 0, "a.kv is in use")
         self.assertEqual(self.server.ask(CONTEXTS + "/a.kv", method="DELETE").json, {"object": "context", "name": "a.kv", "deleted": True})
 
     def test_a_client_that_leaves(self):
         with self.server.connect() as client:
             body = {"text": DOCUMENT * 150, "name": "left.kv", "judgeq": OWN}
             client.sendall(post(CONTEXTS, json.dumps(body).encode()))
-            self.wait_for("jobs_reading", 1)
+            self.server.wait_for("jobs_reading", 1)
             self.refused(self.upload("left.kv"), 409, "context_exists", "left.kv")
-        self.wait_for("jobs_cancelled_total", 1)
+        self.server.wait_for("jobs_cancelled_total", 1)
         self.assertEqual(os.listdir(self.contexts), [])
         self.assertEqual(self.upload("left.kv").status, 200)
 
@@ -370,7 +362,7 @@ class Lasting(Folders):
         path = os.path.join(self.contexts, "taken.kv")
         with self.server.connect() as client:
             client.sendall(post(CONTEXTS, json.dumps({"text": DOCUMENT * 150, "name": "taken.kv", "judgeq": OWN}).encode()))
-            self.wait_for("jobs_reading", 1)
+            self.server.wait_for("jobs_reading", 1)
             with open(path, "wb") as file:
                 file.write(b"somebody's")
             reply = b"".join(iter(lambda: client.recv(1 << 16), b""))
@@ -386,7 +378,7 @@ class Lasting(Folders):
         expected = self.answer("0.kv")
         with self.server.connect() as client:
             client.sendall(post(CONTEXTS, json.dumps({"text": DOCUMENT * 150, "name": "half.kv", "judgeq": OWN}).encode()))
-            self.wait_for("jobs_reading", 1)
+            self.server.wait_for("jobs_reading", 1)
             self.server.stop(signal.SIGKILL)
         dead = self.server.process.pid
         for name in f"half.kv.tmp.{dead}.0", f"half.kv.tmp.{os.getpid()}.0":  # another process writes the second

@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from serving import Serving, post
+from serving import Serving, post, wait_until
 
 sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bench"))
 from streams import ask, prompt  # the client of the measurements
@@ -89,11 +89,6 @@ class Load(Serving):
         with open(f"/proc/{self.server.process.pid}/status", encoding="ascii") as status:
             return int(re.search(r"RssAnon:\s+(\d+) kB", status.read())[1]) << 10
 
-    def wait_until_idle(self):
-        end = time.monotonic() + 30
-        while time.monotonic() < end and (self.server.metric("jobs_answering") or self.server.metric("jobs_waiting")):
-            time.sleep(0.05)
-
     def test_many_at_once(self):
         sizes, got = [], {}
         hostile = [threading.Thread(target=self.attack, args=(name, got)) for name in HOSTILE]
@@ -103,7 +98,7 @@ class Load(Serving):
             answers = self.round()
             self.assertEqual(collections.Counter(answer.error for _, answer in answers), {None: CLIENTS * TURNS})
             self.assertGreater(self.n_told, 0)  # 24 clients, 8 answers and 8 who wait
-            self.wait_until_idle()
+            wait_until(lambda: self.server.metric("jobs_waiting") + self.server.metric("jobs_answering") == 0, "jobs go on")
             sizes.append(self.own_memory())
             self.assertLessEqual(self.server.metric("kv_bytes_most"), 512 << 10)
         for thread in hostile:

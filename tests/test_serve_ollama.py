@@ -175,22 +175,16 @@ class Busy(Client):
     """One request at a time."""
     SPEC, ARGUMENTS = "longest", ("--parallel", "1", "--ping", "0.02", "--policy", "streaming", "--budget", "64")
 
-    def wait_for(self, name):
-        end = time.monotonic() + 30
-        while self.server.metric(name) == 0 and time.monotonic() < end:
-            time.sleep(0.01)
-        self.assertGreater(self.server.metric(name), 0, name)
-
     def test_pings_are_parts(self):
         """A client that waits gets parts of its answer that are empty, not comments."""
         body = {"prompt": "a b", "max_tokens": 100000, "stream": True}
         parts = []
         with self.server.connect() as first:
             first.sendall(post("/v1/completions", json.dumps(body).encode()))
-            self.wait_for("jobs_answering")
+            self.server.wait_for("jobs_answering", 1)
             waiting = threading.Thread(target=lambda: parts.extend(self.generate(raw=True, stream=True)))
             waiting.start()
-            self.wait_for("jobs_waiting")
+            self.server.wait_for("jobs_waiting", 1)
             time.sleep(0.1)
         waiting.join()
         self.assertEqual([parts[0].response, parts[0].done, parts[1].response], ["", False, ""])

@@ -7,12 +7,11 @@ import os
 import re
 import subprocess
 import sys
-import time
 import unittest
 
 from browser import MISSING, SKIPPED, Browser
 from page_elements import Elements
-from serving import Server, Serving
+from serving import Server, Serving, wait_until
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 Serving.PROGRAM, Serving.MAKE_FIXTURE = JUDGEQ, MAKE_FIXTURE
@@ -71,13 +70,8 @@ class OnePage(Browser, Serving):
 
     def wait_for_text(self, page, least=1):
         """Until an answer that goes on has so many characters."""
-        self.wait(lambda: len(page.locator("article.answer > .text").last.text_content()) >= least)
-
-    def wait(self, condition):
-        end = time.monotonic() + 20
-        while not condition() and time.monotonic() < end:
-            time.sleep(0.02)
-        self.assertTrue(condition())
+        text = page.locator("article.answer > .text").last
+        wait_until(lambda: len(text.text_content()) >= least, lambda: f"the answer is {text.text_content()!r}")
 
     def answer(self, messages, n=8, **method):
         """What the API says to the same."""
@@ -248,7 +242,7 @@ class Stopping(OnePage):
         self.wait_for_text(page, 20)
         page.click("#stop")
         page.locator("#stop").wait_for(state="hidden")
-        self.wait(lambda: self.cancelled() == before + 1 and self.idle())
+        wait_until(lambda: self.cancelled() == before + 1 and self.idle(), "no answer was cancelled")
         self.assertEqual(page.locator("article.answer .note").text_content(), "Stopped.")
         said = self.turns(page)[1][1]
         self.assertFalse(page.locator("#alert").is_visible())
@@ -268,14 +262,14 @@ class Stopping(OnePage):
         self.assertEqual(page.input_value("#text"), "what?\na draft")
         self.assertEqual(self.turns(page), [])
         self.assertTrue(page.locator("#document").is_visible())
-        self.wait(lambda: self.cancelled() == before + 1 and self.idle())
+        wait_until(lambda: self.cancelled() == before + 1 and self.idle(), "no answer was cancelled")
 
     def test_a_new_conversation_stops_it(self):
         page, before = self.open(), self.cancelled()
         self.say(page, "in the rain", ENDLESS, wait=False)
         self.wait_for_text(page)
         page.click("#new")
-        self.wait(lambda: self.cancelled() == before + 1 and self.idle())
+        wait_until(lambda: self.cancelled() == before + 1 and self.idle(), "no answer was cancelled")
         self.assertEqual(self.turns(page), [])
 
     def test_two_tabs(self):
@@ -292,7 +286,7 @@ class Stopping(OnePage):
         self.wait_for_text(two, n + 50)
         self.assertEqual([self.turns(page)[0][1] for page in (one, two)], ["in the rain", "on a string"])
         two.close()  # as good as a stop
-        self.wait(self.idle)
+        wait_until(self.idle, "an answer goes on")
         self.say(one, "and")
         self.assertEqual([message["content"] for message in self.asked[-1]["messages"]][::2], ["in the rain", "and"])
 

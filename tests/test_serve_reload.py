@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import unittest
 import urllib.request
 
 from in_folder import InFolder
-from serving import Server
+from serving import Server, wait_until
 
 JUDGEQ, MAKE_FIXTURE = (os.path.abspath(path) for path in sys.argv[1:3])
 TEXT = "/v1/completions"
@@ -57,13 +56,7 @@ class Reload(InFolder):
     def hang_up(self, expected):
         n = len(self.said)
         self.server.process.send_signal(signal.SIGHUP)
-        self.wait_until(lambda: any(expected in line for line in self.said[n:]), expected)
-
-    def wait_until(self, true, what):
-        end = time.monotonic() + 30
-        while not true():
-            self.assertLess(time.monotonic(), end, f"{what}: {self.said}")
-            time.sleep(0.01)
+        wait_until(lambda: any(expected in line for line in self.said[n:]), lambda: f"{expected} is not in {self.said}")
 
     def expected(self, judge, n=8):
         said = judgeq("run", "-m", self.model, "-t", "1", "--json", "--quiet", "--raw", "--temp", "0", "--policy", "judge", "--judge",
@@ -93,13 +86,13 @@ class Reload(InFolder):
             self.addCleanup(enough.set)
             thread = threading.Thread(target=self.take, args=(reply, pieces, enough))
             thread.start()
-            self.wait_until(lambda: pieces, "an answer")
+            wait_until(lambda: pieces, "no answer")
             self.write("model.judge.gguf", self.second)
             self.hang_up("reloaded the judge")
             self.assertEqual(self.server.metric("jobs_answering"), 1)  # or this shows nothing
             self.assertEqual(self.ask(), other)
             n = len(pieces) + 200
-            self.wait_until(lambda: len(pieces) >= n, "more of the answer")
+            wait_until(lambda: len(pieces) >= n, "no more of the answer")
             enough.set()
             thread.join()
         running = "".join(pieces)
