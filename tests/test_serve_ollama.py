@@ -7,10 +7,9 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import unittest
 
-from serving import Serving, client_module, post
+from serving import Serving, client_module, post, wait_until
 
 ollama = client_module("ollama")
 
@@ -185,7 +184,7 @@ class Busy(Client):
             waiting = threading.Thread(target=lambda: parts.extend(self.generate(raw=True, stream=True)))
             waiting.start()
             self.server.wait_for("jobs_waiting", 1)
-            time.sleep(0.1)
+            wait_until(lambda: len(parts) >= 2, lambda: f"one who waits got {parts}")
         waiting.join()
         self.assertEqual([parts[0].response, parts[0].done, parts[1].response], ["", False, ""])
         self.assertEqual("".join(part.response for part in parts), self.generate(raw=True).response)
