@@ -476,8 +476,8 @@ JUDGEQ_API const char *judgeq_kv_type_name(judgeq_kv_type type);
 JUDGEQ_API int32_t judgeq_cores(void);
 
 /* With which kernels this processor computes, for people, in one line: those that multiply BF16 copies of weights
- * (oneDNN's; or none, where the processor does not multiply BF16), those of our own operations, and the instructions
- * that ggml uses. The caller's: judgeq_free. */
+ * (oneDNN's; or none, where the processor does not multiply BF16), those that multiply a few rows with quantised
+ * weights, those of our other operations, and the instructions that ggml uses. The caller's: judgeq_free. */
 JUDGEQ_API judgeq_status judgeq_kernels(char **text, judgeq_error *error);
 
 /* Called during prefill, in the calling thread. done and total count units of work; a unit is one prompt row in one

@@ -1,14 +1,31 @@
 #include "block.h"
 
+#include "cpu/dots.h"
 #include "cpu/packed.h"
 
 static struct ggml_tensor *add_norm(graph *g, float epsilon, struct ggml_tensor *x, struct ggml_tensor *weight) {
     return ggml_mul(g->context, ggml_rms_norm(g->context, x, epsilon), weight);
 }
 
+/* x as it is multiplied with such a matrix; queries, keys and values are of the same x, and so are gate and up. */
+static struct ggml_tensor *rounded(graph *g, enum ggml_type matrix, struct ggml_tensor *x) {
+    const enum ggml_type type = dots_x_type(matrix);
+    if (g->x != x || g->rounded->type != type) g->rounded = ggml_cast(g->context, x, type);
+    g->x = x;
+    return g->rounded;
+}
+
+static struct ggml_tensor *multiply(graph *g, model_linear linear, struct ggml_tensor *x) {
+    struct ggml_tensor *weight = linear.weight;
+    if (linear.packed) return packed_multiply(g->context, linear.packed, x);
+    if (!g->dots || !g->dots[weight->type] || !dots_can(weight->type, weight->ne[1], weight->ne[0])) {
+        return ggml_mul_mat(g->context, weight, x);
+    }
+    return dots_multiply(g->context, weight, rounded(g, weight->type, x));
+}
+
 static struct ggml_tensor *add_linear(graph *g, model_linear linear, struct ggml_tensor *x) {
-    struct ggml_tensor *y =
-        linear.packed ? packed_multiply(g->context, linear.packed, x) : ggml_mul_mat(g->context, linear.weight, x);
+    struct ggml_tensor *y = multiply(g, linear, x);
     if (linear.scale) y = ggml_mul(g->context, y, linear.scale);
     return linear.bias ? ggml_add(g->context, y, linear.bias) : y;
 }

@@ -13,9 +13,11 @@
 typedef struct graph {
     struct ggml_context *context;
     struct ggml_cgraph *nodes;
-    ggml_backend_sched_t scheduler; /* the engine's */
-    ggml_backend_t cpu;             /* the engine's */
-    struct ggml_tensor *newest;     /* the last tensor that has been placed on a device */
+    ggml_backend_sched_t scheduler;  /* the engine's */
+    ggml_backend_t cpu;              /* the engine's */
+    struct ggml_tensor *newest;      /* the last tensor that has been placed on a device */
+    const bool *dots;                /* the engine's, or NULL: none */
+    struct ggml_tensor *x, *rounded; /* what was multiplied last, and what ggml rounds it to; or NULL */
 } graph;
 
 /* What a graph's speed depends on: how many rows pass, and how often threads wait for each other. */
@@ -31,7 +33,8 @@ typedef struct graph_engine {
     ggml_backend_sched_t scheduler; /* instead of the allocator; moves what passes from one device to another */
     void *memory;                   /* of the current graph's tensors */
     size_t memory_size, n_node;
-    bool broken; /* ggml ran out of memory within allocator or scheduler: neither can be used or freed */
+    bool broken;                /* ggml ran out of memory within allocator or scheduler: neither can be used or freed */
+    bool dots[GGML_TYPE_COUNT]; /* whether matrices of a type are multiplied by cpu/dots.h, as dots_check says */
     graph current;
     uint64_t n_graph; /* graphs started so far: the number of the current one */
     ggml_backend_set_n_threads_t set_threads;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cpu/dots.h"
 #include "cpu/packed.h"
 #include "cpu/product_kernel.h"
 #include "cpu/product_pairs.h"
@@ -39,6 +40,8 @@ judgeq_status judgeq_kernels(char **out, judgeq_error *error) {
     text_buffer text = {0};
     *out = NULL;
     const judgeq_status status = add_bf16(&text, error);
+    const char *few = dots_instructions();
+    text_print(&text, "; few rows %s", few ? few : "ggml's");
     text_print(&text, "; own operations %s%s", product_kernel_best()->name,
                product_pairs_available() ? " with BF16" : "");
     add_ggml(&text);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "decode.h"
+#include "engine/dots_check.h"
 
 judgeq_status engine_check_threads(int32_t n_threads, judgeq_error *error) {
     if (n_threads >= 0 && n_threads <= ENGINE_THREADS_MOST) return JUDGEQ_OK;
@@ -20,8 +21,9 @@ judgeq_status judgeq_engine_new(const judgeq_model *model, int32_t n_threads, ju
     if (!engine) return error_memory(error, "an engine");
     engine->model = model;
     status = graph_engine_init(&engine->graphs, model, n_threads, error);
+    if (status == JUDGEQ_OK) status = dots_check(&engine->graphs, error);
     if (status != JUDGEQ_OK) {
-        free(engine);
+        judgeq_engine_free(engine);
         return status;
     }
     *out = engine;

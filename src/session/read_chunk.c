@@ -72,7 +72,12 @@ static judgeq_status run_chunk(reading *r, int32_t start, int32_t stop, block_re
     const int32_t n = stop - start;
     const block_want want = chunk_want(r, r->index + 1 == r->model->info.n_layer, start, stop);
     const size_t row = r->hidden->nb[1];
+    /* soft rows as in training, if they are enough for products that take KERNEL_COLUMNS rows at a time; but while
+     * tokens are decoded, time counts more, and quantised weights are multiplied as decoding does */
+    const bool soft = start >= r->n_new && start < r->n_new + r->n_soft;
+    const bool as_trained = r->n_new > 0 && soft && 2 * n >= KERNEL_COLUMNS;
     graph *g = graph_begin(r->engine);
+    if (as_trained || session_ggml_only(r->reader[0].session)) g->dots = NULL; /* ggml has other sums for many rows */
     struct ggml_tensor *x = ggml_view_2d(g->context, r->hidden, r->hidden->ne[0], n, row, (size_t)start * row);
     struct ggml_tensor *position = graph_input(g, GGML_TYPE_I32, n, 1);
     *out = block_add(g, &r->layer, attention_over_cache(&r->staging), x, position, want);
@@ -82,10 +87,6 @@ static judgeq_status run_chunk(reading *r, int32_t start, int32_t stop, block_re
                           ggml_view_2d(g->context, r->hidden, r->hidden->ne[0], out->output->ne[1], row,
                                        (size_t)(start + want.first_output) * row));
     }
-    /* soft rows as in training, if they are enough for products that take KERNEL_COLUMNS rows at a time; but while
-     * tokens are decoded, time counts more, and quantised weights are multiplied as decoding does */
-    const bool soft = start >= r->n_new && start < r->n_new + r->n_soft;
-    const bool as_trained = r->n_new > 0 && soft && 2 * n >= KERNEL_COLUMNS;
     if (want.own_softmax) product_replace(g->context, g->nodes, !as_trained);
     judgeq_status status = graph_allocate(r->engine, result, error);
     if (status != JUDGEQ_OK) return status;
