@@ -5,7 +5,7 @@
  * rows and masked, the last layer cut down after its attention. Both sides run ggml's plain kernels on one thread. So
  * nothing may differ, and the greedy tokens are the same for ever.
  *
- * By default, sums run in another order, and a prompt of 128 tokens or more is read with expanded weights, so that our
+ * By default, sums run in another order, and a prompt of 64 tokens or more is read with expanded weights, so that our
  * logits are closer to PyTorch's (test_attention.c) than to libllama's. There the
  * same token must win wherever libllama's choice leads by more than twice the difference. Where the weights are
  * quantised, each product quantises its input to 8 bits, which turns a difference in the last bit of an activation into

@@ -4,6 +4,7 @@
 
 #include "dots_kernel.h"
 #include "parts.h"
+#include "product_pairs.h"
 #include "rows.h"
 
 /* Blocks of x that a thread prepares at once, of as many rows as there is room for: 160 KiB on its stack. */
@@ -73,6 +74,13 @@ static void forward(struct ggml_tensor *result, int thread, int n_thread, void *
             }
         }
     }
+}
+
+bool dots_read(const struct ggml_tensor *matrix, int64_t r, ggml_bf16_t *out) {
+    const dots_kernel *kernel = kernel_for(matrix->type);
+    if (!kernel || !product_pairs_available()) return false;
+    kernel->read((const uint8_t *)row_of(matrix, 0, r), matrix->ne[0] / kernel->block, out);
+    return true;
 }
 
 enum ggml_type dots_x_type(enum ggml_type matrix) {

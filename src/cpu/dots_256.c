@@ -204,12 +204,66 @@ KERNEL(q4_k, BYTES_4)
 KERNEL(q5_k, BYTES_5)
 KERNEL(q6_k, BYTES_6)
 
+/* ---- as BF16 ----------------------------------------------------------------------------------------------------- */
+
+#pragma GCC target("avx512bf16")
+
+INLINE __m512 to_floats(__m128i numbers) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(numbers));
+}
+
+INLINE void store_part(__m512 low, __m512 high, ggml_bf16_t *out) {
+    _mm512_storeu_si512(out, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+}
+
+INLINE void read_k(const int bytes, const uint8_t *block, ggml_bf16_t *out) {
+    const int numbers_at = bytes == BYTES_4 ? NUMBERS_4_AT : NUMBERS_5_AT;
+    const scales s = read_scales(block);
+    const float d = load_half(block), minimum = load_half(block + 2);
+    int16_t factor[PARTS], of_minimum[PARTS];
+    _mm_storeu_si128((void *)factor, _mm256_castsi256_si128(s.factor));
+    _mm_storeu_si128((void *)of_minimum, s.minima);
+    UNROLL for (int i = 0; i < PARTS; i++) {
+        const __m256i numbers = part_of_k(block, i, numbers_at, load_256(block + BITS_AT));
+        const __m512 scale = _mm512_set1_ps(d * (float)factor[i]),
+                     less = _mm512_set1_ps(minimum * (float)of_minimum[i]);
+        const __m512 low = _mm512_mul_ps(scale, to_floats(_mm256_castsi256_si128(numbers)));
+        const __m512 high = _mm512_mul_ps(scale, to_floats(_mm256_extracti128_si256(numbers, 1)));
+        store_part(_mm512_sub_ps(low, less), _mm512_sub_ps(high, less), out + i * PART);
+    }
+}
+
+INLINE void read_6(const uint8_t *block, ggml_bf16_t *out) {
+    const int8_t *scale = (const int8_t *)block + SCALES_6_AT;
+    const float d = load_half(block + D_6_AT);
+    const __m512 offset = _mm512_set1_ps(32);
+    UNROLL for (int i = 0; i < PARTS; i++) {
+        const __m256i numbers = part_of_6(block, i);
+        const __m512 low = _mm512_sub_ps(to_floats(_mm256_castsi256_si128(numbers)), offset);
+        const __m512 high = _mm512_sub_ps(to_floats(_mm256_extracti128_si256(numbers, 1)), offset);
+        store_part(_mm512_mul_ps(_mm512_set1_ps(d * (float)scale[2 * i]), low),
+                   _mm512_mul_ps(_mm512_set1_ps(d * (float)scale[2 * i + 1]), high), out + i * PART);
+    }
+}
+
+static void read_q4_k(const uint8_t *row, int64_t n_block, ggml_bf16_t *out) {
+    for (int64_t b = 0; b < n_block; b++) read_k(BYTES_4, row + b * BYTES_4, out + b * BLOCK);
+}
+
+static void read_q5_k(const uint8_t *row, int64_t n_block, ggml_bf16_t *out) {
+    for (int64_t b = 0; b < n_block; b++) read_k(BYTES_5, row + b * BYTES_5, out + b * BLOCK);
+}
+
+static void read_q6_k(const uint8_t *row, int64_t n_block, ggml_bf16_t *out) {
+    for (int64_t b = 0; b < n_block; b++) read_6(row + b * BYTES_6, out + b * BLOCK);
+}
+
 #pragma GCC pop_options
 
 static const dots_kernel KERNELS[] = {
-    {GGML_TYPE_Q4_K, GGML_TYPE_Q8_K, BLOCK, prepare, multiply_q4_k},
-    {GGML_TYPE_Q5_K, GGML_TYPE_Q8_K, BLOCK, prepare, multiply_q5_k},
-    {GGML_TYPE_Q6_K, GGML_TYPE_Q8_K, BLOCK, prepare, multiply_q6_k},
+    {GGML_TYPE_Q4_K, GGML_TYPE_Q8_K, BLOCK, prepare, multiply_q4_k, read_q4_k},
+    {GGML_TYPE_Q5_K, GGML_TYPE_Q8_K, BLOCK, prepare, multiply_q5_k, read_q5_k},
+    {GGML_TYPE_Q6_K, GGML_TYPE_Q8_K, BLOCK, prepare, multiply_q6_k, read_q6_k},
 };
 
 const dots_kernel *dots_256(enum ggml_type matrix) {

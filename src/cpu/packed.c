@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "dots.h"
 #include "onednn.h"
 #include "parts.h"
 #include "product_pairs.h"
@@ -294,8 +295,10 @@ static void round_row(const float *row, void *out, int64_t n) {
 static void *read_rows(const struct ggml_tensor *from, int64_t first, int64_t n, ggml_bf16_t *room, float *row) {
     if (from->type == GGML_TYPE_BF16) return row_of(from, 0, first);
     for (int64_t i = 0; i < n; i++) {
+        ggml_bf16_t *to = room + i * from->ne[0];
+        if (dots_read(from, first + i, to)) continue;
         rows_read(from, 0, first + i, 1, 0, from->ne[0], row, from->ne[0]);
-        round_row(row, room + i * from->ne[0], from->ne[0]);
+        round_row(row, to, from->ne[0]);
     }
     return room;
 }

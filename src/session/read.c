@@ -15,7 +15,7 @@
 #include "watch.h"
 
 /* Shorter prompts do not pay for a layer's expansion. */
-enum { EXPAND_LEAST = 128 };
+enum { EXPAND_LEAST = 64 };
 
 /* Of the judge's soft tokens, the first ones are enough to choose again while tokens are decoded, where every row
  * counts as much as a token. They do not see those after them, so they score as they do among all. Of the default
