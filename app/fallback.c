@@ -8,13 +8,11 @@
 
 #include "base/error.h"
 
-static const char DEFAULT_POLICY[] = "judge";
-
 /* A judge of 220 examples for 0.49e9 weights took 68 minutes on one busy core (docs/training.md). */
 static const double MINUTES_PER_WEIGHT = 68 / 0.49e9;
 
 judgeq_status fallback_take(const char *text, char **taken, judgeq_policy **policy, judgeq_error *error) {
-    if (asprintf(taken, "%s%s", FALLBACK_POLICY, text + strlen(DEFAULT_POLICY)) < 0) {
+    if (asprintf(taken, "%s%s", FALLBACK_POLICY, text + strcspn(text, ",")) < 0) {
         *taken = NULL;
         return error_memory(error, "a policy");
     }

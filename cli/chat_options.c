@@ -26,7 +26,7 @@ int chat_options_read(int argc, char **argv, options *o) {
                            argv[optind]);
     }
     const int wrong = answer_options_check(o, "chat");
-    return wrong != 0 ? wrong : options_write_policy(o, "chat", true);
+    return wrong != 0 ? wrong : options_write_policy(o, "chat", "judge-later");
 }
 
 int32_t chat_options_rows(const options *o, const judgeq_model *model) {

@@ -75,7 +75,7 @@ static const char HELP_MODEL[] =
     "Eviction\n"
     "      --budget N     rows to keep per layer and KV head (default: 1024, or half of the context if that is less:\n"
     "                     several turns fit in full before anything is evicted)\n"
-    "      --policy NAME  which rows to keep; judgeq policies lists the names (default: judge, or what judgeq run has\n"
+    "      --policy NAME  which rows to keep; judgeq policies lists the names (default: judge-later, or what judgeq run has\n"
     "                     without one). full keeps all rows, whatever the budget\n"
     "      --judge FILE   the judge, for policies with soft tokens (default: as for judgeq run)\n"
     "      --slack N|none rows that an answer may add to each head before the policy chooses again (default: a "

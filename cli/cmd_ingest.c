@@ -50,7 +50,7 @@ static const char HELP[] =
     "      --budget N|P%  rows to keep per layer and KV head, or a share of the tokens (default: all, with policy "
     "full)\n"
     "      --policy NAME, --judge FILE, --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
-    "                     which rows to keep, as for judgeq run (default: judge)\n"
+    "                     which rows to keep, as for judgeq run (default: judge-later)\n"
     "      --slack N|none, --unbounded\n"
     "                     as for judgeq run; unbounded, documents may be longer than --ctx\n"
     "      --seed N       of the policy random (default: 0)\n"

@@ -98,14 +98,15 @@ static bool add_shares(json_t *object, const judgeq_judge_info *info) {
 static json_t *judge_object(const char *path, const judgeq_judge *judge) {
     const judgeq_judge_info *info = judgeq_judge_get_info(judge);
     json_t *object =
-        json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", "judge",
+        json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", "judge",
                   "file", json_text(path), "file_bytes", file_bytes(path), "n_depth", (int)info->n_depth, "n_soft",
                   (int)info->n_soft, "n_embd", (int)info->n_embd, "model_name", json_text(info->model_name),
                   "weight_type", *info->weight_type ? json_text(info->weight_type) : json_null(), "fingerprint",
                   json_text(info->fingerprint), "origin", json_text(info->origin), "loss", json_text(info->loss),
-                  "steps", info->steps > 0 ? json_integer(info->steps) : json_null(), "data_hash",
-                  json_text(info->data_hash), "heldout_loss", json_finite((double)info->heldout_loss),
-                  "heldout_hit_rate", json_finite((double)info->heldout_hit_rate));
+                  "choices", *info->choices ? json_text(info->choices) : json_null(), "steps",
+                  info->steps > 0 ? json_integer(info->steps) : json_null(), "data_hash", json_text(info->data_hash),
+                  "heldout_loss", json_finite((double)info->heldout_loss), "heldout_hit_rate",
+                  json_finite((double)info->heldout_hit_rate));
     if (object && add_norms(object, judge) && add_shares(object, info)) return object;
     json_decref(object);
     return NULL;
@@ -210,6 +211,7 @@ static const struct {
     {"n_keys", "metadata keys"},
     {"heldout_loss", "held-out loss"},
     {"heldout_hit_rate", "held-out hit rate"},
+    {"choices", "its own choices"},
     {"norm_min", "smallest L2 norm"},
     {"norm_mean", "mean L2 norm"},
     {"norm_max", "largest L2 norm"},

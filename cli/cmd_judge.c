@@ -1,5 +1,6 @@
 /* judgeq judge: makes judge files from arrays of soft tokens, and arrays from judge files. */
 #include "app/find_model.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "command_line.h"
 #include "commands.h"
@@ -10,10 +11,12 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char HELP[] =
     "Usage: judgeq judge import FILE -o JUDGE.gguf [-m MODEL] [--tensor NAME] [--origin TEXT]\n"
+    "                              [--choices TEXT]\n"
     "       judgeq judge export JUDGE.gguf -o FILE.npy|FILE.safetensors\n"
     "\n"
     "A judge file holds soft tokens trained for one model (docs/judge-files.md).\n"
@@ -28,6 +31,10 @@ static const char HELP[] =
     "fetched)\n"
     "  --tensor NAME      the tensor in a .safetensors file (default: the only one)\n"
     "  --origin TEXT      how the soft tokens came to be (default: \"imported from FILE\")\n"
+    "  --choices TEXT     how its scores are reduced and smoothed where a policy leaves it to the judge, as the "
+    "policy\n"
+    "                     judge does: reduce=mean/mean,smooth=none, say (default: what FILE says, if it is a judge "
+    "file)\n"
     "\n"
     "export: writes a judge's soft tokens as F32.\n"
     "  JUDGE.gguf         the judge file\n"
@@ -43,7 +50,7 @@ static const char HELP[] =
 
 typedef struct options {
     bool help;
-    const char *input, *output, *model, *tensor, *origin;
+    const char *input, *output, *model, *tensor, *origin, *choices;
 } options;
 
 #define wrong(...) usage_wrong("judge", __VA_ARGS__)
@@ -52,6 +59,7 @@ const command_option judge_rows[] = {{"output", 'o', INTO(options, output), .val
                                      {"model", 'm', INTO(options, model), .value = COMMAND_GGUF},
                                      {"tensor", 0, INTO(options, tensor)},
                                      {"origin", 0, INTO(options, origin)},
+                                     {"choices", 0, INTO(options, choices)},
                                      {"help", 'h', INTO(options, help)},
                                      {0}};
 
@@ -66,9 +74,10 @@ static int parse(int argc, char **argv, options *o) {
     return 0;
 }
 
-static judgeq_status replace_origin(judgeq_judge **judge, const char *origin, judgeq_error *error) {
+static judgeq_status replace_texts(judgeq_judge **judge, const options *o, judgeq_error *error) {
     judgeq_judge_info info = *judgeq_judge_get_info(*judge);
-    info.origin = origin;
+    if (o->origin) info.origin = o->origin;
+    if (o->choices) info.choices = o->choices;
     judgeq_judge *renamed;
     judgeq_status status = judgeq_judge_new(judgeq_judge_soft_tokens(*judge), &info, &renamed, error);
     if (status != JUDGEQ_OK) return status;
@@ -77,15 +86,40 @@ static judgeq_status replace_origin(judgeq_judge **judge, const char *origin, ju
     return JUDGEQ_OK;
 }
 
+/* Only what judge-later leaves to the judge. */
+static judgeq_status check_choices(const char *choices, judgeq_error *error) {
+    static const char *const keys[] = {"reduce=", "smooth="};
+    char *text = NULL;
+    judgeq_policy *policy = NULL;
+    for (const char *part = choices; part; part = strchr(part, ',') ? strchr(part, ',') + 1 : NULL) {
+        bool known = false;
+        for (int i = 0; i < 2; i++) {
+            const size_t n = strlen(keys[i]);
+            known = known || (strncmp(part, keys[i], n) == 0 && strncmp(part + n, "judge", 5) != 0);
+        }
+        if (!known) {
+            return error_set(
+                error, JUDGEQ_ERROR_ARGUMENT,
+                "--choices \"%.60s\": expected reduce and smooth, for example reduce=mean/mean,smooth=none", choices);
+        }
+    }
+    if (asprintf(&text, "probe=soft,%s", choices) < 0) return error_memory(error, "a policy");
+    const judgeq_status status = judgeq_policy_parse(text, &policy, error);
+    judgeq_policy_free(policy);
+    free(text);
+    return status;
+}
+
 static judgeq_status import(const options *o, judgeq_judge **judge, judgeq_error *error) {
     char room[4096];
     const char *path = NULL;
     judgeq_model *model = NULL;
-    judgeq_status status = file_check_output(o->output, error);
+    judgeq_status status = o->choices ? check_choices(o->choices, error) : JUDGEQ_OK;
+    if (status == JUDGEQ_OK) status = file_check_output(o->output, error);
     if (status == JUDGEQ_OK) status = find_model(o->model, room, sizeof room, &path, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(path, &model, error);
     if (status == JUDGEQ_OK) status = judgeq_judge_import(o->input, o->tensor, model, judge, error);
-    if (status == JUDGEQ_OK && o->origin) status = replace_origin(judge, o->origin, error);
+    if (status == JUDGEQ_OK && (o->origin || o->choices)) status = replace_texts(judge, o, error);
     if (status == JUDGEQ_OK) status = judgeq_judge_save(*judge, o->output, error);
     judgeq_model_free(model);
     return status;
@@ -107,7 +141,7 @@ static int run_import(const options *o) {
 }
 
 static int run_export(const options *o) {
-    if (o->model || o->tensor || o->origin) return wrong("export takes no option but -o");
+    if (o->model || o->tensor || o->origin || o->choices) return wrong("export takes no option but -o");
     judgeq_judge *judge = NULL;
     judgeq_error error;
     judgeq_status status = file_check_output(o->output, &error);

@@ -221,6 +221,7 @@ static judgeq_status start_worker(serve *s, judgeq_error *error) {
                            .name = s->name,
                            .model_path = s->model_path,
                            .policy = policy,
+                           .later = strcmp(policy, "judge") == 0 && !o->run.policy ? "judge-later" : NULL,
                            .rows = o->run.session.rows,
                            .share = o->run.session.share,
                            .n_ctx = context_length(s),

@@ -380,6 +380,7 @@ static judgeq_status keep_history(const judgeq_judge *start, judgeq_judge **judg
     judgeq_judge_info info = *judgeq_judge_get_info(*judge);
     judgeq_judge *same = NULL;
     info.origin = was->origin;
+    info.choices = was->choices;
     info.loss = was->loss;
     info.data_hash = was->data_hash;
     info.steps = was->steps;

@@ -138,8 +138,8 @@ static int check_together(const options *o) {
     return 0;
 }
 
-int options_write_policy(options *o, const char *command, bool evicts) {
-    const char *name = o->policy ? o->policy : evicts ? "judge" : "full";
+int options_write_policy(options *o, const char *command, const char *preset) {
+    const char *name = o->policy ? o->policy : preset;
     char *more = NULL;
     int status = choices_text(&o->choices, command, &more);
     if (status == 0 && asprintf(&o->policy_text, "%s%s", name, more) < 0) {
@@ -171,7 +171,7 @@ int options_read(int argc, char **argv, options *o) {
     if (status == 0) status = check_together(o);
     if (status == 0) status = check_context(o);
     if (status != 0) return status;
-    return options_write_policy(o, "run", o->budget_given || choices_given(&o->choices));
+    return options_write_policy(o, "run", o->budget_given || choices_given(&o->choices) ? "judge" : "full");
 }
 
 void options_free(options *o) {

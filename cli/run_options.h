@@ -45,9 +45,8 @@ int options_check_shared(const options *o, const char *command);
 
 /* Nothing given. */
 options options_default(void);
-/* Writes policy_text: the policy as given, or else judge where a budget or a choice speaks of eviction, `evicts`; with
- * the choices after it. The exit status. */
-int options_write_policy(options *o, const char *command, bool evicts);
+/* Writes policy_text: the policy as given, or else the preset; with the choices after it. The exit status. */
+int options_write_policy(options *o, const char *command, const char *preset);
 
 /* The exit status: 0, or 2 after a message. */
 int options_read(int argc, char **argv, options *out);

@@ -392,6 +392,9 @@ typedef struct judgeq_judge_info {
     const float *layer_share; /* [n_layer_share], of the model's layers: how many of the best rows of all layers are in
                                  each, as a share of the mean; for policies that allocate by it. NULL: unknown */
     int32_t n_layer_share;
+    const char
+        *choices; /* how its scores are best reduced and smoothed, as a policy says it: "reduce=mean/mean,smooth=none",
+                     for policies that leave it to the judge; or NULL or "" where unknown */
 } judgeq_judge_info;
 
 /* Loads a judge file (GGUF). Fails with MISMATCH if the judge's fingerprint is not that of `model` (NULL: any model's),

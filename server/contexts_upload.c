@@ -224,6 +224,7 @@ static bool read_all(http_request *request, json_t *body, ask *a, exchange_promp
     const fields f = {.object = body, .within = "", .fault = fault};
     ask_read(s, &f, a);
     ask_keep(a, body, body);
+    if (!a->policy) a->policy = s->later;
     if (a->context) return fields_wrong(&f, "judgeq.context", "a new context begins with no other");
     a->n = 1;
     a->n_answer = 0;

@@ -14,6 +14,7 @@ typedef struct service {
     const char *name;       /* of the model, as clients see it */
     const char *model_path; /* which they do not */
     const char *policy;     /* where a request names none */
+    const char *later;      /* of a document whose questions come later, likewise; NULL: the same */
     int32_t rows;           /* its budget; 0: `share` */
     double share;           /* 0, both: none */
     int32_t n_ctx;          /* tokens of prompt and answer */

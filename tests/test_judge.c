@@ -185,6 +185,22 @@ static void test_shares(void **state) {
     judgeq_judge_free(without);
 }
 
+/* What it says about its scores is saved and loaded; a judge need not say anything. */
+static void test_choices(void **state) {
+    (void)state;
+    judgeq_judge_info info = sample_info();
+    info.choices = "reduce=mean/mean,smooth=none";
+    judgeq_judge *judge, *without = make_judge();
+    CHECK(judgeq_judge_new(soft, &info, &judge, error));
+    CHECK(judgeq_judge_save(judge, path_in("choices.gguf"), error));
+    judgeq_judge_free(judge);
+    judge = load(path_in("choices.gguf"), NULL);
+    assert_string_equal(judgeq_judge_get_info(judge)->choices, info.choices);
+    assert_string_equal(judgeq_judge_get_info(without)->choices, "");
+    judgeq_judge_free(judge);
+    judgeq_judge_free(without);
+}
+
 /* Vectors for every layer: saved, loaded, exported and imported whole; and only for a model of that many layers. */
 static void test_deep(void **state) {
     (void)state;
@@ -444,6 +460,6 @@ static void test_export(void **state) {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, fixture_tear_down)
 
 TESTS_MAIN(NULL, NULL, TEST(test_new), TEST(test_new_refuses), TEST(test_round_trip), TEST(test_shares),
-           TEST(test_deep), TEST(test_unknown_fields), TEST(test_truncated), TEST(test_wrong_files),
+           TEST(test_choices), TEST(test_deep), TEST(test_unknown_fields), TEST(test_truncated), TEST(test_wrong_files),
            TEST(test_nan_in_file), TEST(test_no_space), TEST(test_import_and_bind), TEST(test_import_refuses),
            TEST(test_export))

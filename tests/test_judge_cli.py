@@ -184,6 +184,46 @@ class Quantisations(Command):
                              expected)
 
 
+class OwnChoices(Command):
+    """What a judge says about its scores."""
+
+    def kept(self, policy, judge):
+        done = self.execute("inspect", "--kept", "-m", self.model, "-t", "1", "-p", LONG, "--judge", judge, "--policy", policy,
+                            "--budget", "32", "--json", "--quiet")
+        cut, = json.loads(done.stdout)["cuts"]
+        return {key: value for key, value in cut.items() if not key.startswith("policy")}
+
+    def test_kept(self):
+        silent = self.fixture("judge", self.model, "silent.gguf")
+        speaking = self.path("speaking.gguf")
+        self.execute("judge", "import", silent, "-m", self.model, "-o", speaking, "--choices", "reduce=mean/mean,smooth=none")
+        self.assertEqual(json.loads(self.execute("inspect", silent, "--json").stdout)["choices"], None)
+        self.assertEqual(json.loads(self.execute("inspect", speaking, "--json").stdout)["choices"], "reduce=mean/mean,smooth=none")
+        plain, smooth = self.kept("judge,reduce=mean/mean,smooth=none", silent), self.kept("judge", silent)
+        self.assertNotEqual(plain, smooth)
+        self.assertEqual(self.kept("judge-later", silent), smooth)
+        self.assertEqual(self.kept("judge-later", speaking), plain)
+        self.assertEqual(self.kept("judge", speaking), smooth)
+        self.assertEqual(self.kept("judge-later,reduce=max,smooth=avg:7", speaking), smooth)
+
+    def test_other_choices_are_refused(self):
+        silent = self.fixture("judge", self.model, "silent.gguf")
+        for choices, said in (("keep=none", "expected reduce and smooth"), ("reduce=mean,keep=none", "expected reduce and smooth"),
+                              ("smooth=judge", "expected reduce and smooth"), ("smooth=avg:2", "smooth does not accept"),
+                              ("", "expected reduce and smooth")):
+            done = self.execute("judge", "import", silent, "-m", self.model, "-o", self.path("no.gguf"), "--choices", choices, status=2)
+            self.assertIn(said, done.stderr.decode())
+
+    def test_a_document_is_read_for_later(self):
+        self.fixture("judge", self.model, "a model.judge.gguf")
+        with open(self.path("text.txt"), "w") as file:
+            file.write(LONG)
+        done = self.execute("ingest", "-m", self.model, "-t", "1", "--budget", "32", self.path("text.txt"), "-o", self.path("text.kv"),
+                            "--json", "--quiet")
+        self.assertEqual(json.loads(done.stdout)["policy"], "probe=soft,reduce=judge,smooth=judge,allocate=judge:0.2,keep=recent:8")
+        self.execute("run", "-m", self.model, "-t", "1", "-n", "4", "--context", self.path("text.kv"), "-p", "the rain")
+
+
 class Import(Command):
     def test_a_deep_judge_is_said_to_have_layers(self):
         model = json.loads(self.execute("inspect", "--json", self.model).stdout)

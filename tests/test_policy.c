@@ -69,6 +69,9 @@ static const struct {
     {"probe=soft,allocate=ada:1", "probe=soft,reduce=mean/mean,smooth=none,allocate=ada:1,keep=none"},
     {"probe=soft,allocate=judge", "probe=soft,reduce=mean/mean,smooth=none,allocate=judge:0.2,keep=none"},
     {"judge,allocate=ada:0.5", "probe=soft,reduce=max/max,smooth=avg:7,allocate=ada:0.5,keep=recent:8"},
+    {"judge-later", "probe=soft,reduce=judge,smooth=judge,allocate=judge:0.2,keep=recent:8"},
+    {"judge-later,reduce=mean", "probe=soft,reduce=mean/mean,smooth=judge,allocate=judge:0.2,keep=recent:8"},
+    {"judge-later,smooth=avg:5", "probe=soft,reduce=judge,smooth=avg:5,allocate=judge:0.2,keep=recent:8"},
     {"judge,allocate=judge:0.05,allocate=pyramid",
      "probe=soft,reduce=max/max,smooth=avg:7,allocate=pyramid:20,keep=recent:8"},
     {"probe=soft,allocate=ada:0.5,allocate=uniform",
@@ -118,7 +121,7 @@ static const struct {
     {"", "unknown preset \"\"", "judge-laq"},
     {"snapvk", "\"snapvk\"",
      "full, random, streaming, h2o, tova, snapkv, pyramidkv, adakv, laq, laq++, "
-     "judge-paper, judge, judge-laq, kvzip, oracle"},
+     "judge-paper, judge, judge-later, judge-laq, kvzip, oracle"},
     {"snapkv ", "\"snapkv \"", "snapkv"},
     {"full,keep=none", "keep=none", "another preset"},
     {"snapkv,", "\"\" is no choice", "probe, reduce, smooth, allocate, keep"},
@@ -251,6 +254,7 @@ static const struct {
      true},
     {"judge-paper", "probe=soft,reduce=mean/mean,smooth=none,allocate=uniform,keep=none", -1, false},
     {"judge", NULL, -1, false}, /* its defaults are chosen by measurement */
+    {"judge-later", NULL, -1, false},
     {"judge-laq", "probe=soft+lookahead:24@judge:4x,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8", -1,
      false},
     {"kvzip", "probe=again,reduce=max/max,smooth=none,allocate=ada:0,keep=sink:4", 0, false},
@@ -292,6 +296,33 @@ static void every_preset_has_a_page_with_its_choices(void **state) {
         snprintf(example, sizeof example, "judgeq run --policy %s ", preset->name);
         if (!strstr(page, line)) fail_msg("%s does not say: %s", path, preset->text);
         if (!strstr(page, example)) fail_msg("%s has no example: %s", path, example);
+    }
+}
+
+/* What a judge says replaces what is left to it, and nothing else. */
+static void a_judge_has_choices_of_its_own(void **state) {
+    (void)state;
+    judgeq_error error;
+    judgeq_policy later = read_good("judge-later"), own = read_good("judge-later,reduce=max/mean"),
+                  other = read_good("snapkv");
+    assert_true(later.reduce_rows == POLICY_MAX && later.reduce_heads == POLICY_MAX);
+    assert_true(later.smooth == POLICY_SMOOTH_AVG && later.smooth_width == 7);
+    judgeq_policy silent = later;
+    assert_int_equal(policy_take_judge(&silent, "", &error), JUDGEQ_OK);
+    assert_true(silent.reduce_rows == POLICY_MAX && silent.smooth_width == 7);
+    assert_int_equal(policy_take_judge(&later, "reduce=mean/max,smooth=none", &error), JUDGEQ_OK);
+    assert_true(later.reduce_rows == POLICY_MEAN && later.reduce_heads == POLICY_MAX);
+    assert_true(later.smooth == POLICY_SMOOTH_NONE && later.smooth_width == 1);
+    assert_int_equal(policy_take_judge(&own, "reduce=mean,smooth=max:3", &error), JUDGEQ_OK);
+    assert_true(own.reduce_rows == POLICY_MAX && own.reduce_heads == POLICY_MEAN);
+    assert_true(own.smooth == POLICY_SMOOTH_MAX && own.smooth_width == 3);
+    assert_int_equal(policy_take_judge(&other, "smooth=none", &error), JUDGEQ_OK);
+    assert_int_equal(other.smooth_width, 7);
+    static const char *const bad[] = {"reduce", "smooth=avg:2", "smooth=judge", "reduce=judge", "keep=none", "snapkv"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        judgeq_policy policy = read_good("judge-later");
+        assert_int_equal(policy_take_judge(&policy, bad[i], &error), JUDGEQ_ERROR_ARGUMENT);
+        assert_true(policy.reduce_rows == POLICY_MAX && policy.smooth_width == 7);
     }
 }
 
@@ -371,6 +402,6 @@ static void the_longest_text_fits(void **state) {
 TESTS_MAIN(NULL, NULL, cmocka_unit_test(good_texts_are_read_and_written_again),
            cmocka_unit_test(bad_texts_are_refused_by_name), cmocka_unit_test(a_long_bad_text_leaves_room_for_the_help),
            cmocka_unit_test(presets_are_those_of_the_design),
-           cmocka_unit_test(every_preset_has_a_page_with_its_choices),
+           cmocka_unit_test(every_preset_has_a_page_with_its_choices), cmocka_unit_test(a_judge_has_choices_of_its_own),
            cmocka_unit_test(the_soft_tokens_are_the_policys_or_its_drafts), cmocka_unit_test(fractions_do_not_drift),
            cmocka_unit_test(kept_rows_follow_the_budget), cmocka_unit_test(the_longest_text_fits))

@@ -491,6 +491,20 @@ static void test_refusals(void **state) {
     expect_refused(w, "full", params, JUDGEQ_ERROR_LIMIT, "150");
 }
 
+/* What a judge says about its scores is its file's, and wrong there. */
+static void test_a_judge_that_says_too_much(void **state) {
+    const world *w = *state;
+    judgeq_judge_info info = *judgeq_judge_get_info(w->judge);
+    judgeq_judge *judge = NULL;
+    info.choices = "smooth=none,keep=none";
+    assert_int_equal(judgeq_judge_new(judgeq_judge_soft_tokens(w->judge), &info, &judge, NULL), JUDGEQ_OK);
+    judgeq_session_params params = judgeq_session_default_params();
+    params.budget = 64;
+    params.judge = judge;
+    expect_refused(w, "judge-later", params, JUDGEQ_ERROR_FORMAT, "the judge says \"smooth=none,keep=none\"");
+    judgeq_judge_free(judge);
+}
+
 static void test_bad_tokens(void **state) {
     const world *w = *state;
     judgeq_error error = {0};
@@ -655,6 +669,7 @@ int main(void) {
         cmocka_unit_test(test_rewind),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_a_judge_that_says_too_much),
         cmocka_unit_test(test_bad_tokens),
     };
     const struct CMUnitTest files[] = {cmocka_unit_test(test_shrinking_file), cmocka_unit_test(test_lost_pages)};

@@ -19,6 +19,7 @@ void judgeq_judge_free(judgeq_judge *judge) {
     free((void *)judge->info.origin);
     free((void *)judge->info.loss);
     free((void *)judge->info.data_hash);
+    free((void *)judge->info.choices);
     free((void *)judge->info.layer_share);
     free(judge->soft);
     free(judge);
@@ -119,14 +120,16 @@ judgeq_status judge_create(const char *label, const float *soft, const judgeq_ju
     judge->info = *info;
     judgeq_judge_info *own = &judge->info;
     own->layer_share = NULL;
-    own->fingerprint = own->model_name = own->weight_type = own->origin = own->loss = own->data_hash = NULL;
+    own->fingerprint = own->model_name = own->weight_type = own->origin = own->loss = own->data_hash = own->choices =
+        NULL;
     judge->version = JUDGE_FORMAT_VERSION;
     const size_t bytes = judge_size(info) * sizeof(float);
     judge->soft = malloc(bytes);
     if (!judge->soft || !copy_text(&own->fingerprint, info->fingerprint) ||
         !copy_text(&own->model_name, info->model_name) || !copy_text(&own->weight_type, info->weight_type) ||
         !copy_text(&own->origin, info->origin) || !copy_text(&own->loss, info->loss) ||
-        !copy_text(&own->data_hash, info->data_hash) || !copy_shares(own, info)) {
+        !copy_text(&own->data_hash, info->data_hash) || !copy_text(&own->choices, info->choices) ||
+        !copy_shares(own, info)) {
         judgeq_judge_free(judge);
         return error_memory(error, "a judge");
     }

@@ -18,6 +18,7 @@ enum { JUDGE_FORMAT_OF_FILE = 1, JUDGE_FORMAT_VERSION = 2 };
 #define JUDGE_KEY_MODEL_NAME "judgeq.model.name"
 #define JUDGE_KEY_WEIGHT_TYPE "judgeq.model.weight_type"
 #define JUDGE_KEY_ORIGIN "judgeq.origin"
+#define JUDGE_KEY_CHOICES "judgeq.policy"
 #define JUDGE_KEY_LOSS "judgeq.train.loss"
 #define JUDGE_KEY_STEPS "judgeq.train.steps"
 #define JUDGE_KEY_DATA_HASH "judgeq.train.data_hash"

@@ -43,6 +43,7 @@ static judgeq_status read_info(const gguf_file *file, judgeq_judge_info *info, j
                  {JUDGE_KEY_MODEL_NAME, GGUF_OPTIONAL, &info->model_name},
                  {JUDGE_KEY_WEIGHT_TYPE, GGUF_OPTIONAL, &info->weight_type},
                  {JUDGE_KEY_ORIGIN, GGUF_OPTIONAL, &info->origin},
+                 {JUDGE_KEY_CHOICES, GGUF_OPTIONAL, &info->choices},
                  {JUDGE_KEY_LOSS, GGUF_OPTIONAL, &info->loss},
                  {JUDGE_KEY_DATA_HASH, GGUF_OPTIONAL, &info->data_hash}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -152,6 +153,7 @@ static void set_keys(struct gguf_context *gguf, const void *owner) {
     set_text(gguf, JUDGE_KEY_MODEL_NAME, info->model_name);
     set_text(gguf, JUDGE_KEY_WEIGHT_TYPE, info->weight_type);
     set_text(gguf, JUDGE_KEY_ORIGIN, info->origin);
+    set_text(gguf, JUDGE_KEY_CHOICES, info->choices);
     set_text(gguf, JUDGE_KEY_LOSS, info->loss);
     set_text(gguf, JUDGE_KEY_DATA_HASH, info->data_hash);
     if (info->steps > 0) gguf_set_val_u64(gguf, JUDGE_KEY_STEPS, (uint64_t)info->steps);

@@ -40,6 +40,9 @@ static const judgeq_preset PRESETS[] = {
      "Judge Q (arXiv 2509.10798) with Ada-KV's allocation (arXiv 2407.11550)",
      "keeps the rows that its soft tokens attend to most, with their neighbours, and more for KV heads whose attention "
      "is spread wider"},
+    {"judge-later", "probe=soft,reduce=judge,smooth=judge,allocate=judge:0.2,keep=recent:8",
+     "Judge Q (arXiv 2509.10798) with Ada-KV's allocation (arXiv 2407.11550)",
+     "judge for questions that come later: rows are scored as the judge's file says, or as by judge"},
     {"judge-laq", "probe=soft+lookahead:24@judge:4x,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8",
      "judgeq's own: Judge Q, LAQ and Ada-KV together",
      "judge keeps 4 x budget candidates, 24 tokens decoded from them choose among these"},
@@ -177,8 +180,13 @@ void policy_write_text(judgeq_policy *policy) {
         return;
     }
     write_probe(&out, policy);
-    write_text(&out, ",reduce=%s/%s", reduce[policy->reduce_rows], reduce[policy->reduce_heads]);
-    if (policy->smooth == POLICY_SMOOTH_NONE)
+    if (policy->reduce_by_judge)
+        write_text(&out, ",reduce=judge");
+    else
+        write_text(&out, ",reduce=%s/%s", reduce[policy->reduce_rows], reduce[policy->reduce_heads]);
+    if (policy->smooth_by_judge)
+        write_text(&out, ",smooth=judge");
+    else if (policy->smooth == POLICY_SMOOTH_NONE)
         write_text(&out, ",smooth=none");
     else
         write_text(&out, ",smooth=%s:%d", policy->smooth == POLICY_SMOOTH_MAX ? "max" : "avg", policy->smooth_width);

@@ -42,7 +42,8 @@ struct judgeq_policy {
     policy_reduce reduce_rows;  /* over probe rows */
     policy_reduce reduce_heads; /* over the query heads of a KV head */
     policy_smooth smooth;
-    int32_t smooth_width; /* odd; 1 where smooth is none */
+    int32_t smooth_width;                  /* odd; 1 where smooth is none */
+    bool reduce_by_judge, smooth_by_judge; /* as the judge says; what stands above where it does not say */
     policy_allocate allocate;
     float pyramid_ratio; /* beta: the last layer's share is 1/beta of the mean layer's, 1..100 (PyramidKV, section 3) */
     float ada_floor;     /* share of the budget that every KV head has for certain, 0..1 (Ada-KV, section 3) */
@@ -57,6 +58,10 @@ struct judgeq_policy {
 
 /* judgeq_policy_parse into a policy of the caller's: nothing to free. */
 judgeq_status policy_read(const char *text, judgeq_policy *policy, judgeq_error *error);
+
+/* Takes what the policy leaves to the judge from the judge's own choices, "reduce=mean/mean,smooth=none" for example;
+ * "" says nothing. The text form stays. Fails with ARGUMENT where they are not choices of reduce and smooth. */
+judgeq_status policy_take_judge(judgeq_policy *policy, const char *choices, judgeq_error *error);
 
 /* True where no scores are needed: rows are ranked by position or at random. */
 bool policy_ranks_without_scores(const judgeq_policy *policy);

@@ -258,8 +258,18 @@ static bool read_reduction(slice word, policy_reduce *out) {
     return slice_is(word, "max") || slice_is(word, "mean");
 }
 
+/* What a judge's scores are reduced and smoothed by where it does not say: docs/policies/judge.md. */
+static const policy_reduce JUDGE_REDUCE = POLICY_MAX;
+static const policy_smooth JUDGE_SMOOTH = POLICY_SMOOTH_AVG;
+enum { JUDGE_SMOOTH_WIDTH = 7 };
+
 static judgeq_status read_reduce(slice value, judgeq_policy *policy, judgeq_error *error) {
     slice rows, heads = value;
+    policy->reduce_by_judge = slice_is(value, "judge");
+    if (policy->reduce_by_judge) {
+        policy->reduce_rows = policy->reduce_heads = JUDGE_REDUCE;
+        return JUDGEQ_OK;
+    }
     if (!slice_cut(&heads, '/', &rows)) heads = rows;
     if (!read_reduction(rows, &policy->reduce_rows) || !read_reduction(heads, &policy->reduce_heads)) {
         return refuse(CHOICE_REDUCE, value, error);
@@ -271,6 +281,12 @@ static judgeq_status read_smooth(slice value, judgeq_policy *policy, judgeq_erro
     slice rest = value, name;
     policy->smooth = POLICY_SMOOTH_NONE;
     policy->smooth_width = 1;
+    policy->smooth_by_judge = slice_is(value, "judge");
+    if (policy->smooth_by_judge) {
+        policy->smooth = JUDGE_SMOOTH;
+        policy->smooth_width = JUDGE_SMOOTH_WIDTH;
+        return JUDGEQ_OK;
+    }
     if (slice_is(value, "none")) return JUDGEQ_OK;
     if (!slice_cut(&rest, ':', &name) || !(slice_is(name, "max") || slice_is(name, "avg")) ||
         !read_count(rest, 1, POLICY_SMOOTH_WIDTH_MAX, &policy->smooth_width) || policy->smooth_width % 2 == 0) {
@@ -334,8 +350,8 @@ static const choice CHOICES[N_CHOICES] = {
                       "1..65536) or all, soft or soft:N "
                       "(N 1..1024), response or response:N (N 1..4096), lookahead:N@PRESET or lookahead:N@PRESET:Mx "
                       "(N 1..512, M 1..64); or again or again:N (N 16..65536) alone"},
-    [CHOICE_REDUCE] = {"reduce", read_reduce, "mean, max, or ROWS/HEADS, each of them mean or max"},
-    [CHOICE_SMOOTH] = {"smooth", read_smooth, "none, max:K, avg:K (K odd, 1..63)"},
+    [CHOICE_REDUCE] = {"reduce", read_reduce, "mean, max, judge, or ROWS/HEADS, each of them mean or max"},
+    [CHOICE_SMOOTH] = {"smooth", read_smooth, "none, max:K, avg:K (K odd, 1..63), judge"},
     [CHOICE_ALLOCATE] = {"allocate", read_allocate,
                          "uniform, pyramid or pyramid:BETA (BETA 1..100), ada or ada:FLOOR, judge or judge:FLOOR "
                          "(FLOOR 0..1), at most four digits after the point"},
@@ -394,6 +410,36 @@ static judgeq_status read_policy(slice text, judgeq_policy *policy, judgeq_error
     if (!policy->keep_all) status = read_choices((slice){preset->text, strlen(preset->text)}, policy, &probed, error);
     if (status == JUDGEQ_OK && more) status = read_choices(rest, policy, &probed, error);
     return status;
+}
+
+judgeq_status policy_take_judge(judgeq_policy *policy, const char *choices, judgeq_error *error) {
+    judgeq_policy said = *policy, before;
+    bool probed = false;
+    if (!choices[0] || !policy->probe.soft) return JUDGEQ_OK;
+    said.reduce_by_judge = said.smooth_by_judge = false;
+    before = said;
+    judgeq_status status = read_choices((slice){choices, strlen(choices)}, &said, &probed, error);
+    if (status != JUDGEQ_OK) return status;
+    before.reduce_rows = said.reduce_rows;
+    before.reduce_heads = said.reduce_heads;
+    before.smooth = said.smooth;
+    before.smooth_width = said.smooth_width;
+    policy_write_text(&before);
+    policy_write_text(&said);
+    if (strcmp(before.text, said.text) != 0) {
+        return error_set(
+            error, JUDGEQ_ERROR_ARGUMENT,
+            "policy: the judge says \"%.60s\"; only reduce and smooth are its own, without the value judge", choices);
+    }
+    if (policy->reduce_by_judge) {
+        policy->reduce_rows = said.reduce_rows;
+        policy->reduce_heads = said.reduce_heads;
+    }
+    if (policy->smooth_by_judge) {
+        policy->smooth = said.smooth;
+        policy->smooth_width = said.smooth_width;
+    }
+    return JUDGEQ_OK;
 }
 
 /* What no single choice can tell. */

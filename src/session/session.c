@@ -133,6 +133,19 @@ static judgeq_status take_policies(judgeq_session *session, judgeq_error *error)
     return JUDGEQ_OK;
 }
 
+/* What the policies leave to the judge. */
+static judgeq_status ask_judge(judgeq_session *session, judgeq_error *error) {
+    if (!session->judge) return JUDGEQ_OK;
+    const char *choices = judgeq_judge_get_info(session->judge)->choices;
+    judgeq_status status = policy_take_judge(&session->policy, choices, error);
+    if (status == JUDGEQ_OK && session->policy.probe.first) {
+        status = policy_take_judge(&session->first_policy, choices, error);
+    }
+    if (status != JUDGEQ_ERROR_ARGUMENT) return status;
+    if (error) error->code = JUDGEQ_ERROR_FORMAT; /* of the judge's file, not of what was asked for */
+    return JUDGEQ_ERROR_FORMAT;
+}
+
 /* The one that was given, or one of its own. */
 static judgeq_status take_engine(judgeq_session *session, judgeq_error *error) {
     session->engine = session->params.engine;
@@ -167,6 +180,7 @@ judgeq_status session_configure(judgeq_session *session, const judgeq_model *mod
     judgeq_status status = take_policies(session, error);
     if (status == JUDGEQ_OK) status = check_params(session, error);
     if (status == JUDGEQ_OK) status = check_judge(session, error);
+    if (status == JUDGEQ_OK) status = ask_judge(session, error);
     if (status == JUDGEQ_OK) session->kv_type = kv_types[params->kv_type].type;
     return status;
 }

@@ -468,6 +468,8 @@ judgeq_status judgeq_trainer_judge(const judgeq_trainer *trainer, const char *or
         .origin = origin,
         .loss = trainer->params.loss == JUDGEQ_LOSS_MSE ? "mse" : "kl",
         .data_hash = trainer->set->info.hash,
+        /* what copies depends on single rows: docs/training.md, "What a judge says about its scores" */
+        .choices = trainer->params.target == JUDGEQ_TARGET_COPIED ? "reduce=mean/mean,smooth=none" : "",
         .steps = trainer->step,
         .heldout_loss = measured ? (float)trainer->measures.loss : NAN,
         .heldout_hit_rate = measured ? (float)trainer->measures.hit_rate[0] : NAN,
