@@ -47,6 +47,14 @@ static void multiply_rows(const dots_kernel *kernel, struct ggml_tensor *result,
     }
 }
 
+/* Row t of x, the i-th that is prepared. */
+static dots_x row_at(prepared *p, const struct ggml_tensor *x, int64_t t, int64_t i, int64_t n_block) {
+    return (dots_x){.blocks = (const uint8_t *)row_of(x, 0, t),
+                    .scale = p->scale + i * n_block,
+                    .sum = p->sum + i * n_block,
+                    .start = p->start + i * n_block};
+}
+
 /* Four rows of the matrix are multiplied with all rows of x while they are in the first cache. */
 static void forward(struct ggml_tensor *result, int thread, int n_thread, void *data) {
     (void)data;
@@ -58,18 +66,14 @@ static void forward(struct ggml_tensor *result, int thread, int n_thread, void *
     for (int64_t t = 0; t < x->ne[1]; t += most) {
         const int64_t n = least(x->ne[1] - t, most);
         for (int64_t i = 0; i < n; i++) {
-            const dots_x row = {(const uint8_t *)row_of(x, 0, t + i), p.scale + i * n_block, p.sum + i * n_block,
-                                p.start + i * n_block};
+            const dots_x row = row_at(&p, x, t + i, i, n_block);
             kernel->prepare(&row, n_block);
         }
         for (int64_t g = thread * n_group / n_thread; g < end; g++) {
             for (int64_t i = 0; i < n; i += DOTS_X) {
                 dots_x row[DOTS_X];
                 const int64_t n_x = least(n - i, DOTS_X);
-                for (int64_t k = 0; k < n_x; k++) {
-                    row[k] = (dots_x){(const uint8_t *)row_of(x, 0, t + i + k), p.scale + (i + k) * n_block,
-                                      p.sum + (i + k) * n_block, p.start + (i + k) * n_block};
-                }
+                for (int64_t k = 0; k < n_x; k++) row[k] = row_at(&p, x, t + i + k, i + k, n_block);
                 multiply_rows(kernel, result, row, t + i, n_x, g * DOTS_ROWS);
             }
         }

@@ -132,7 +132,7 @@ graph *graph_begin(graph_engine *engine) {
     engine->current.scheduler = engine->scheduler;
     engine->current.cpu = engine->backend;
     engine->current.newest = NULL;
-    engine->current.dots = engine->n_device == 0 ? engine->dots : NULL;
+    engine->current.dots = engine->dots;
     engine->current.x = engine->current.rounded = NULL;
     engine->current.nodes = ggml_new_graph_custom(engine->current.context, engine->n_node, false);
     return &engine->current;
