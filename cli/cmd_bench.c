@@ -51,7 +51,7 @@ static const char HELP_CELLS[] =
     "      --plain-weights   libllama's arithmetic (default: 16-bit copies of a layer's weights for long prompts)\n"
     "      --expand MIB      memory for 16-bit copies of all weights, made before anything is measured: they read "
     "prompts,\n"
-    "                        and decode batches of 8 and more (default: 0)\n"
+    "                        and decode batches of 8 and more, or 24 with kernels for few rows (default: 0)\n"
     "\n";
 static const char HELP_MEASURING[] =
     "Measuring\n"

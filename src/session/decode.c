@@ -78,8 +78,15 @@ static judgeq_status decoder_init(decoder *d, const judgeq_model *model, judgeq_
     return JUDGEQ_OK;
 }
 
-/* From so many sequences on, expanded weights are faster: below, they are more bytes to read. */
-enum { EXPANDED_SEQUENCES = 8 };
+/* From so many sequences on, expanded weights are faster than ggml's products with quantised ones: below, they are more
+ * bytes to read. They are not faster than those of cpu/dots.h before there are more. */
+enum { EXPANDED_SEQUENCES = 8, EXPANDED_AFTER_DOTS = 24 };
+
+static bool uses_expanded(const graph_engine *engine, const judgeq_model *model, int64_t n) {
+    if (!model->expanded) return false;
+    return n >=
+           (engine->dots[model->layer[0].matrix[MODEL_UP].weight->type] ? EXPANDED_AFTER_DOTS : EXPANDED_SEQUENCES);
+}
 
 static judgeq_status build(decoder *d, graph_engine *engine, const judgeq_model *model, int64_t n,
                            judgeq_error *error) {
@@ -89,7 +96,7 @@ static judgeq_status build(decoder *d, graph_engine *engine, const judgeq_model 
     d->position = graph_input(g, GGML_TYPE_I32, n, 1);
     struct ggml_tensor *x = block_add_embedding(g, model, d->token);
     const block_want want = {.output = true, .query = true};
-    const bool expanded = model->expanded && n >= EXPANDED_SEQUENCES;
+    const bool expanded = uses_expanded(engine, model, n);
     for (int32_t l = 0; l < model->info.n_layer; l++) {
         const model_layer *weights = expanded ? &model->expanded[l].layer : &model->layer[l];
         const block_result block = block_add(g, weights, attention_over_batch(&d->layer[l]), x, d->position, want);
