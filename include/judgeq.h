@@ -145,7 +145,8 @@ JUDGEQ_API const char *judgeq_model_warning_at(const judgeq_model *model, size_t
 /* Keeps 16-bit float copies of the quantised matrices of all layers, if they fit into most_bytes. *n_bytes: the bytes
  * of the copies, 0 if there are none (they did not fit, or nothing is quantised). Call it before the model's first
  * session. Prompts give the same results as without the copies, but sooner, since the copies need not be made for each
- * prompt. From 8 sessions on, judgeq_session_decode_all takes half of the time or less; but there activations are
+ * prompt. From 8 sessions on (24 where this processor has kernels for few rows, judgeq_kernels),
+ * judgeq_session_decode_all multiplies with the copies, sooner than with quantised weights; but there activations are
  * rounded less than for a session alone, so greedy tokens can differ at near ties. n_threads 0: chosen. */
 JUDGEQ_API judgeq_status judgeq_model_expand(judgeq_model *model, size_t most_bytes, int32_t n_threads, size_t *n_bytes,
                                              judgeq_error *error);
