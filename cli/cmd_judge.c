@@ -31,10 +31,10 @@ static const char HELP[] =
     "fetched)\n"
     "  --tensor NAME      the tensor in a .safetensors file (default: the only one)\n"
     "  --origin TEXT      how the soft tokens came to be (default: \"imported from FILE\")\n"
-    "  --choices TEXT     how its scores are reduced and smoothed where a policy leaves it to the judge, as the "
-    "policy\n"
-    "                     judge does: reduce=mean/mean,smooth=none, say (default: what FILE says, if it is a judge "
-    "file)\n"
+    "  --choices TEXT     how its scores are reduced and smoothed where a policy leaves it to the judge, as "
+    "judge-later\n"
+    "                     does: reduce=mean/mean,smooth=none, say (default: what FILE\n"
+    "                     says, if it is a judge file; \"\" takes it out)\n"
     "\n"
     "export: writes a judge's soft tokens as F32.\n"
     "  JUDGE.gguf         the judge file\n"
@@ -114,7 +114,7 @@ static judgeq_status import(const options *o, judgeq_judge **judge, judgeq_error
     char room[4096];
     const char *path = NULL;
     judgeq_model *model = NULL;
-    judgeq_status status = o->choices ? check_choices(o->choices, error) : JUDGEQ_OK;
+    judgeq_status status = o->choices && *o->choices ? check_choices(o->choices, error) : JUDGEQ_OK;
     if (status == JUDGEQ_OK) status = file_check_output(o->output, error);
     if (status == JUDGEQ_OK) status = find_model(o->model, room, sizeof room, &path, error);
     if (status == JUDGEQ_OK) status = judgeq_model_load(path, &model, error);

@@ -47,7 +47,8 @@ static const char HELP_MODEL[] =
     "      --budget N|P%  rows to keep per layer and KV head, or a share of the prompt (default: all, with policy\n"
     "                     full)\n"
     "      --policy NAME, --judge FILE, --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
-    "                     which rows to keep, as for judgeq run (default: judge)\n"
+    "                     which rows to keep, as for judgeq run (default: judge; of documents that are uploaded,\n"
+    "                     judge-later)\n"
     "      --slack N|none, --unbounded\n"
     "                     as for judgeq run\n"
     "\n";
@@ -113,6 +114,7 @@ typedef struct serve {
     judge_found *former; /* [n_former]: judges that sessions may still use */
     size_t n_former;
     char *fallback;
+    char *later; /* the default policy of documents whose questions come later; or NULL */
     size_t kv_bytes;
     contexts *contexts;
     service service;
@@ -143,6 +145,8 @@ static judgeq_status search_judge(const serve *s, judge_found *found, judgeq_err
     return JUDGEQ_OK;
 }
 
+static const char JUDGE[] = "judge"; /* the default policy, before choices that were given */
+
 static judgeq_status load(serve *s, judgeq_error *error) {
     const options *o = &s->options.run;
     judgeq_status status = judgeq_policy_parse(o->policy_text, &s->policy, error);
@@ -153,8 +157,11 @@ static judgeq_status load(serve *s, judgeq_error *error) {
     if (status != JUDGEQ_OK) return status;
     find_model_notes(s->model, s->model_path, say_notes(o->quiet));
     status = search_judge(s, &s->found, error);
-    if (status != JUDGEQ_OK || !s->found.fallback) return status;
-    return fallback_take(o->policy_text, &s->fallback, &s->policy, error);
+    if (status == JUDGEQ_OK && s->found.fallback) return fallback_take(o->policy_text, &s->fallback, &s->policy, error);
+    if (status != JUDGEQ_OK || o->policy || strncmp(o->policy_text, JUDGE, strlen(JUDGE)) != 0) return status;
+    if (asprintf(&s->later, "%s-later%s", JUDGE, o->policy_text + strlen(JUDGE)) >= 0) return JUDGEQ_OK;
+    s->later = NULL;
+    return error_memory(error, "a policy");
 }
 
 /* The file's name without its folder and its ending. */
@@ -221,7 +228,7 @@ static judgeq_status start_worker(serve *s, judgeq_error *error) {
                            .name = s->name,
                            .model_path = s->model_path,
                            .policy = policy,
-                           .later = strcmp(policy, "judge") == 0 && !o->run.policy ? "judge-later" : NULL,
+                           .later = s->later,
                            .rows = o->run.session.rows,
                            .share = o->run.session.share,
                            .n_ctx = context_length(s),
@@ -405,6 +412,7 @@ static void serve_free(serve *s) {
     judgeq_policy_free(s->policy);
     judgeq_model_free(s->model);
     free(s->fallback);
+    free(s->later);
     free(s->name);
     serve_options_free(&s->options);
 }

@@ -205,22 +205,24 @@ class OwnChoices(Command):
         self.assertEqual(self.kept("judge-later", speaking), plain)
         self.assertEqual(self.kept("judge", speaking), smooth)
         self.assertEqual(self.kept("judge-later,reduce=max,smooth=avg:7", speaking), smooth)
+        self.execute("judge", "import", speaking, "-m", self.model, "-o", self.path("again.gguf"), "--choices", "")
+        self.assertEqual(json.loads(self.execute("inspect", self.path("again.gguf"), "--json").stdout)["choices"], None)
 
     def test_other_choices_are_refused(self):
         silent = self.fixture("judge", self.model, "silent.gguf")
         for choices, said in (("keep=none", "expected reduce and smooth"), ("reduce=mean,keep=none", "expected reduce and smooth"),
-                              ("smooth=judge", "expected reduce and smooth"), ("smooth=avg:2", "smooth does not accept"),
-                              ("", "expected reduce and smooth")):
+                              ("smooth=judge", "expected reduce and smooth"), ("smooth=avg:2", "smooth does not accept")):
             done = self.execute("judge", "import", silent, "-m", self.model, "-o", self.path("no.gguf"), "--choices", choices, status=2)
             self.assertIn(said, done.stderr.decode())
 
     def test_a_document_is_read_for_later(self):
-        self.fixture("judge", self.model, "a model.judge.gguf")
+        silent = self.fixture("judge", self.model, "silent.gguf")
+        self.execute("judge", "import", silent, "-m", self.model, "-o", self.beside, "--choices", "reduce=mean/mean,smooth=none")
         with open(self.path("text.txt"), "w") as file:
             file.write(LONG)
         done = self.execute("ingest", "-m", self.model, "-t", "1", "--budget", "32", self.path("text.txt"), "-o", self.path("text.kv"),
                             "--json", "--quiet")
-        self.assertEqual(json.loads(done.stdout)["policy"], "probe=soft,reduce=judge,smooth=judge,allocate=judge:0.2,keep=recent:8")
+        self.assertEqual(json.loads(done.stdout)["policy"], "probe=soft,reduce=mean/mean,smooth=none,allocate=judge:0.2,keep=recent:8")
         self.execute("run", "-m", self.model, "-t", "1", "-n", "4", "--context", self.path("text.kv"), "-p", "the rain")
 
 

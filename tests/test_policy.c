@@ -204,6 +204,8 @@ static const struct {
     {"judge,keep=turn:0%", "\"turn:0%\"", "P 1..100"},
     {"judge,keep=turn:5%+turn:5%", "\"turn:5%\"", "turn:P%"},
     {"judge,keep=none+sink:4", "\"none\"", "none, or"},
+    {"snapkv,reduce=judge", "soft tokens", "probe=soft"},
+    {"judge-later,probe=window:8", "soft tokens", "probe=soft"},
 };
 
 static void bad_texts_are_refused_by_name(void **state) {
@@ -309,14 +311,16 @@ static void a_judge_has_choices_of_its_own(void **state) {
     assert_true(later.smooth == POLICY_SMOOTH_AVG && later.smooth_width == 7);
     judgeq_policy silent = later;
     assert_int_equal(policy_take_judge(&silent, "", &error), JUDGEQ_OK);
+    assert_string_equal(silent.text, "probe=soft,reduce=max/max,smooth=avg:7,allocate=judge:0.2,keep=recent:8");
     assert_true(silent.reduce_rows == POLICY_MAX && silent.smooth_width == 7);
     assert_int_equal(policy_take_judge(&later, "reduce=mean/max,smooth=none", &error), JUDGEQ_OK);
     assert_true(later.reduce_rows == POLICY_MEAN && later.reduce_heads == POLICY_MAX);
     assert_true(later.smooth == POLICY_SMOOTH_NONE && later.smooth_width == 1);
+    assert_string_equal(later.text, "probe=soft,reduce=mean/max,smooth=none,allocate=judge:0.2,keep=recent:8");
     assert_int_equal(policy_take_judge(&own, "reduce=mean,smooth=max:3", &error), JUDGEQ_OK);
     assert_true(own.reduce_rows == POLICY_MAX && own.reduce_heads == POLICY_MEAN);
     assert_true(own.smooth == POLICY_SMOOTH_MAX && own.smooth_width == 3);
-    assert_int_equal(policy_take_judge(&other, "smooth=none", &error), JUDGEQ_OK);
+    assert_int_equal(policy_take_judge(&other, "no choices", &error), JUDGEQ_OK); /* which nobody asks for */
     assert_int_equal(other.smooth_width, 7);
     static const char *const bad[] = {"reduce", "smooth=avg:2", "smooth=judge", "reduce=judge", "keep=none", "snapkv"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -501,7 +501,7 @@ static void test_a_judge_that_says_too_much(void **state) {
     judgeq_session_params params = judgeq_session_default_params();
     params.budget = 64;
     params.judge = judge;
-    expect_refused(w, "judge-later", params, JUDGEQ_ERROR_FORMAT, "the judge says \"smooth=none,keep=none\"");
+    expect_refused(w, "judge-later", params, JUDGEQ_ERROR_FORMAT, "the judge's file says \"smooth=none,keep=none\"");
     judgeq_judge_free(judge);
 }
 

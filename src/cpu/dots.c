@@ -7,8 +7,8 @@
 #include "product_pairs.h"
 #include "rows.h"
 
-/* Blocks of x that a thread prepares at once, of as many rows as there is room for: 160 KiB on its stack. */
-enum { BLOCKS_MOST = 4096 };
+/* Blocks of x that a thread prepares at once, of as many rows as there is room for: 80 KiB on its stack. */
+enum { BLOCKS_MOST = 2048 };
 
 typedef struct prepared {
     float scale[BLOCKS_MOST], sum[BLOCKS_MOST];

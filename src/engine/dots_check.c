@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -52,13 +53,19 @@ static judgeq_status ask(graph_engine *engine, enum ggml_type type, judgeq_error
     const both b = build(graph_begin(engine), type);
     judgeq_status status = graph_allocate(engine, NULL, error);
     if (status != JUDGEQ_OK) return status;
-    float number[COLUMNS * ROWS];
-    unsigned char bytes[sizeof number];
-    fill(number, (int64_t)COLUMNS * ROWS);
-    ggml_quantize_chunk(type, number, bytes, 0, ROWS, COLUMNS, NULL);
-    ggml_backend_tensor_set(b.matrix, bytes, 0, ggml_nbytes(b.matrix));
-    ggml_backend_tensor_set(b.x, number + COLUMNS / 2, 0, ggml_nbytes(b.x));
-    status = graph_compute(engine, GRAPH_TOKEN, 0, error);
+    float *number = malloc((size_t)COLUMNS * ROWS * sizeof *number);
+    void *bytes = malloc(ggml_nbytes(b.matrix));
+    if (number && bytes) {
+        fill(number, (int64_t)COLUMNS * ROWS);
+        ggml_quantize_chunk(type, number, bytes, 0, ROWS, COLUMNS, NULL);
+        ggml_backend_tensor_set(b.matrix, bytes, 0, ggml_nbytes(b.matrix));
+        ggml_backend_tensor_set(b.x, number + COLUMNS / 2, 0, ggml_nbytes(b.x));
+        status = graph_compute(engine, GRAPH_TOKEN, 0, error);
+    } else {
+        status = error_memory(error, "a matrix for comparison");
+    }
+    free(number);
+    free(bytes);
     if (status != JUDGEQ_OK) return status;
     atomic_store(&same[type], is_same(&b));
     atomic_store(&asked[type], true);

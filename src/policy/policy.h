@@ -60,7 +60,8 @@ struct judgeq_policy {
 judgeq_status policy_read(const char *text, judgeq_policy *policy, judgeq_error *error);
 
 /* Takes what the policy leaves to the judge from the judge's own choices, "reduce=mean/mean,smooth=none" for example;
- * "" says nothing. The text form stays. Fails with ARGUMENT where they are not choices of reduce and smooth. */
+ * "" says nothing. The text form then names what was taken, so that a file that holds it means the same with another
+ * judge. Fails with ARGUMENT where they are not choices of reduce and smooth. */
 judgeq_status policy_take_judge(judgeq_policy *policy, const char *choices, judgeq_error *error);
 
 /* True where no scores are needed: rows are ranked by position or at random. */

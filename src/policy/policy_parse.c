@@ -412,25 +412,30 @@ static judgeq_status read_policy(slice text, judgeq_policy *policy, judgeq_error
     return status;
 }
 
-judgeq_status policy_take_judge(judgeq_policy *policy, const char *choices, judgeq_error *error) {
-    judgeq_policy said = *policy, before;
+/* Reduce and smooth, and nothing else. */
+static judgeq_status read_own_choices(const char *choices, judgeq_policy *said, judgeq_error *error) {
+    judgeq_policy before;
     bool probed = false;
-    if (!choices[0] || !policy->probe.soft) return JUDGEQ_OK;
-    said.reduce_by_judge = said.smooth_by_judge = false;
-    before = said;
-    judgeq_status status = read_choices((slice){choices, strlen(choices)}, &said, &probed, error);
+    said->reduce_by_judge = said->smooth_by_judge = false;
+    before = *said;
+    judgeq_status status = read_choices((slice){choices, strlen(choices)}, said, &probed, error);
     if (status != JUDGEQ_OK) return status;
-    before.reduce_rows = said.reduce_rows;
-    before.reduce_heads = said.reduce_heads;
-    before.smooth = said.smooth;
-    before.smooth_width = said.smooth_width;
+    before.reduce_rows = said->reduce_rows;
+    before.reduce_heads = said->reduce_heads;
+    before.smooth = said->smooth;
+    before.smooth_width = said->smooth_width;
     policy_write_text(&before);
-    policy_write_text(&said);
-    if (strcmp(before.text, said.text) != 0) {
-        return error_set(
-            error, JUDGEQ_ERROR_ARGUMENT,
-            "policy: the judge says \"%.60s\"; only reduce and smooth are its own, without the value judge", choices);
-    }
+    policy_write_text(said);
+    if (strcmp(before.text, said->text) == 0) return JUDGEQ_OK;
+    return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                     "policy: only reduce and smooth are a judge's own choices, without the value judge");
+}
+
+judgeq_status policy_take_judge(judgeq_policy *policy, const char *choices, judgeq_error *error) {
+    judgeq_policy said = *policy;
+    if (!policy->reduce_by_judge && !policy->smooth_by_judge) return JUDGEQ_OK;
+    const judgeq_status status = choices[0] ? read_own_choices(choices, &said, error) : JUDGEQ_OK;
+    if (status != JUDGEQ_OK) return status;
     if (policy->reduce_by_judge) {
         policy->reduce_rows = said.reduce_rows;
         policy->reduce_heads = said.reduce_heads;
@@ -439,11 +444,19 @@ judgeq_status policy_take_judge(judgeq_policy *policy, const char *choices, judg
         policy->smooth = said.smooth;
         policy->smooth_width = said.smooth_width;
     }
+    policy->reduce_by_judge = policy->smooth_by_judge = false;
+    policy_write_text(policy);
     return JUDGEQ_OK;
 }
 
 /* What no single choice can tell. */
 static judgeq_status check_choices(const judgeq_policy *policy, judgeq_error *error) {
+    if ((policy->reduce_by_judge || policy->smooth_by_judge) && !policy->probe.soft) {
+        return error_set(
+            error, JUDGEQ_ERROR_ARGUMENT,
+            "policy: reduce=judge and smooth=judge are for scores by a judge's soft tokens: add probe=soft, or "
+            "say how to reduce and smooth");
+    }
     if (!policy->probe.again || policy->reduce_rows == POLICY_MAX) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                      "policy: probe=again takes the maximum over the rows of its second reading, of which every piece "

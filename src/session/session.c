@@ -142,8 +142,12 @@ static judgeq_status ask_judge(judgeq_session *session, judgeq_error *error) {
         status = policy_take_judge(&session->first_policy, choices, error);
     }
     if (status != JUDGEQ_ERROR_ARGUMENT) return status;
-    if (error) error->code = JUDGEQ_ERROR_FORMAT; /* of the judge's file, not of what was asked for */
-    return JUDGEQ_ERROR_FORMAT;
+    /* its file's fault, not that of what was asked for */
+    return error_set(
+        error, JUDGEQ_ERROR_FORMAT,
+        "the judge's file says \"%.60s\" as its own choices (judgeq.policy); expected reduce and smooth, for "
+        "example reduce=mean/mean,smooth=none",
+        choices);
 }
 
 /* The one that was given, or one of its own. */
