@@ -15,13 +15,28 @@ typedef struct prepared {
     int32_t start[BLOCKS_MOST][8];
 } prepared;
 
-static const dots_kernel *kernel_for(enum ggml_type matrix) {
-    const dots_kernel *found = dots_32(matrix);
-    return found ? found : dots_256(matrix);
+#ifdef DOTS_KERNELS
+static const dots_kernel *find(const dots_kernel *known, int n, enum ggml_type matrix) {
+    for (int i = 0; i < n; i++) {
+        if (known[i].matrix == matrix) return &known[i];
+    }
+    return NULL;
 }
 
+static const dots_kernel *kernel_for(enum ggml_type matrix) {
+    if (!__builtin_cpu_supports("x86-64-v4") || !__builtin_cpu_supports("avx512vnni")) return NULL;
+    const dots_kernel *found = find(dots_32, DOTS_32_TYPES, matrix);
+    return found ? found : find(dots_256, DOTS_256_TYPES, matrix);
+}
+#else
+static const dots_kernel *kernel_for(enum ggml_type matrix) {
+    (void)matrix;
+    return NULL;
+}
+#endif
+
 const char *dots_instructions(void) {
-    return dots_32(GGML_TYPE_Q8_0) ? "AVX-512 with VNNI" : NULL;
+    return kernel_for(GGML_TYPE_Q8_0) ? "AVX-512 with VNNI" : NULL;
 }
 
 bool dots_can(enum ggml_type type, int64_t n_row, int64_t n_column) {

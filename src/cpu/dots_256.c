@@ -2,7 +2,7 @@
 
 #include "dots_kernel.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#ifdef DOTS_KERNELS
 
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4,avx512vnni")
@@ -191,18 +191,9 @@ INLINE void multiply(const int bytes, const uint8_t *matrix, size_t stride, cons
     }
 }
 
-#define KERNEL(name, bytes)                                                                                            \
-    static void multiply_##name(const uint8_t *matrix, size_t stride, const dots_x *x, int n_x, int64_t n_block,       \
-                                float(*out)[DOTS_ROWS]) {                                                              \
-        if (n_x == 1) multiply(bytes, matrix, stride, x, 1, n_block, out);                                             \
-        if (n_x == 2) multiply(bytes, matrix, stride, x, 2, n_block, out);                                             \
-        if (n_x == 3) multiply(bytes, matrix, stride, x, 3, n_block, out);                                             \
-        if (n_x == 4) multiply(bytes, matrix, stride, x, 4, n_block, out);                                             \
-    }
-
-KERNEL(q4_k, BYTES_4)
-KERNEL(q5_k, BYTES_5)
-KERNEL(q6_k, BYTES_6)
+MULTIPLY(q4_k, BYTES_4)
+MULTIPLY(q5_k, BYTES_5)
+MULTIPLY(q6_k, BYTES_6)
 
 /* ---- as BF16 ----------------------------------------------------------------------------------------------------- */
 
@@ -260,25 +251,10 @@ static void read_q6_k(const uint8_t *row, int64_t n_block, ggml_bf16_t *out) {
 
 #pragma GCC pop_options
 
-static const dots_kernel KERNELS[] = {
+const dots_kernel dots_256[] = {
     {GGML_TYPE_Q4_K, GGML_TYPE_Q8_K, BLOCK, prepare, multiply_q4_k, read_q4_k},
     {GGML_TYPE_Q5_K, GGML_TYPE_Q8_K, BLOCK, prepare, multiply_q5_k, read_q5_k},
     {GGML_TYPE_Q6_K, GGML_TYPE_Q8_K, BLOCK, prepare, multiply_q6_k, read_q6_k},
 };
-
-const dots_kernel *dots_256(enum ggml_type matrix) {
-    if (!__builtin_cpu_supports("x86-64-v4") || !__builtin_cpu_supports("avx512vnni")) return NULL;
-    for (size_t i = 0; i < sizeof KERNELS / sizeof KERNELS[0]; i++) {
-        if (KERNELS[i].matrix == matrix) return &KERNELS[i];
-    }
-    return NULL;
-}
-
-#else
-
-const dots_kernel *dots_256(enum ggml_type matrix) {
-    (void)matrix;
-    return NULL;
-}
 
 #endif

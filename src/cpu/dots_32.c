@@ -3,7 +3,7 @@
 
 #include "dots_kernel.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#ifdef DOTS_KERNELS
 
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4,avx512vnni")
@@ -150,15 +150,9 @@ INLINE void multiply(const layout l, const uint8_t *matrix, size_t stride, const
 }
 
 #define KERNEL(name, l)                                                                                                \
+    MULTIPLY(name, l)                                                                                                  \
     static void prepare_##name(const dots_x *x, int64_t n_block) {                                                     \
         prepare(l, x, n_block);                                                                                        \
-    }                                                                                                                  \
-    static void multiply_##name(const uint8_t *matrix, size_t stride, const dots_x *x, int n_x, int64_t n_block,       \
-                                float(*out)[DOTS_ROWS]) {                                                              \
-        if (n_x == 1) multiply(l, matrix, stride, x, 1, n_block, out);                                                 \
-        if (n_x == 2) multiply(l, matrix, stride, x, 2, n_block, out);                                                 \
-        if (n_x == 3) multiply(l, matrix, stride, x, 3, n_block, out);                                                 \
-        if (n_x == 4) multiply(l, matrix, stride, x, 4, n_block, out);                                                 \
     }
 
 KERNEL(q4_0, Q4_0)
@@ -204,25 +198,10 @@ READ(q8_0, Q8_0)
 #define ENTRY(matrix, x, name)                                                                                         \
     { matrix, x, BLOCK, prepare_##name, multiply_##name, read_##name }
 
-static const dots_kernel KERNELS[] = {
+const dots_kernel dots_32[] = {
     ENTRY(GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, q4_0), ENTRY(GGML_TYPE_Q4_1, GGML_TYPE_Q8_1, q4_1),
     ENTRY(GGML_TYPE_Q5_0, GGML_TYPE_Q8_0, q5_0), ENTRY(GGML_TYPE_Q5_1, GGML_TYPE_Q8_1, q5_1),
     ENTRY(GGML_TYPE_Q8_0, GGML_TYPE_Q8_0, q8_0),
 };
-
-const dots_kernel *dots_32(enum ggml_type matrix) {
-    if (!__builtin_cpu_supports("x86-64-v4") || !__builtin_cpu_supports("avx512vnni")) return NULL;
-    for (size_t i = 0; i < sizeof KERNELS / sizeof KERNELS[0]; i++) {
-        if (KERNELS[i].matrix == matrix) return &KERNELS[i];
-    }
-    return NULL;
-}
-
-#else
-
-const dots_kernel *dots_32(enum ggml_type matrix) {
-    (void)matrix;
-    return NULL;
-}
 
 #endif

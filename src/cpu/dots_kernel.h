@@ -28,8 +28,10 @@ typedef struct dots_kernel {
     void (*read)(const uint8_t *row, int64_t n_block, ggml_bf16_t *out);
 } dots_kernel;
 
-/* NULL: there is none for that type on this processor. */
-const dots_kernel *dots_32(enum ggml_type matrix);
-const dots_kernel *dots_256(enum ggml_type matrix);
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define DOTS_KERNELS /* this compiler makes them; the processor may lack the instructions */
+enum { DOTS_32_TYPES = 5, DOTS_256_TYPES = 3 };
+extern const dots_kernel dots_32[DOTS_32_TYPES], dots_256[DOTS_256_TYPES];
+#endif
 
 #endif

@@ -41,4 +41,14 @@ INLINE void fetch(const uint8_t *at, int bytes) {
     UNROLL for (int i = 0; i < bytes; i += LINE) _mm_prefetch((const char *)at + FETCH_AHEAD + i, _MM_HINT_T1);
 }
 
+/* A kernel's `multiply`, from a function of that name that is inlined with constants: `of`, which type, and n_x. */
+#define MULTIPLY(name, of)                                                                                             \
+    static void multiply_##name(const uint8_t *matrix, size_t stride, const dots_x *x, int n_x, int64_t n_block,       \
+                                float(*out)[DOTS_ROWS]) {                                                              \
+        if (n_x == 1) multiply(of, matrix, stride, x, 1, n_block, out);                                                \
+        if (n_x == 2) multiply(of, matrix, stride, x, 2, n_block, out);                                                \
+        if (n_x == 3) multiply(of, matrix, stride, x, 3, n_block, out);                                                \
+        if (n_x == 4) multiply(of, matrix, stride, x, 4, n_block, out);                                                \
+    }
+
 #endif
