@@ -322,7 +322,8 @@ static void a_judge_has_choices_of_its_own(void **state) {
     assert_true(own.smooth == POLICY_SMOOTH_MAX && own.smooth_width == 3);
     assert_int_equal(policy_take_judge(&other, "no choices", &error), JUDGEQ_OK); /* which nobody asks for */
     assert_int_equal(other.smooth_width, 7);
-    static const char *const bad[] = {"reduce", "smooth=avg:2", "smooth=judge", "reduce=judge", "keep=none", "snapkv"};
+    static const char *const bad[] = {"reduce",    "smooth=avg:2",  "smooth=judge", "reduce=judge",
+                                      "keep=none", "keep=recent:8", "snapkv"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         judgeq_policy policy = read_good("judge-later");
         assert_int_equal(policy_take_judge(&policy, bad[i], &error), JUDGEQ_ERROR_ARGUMENT);

@@ -361,9 +361,10 @@ static const choice CHOICES[N_CHOICES] = {
 
 /* ---- policy ------------------------------------------------------------------------------------------------------ */
 
-/* "key=value,key=value". *probed is set where one of the keys is probe. */
-static judgeq_status read_choices(slice text, judgeq_policy *policy, bool *probed, judgeq_error *error) {
+/* "key=value,key=value". *named: bits by choice, of the keys that are there. */
+static judgeq_status read_choices(slice text, judgeq_policy *policy, unsigned *named, judgeq_error *error) {
     bool more = true;
+    *named = 0;
     while (more) {
         slice part, key;
         more = slice_cut(&text, ',', &part);
@@ -380,18 +381,18 @@ static judgeq_status read_choices(slice text, judgeq_policy *policy, bool *probe
         }
         judgeq_status status = CHOICES[index].read(value, policy, error);
         if (status != JUDGEQ_OK) return status;
-        if (index == CHOICE_PROBE) *probed = true;
+        *named |= 1u << index;
     }
     return JUDGEQ_OK;
 }
 
 static judgeq_status read_policy(slice text, judgeq_policy *policy, judgeq_error *error) {
     slice rest = text, first;
+    unsigned named;
     bool more = slice_cut(&rest, ',', &first);
     if (first.length && memchr(first.at, '=', first.length)) {
-        bool probed = false;
-        judgeq_status status = read_choices(text, policy, &probed, error);
-        if (status != JUDGEQ_OK || probed) return status;
+        judgeq_status status = read_choices(text, policy, &named, error);
+        if (status != JUDGEQ_OK || named >> CHOICE_PROBE & 1) return status;
         return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                          "policy: \"%.*s\" names no probe; begin with a preset (snapkv,...) or add probe=...",
                          shown(text), text.at);
@@ -405,28 +406,20 @@ static judgeq_status read_policy(slice text, judgeq_policy *policy, judgeq_error
                          "preset or with probe=...",
                          shown(rest), rest.at);
     }
-    bool probed = true;
     judgeq_status status = JUDGEQ_OK;
-    if (!policy->keep_all) status = read_choices((slice){preset->text, strlen(preset->text)}, policy, &probed, error);
-    if (status == JUDGEQ_OK && more) status = read_choices(rest, policy, &probed, error);
+    if (!policy->keep_all) status = read_choices((slice){preset->text, strlen(preset->text)}, policy, &named, error);
+    if (status == JUDGEQ_OK && more) status = read_choices(rest, policy, &named, error);
     return status;
 }
 
 /* Reduce and smooth, and nothing else. */
 static judgeq_status read_own_choices(const char *choices, judgeq_policy *said, judgeq_error *error) {
-    judgeq_policy before;
-    bool probed = false;
+    const unsigned own = 1u << CHOICE_REDUCE | 1u << CHOICE_SMOOTH;
+    unsigned named;
     said->reduce_by_judge = said->smooth_by_judge = false;
-    before = *said;
-    judgeq_status status = read_choices((slice){choices, strlen(choices)}, said, &probed, error);
+    judgeq_status status = read_choices((slice){choices, strlen(choices)}, said, &named, error);
     if (status != JUDGEQ_OK) return status;
-    before.reduce_rows = said->reduce_rows;
-    before.reduce_heads = said->reduce_heads;
-    before.smooth = said->smooth;
-    before.smooth_width = said->smooth_width;
-    policy_write_text(&before);
-    policy_write_text(said);
-    if (strcmp(before.text, said->text) == 0) return JUDGEQ_OK;
+    if ((named & ~own) == 0 && !said->reduce_by_judge && !said->smooth_by_judge) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_ARGUMENT,
                      "policy: only reduce and smooth are a judge's own choices, without the value judge");
 }
