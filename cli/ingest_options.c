@@ -41,8 +41,7 @@ int ingest_options_read(int argc, char **argv, ingest_options *o) {
     }
     status = options_check_shared(&o->run, "ingest");
     if (status != 0) return status;
-    return options_write_policy(&o->run, "ingest",
-                                o->run.budget_given || choices_given(&o->run.choices) ? "judge-later" : "full");
+    return options_write_policy(&o->run, "ingest", options_preset(&o->run, "judge-later"));
 }
 
 void ingest_options_free(ingest_options *o) {

@@ -138,6 +138,10 @@ static int check_together(const options *o) {
     return 0;
 }
 
+const char *options_preset(const options *o, const char *preset) {
+    return o->budget_given || choices_given(&o->choices) ? preset : "full";
+}
+
 int options_write_policy(options *o, const char *command, const char *preset) {
     const char *name = o->policy ? o->policy : preset;
     char *more = NULL;
@@ -171,7 +175,7 @@ int options_read(int argc, char **argv, options *o) {
     if (status == 0) status = check_together(o);
     if (status == 0) status = check_context(o);
     if (status != 0) return status;
-    return options_write_policy(o, "run", o->budget_given || choices_given(&o->choices) ? "judge" : "full");
+    return options_write_policy(o, "run", options_preset(o, "judge"));
 }
 
 void options_free(options *o) {

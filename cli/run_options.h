@@ -45,6 +45,8 @@ int options_check_shared(const options *o, const char *command);
 
 /* Nothing given. */
 options options_default(void);
+/* The default policy: `preset` where a budget or a choice speaks of eviction, and full otherwise. */
+const char *options_preset(const options *o, const char *preset);
 /* Writes policy_text: the policy as given, or else the preset; with the choices after it. The exit status. */
 int options_write_policy(options *o, const char *command, const char *preset);
 

@@ -126,8 +126,7 @@ int serve_options_read(int argc, char **argv, serve_options *o) {
         return wrong("--context-bytes: of which folder? Add --context-dir DIR");
     if (o->key_file) status = serve_keys_read(&o->keys, o->key_file);
     if (status != 0) return status;
-    return options_write_policy(&o->run, "serve",
-                                o->run.budget_given || choices_given(&o->run.choices) ? "judge" : "full");
+    return options_write_policy(&o->run, "serve", options_preset(&o->run, "judge"));
 }
 
 void serve_options_free(serve_options *o) {
