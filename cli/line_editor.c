@@ -183,7 +183,8 @@ static void set_locale(void) {
 }
 
 static void watch_screen(void) {
-    struct sigaction action = {.sa_handler = note_change};
+    /* As for interrupts: a write that is broken off would lose its text. */
+    struct sigaction action = {.sa_handler = note_change, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGWINCH, &action, NULL);
     sigaction(SIGCONT, &action, NULL);

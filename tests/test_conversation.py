@@ -25,6 +25,7 @@ CHATML = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.conten
 FORGETFUL = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + (m.content if m.role != 'assistant' else '- ' + m.content) +\
  '<|im_end|>\\n' }}{% endfor %}{{ '<|im_start|>assistant\\n' }}"""
 TEXT = "the room in the rain is on a string again and the heron sings to the iron ring "
+BEGUN = r"[\s\S]{2}"  # an answer; where it was stopped before, the next one begins with any byte
 STATUS = r"chose again \d+ times?[^\n]*\n"
 
 
@@ -437,15 +438,28 @@ class Terminal(Conversation):
     def test_interrupted_answer(self):
         person = self.person("--policy", "streaming", "--budget", "32", "--unbounded", "-n", "100000000")
         person.type("the room\n")
-        person.wait("the room\n..")
+        person.wait("the room\n" + BEGUN)
         time.sleep(0.2)
         person.keys("\x03")
         self.assertIn("; stopped", person.wait(STATUS))
         person.type("again\n")
-        person.wait("again\n..")
+        person.wait("again\n" + BEGUN)
         time.sleep(0.2)
         person.keys("\x03")
         self.assertIn("; stopped", person.wait(STATUS))
+        person.type("\x04")
+        self.assertEqual(person.end(), 0)
+
+    def test_window_resized_while_it_waits_to_write(self):
+        person = self.person("--policy", "streaming", "--budget", "32", "--unbounded", "-n", "6000")
+        person.type("the room\n")
+        person.wait("the room\n" + BEGUN)
+        person.keys("\x13")  # Ctrl-S holds what is shown
+        for rows in range(41, 44):
+            time.sleep(0.1)
+            termios.tcsetwinsize(person.master, (rows, 100))
+        person.keys("\x11")
+        self.assertIn("cut short", person.wait(STATUS))
         person.type("\x04")
         self.assertEqual(person.end(), 0)
 
