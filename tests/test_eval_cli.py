@@ -499,7 +499,7 @@ class Eval(InFolder):
 
     def test_ingested_is_ingest_and_run(self):
         """Policy by policy, the answers that judgeq run --context gives to a file of judgeq ingest."""
-        policies = "streaming", "h2o", "snapkv", "judge", "judge-laq"
+        policies = "streaming", "h2o", "snapkv", "judge", "judge-later", "judge-laq"
         self.run_eval("ingested", "ingested", "--length", "900", "--samples", "1", "--expand", "0", "--policies", ",".join(policies),
                       "--budgets", "48", "-n", "6", "--prompts")
         (line,) = self.lines("ingested").values()

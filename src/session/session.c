@@ -135,19 +135,9 @@ static judgeq_status take_policies(judgeq_session *session, judgeq_error *error)
 
 /* What the policies leave to the judge. */
 static judgeq_status ask_judge(judgeq_session *session, judgeq_error *error) {
-    if (!session->judge) return JUDGEQ_OK;
-    const char *choices = judgeq_judge_get_info(session->judge)->choices;
-    judgeq_status status = policy_take_judge(&session->policy, choices, error);
-    if (status == JUDGEQ_OK && session->policy.probe.first) {
-        status = policy_take_judge(&session->first_policy, choices, error);
-    }
-    if (status != JUDGEQ_ERROR_ARGUMENT) return status;
-    /* its file's fault, not that of what was asked for */
-    return error_set(
-        error, JUDGEQ_ERROR_FORMAT,
-        "the judge's file says \"%.60s\" as its own choices (judgeq.policy); expected reduce and smooth, for "
-        "example reduce=mean/mean,smooth=none",
-        choices);
+    const judgeq_status status = session_ask_judge(session->judge, &session->policy, error);
+    if (status != JUDGEQ_OK || !session->policy.probe.first) return status;
+    return session_ask_judge(session->judge, &session->first_policy, error);
 }
 
 /* The one that was given, or one of its own. */

@@ -108,11 +108,15 @@ static judgeq_status check_judge(const snapshot *s, const judgeq_judge *judge, j
                      s->file.path, s->info.judge, hash);
 }
 
-static judgeq_status check_policy(const snapshot *s, const judgeq_policy *policy, judgeq_error *error) {
-    if (!policy || strcmp(policy->text, s->policy.text) == 0) return JUDGEQ_OK;
+/* The file's policy names what it took from its judge. */
+static judgeq_status check_policy(const snapshot *s, const judgeq_session_params *params, judgeq_error *error) {
+    if (!params->policy) return JUDGEQ_OK;
+    judgeq_policy asked = *params->policy;
+    const judgeq_status status = session_ask_judge(params->judge, &asked, error);
+    if (status != JUDGEQ_OK || strcmp(asked.text, s->policy.text) == 0) return status;
     return error_set(error, JUDGEQ_ERROR_MISMATCH,
                      "%s: has the policy \"%s\", not \"%s\": name that one or none, or read the tokens again",
-                     s->file.path, s->policy.text, policy->text);
+                     s->file.path, s->policy.text, asked.text);
 }
 
 /* Whether the attention summed is that which the policy needs. */
@@ -236,8 +240,8 @@ static judgeq_status fill(const snapshot *s, judgeq_session *session, judgeq_err
 static judgeq_status load_from(const snapshot *s, const judgeq_model *model, const judgeq_session_params *params,
                                judgeq_session **out, judgeq_error *error) {
     judgeq_status status = check_model(s, judgeq_model_get_info(model), error);
-    if (status == JUDGEQ_OK) status = check_policy(s, params->policy, error);
     if (status == JUDGEQ_OK) status = check_judge(s, params->judge, error);
+    if (status == JUDGEQ_OK) status = check_policy(s, params, error);
     if (status == JUDGEQ_OK) status = make_session(s, model, params, out, error);
     if (status == JUDGEQ_OK) status = check_parts(s, *out, error);
     if (status == JUDGEQ_OK) status = fill(s, *out, error);

@@ -5,6 +5,19 @@
 
 #include "base/error.h"
 
+judgeq_status session_ask_judge(const judgeq_judge *judge, judgeq_policy *policy, judgeq_error *error) {
+    if (!judge) return JUDGEQ_OK;
+    const char *choices = judgeq_judge_get_info(judge)->choices;
+    const judgeq_status status = policy_take_judge(policy, choices, error);
+    if (status != JUDGEQ_ERROR_ARGUMENT) return status;
+    /* its file's fault, not that of what was asked for */
+    return error_set(
+        error, JUDGEQ_ERROR_FORMAT,
+        "the judge's file says \"%.60s\" as its own choices (judgeq.policy); expected reduce and smooth, for "
+        "example reduce=mean/mean,smooth=none",
+        choices);
+}
+
 bool session_looks_ahead(const judgeq_session *session) {
     return session->policy.probe.lookahead > 0 || session->policy.probe.response > 0;
 }

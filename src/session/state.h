@@ -81,6 +81,10 @@ struct judgeq_session {
 judgeq_status session_configure(judgeq_session *session, const judgeq_model *model, const judgeq_session_params *params,
                                 judgeq_error *error);
 
+/* Takes what a policy leaves to the judge, if there is one, as policy_take_judge. FORMAT where its file says what it
+ * may not. */
+judgeq_status session_ask_judge(const judgeq_judge *judge, judgeq_policy *policy, judgeq_error *error);
+
 /* True where tokens are decoded before the policy can choose. */
 bool session_looks_ahead(const judgeq_session *session);
 
