@@ -51,6 +51,7 @@ static judgeq_status copy_layers(const judgeq_session *from, judgeq_session *to,
         const cache_layer *layer = &from->layer[l];
         if (!layer->buffer) continue;
         status = cache_layer_gather(layer, NULL, layer->type, SPARE_ROWS, &to->meter, &to->layer[l], error);
+        to->layer[l].backend = graph_engine_of_layer(&to->engine->graphs, to->model, l); /* `from` may go before it */
     }
     return status;
 }
