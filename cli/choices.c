@@ -7,7 +7,7 @@
 #include "values.h"
 
 /* Keys of a policy, and names of the options that set them. */
-static const char *const KEYS[CHOICES] = {"probe", "reduce", "smooth", "allocate", "keep"};
+static const char *const KEYS[CHOICES] = {"probe", "reduce", "smooth", "allocate", "keep", "remember"};
 
 const command_option choices_rows[] = {
     {"probe", 0, INTO(choices, value[0]), .value = COMMAND_POLICY_CHOICE},
@@ -15,6 +15,7 @@ const command_option choices_rows[] = {
     {"smooth", 0, INTO(choices, value[2]), .value = COMMAND_POLICY_CHOICE},
     {"allocate", 0, INTO(choices, value[3]), .value = COMMAND_POLICY_CHOICE},
     {"keep", 0, INTO(choices, value[4]), .value = COMMAND_POLICY_CHOICE},
+    {"remember", 0, INTO(choices, value[5]), .value = COMMAND_POLICY_CHOICE},
     {0},
 };
 

@@ -1,10 +1,10 @@
-/* choices: --probe to --keep, which replace choices of the policies that a command is given. */
+/* choices: --probe to --remember, which replace choices of the policies that a command is given. */
 #ifndef JUDGEQ_CLI_CHOICES_H
 #define JUDGEQ_CLI_CHOICES_H
 
 #include "command_line.h"
 
-enum { CHOICES = 5 };
+enum { CHOICES = 6 };
 
 typedef struct choices {
     const char *value[CHOICES]; /* as given, or NULL */

@@ -82,7 +82,7 @@ static const char HELP_MODEL[] =
     "      --slack N|none rows that an answer may add to each head before the policy chooses again (default: a "
     "quarter\n"
     "                     of the budget, 32 at least). none: it chooses with every turn only\n"
-    "      --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
+    "      --probe X, --reduce X, --smooth X, --allocate X, --keep X, --remember X\n"
     "                     replace a choice of the policy (default: the policy's own); docs/policies has the values\n"
     "    Example: judgeq chat --budget 256 --policy snapkv\n"
     "\n";

@@ -76,7 +76,7 @@ static const char HELP_OPTIONS[] =
     "                     (default: streaming,snapkv,judge,judge-laq; for a model without a judge, snapkv with a "
     "window\n"
     "                     of 16 in place of the last two)\n"
-    "      --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
+    "      --probe X, --reduce X, --smooth X, --allocate X, --keep X, --remember X\n"
     "                     replace a choice of all of them (default: their own); docs/policies has the values\n"
     "      --budgets N,.. rows to keep per layer and KV head, or shares of the prompt (default: 64,128)\n"
     "      --slack N|none as in a conversation: the policy chooses again when later turns are read, and after every N\n"

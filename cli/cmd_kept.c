@@ -23,7 +23,7 @@ static const char HELP[] =
     "What is kept\n"
     "      --policy NAME   as for judgeq run; can be given several times, to compare (default: judge, or\n"
     "                      what judgeq run has without one)\n"
-    "      --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
+    "      --probe X, --reduce X, --smooth X, --allocate X, --keep X, --remember X\n"
     "                      replace a choice of the policies (default: their own); docs/policies has the values\n"
     "      --budget LIST   rows per layer and KV head, or shares of the prompt: 64 or 32,64,5% (default: 10%; with\n"
     "                      --html 32, 64, 128, ... below the prompt's length)\n"

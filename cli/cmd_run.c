@@ -83,7 +83,7 @@ static const char HELP_EVICTION[] =
     "      --judge FILE   the judge, for policies with soft tokens (default: MODEL.judge.gguf beside MODEL.gguf, or a\n"
     "                     judge for this model among those that come with judgeq). It fits every quantisation of its\n"
     "                     model\n"
-    "      --probe X, --reduce X, --smooth X, --allocate X, --keep X\n"
+    "      --probe X, --reduce X, --smooth X, --allocate X, --keep X, --remember X\n"
     "                     replace a choice of the policy (default: the policy's own); docs/policies has the values\n"
     "      --slack N|none rows that decoding may add to each head before the policy chooses again, among all rows\n"
     "                     held (default: a quarter of the budget, 32 at least). none: it never does, and every token\n"

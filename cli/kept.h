@@ -11,7 +11,7 @@
 /* One policy at one budget. */
 typedef struct kept_cut {
     const char *policy; /* as given */
-    char *policy_text;  /* all five choices */
+    char *policy_text;  /* all choices */
     kept_budget budget;
     int32_t rows;            /* per layer and KV head, at most the prompt's length */
     judgeq_session *session; /* has the positions of the rows held */

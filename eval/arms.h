@@ -40,7 +40,7 @@ void arms_free(arms *arms);
 bool arm_is_full(const arms *arms, size_t index, int32_t n_prompt);
 /* The arm's budget for a prompt, in rows; the prompt's length where everything is kept. */
 int32_t arm_rows(const arm *arm, int32_t n_prompt);
-/* All five choices, or "full". */
+/* All choices, or "full". */
 const char *arm_policy_text(const arm *arm);
 
 #endif

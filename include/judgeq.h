@@ -438,11 +438,11 @@ typedef struct judgeq_preset {
 JUDGEQ_API const judgeq_preset *judgeq_preset_at(size_t index);
 
 /* Reads a policy: "NAME", "NAME,key=value,..." or "key=value,...", that is, a preset and choices that replace its own.
- * Keys: probe, reduce, smooth, allocate, keep; docs/policies/README.md has the grammar. Fails with ARGUMENT, and says
- * what would be accepted. */
+ * Keys: probe, reduce, smooth, allocate, keep, remember; docs/policies/README.md has the grammar. Fails with ARGUMENT,
+ * and says what would be accepted. */
 JUDGEQ_API judgeq_status judgeq_policy_parse(const char *text, judgeq_policy **out, judgeq_error *error);
 JUDGEQ_API void judgeq_policy_free(judgeq_policy *policy);
-/* The policy with all five choices written out; parsing this text gives the same policy. */
+/* The policy with all its choices written out; parsing this text gives the same policy. */
 JUDGEQ_API const char *judgeq_policy_text(const judgeq_policy *policy);
 /* How many of a judge's soft tokens the policy uses; 0: it needs no judge; -1: as many as the judge has. */
 JUDGEQ_API int32_t judgeq_policy_soft_tokens(const judgeq_policy *policy);

@@ -105,7 +105,7 @@ class Commands(Command):
         text = self.succeed("run", "--help").stdout.decode()
         self.assertLess(max(len(line) for line in text.splitlines()), 121)
         for option in ("model threads ctx kv-type device ngl rpc chunk plain-weights prompt file chat system no-think raw context budget slack unbounded policy judge probe reduce "
-                       "smooth allocate keep defer tokens stop temp top-k top-p min-p seed json logprobs quiet").split():
+                       "smooth allocate keep remember defer tokens stop temp top-k top-p min-p seed json logprobs quiet").split():
             self.assertRegex(text, "--" + option + r"\b")
 
     def test_the_bound_holds_while_it_answers(self):
@@ -159,7 +159,7 @@ class Values(Command):
     def test_policy(self):
         run = ("run", "-m", "/nowhere", "-p", "x", "--budget", "64")
         self.refuse(2, "unknown preset.*snapkw.*presets: full", *run, "--policy", "snapkw")
-        for choice in ("probe", "reduce", "smooth", "allocate", "keep"):
+        for choice in ("probe", "reduce", "smooth", "allocate", "keep", "remember"):
             with self.subTest(choice=choice):
                 self.refuse(2, choice + " does not accept", *run, "--policy", "snapkv", "--" + choice, "bogus")
                 self.refuse(2, "without a comma", *run, "--" + choice, "none,keep=none")

@@ -222,7 +222,7 @@ class OwnChoices(Command):
             file.write(LONG)
         done = self.execute("ingest", "-m", self.model, "-t", "1", "--budget", "32", self.path("text.txt"), "-o", self.path("text.kv"),
                             "--json", "--quiet")
-        self.assertEqual(json.loads(done.stdout)["policy"], "probe=soft,reduce=mean/mean,smooth=none,allocate=judge:0.2,keep=recent:8")
+        self.assertEqual(json.loads(done.stdout)["policy"], "probe=soft,reduce=mean/mean,smooth=none,allocate=judge:0.2,keep=recent:8,remember=0.8")
         self.execute("run", "-m", self.model, "-t", "1", "-n", "4", "--context", self.path("text.kv"), "-p", "the rain")
 
 

@@ -37,6 +37,7 @@ static void assert_policy_equal(const judgeq_policy *a, const judgeq_policy *b) 
     assert_int_equal(a->keep_recent, b->keep_recent);
     assert_int_equal(a->keep_recent_percent, b->keep_recent_percent);
     assert_int_equal(a->keep_turn, b->keep_turn);
+    assert_true(a->remember == b->remember);
     assert_string_equal(a->text, b->text);
 }
 
@@ -69,9 +70,13 @@ static const struct {
     {"probe=soft,allocate=ada:1", "probe=soft,reduce=mean/mean,smooth=none,allocate=ada:1,keep=none"},
     {"probe=soft,allocate=judge", "probe=soft,reduce=mean/mean,smooth=none,allocate=judge:0.2,keep=none"},
     {"judge,allocate=ada:0.5", "probe=soft,reduce=max/max,smooth=avg:7,allocate=ada:0.5,keep=recent:8"},
-    {"judge-later", "probe=soft,reduce=judge,smooth=judge,allocate=judge:0.2,keep=recent:8"},
-    {"judge-later,reduce=mean", "probe=soft,reduce=mean/mean,smooth=judge,allocate=judge:0.2,keep=recent:8"},
-    {"judge-later,smooth=avg:5", "probe=soft,reduce=judge,smooth=avg:5,allocate=judge:0.2,keep=recent:8"},
+    {"judge-later", "probe=soft,reduce=judge,smooth=judge,allocate=judge:0.2,keep=recent:8,remember=0.8"},
+    {"judge-later,remember=none", "probe=soft,reduce=judge,smooth=judge,allocate=judge:0.2,keep=recent:8"},
+    {"snapkv,remember=1.0", "probe=window:32,reduce=mean/mean,smooth=max:7,allocate=uniform,keep=recent:32,remember=1"},
+    {"probe=soft,remember=0.0001,remember=0", "probe=soft,reduce=mean/mean,smooth=none,allocate=uniform,keep=none"},
+    {"judge-later,reduce=mean",
+     "probe=soft,reduce=mean/mean,smooth=judge,allocate=judge:0.2,keep=recent:8,remember=0.8"},
+    {"judge-later,smooth=avg:5", "probe=soft,reduce=judge,smooth=avg:5,allocate=judge:0.2,keep=recent:8,remember=0.8"},
     {"judge,allocate=judge:0.05,allocate=pyramid",
      "probe=soft,reduce=max/max,smooth=avg:7,allocate=pyramid:20,keep=recent:8"},
     {"probe=soft,allocate=ada:0.5,allocate=uniform",
@@ -206,6 +211,12 @@ static const struct {
     {"judge,keep=none+sink:4", "\"none\"", "none, or"},
     {"snapkv,reduce=judge", "soft tokens", "probe=soft"},
     {"judge-later,probe=window:8", "soft tokens", "probe=soft"},
+    {"snapkv,remember=1.1", "remember does not accept \"1.1\"", "none"},
+    {"snapkv,remember=0.12345", "remember does not accept", "four digits"},
+    {"h2o,remember=0.8", "remember is for scores by soft tokens, a window, or both", "remember=none"},
+    {"judge-laq,remember=0.8", "remember is for scores by soft tokens, a window, or both", "remember=none"},
+    {"kvzip,remember=1", "remember is for scores by soft tokens, a window, or both", "remember=none"},
+    {"streaming,remember=1", "remember is for scores by soft tokens, a window, or both", "remember=none"},
 };
 
 static void bad_texts_are_refused_by_name(void **state) {
@@ -311,19 +322,21 @@ static void a_judge_has_choices_of_its_own(void **state) {
     assert_true(later.smooth == POLICY_SMOOTH_AVG && later.smooth_width == 7);
     judgeq_policy silent = later;
     assert_int_equal(policy_take_judge(&silent, "", &error), JUDGEQ_OK);
-    assert_string_equal(silent.text, "probe=soft,reduce=max/max,smooth=avg:7,allocate=judge:0.2,keep=recent:8");
+    assert_string_equal(silent.text,
+                        "probe=soft,reduce=max/max,smooth=avg:7,allocate=judge:0.2,keep=recent:8,remember=0.8");
     assert_true(silent.reduce_rows == POLICY_MAX && silent.smooth_width == 7);
     assert_int_equal(policy_take_judge(&later, "reduce=mean/max,smooth=none", &error), JUDGEQ_OK);
     assert_true(later.reduce_rows == POLICY_MEAN && later.reduce_heads == POLICY_MAX);
     assert_true(later.smooth == POLICY_SMOOTH_NONE && later.smooth_width == 1);
-    assert_string_equal(later.text, "probe=soft,reduce=mean/max,smooth=none,allocate=judge:0.2,keep=recent:8");
+    assert_string_equal(later.text,
+                        "probe=soft,reduce=mean/max,smooth=none,allocate=judge:0.2,keep=recent:8,remember=0.8");
     assert_int_equal(policy_take_judge(&own, "reduce=mean,smooth=max:3", &error), JUDGEQ_OK);
     assert_true(own.reduce_rows == POLICY_MAX && own.reduce_heads == POLICY_MEAN);
     assert_true(own.smooth == POLICY_SMOOTH_MAX && own.smooth_width == 3);
     assert_int_equal(policy_take_judge(&other, "no choices", &error), JUDGEQ_OK); /* which nobody asks for */
     assert_int_equal(other.smooth_width, 7);
     static const char *const bad[] = {"reduce",    "smooth=avg:2",  "smooth=judge", "reduce=judge",
-                                      "keep=none", "keep=recent:8", "snapkv"};
+                                      "keep=none", "keep=recent:8", "snapkv",       "remember=1"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         judgeq_policy policy = read_good("judge-later");
         assert_int_equal(policy_take_judge(&policy, bad[i], &error), JUDGEQ_ERROR_ARGUMENT);

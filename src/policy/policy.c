@@ -40,9 +40,9 @@ static const judgeq_preset PRESETS[] = {
      "Judge Q (arXiv 2509.10798) with Ada-KV's allocation (arXiv 2407.11550)",
      "keeps the rows that its soft tokens attend to most, with their neighbours, and more for KV heads whose attention "
      "is spread wider"},
-    {"judge-later", "probe=soft,reduce=judge,smooth=judge,allocate=judge:0.2,keep=recent:8",
-     "Judge Q (arXiv 2509.10798) with Ada-KV's allocation (arXiv 2407.11550)",
-     "judge for questions that come later: rows are scored as the judge's file says, or as by judge"},
+    {"judge-later", "probe=soft,reduce=judge,smooth=judge,allocate=judge:0.2,keep=recent:8,remember=0.8",
+     "Judge Q (arXiv 2509.10798) with Ada-KV's allocation (arXiv 2407.11550) and G-KV's memory (arXiv 2512.00504)",
+     "judge for questions that come later: rows are scored as the judge's file says, and earlier choices count"},
     {"judge-laq", "probe=soft+lookahead:24@judge:4x,reduce=max/max,smooth=avg:7,allocate=ada:0.2,keep=recent:8",
      "judgeq's own: Judge Q, LAQ and Ada-KV together",
      "judge keeps 4 x budget candidates, 24 tokens decoded from them choose among these"},
@@ -192,4 +192,8 @@ void policy_write_text(judgeq_policy *policy) {
         write_text(&out, ",smooth=%s:%d", policy->smooth == POLICY_SMOOTH_MAX ? "max" : "avg", policy->smooth_width);
     write_allocate(&out, policy);
     write_keep(&out, policy);
+    if (policy->remember > 0) {
+        write_text(&out, ",remember=");
+        write_fraction(&out, policy->remember);
+    }
 }

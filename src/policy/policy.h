@@ -1,4 +1,4 @@
-/* policy: an eviction policy as a value: five choices, their text form, and the presets. No tensors here. policy.c has
+/* policy: an eviction policy as a value: six choices, their text form, and the presets. No tensors here. policy.c has
  * the presets, writes the text form, and answers questions about a policy. policy_parse.c reads the text form; it also
  * says how many soft tokens a policy needs, since for that it has to read the text of the preset that a lookahead
  * starts from. */
@@ -32,7 +32,8 @@ enum { POLICY_AGAIN_DEFAULT = 2048 };
 /* Widest smoothing, in positions. */
 enum { POLICY_SMOOTH_WIDTH_MAX = 63 };
 
-/* pyramid_ratio and ada_floor are read with this many parts in one, so that integers can compute with them exactly. */
+/* pyramid_ratio, ada_floor and remember are read with this many parts in one, so that integers can compute with them
+ * exactly. */
 enum { POLICY_FRACTION_PARTS = 10000 };
 
 struct judgeq_policy {
@@ -53,6 +54,8 @@ struct judgeq_policy {
                             set */
     bool keep_recent_percent;
     int32_t keep_turn; /* per cent of the budget that the best rows of the latest turn have for certain */
+    float remember;    /* share of its last score that a row has at least when the policy chooses again, 0..1
+                          (G-KV, arXiv 2512.00504) */
     char text[256];    /* canonical form */
 };
 

@@ -85,7 +85,7 @@ typedef struct choice {
     const char *accepted;
 } choice;
 
-enum { CHOICE_PROBE, CHOICE_REDUCE, CHOICE_SMOOTH, CHOICE_ALLOCATE, CHOICE_KEEP, N_CHOICES };
+enum { CHOICE_PROBE, CHOICE_REDUCE, CHOICE_SMOOTH, CHOICE_ALLOCATE, CHOICE_KEEP, CHOICE_REMEMBER, N_CHOICES };
 static const choice CHOICES[N_CHOICES];
 
 /* For %.*s: texts from outside are cut, so that the rest of the message is always there. */
@@ -344,6 +344,12 @@ static judgeq_status read_keep(slice value, judgeq_policy *policy, judgeq_error 
     return JUDGEQ_OK;
 }
 
+static judgeq_status read_remember(slice value, judgeq_policy *policy, judgeq_error *error) {
+    policy->remember = 0;
+    if (slice_is(value, "none") || read_fraction(value, 0, 1, &policy->remember)) return JUDGEQ_OK;
+    return refuse(CHOICE_REMEMBER, value, error);
+}
+
 static const choice CHOICES[N_CHOICES] = {
     [CHOICE_PROBE] = {"probe", read_probe,
                       "none, random, or, joined by +, each once: last or window:W (W "
@@ -357,6 +363,7 @@ static const choice CHOICES[N_CHOICES] = {
                          "(FLOOR 0..1), at most four digits after the point"},
     [CHOICE_KEEP] = {"keep", read_keep,
                      "none, or, joined by +: sink:S, recent:R or recent:P%, turn:P% (S, R 1..1000000, P 1..100)"},
+    [CHOICE_REMEMBER] = {"remember", read_remember, "none, or SHARE (0..1), at most four digits after the point"},
 };
 
 /* ---- policy ------------------------------------------------------------------------------------------------------ */
@@ -376,7 +383,7 @@ static judgeq_status read_choices(slice text, judgeq_policy *policy, unsigned *n
             return error_set(
                 error, JUDGEQ_ERROR_ARGUMENT,
                 "policy: \"%.*s\" is no choice; write key=value with one of the keys probe, reduce, smooth, "
-                "allocate, keep",
+                "allocate, keep, remember",
                 shown(part), part.at);
         }
         judgeq_status status = CHOICES[index].read(value, policy, error);
@@ -442,6 +449,11 @@ judgeq_status policy_take_judge(judgeq_policy *policy, const char *choices, judg
     return JUDGEQ_OK;
 }
 
+/* Sums over all rows and second readings remember by themselves; a lookahead is of its moment. */
+static bool can_remember(const policy_probe *probe) {
+    return (probe->soft || probe->window > 0) && !probe->all && !probe->response && !probe->lookahead;
+}
+
 /* What no single choice can tell. */
 static judgeq_status check_choices(const judgeq_policy *policy, judgeq_error *error) {
     if ((policy->reduce_by_judge || policy->smooth_by_judge) && !policy->probe.soft) {
@@ -449,6 +461,11 @@ static judgeq_status check_choices(const judgeq_policy *policy, judgeq_error *er
             error, JUDGEQ_ERROR_ARGUMENT,
             "policy: reduce=judge and smooth=judge are for scores by a judge's soft tokens: add probe=soft, or "
             "say how to reduce and smooth");
+    }
+    if (policy->remember > 0 && !can_remember(&policy->probe)) {
+        return error_set(error, JUDGEQ_ERROR_ARGUMENT,
+                         "policy: remember is for scores by soft tokens, a window, or both, and not with all, again, "
+                         "response or lookahead: add remember=none");
     }
     if (!policy->probe.again || policy->reduce_rows == POLICY_MAX) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_ARGUMENT,

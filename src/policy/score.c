@@ -34,6 +34,15 @@ void score_map_free(score_map *map) {
     memset(map, 0, sizeof *map);
 }
 
+void score_maps_free(score_map *maps, int32_t n) {
+    for (int32_t i = 0; maps && i < n; i++) score_map_free(&maps[i]);
+    free(maps);
+}
+
+float *score_map_head(const score_map *map, int32_t head) {
+    return map->value + (size_t)head * (size_t)map->n_row;
+}
+
 /* The two hot loops: for the probe `all` they read n_head * n_row^2 / 2 floats per layer. Written so that the compiler
  * makes them vector code at -O3 (gcc) or -O2 (clang). */
 static void block_add(float *restrict to, const float *restrict from, int64_t n) {

@@ -18,6 +18,8 @@ typedef struct score_map {
 judgeq_status score_map_init(score_map *map, int32_t n_head, int32_t n_head_kv, int64_t n_row,
                              policy_reduce reduce_rows, judgeq_error *error);
 void score_map_free(score_map *map);
+/* Frees n maps and what holds them; NULL is accepted. */
+void score_maps_free(score_map *maps, int32_t n);
 
 /* Adds the attention of n_query probe rows, probabilities (>= 0) in [n_head, n_query, stride_query] floats with
  * stride_head floats from one head to the next. Their first n_row columns are the map's rows first_row, first_row + 1,
@@ -34,6 +36,9 @@ typedef struct score_among {
  * each probability is divided by the sum over these. Of columns that a probe does not see, the attention is 0. */
 void score_map_add_among(score_map *map, const float *attention, int32_t n_query, int64_t stride_query,
                          int64_t stride_head, score_among among);
+
+/* What a map says of one of its heads' rows, [n_row]. */
+float *score_map_head(const score_map *map, int32_t head);
 
 /* Makes room for n_row rows; new ones are 0. */
 judgeq_status score_map_reserve(score_map *map, int64_t n_row, judgeq_error *error);

@@ -27,7 +27,8 @@ static int32_t widest_window(const judgeq_session *session) {
 judgeq_status bound_init(judgeq_session *session, judgeq_error *error) {
     const size_t n_layer = (size_t)session->model->info.n_layer;
     if (session->policy.keep_all) return JUDGEQ_OK;
-    if (session->policy.probe.again || (session->policy.probe.all && !session_looks_ahead(session))) {
+    if (session->policy.probe.again || session->policy.remember > 0 ||
+        (session->policy.probe.all && !session_looks_ahead(session))) {
         session->sum = calloc(n_layer, sizeof *session->sum);
         if (!session->sum) return error_memory(error, "summed attention");
     }
@@ -36,8 +37,7 @@ judgeq_status bound_init(judgeq_session *session, judgeq_error *error) {
 }
 
 void bound_free(judgeq_session *session) {
-    for (int32_t l = 0; session->sum && l < session->model->info.n_layer; l++) score_map_free(&session->sum[l]);
-    free(session->sum);
+    score_maps_free(session->sum, session->model->info.n_layer);
     free(session->ring);
     second_set(session, NULL);
 }
@@ -54,9 +54,13 @@ bool bound_wants_query(const judgeq_session *session) {
     return session->n_ring > 0;
 }
 
-/* What a second reading has scored is not added to. */
+/* Scores of earlier choices and of a second reading are not added to. */
 bool bound_wants_attention(const judgeq_session *session) {
-    return session->sum && !session->policy.probe.again;
+    return session->sum && session->policy.probe.all;
+}
+
+int32_t bound_sum_group(const judgeq_policy *policy, int32_t group) {
+    return policy->remember > 0 ? 1 : group;
 }
 
 void bound_trim(judgeq_session *session) {
@@ -96,8 +100,8 @@ judgeq_status bound_note_attention(judgeq_session *session, struct ggml_tensor *
     judgeq_status status = JUDGEQ_OK;
     if (!bound_wants_attention(session)) return JUDGEQ_OK;
     for (int32_t l = 0; status == JUDGEQ_OK && l < session->model->info.n_layer; l++) {
-        status = rescore_take(&session->layer[l], by_run + (size_t)l * (size_t)session->model->info.n_head_kv,
-                              &session->sum[l], error);
+        status = rescore_add(&session->layer[l], by_run + (size_t)l * (size_t)session->model->info.n_head_kv,
+                             &session->sum[l], error);
     }
     return status;
 }
@@ -111,11 +115,12 @@ void bound_count(judgeq_session *session) {
 void bound_rewind(judgeq_session *session) {
     for (int32_t l = 0; session->sum && l < session->model->info.n_layer; l++) {
         score_map *sum = &session->sum[l];
+        if (!sum->value) continue;
         const int32_t group = sum->n_head / sum->n_head_kv;
         for (int32_t h = 0; h < sum->n_head; h++) {
             const int64_t n = session->layer[l].head[h / group].n_row;
             if (n >= sum->n_row) continue;
-            memset(sum->value + (size_t)h * (size_t)sum->n_row + n, 0, (size_t)(sum->n_row - n) * sizeof *sum->value);
+            memset(score_map_head(sum, h) + n, 0, (size_t)(sum->n_row - n) * sizeof *sum->value);
         }
     }
 }
@@ -169,17 +174,18 @@ judgeq_status bound_set_queries(judgeq_session *session, int32_t from, const flo
     return status;
 }
 
-/* Of the rows that one query head's KV head holds. */
+/* Of the rows that the KV head of one of the sum's heads holds. */
 static int64_t summed_rows(const judgeq_session *session, int32_t layer, int32_t head) {
     const judgeq_model_info *info = &session->model->info;
-    return session->layer[layer].head[head / (info->n_head / info->n_head_kv)].n_row;
+    const int32_t group = bound_sum_group(&session->policy, info->n_head / info->n_head_kv);
+    return session->layer[layer].head[head / group].n_row;
 }
 
 void bound_get_sum(const judgeq_session *session, int32_t layer, float *out) {
     const score_map *sum = &session->sum[layer];
     for (int32_t h = 0; h < sum->n_head; h++) {
         const int64_t n = summed_rows(session, layer, h);
-        memcpy(out, sum->value + (size_t)h * (size_t)sum->n_row, (size_t)n * sizeof *out);
+        memcpy(out, score_map_head(sum, h), (size_t)n * sizeof *out);
         out += n;
     }
 }
@@ -187,20 +193,20 @@ void bound_get_sum(const judgeq_session *session, int32_t layer, float *out) {
 judgeq_status bound_set_sum(judgeq_session *session, int32_t layer, const float *from, int64_t n_probe,
                             judgeq_error *error) {
     const judgeq_model_info *info = &session->model->info;
+    const int32_t n_head = info->n_head_kv * bound_sum_group(&session->policy, info->n_head / info->n_head_kv);
     score_map *sum = &session->sum[layer];
     int64_t most = 1;
-    for (int32_t h = 0; h < info->n_head; h++) {
+    for (int32_t h = 0; h < n_head; h++) {
         const int64_t n = summed_rows(session, layer, h);
         most = n > most ? n : most;
     }
-    const judgeq_status status =
-        score_map_init(sum, info->n_head, info->n_head_kv, most, session->policy.reduce_rows, error);
+    const judgeq_status status = score_map_init(sum, n_head, info->n_head_kv, most, session->policy.reduce_rows, error);
     if (status != JUDGEQ_OK) return status;
     sum->n_probe = n_probe;
-    for (int32_t h = 0; h < info->n_head; h++) {
+    for (int32_t h = 0; h < n_head; h++) {
         const int64_t n = summed_rows(session, layer, h);
         if (n == 0) continue;
-        memcpy(sum->value + (size_t)h * (size_t)most, from, (size_t)n * sizeof *from);
+        memcpy(score_map_head(sum, h), from, (size_t)n * sizeof *from);
         from += n;
     }
     return JUDGEQ_OK;

@@ -1,7 +1,8 @@
 /* bound: the fixed amount of KV cache while a session decodes. Every token adds a row to each head; after `slack` of
  * them the policy chooses again among all rows. What it scores by then: soft tokens, which are read again, though not
  * for every second choice (second.h); the queries of the last tokens, for policies that probe from a window; the
- * attention summed so far, for those that probe by every row (H2O); lookaheads as after a read. */
+ * attention summed so far, for those that probe by every row (H2O); lookaheads as after a read. What earlier choices
+ * gave the rows counts for policies that remember. */
 #ifndef JUDGEQ_SRC_BOUND_H
 #define JUDGEQ_SRC_BOUND_H
 
@@ -43,6 +44,9 @@ judgeq_status bound_note_attention(judgeq_session *session, struct ggml_tensor *
 /* Counts it. */
 void bound_count(judgeq_session *session);
 
+/* Heads of `sum` for each KV head: its query heads, or one where scores are remembered. */
+int32_t bound_sum_group(const judgeq_policy *policy, int32_t group);
+
 /* Forgets what was added for tokens that are no longer there. */
 void bound_rewind(judgeq_session *session);
 
@@ -52,7 +56,7 @@ int32_t bound_n_queries(const judgeq_session *session);
 void bound_get_queries(const judgeq_session *session, int32_t layer, float *out);
 judgeq_status bound_set_queries(judgeq_session *session, int32_t from, const float *query, int32_t n,
                                 judgeq_error *error);
-/* A layer's summed attention, one query head after the other, each [rows of its KV head]; n_probe tokens are in it. */
+/* What `sum` says of a layer, one head after the other, each [rows of its KV head]; n_probe tokens are in it. */
 void bound_get_sum(const judgeq_session *session, int32_t layer, float *out);
 judgeq_status bound_set_sum(judgeq_session *session, int32_t layer, const float *from, int64_t n_probe,
                             judgeq_error *error);

@@ -78,7 +78,7 @@ static judgeq_status decode_response(lookahead *look, judgeq_error *error) {
         if (status == JUDGEQ_OK) status = decode_plainly(look->session, look->token, want, NULL, error);
         for (int32_t l = 0; status == JUDGEQ_OK && l < info->n_layer; l++) {
             score_map *map = &look->session->prior[l];
-            status = rescore_take(&look->session->layer[l], by_run + (size_t)l * (size_t)info->n_head_kv, map, error);
+            status = rescore_add(&look->session->layer[l], by_run + (size_t)l * (size_t)info->n_head_kv, map, error);
             score_map_counts(map, 1);
         }
         next_token(look);

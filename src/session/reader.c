@@ -41,14 +41,9 @@ void reader_read_again(reader *r, int32_t first, int32_t end) {
     r->scorer[0].end[2] = end;
 }
 
-static void free_sums(reader *r, score_map *sum) {
-    for (int32_t l = 0; sum && l < r->session->model->info.n_layer; l++) score_map_free(&sum[l]);
-    free(sum);
-}
-
 void reader_free(reader *r) {
     for (int i = 0; i < 2; i++) score_map_free(&r->scorer[i].map);
-    free_sums(r, r->sum);
+    score_maps_free(r->sum, r->session->model->info.n_layer);
     second_free(r->second, r->session->model->info.n_layer);
 }
 
@@ -56,7 +51,7 @@ void reader_hand_over(reader *r) {
     second_set(r->session, r->second);
     r->second = NULL;
     if (!r->sum) return;
-    free_sums(r, r->session->sum);
+    score_maps_free(r->session->sum, r->session->model->info.n_layer);
     r->session->sum = r->sum;
     r->sum = NULL;
 }
@@ -89,7 +84,8 @@ judgeq_status reader_start_layer(reader *r, int32_t index, int64_t n_row, judgeq
         if (!s->active) continue;
         status = score_map_init(&s->map, info->n_head, info->n_head_kv, n_row, s->policy->reduce_rows, error);
     }
-    if (status == JUDGEQ_OK && r->sum) take_sum(&r->scorer[0].map, &r->session->sum[index]);
+    if (status == JUDGEQ_OK && r->sum && r->session->policy.remember == 0)
+        take_sum(&r->scorer[0].map, &r->session->sum[index]);
     return status;
 }
 
@@ -181,24 +177,6 @@ void reader_count(reader *r, int32_t start, int32_t stop) {
 
 /* ---- what stays of a layer --------------------------------------------------------------------------------------- */
 
-/* The map of the rows that are kept: value[h][i] = from[h][kept row i of h's KV head]. Frees `from`. */
-static judgeq_status take_map(score_map *from, const select_kept *kept, score_map *out, judgeq_error *error) {
-    int64_t most = 1;
-    for (int32_t h = 0; h < kept->n_head_kv; h++) most = kept->n_row[h] > most ? kept->n_row[h] : most;
-    judgeq_status status = score_map_init(out, from->n_head, from->n_head_kv, most, from->reduce_rows, error);
-    if (status != JUDGEQ_OK) return status;
-    out->n_probe = from->n_probe;
-    const int32_t group = from->n_head / from->n_head_kv;
-    for (int32_t h = 0; h < from->n_head; h++) {
-        const float *value = from->value + (size_t)h * (size_t)from->n_row;
-        float *taken = out->value + (size_t)h * (size_t)out->n_row;
-        for (int64_t i = 0; i < kept->n_row[h / group]; i++) taken[i] = value[kept->row[h / group][i]];
-    }
-    score_map_free(from);
-    *from = (score_map){0};
-    return JUDGEQ_OK;
-}
-
 /* Candidates a lookahead chooses among: M x budget, or all rows. */
 static int32_t first_budget(const judgeq_session *session, int32_t index) {
     const int64_t among = session->policy.probe.among > 0 ? session->policy.probe.among : 1;
@@ -223,21 +201,41 @@ static judgeq_status take_all(reader *r, int32_t index, cache_layer *staging, bo
     return JUDGEQ_OK;
 }
 
+/* A scorer's scores; none where it has no probe. */
+static judgeq_status score(reader *r, const scorer *s, int32_t index, const cache_layer *staging, score_map *out,
+                           judgeq_error *error) {
+    *out = (score_map){0};
+    return s->active ? rescore_score(r->session, s->policy, &s->map, staging, index, out, error) : JUDGEQ_OK;
+}
+
+/* What is kept of the scores, for the choices to come: the attention of the policy's own probes, for a lookahead or
+ * for those that add it up; or the scores. */
+static judgeq_status take_scores(reader *r, int32_t index, const score_map *scores, const select_kept *kept,
+                                 score_map *prior, judgeq_error *error) {
+    const scorer *own = &r->scorer[0];
+    if (r->sum) prior = &r->sum[index];
+    if (!prior || !own->active) return JUDGEQ_OK;
+    if (r->session->policy.remember > 0) return rescore_remember(scores, kept, prior, error);
+    return rescore_take(&own->map, kept, prior, error);
+}
+
 /* The rows that a scorer's policy keeps, and, if prior is not NULL, the attention of the policy's own probes to them.
  */
 static judgeq_status take_kept(reader *r, scorer *s, int32_t index, int32_t budget, const cache_layer *staging,
                                score_map *prior, judgeq_error *error) {
     judgeq_session *session = r->session;
-    scorer *own = &r->scorer[0];
-    select_kept kept;
-    judgeq_status status = rescore_select(session, s->policy, s->active ? &s->map : NULL, staging, index, budget, &kept,
-                                          second_budget(session, index), r->second ? &r->second[index] : NULL, error);
-    if (status != JUDGEQ_OK) return status;
-    if (r->sum) prior = &r->sum[index];
-    if (prior && own->active) status = take_map(&own->map, &kept, prior, error);
+    select_kept kept = {0};
+    score_map scores;
+    judgeq_status status = score(r, s, index, staging, &scores, error);
+    if (status == JUDGEQ_OK) {
+        status = rescore_select(session, s->policy, scores.value ? &scores : NULL, staging, index, budget, &kept,
+                                second_budget(session, index), r->second ? &r->second[index] : NULL, error);
+    }
+    if (status == JUDGEQ_OK) status = take_scores(r, index, &scores, &kept, prior, error);
     if (status == JUDGEQ_OK) {
         status = rescore_gather(session, index, staging, &kept, left_type(session), &r->next[index], error);
     }
+    score_map_free(&scores);
     select_kept_free(&kept);
     return status;
 }
@@ -247,10 +245,15 @@ static judgeq_status take_kept(reader *r, scorer *s, int32_t index, int32_t budg
 static judgeq_status take_full(reader *r, int32_t index, cache_layer *staging, bool alone, judgeq_error *error) {
     judgeq_session *session = r->session;
     scorer *first = &r->scorer[1];
+    score_map scores = {0};
     judgeq_status status = JUDGEQ_OK;
     if (first->policy) {
-        status = rescore_select(session, first->policy, first->active ? &first->map : NULL, staging, index,
-                                first_budget(session, index), &session->first_kept[index], 0, NULL, error);
+        status = score(r, first, index, staging, &scores, error);
+        if (status == JUDGEQ_OK) {
+            status = rescore_select(session, first->policy, scores.value ? &scores : NULL, staging, index,
+                                    first_budget(session, index), &session->first_kept[index], 0, NULL, error);
+        }
+        score_map_free(&scores);
     }
     if (status == JUDGEQ_OK) status = take_all(r, index, staging, alone, error);
     session->prior[index] = r->scorer[0].map;

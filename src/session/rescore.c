@@ -17,19 +17,75 @@ int64_t rescore_rows(const judgeq_session *session, const cache_layer *cache, in
     return n;
 }
 
-/* score [n_head_kv, map->n_row]: reduced over heads and smoothed. */
-static judgeq_status score_rows(const judgeq_session *session, const judgeq_policy *policy, const score_map *map,
-                                const cache_layer *cache, float *score, judgeq_error *error) {
-    score_heads(map, policy->reduce_heads, score);
+static judgeq_status smooth_rows(const judgeq_session *session, const judgeq_policy *policy, const cache_layer *cache,
+                                 score_map *score, judgeq_error *error) {
     if (policy->smooth == POLICY_SMOOTH_NONE) return JUDGEQ_OK;
-    float *line = malloc(score_line_size(policy->smooth_width, map->n_row, session->n_prompt) * sizeof *line);
+    float *line = malloc(score_line_size(policy->smooth_width, score->n_row, session->n_prompt) * sizeof *line);
     if (!line) return error_memory(error, "scores");
     for (int32_t h = 0; h < cache->n_head_kv; h++) {
         score_smooth_rows(policy->smooth, policy->smooth_width, cache->head[h].position,
-                          rescore_rows(session, cache, h), score + (size_t)h * (size_t)map->n_row, line);
+                          rescore_rows(session, cache, h), score_map_head(score, h), line);
     }
     free(line);
     return JUDGEQ_OK;
+}
+
+static float best_of(const float *score, int64_t n) {
+    float best = 0;
+    for (int64_t i = 0; i < n; i++) best = score[i] > best ? score[i] : best;
+    return best;
+}
+
+/* G-KV (arXiv 2512.00504): max(share of the last score, this one), both against the best of their choice. Ours keeps
+ * the scale of this choice, by which heads share out rows. Where nothing attended, the last scores are all there is. */
+static void recall(const score_map *past, float share, score_map *score) {
+    const int64_t n = past->n_row < score->n_row ? past->n_row : score->n_row;
+    for (int32_t h = 0; past->value && h < score->n_head; h++) {
+        const float *last = score_map_head(past, h);
+        float *now = score_map_head(score, h);
+        const float best = best_of(now, score->n_row), scale = best > 0 ? share * best : share;
+        for (int64_t i = 0; i < n; i++) now[i] = scale * last[i] > now[i] ? scale * last[i] : now[i];
+    }
+}
+
+judgeq_status rescore_score(judgeq_session *session, const judgeq_policy *policy, const score_map *map,
+                            const cache_layer *cache, int32_t index, score_map *score, judgeq_error *error) {
+    const double start = clock_seconds();
+    const int32_t n_head = cache->n_head_kv;
+    judgeq_status status = score_map_init(score, n_head, n_head, map->n_row, POLICY_MEAN, error);
+    if (status != JUDGEQ_OK) return status;
+    score_heads(map, policy->reduce_heads, score->value);
+    status = smooth_rows(session, policy, cache, score, error);
+    if (status != JUDGEQ_OK) score_map_free(score);
+    if (status == JUDGEQ_OK && policy->remember > 0) recall(&session->sum[index], policy->remember, score);
+    session->stats.score_s += clock_seconds() - start;
+    return status;
+}
+
+judgeq_status rescore_take(const score_map *from, const select_kept *kept, score_map *out, judgeq_error *error) {
+    int64_t most = 1;
+    for (int32_t h = 0; h < kept->n_head_kv; h++) most = kept->n_row[h] > most ? kept->n_row[h] : most;
+    const judgeq_status status = score_map_init(out, from->n_head, from->n_head_kv, most, from->reduce_rows, error);
+    if (status != JUDGEQ_OK) return status;
+    out->n_probe = from->n_probe;
+    const int32_t group = from->n_head / from->n_head_kv;
+    for (int32_t h = 0; h < from->n_head; h++) {
+        const int32_t *row = kept->row[h / group];
+        const float *value = score_map_head(from, h);
+        float *taken = score_map_head(out, h);
+        for (int64_t i = 0; i < kept->n_row[h / group]; i++) taken[i] = row[i] < from->n_row ? value[row[i]] : 0;
+    }
+    return JUDGEQ_OK;
+}
+
+judgeq_status rescore_remember(const score_map *score, const select_kept *kept, score_map *out, judgeq_error *error) {
+    const judgeq_status status = rescore_take(score, kept, out, error);
+    for (int32_t h = 0; status == JUDGEQ_OK && h < out->n_head; h++) {
+        const float best = best_of(score_map_head(score, h), score->n_row);
+        float *share = score_map_head(out, h);
+        for (int64_t i = 0; best > 0 && i < out->n_row; i++) share[i] /= best;
+    }
+    return status;
 }
 
 /* Of the rows that are kept, those that are kept under a smaller budget, as indices into them. */
@@ -66,7 +122,7 @@ static judgeq_status select_among(const judgeq_session *session, const judgeq_po
     return status;
 }
 
-judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *policy, const score_map *map,
+judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *policy, const score_map *score,
                              const cache_layer *cache, int32_t index, int32_t budget, select_kept *kept, int32_t later,
                              select_kept *second, judgeq_error *error) {
     const double start = clock_seconds();
@@ -74,23 +130,17 @@ judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *polic
     int64_t *n_row = calloc(n_head, sizeof *n_row);
     const int32_t **position = calloc(n_head, sizeof *position);
     const float **scores = calloc(n_head, sizeof *scores);
-    float *score = map ? malloc(n_head * (size_t)map->n_row * sizeof *score) : NULL;
-    judgeq_status status = JUDGEQ_OK;
-    if (!n_row || !position || !scores || (map && !score)) {
-        status = error_memory(error, "scores");
-    } else {
-        if (map) status = score_rows(session, policy, map, cache, score, error);
-        for (size_t h = 0; h < n_head; h++) {
-            n_row[h] = rescore_rows(session, cache, (int32_t)h);
-            position[h] = cache->head[h].position;
-            scores[h] = map ? score + h * (size_t)map->n_row : NULL;
-        }
+    judgeq_status status = n_row && position && scores ? JUDGEQ_OK : error_memory(error, "scores");
+    for (size_t h = 0; status == JUDGEQ_OK && h < n_head; h++) {
+        n_row[h] = rescore_rows(session, cache, (int32_t)h);
+        position[h] = cache->head[h].position;
+        scores[h] = score ? score_map_head(score, (int32_t)h) : NULL;
     }
     if (status == JUDGEQ_OK) {
         const select_rows rows = {.n_head_kv = cache->n_head_kv,
                                   .n_row = n_row,
                                   .position = position,
-                                  .score = map ? scores : NULL,
+                                  .score = score ? scores : NULL,
                                   .turn_from = session->turn_from,
                                   .turn_to = session->turn_from > 0 ? session->turn_to : 0};
         status = select_kept_rows(policy, &rows, budget, session->n_prompt, session->params.seed, index, kept, error);
@@ -102,7 +152,6 @@ judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *polic
     free(n_row);
     free((void *)position);
     free((void *)scores);
-    free(score);
     session->stats.score_s += clock_seconds() - start;
     return status;
 }
@@ -170,8 +219,8 @@ judgeq_status rescore_queries(judgeq_session *session, int32_t index, const cach
     return status;
 }
 
-judgeq_status rescore_take(const cache_layer *cache, struct ggml_tensor *const *by_run, score_map *map,
-                           judgeq_error *error) {
+judgeq_status rescore_add(const cache_layer *cache, struct ggml_tensor *const *by_run, score_map *map,
+                          judgeq_error *error) {
     judgeq_status status = JUDGEQ_OK;
     cache_run run;
     for (int32_t h = 0; status == JUDGEQ_OK && h < cache->n_head_kv; h += run.n_head) {
@@ -198,8 +247,12 @@ judgeq_status rescore_keep_decoded(const judgeq_session *session, const cache_la
 judgeq_status rescore_cut(judgeq_session *session, int32_t index, const score_map *map, judgeq_error *error) {
     cache_layer *layer = &session->layer[index], small;
     select_kept kept;
-    judgeq_status status = rescore_select(session, &session->policy, map, layer, index, session->layer_budget[index],
-                                          &kept, 0, NULL, error);
+    score_map score = {0};
+    judgeq_status status = map ? rescore_score(session, &session->policy, map, layer, index, &score, error) : JUDGEQ_OK;
+    if (status != JUDGEQ_OK) return status;
+    status = rescore_select(session, &session->policy, map ? &score : NULL, layer, index, session->layer_budget[index],
+                            &kept, 0, NULL, error);
+    score_map_free(&score);
     if (status != JUDGEQ_OK) return status;
     status = rescore_keep_decoded(session, layer, &kept, error);
     if (status == JUDGEQ_OK) {

@@ -15,15 +15,27 @@ judgeq_status rescore_queries(judgeq_session *session, int32_t index, const cach
 
 /* Adds the attention of one token, as its block returned it for each run of heads (by_run [n_head_kv]), to as many rows
  * as the map has. */
-judgeq_status rescore_take(const cache_layer *cache, struct ggml_tensor *const *by_run, score_map *map,
-                           judgeq_error *error);
+judgeq_status rescore_add(const cache_layer *cache, struct ggml_tensor *const *by_run, score_map *map,
+                          judgeq_error *error);
+
+/* The scores of the rows of `cache`, of layer `index`, as a map with one head for each KV head: the attention in `map`,
+ * reduced over heads and smoothed; of a policy that remembers, no less than what the session remembers. */
+judgeq_status rescore_score(judgeq_session *session, const judgeq_policy *policy, const score_map *map,
+                            const cache_layer *cache, int32_t index, score_map *score, judgeq_error *error);
 
 /* The rows of `cache`, among those that are scored, that a policy keeps under `budget`. second, unless NULL: those of
- * them, as indices into them, that it keeps of these under the smaller budget `later`; for policies with scores. map:
- * attention to the rows, or NULL. */
-judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *policy, const score_map *map,
+ * them, as indices into them, that it keeps of these under the smaller budget `later`; for policies with scores. score:
+ * as rescore_score makes it, or NULL. */
+judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *policy, const score_map *score,
                              const cache_layer *cache, int32_t index, int32_t budget, select_kept *kept, int32_t later,
                              select_kept *second, judgeq_error *error);
+
+/* What a map says of the rows that are kept: value[h][i] = from[h][kept row i of h's KV head]; 0 for rows that it has
+ * not. */
+judgeq_status rescore_take(const score_map *from, const select_kept *kept, score_map *out, judgeq_error *error);
+
+/* The same of scores that are remembered: as shares of the best in their head. */
+judgeq_status rescore_remember(const score_map *score, const select_kept *kept, score_map *out, judgeq_error *error);
 
 /* out = the rows of `from`, a cache of layer `index`, that are kept (NULL: all), as `type`, with room to decode. Rows
  * that the session held before, in that type, keep their bytes. */

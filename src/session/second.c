@@ -11,7 +11,7 @@ static const char WHAT[] = "the rows of the next choice";
 
 bool second_wanted(const judgeq_session *session) {
     const policy_probe *probe = &session->policy.probe;
-    if (!probe->soft || probe->window > 0 || session->sum || session_looks_ahead(session) || session->slack == 0)
+    if (!probe->soft || probe->window > 0 || probe->all || session_looks_ahead(session) || session->slack == 0)
         return false;
     /* before the budget is full, the slack is all that is left of it */
     if (session->stats.budget < session_budget(session, session->n_prompt)) return false;
@@ -40,15 +40,18 @@ int32_t second_budget(const judgeq_session *session, int32_t index) {
 /* ---- the cut ----------------------------------------------------------------------------------------------------- */
 
 static void free_layers(cache_layer *layer, int32_t n_layer) {
-    for (int32_t l = 0; l < n_layer; l++) cache_layer_free(&layer[l]);
+    for (int32_t l = 0; layer && l < n_layer; l++) cache_layer_free(&layer[l]);
     free(layer);
 }
 
-static judgeq_status cut_layer(judgeq_session *session, int32_t index, cache_layer *out, judgeq_error *error) {
+/* sum: of the layer, where the policy remembers. */
+static judgeq_status cut_layer(judgeq_session *session, int32_t index, cache_layer *out, score_map *sum,
+                               judgeq_error *error) {
     const cache_layer *layer = &session->layer[index];
     select_kept kept;
     judgeq_status status = select_kept_copy(&session->second[index], &kept, error);
     if (status == JUDGEQ_OK) status = rescore_keep_decoded(session, layer, &kept, error);
+    if (status == JUDGEQ_OK && sum) status = rescore_take(&session->sum[index], &kept, sum, error);
     if (status == JUDGEQ_OK) status = rescore_gather(session, index, layer, &kept, layer->type, out, error);
     select_kept_free(&kept);
     return status;
@@ -57,15 +60,20 @@ static judgeq_status cut_layer(judgeq_session *session, int32_t index, cache_lay
 judgeq_status second_cut(judgeq_session *session, judgeq_error *error) {
     const int32_t n_layer = session->model->info.n_layer;
     cache_layer *next = calloc((size_t)n_layer, sizeof *next);
-    if (!next) return error_memory(error, "a session's layers");
-    judgeq_status status = JUDGEQ_OK;
-    for (int32_t l = 0; status == JUDGEQ_OK && l < n_layer; l++) status = cut_layer(session, l, &next[l], error);
+    score_map *sum = session->sum ? calloc((size_t)n_layer, sizeof *sum) : NULL;
+    judgeq_status status = next && (sum || !session->sum) ? JUDGEQ_OK : error_memory(error, "a session's layers");
+    for (int32_t l = 0; status == JUDGEQ_OK && l < n_layer; l++) {
+        status = cut_layer(session, l, &next[l], sum ? &sum[l] : NULL, error);
+    }
     if (status != JUDGEQ_OK) {
         free_layers(next, n_layer);
+        score_maps_free(sum, n_layer);
         return status;
     }
     free_layers(session->layer, n_layer);
     session->layer = next;
+    score_maps_free(session->sum, n_layer);
+    session->sum = sum;
     session->n_prompt = session->n_position;
     session_set_budgets(session);
     second_set(session, NULL);

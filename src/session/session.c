@@ -129,6 +129,7 @@ static judgeq_status take_policies(judgeq_session *session, judgeq_error *error)
     judgeq_status status = judgeq_policy_parse(session->policy.probe.first->name, &policy, error);
     if (status != JUDGEQ_OK) return status;
     session->first_policy = *policy;
+    session->first_policy.remember = 0; /* it chooses once */
     judgeq_policy_free(policy);
     return JUDGEQ_OK;
 }

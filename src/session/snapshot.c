@@ -134,10 +134,11 @@ static judgeq_status check_parts(const snapshot *s, const judgeq_session *sessio
     const int32_t n_query = since < 0 ? 0 : since < session->n_ring ? since : session->n_ring;
     const size_t most_deferred = s->info.defer ? (size_t)s->policy.probe.lookahead : 0;
     const char *wrong = !s->logits && session_looks_ahead(session) ? "has no logits, from which its policy looks ahead"
-                        : s->n_query != n_query           ? "has another number of queries than its policy's window"
-                        : s->n_deferred > most_deferred   ? "has more deferred tokens than its policy looks ahead"
-                        : !sums_fit(s, session->sum != 0) ? "has not the summed attention that its policy needs"
-                                                          : NULL;
+                        : s->n_query != n_query         ? "has another number of queries than its policy's window"
+                        : s->n_deferred > most_deferred ? "has more deferred tokens than its policy looks ahead"
+                        : !sums_fit(s, session->sum != 0)
+                            ? "has not the summed attention, or the scores, that its policy needs"
+                            : NULL;
     if (!wrong) return JUDGEQ_OK;
     return error_set(error, JUDGEQ_ERROR_FORMAT, "%s: %s: the file is damaged", s->file.path, wrong);
 }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/visible.h"
+#include "bound.h"
 #include "model/fingerprint.h"
 #include "model/judge.h"
 #include "model/model_kind.h"
@@ -250,9 +251,9 @@ static judgeq_status check_tokens(const snapshot *s, const char *name, const int
 }
 
 static judgeq_status check_finite(const snapshot *s, const char *name, const float *value, size_t n, float least,
-                                  judgeq_error *error) {
+                                  float most, judgeq_error *error) {
     for (size_t i = 0; i < n; i++) {
-        if (isfinite(value[i]) && value[i] >= least) continue;
+        if (isfinite(value[i]) && value[i] >= least && value[i] <= most) continue;
         return error_set(error, JUDGEQ_ERROR_NUMERIC, "%s: %s: number %zu is %g", s->file.path, name, i,
                          (double)value[i]);
     }
@@ -306,9 +307,10 @@ static judgeq_status take_sequence(snapshot *s, cursor *c) {
     status = check_counts(s, c->error);
     if (status == JUDGEQ_OK) status = check_tokens(s, SNAPSHOT_TOKENS, tokens, n, c->error);
     if (status == JUDGEQ_OK) status = check_tokens(s, SNAPSHOT_DEFERRED, deferred, n_deferred, c->error);
-    if (status == JUDGEQ_OK) status = check_finite(s, SNAPSHOT_LOGITS, logits, (size_t)n_logits, -INFINITY, c->error);
+    if (status == JUDGEQ_OK)
+        status = check_finite(s, SNAPSHOT_LOGITS, logits, (size_t)n_logits, -INFINITY, INFINITY, c->error);
     const size_t n_number = query ? (size_t)query_size * (size_t)n_query * (size_t)s->n_layer : 0;
-    if (status == JUDGEQ_OK) status = check_finite(s, SNAPSHOT_QUERIES, query, n_number, -INFINITY, c->error);
+    if (status == JUDGEQ_OK) status = check_finite(s, SNAPSHOT_QUERIES, query, n_number, -INFINITY, INFINITY, c->error);
     return status;
 }
 
@@ -377,10 +379,12 @@ static judgeq_status take_layer(snapshot *s, cursor *c, int32_t index, enum ggml
     for (int part = SNAPSHOT_KEY; status == JUDGEQ_OK && part <= SNAPSHOT_VALUE; part++) {
         status = take(c, name[part], type, s->head_dim, rows, 1, &data[part]);
     }
-    const int64_t n_sum = comes(c, name[SNAPSHOT_SUM]) ? s->n_head / s->n_head_kv * rows : 0;
+    const int64_t group = bound_sum_group(&s->policy, s->n_head / s->n_head_kv);
+    const int64_t n_sum = comes(c, name[SNAPSHOT_SUM]) ? group * rows : 0;
     if (status == JUDGEQ_OK) status = take(c, name[SNAPSHOT_SUM], GGML_TYPE_F32, n_sum, 1, 1, &data[SNAPSHOT_SUM]);
     if (status == JUDGEQ_OK) {
-        status = check_finite(s, name[SNAPSHOT_SUM], data[SNAPSHOT_SUM], (size_t)n_sum, 0, c->error);
+        const float most = s->policy.remember > 0 ? 1 : INFINITY; /* shares of the best */
+        status = check_finite(s, name[SNAPSHOT_SUM], data[SNAPSHOT_SUM], (size_t)n_sum, 0, most, c->error);
     }
     const int64_t n_stays = comes(c, name[SNAPSHOT_STAYS]) ? rows : 0;
     if (status == JUDGEQ_OK) status = take(c, name[SNAPSHOT_STAYS], GGML_TYPE_I8, n_stays, 1, 1, &data[SNAPSHOT_STAYS]);

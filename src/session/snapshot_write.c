@@ -97,7 +97,8 @@ static size_t list(listing *l, const char *name, enum ggml_type type, int64_t ne
 
 static void list_layer(listing *l, const judgeq_session *session, int32_t index) {
     const cache_layer *layer = &session->layer[index];
-    const int64_t rows = cache_layer_rows(layer), group = session->model->info.n_head / layer->n_head_kv;
+    const int64_t rows = cache_layer_rows(layer);
+    const int64_t group = bound_sum_group(&session->policy, session->model->info.n_head / layer->n_head_kv);
     const struct {
         enum ggml_type type;
         int64_t ne0, ne1;

@@ -58,8 +58,9 @@ struct judgeq_session {
     float *ring; /* [n_layer, n_ring, n_head, head_dim], queries of the last tokens decoded, by position modulo n_ring;
                     NULL where no policy probes from a window */
     int32_t n_ring, ring_from; /* the position of the first query in it */
-    score_map *sum; /* [n_layer], attention to the rows of `layer` so far, of a policy that probes by every row or reads
-                       again; or NULL */
+    /* [n_layer], of the rows of `layer`: attention so far, of a policy that probes by every row or reads again; scores
+       at the last choice, as shares of the best, of one that remembers; or NULL */
+    score_map *sum;
     select_kept *second; /* second.h: [n_layer], of the rows of `layer` those that stay at the next choice; NULL: it
                             scores */
     /* again.h */
