@@ -48,7 +48,7 @@ static const char HELP_CELLS[] =
     "      --device NAME,.., --ngl N, --rpc HOST:PORT,.., --rpc-timeout S\n"
     "                        devices that hold layers, as in judgeq run (default: the CPU)\n"
     "      --chunk N         prompt rows that are computed at once (default: chosen by the prompt's length)\n"
-    "      --plain-weights   libllama's arithmetic (default: 16-bit copies of a layer's weights for long prompts)\n"
+    "      --plain-weights   libllama's arithmetic (default: copies of a layer's weights as floats for long prompts)\n"
     "      --expand MIB      memory for 16-bit copies of all weights, made before anything is measured: they read "
     "prompts,\n"
     "                        and decode batches of 8 and more, or 24 with kernels for few rows (default: 0)\n"

@@ -49,7 +49,7 @@ static const char HELP_INPUT[] =
     "      --chunk N      prompt rows that are computed at once (default: chosen by the prompt's length)\n"
     "      --plain-weights\n"
     "                     libllama's arithmetic: with the full policy, its logits bit for bit (default: a prompt of\n"
-    "                     64 tokens or more is read with a 16-bit float copy of one layer's weights at a time,\n"
+    "                     64 tokens or more is read with a copy of one layer's weights as floats at a time,\n"
     "                     which is faster and more exact; keys are padded to 32 rows and not to 256)\n"
     "    Example: judgeq run -m qwen2.5-0.5b-instruct-q4_k_m.gguf -p \"Who wrote Faust?\"\n"
     "\n"

@@ -109,7 +109,7 @@ class Bench(InFolder):
     def test_table(self):
         done = self.run_bench("--lengths", "64,1200", "--policies", "judge", "--budgets", "40", "-t", "0")
         lines = done.stdout.splitlines()
-        self.assertRegex(lines[1], "^.+: BF16 (oneDNN brg.+|judgeq's own|none); few rows (AVX-512 with VNNI|ggml's); own operations .+; ggml")
+        self.assertRegex(lines[1], "^.+: many rows (oneDNN brg.+ in (BF16|F32)|judgeq's own in BF16|ggml's); few rows (AVX-512 with VNNI|ggml's); own operations .+; ggml")
         self.assertRegex(lines[2], r"^Memory, \d+ threads?: read [\d.]+ GB/s")
         self.assertRegex(lines[4], "^tokens +policy +budget")
         self.assertEqual([line.split()[:5] for line in lines[5:]],

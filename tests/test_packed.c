@@ -44,8 +44,10 @@ static void compute(packed *matrix, shape s, int64_t first, int64_t n, int n_thr
     ggml_free(context);
 }
 
-/* A matrix of numbers that its type holds, and what they are, rounded to BF16: weight [n_row, n_column]. */
-static struct ggml_tensor *make_plain(struct ggml_context *context, shape s, enum ggml_type type, float *weight) {
+/* A matrix of numbers that its type holds, and what they are, rounded to the packed matrix's type: weight [n_row,
+ * n_column]. */
+static struct ggml_tensor *make_plain(struct ggml_context *context, shape s, enum ggml_type type,
+                                      enum ggml_type rounded, float *weight) {
     struct ggml_tensor *plain = ggml_new_tensor_2d(context, type, s.n_column, s.n_row);
     const int64_t n = s.n_row * s.n_column;
     for (int64_t i = 0; i < n; i++) weight[i] = value_at(17 + i);
@@ -55,7 +57,9 @@ static struct ggml_tensor *make_plain(struct ggml_context *context, shape s, enu
     }
     ggml_quantize_chunk(type, weight, plain->data, 0, s.n_row, s.n_column, NULL);
     ggml_get_type_traits(type)->to_float(plain->data, weight, n);
-    for (int64_t i = 0; i < n; i++) weight[i] = ggml_bf16_to_fp32(ggml_fp32_to_bf16(weight[i]));
+    for (int64_t i = 0; i < n && rounded == GGML_TYPE_BF16; i++) {
+        weight[i] = ggml_bf16_to_fp32(ggml_fp32_to_bf16(weight[i]));
+    }
     return plain;
 }
 
@@ -65,10 +69,11 @@ static packed *make(shape s, enum ggml_type type, int n_thread, float *weight) {
     packed *matrix;
     if (packed_new(s.n_row, s.n_column, &matrix, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
     if (!matrix) return NULL;
-    assert_true(packed_bytes(matrix) >= (size_t)(s.n_row * s.n_column) * sizeof(ggml_bf16_t));
+    assert_true(packed_bytes(matrix) >= (size_t)(s.n_row * s.n_column) * ggml_type_size(packed_type(matrix)));
     struct ggml_context *context = ggml_init((struct ggml_init_params){.mem_size = 32 << 20});
     struct ggml_cgraph *graph = ggml_new_graph(context);
-    ggml_build_forward_expand(graph, packed_fill(context, matrix, make_plain(context, s, type, weight)));
+    struct ggml_tensor *plain = make_plain(context, s, type, packed_type(matrix), weight);
+    ggml_build_forward_expand(graph, packed_fill(context, matrix, plain));
     assert_int_equal(ggml_graph_compute_with_ctx(context, graph, n_thread), GGML_STATUS_SUCCESS);
     assert_int_equal(packed_check(matrix, &error), JUDGEQ_OK);
     ggml_free(context);
@@ -122,16 +127,18 @@ static void test_products(void **unused) {
     }
 }
 
-/* Where there are no such kernels, there is no matrix either. */
+/* BF16 where the processor multiplies it, else F32; where there are no such kernels, there is no matrix either. */
 static void test_kernels(void **unused) {
     (void)unused;
     const char *most = getenv("DNNL_MAX_CPU_ISA");
     static float weight[576 * 192];
     packed *matrix = make(SHAPES[0], GGML_TYPE_BF16, 1, weight);
 #ifdef __x86_64__
-    const bool allowed = !most || strcmp(most, "AVX512_CORE_BF16") == 0;
-    if (!allowed) assert_null(matrix);
-    if (allowed && __builtin_cpu_supports("avx512bf16")) assert_non_null(matrix);
+    const bool wide = !most || strncmp(most, "AVX512_CORE", 11) == 0;
+    const bool bf16 = wide && (!most || strcmp(most, "AVX512_CORE") != 0) && __builtin_cpu_supports("avx512bf16");
+    if (!wide) assert_null(matrix);
+    if (wide && __builtin_cpu_supports("avx512bw")) assert_non_null(matrix);
+    if (matrix) assert_int_equal(packed_type(matrix), bf16 ? GGML_TYPE_BF16 : GGML_TYPE_F32);
 #endif
     packed_free(matrix);
 }

@@ -4,7 +4,6 @@
 
 #include "dots_kernel.h"
 #include "parts.h"
-#include "product_pairs.h"
 #include "rows.h"
 
 /* Blocks of x that a thread prepares at once, of as many rows as there is room for: 80 KiB on its stack. */
@@ -95,9 +94,9 @@ static void forward(struct ggml_tensor *result, int thread, int n_thread, void *
     }
 }
 
-bool dots_read(const struct ggml_tensor *matrix, int64_t r, ggml_bf16_t *out) {
+bool dots_read(const struct ggml_tensor *matrix, int64_t r, float *out) {
     const dots_kernel *kernel = kernel_for(matrix->type);
-    if (!kernel || !product_pairs_available()) return false;
+    if (!kernel) return false;
     kernel->read((const uint8_t *)row_of(matrix, 0, r), matrix->ne[0] / kernel->block, out);
     return true;
 }

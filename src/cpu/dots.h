@@ -22,8 +22,8 @@ enum ggml_type dots_x_type(enum ggml_type matrix);
 /* A node: x matrix^T [n, n_row], for x [n, n_column] of dots_x_type. CPU only. */
 struct ggml_tensor *dots_multiply(struct ggml_context *context, struct ggml_tensor *matrix, struct ggml_tensor *x);
 
-/* Row r of a quantised matrix as BF16, by the same kernels: as ggml dequantises it, rounded. False: there is none for
- * its type, or the processor does not round to BF16. */
-bool dots_read(const struct ggml_tensor *matrix, int64_t r, ggml_bf16_t *out);
+/* Row r of a quantised matrix as floats, as ggml dequantises it, but several times as fast. False: this processor has
+ * no kernel for its type. */
+bool dots_read(const struct ggml_tensor *matrix, int64_t r, float *out);
 
 #endif

@@ -195,19 +195,18 @@ MULTIPLY(q4_k, BYTES_4)
 MULTIPLY(q5_k, BYTES_5)
 MULTIPLY(q6_k, BYTES_6)
 
-/* ---- as BF16 ----------------------------------------------------------------------------------------------------- */
-
-#pragma GCC target("avx512bf16")
+/* ---- as floats --------------------------------------------------------------------------------------------------- */
 
 INLINE __m512 to_floats(__m128i numbers) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(numbers));
 }
 
-INLINE void store_part(__m512 low, __m512 high, ggml_bf16_t *out) {
-    _mm512_storeu_si512(out, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+INLINE void store_part(__m512 low, __m512 high, float *out) {
+    _mm512_storeu_ps(out, low);
+    _mm512_storeu_ps(out + PART / 2, high);
 }
 
-INLINE void read_k(const int bytes, const uint8_t *block, ggml_bf16_t *out) {
+INLINE void read_k(const int bytes, const uint8_t *block, float *out) {
     const int numbers_at = bytes == BYTES_4 ? NUMBERS_4_AT : NUMBERS_5_AT;
     const scales s = read_scales(block);
     const float d = load_half(block), minimum = load_half(block + 2);
@@ -224,7 +223,7 @@ INLINE void read_k(const int bytes, const uint8_t *block, ggml_bf16_t *out) {
     }
 }
 
-INLINE void read_6(const uint8_t *block, ggml_bf16_t *out) {
+INLINE void read_6(const uint8_t *block, float *out) {
     const int8_t *scale = (const int8_t *)block + SCALES_6_AT;
     const float d = load_half(block + D_6_AT);
     const __m512 offset = _mm512_set1_ps(32);
@@ -237,15 +236,15 @@ INLINE void read_6(const uint8_t *block, ggml_bf16_t *out) {
     }
 }
 
-static void read_q4_k(const uint8_t *row, int64_t n_block, ggml_bf16_t *out) {
+static void read_q4_k(const uint8_t *row, int64_t n_block, float *out) {
     for (int64_t b = 0; b < n_block; b++) read_k(BYTES_4, row + b * BYTES_4, out + b * BLOCK);
 }
 
-static void read_q5_k(const uint8_t *row, int64_t n_block, ggml_bf16_t *out) {
+static void read_q5_k(const uint8_t *row, int64_t n_block, float *out) {
     for (int64_t b = 0; b < n_block; b++) read_k(BYTES_5, row + b * BYTES_5, out + b * BLOCK);
 }
 
-static void read_q6_k(const uint8_t *row, int64_t n_block, ggml_bf16_t *out) {
+static void read_q6_k(const uint8_t *row, int64_t n_block, float *out) {
     for (int64_t b = 0; b < n_block; b++) read_6(row + b * BYTES_6, out + b * BLOCK);
 }
 

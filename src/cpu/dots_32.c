@@ -161,9 +161,7 @@ KERNEL(q5_0, Q5_0)
 KERNEL(q5_1, Q5_1)
 KERNEL(q8_0, Q8_0)
 
-/* ---- as BF16 ----------------------------------------------------------------------------------------------------- */
-
-#pragma GCC target("avx512bf16")
+/* ---- as floats --------------------------------------------------------------------------------------------------- */
 
 INLINE __m512 scaled(const layout l, __m128i numbers, __m512 d, __m512 minimum) {
     const __m512i meant = _mm512_sub_epi32(_mm512_cvtepu8_epi32(numbers), _mm512_set1_epi32(l.offset));
@@ -171,19 +169,20 @@ INLINE __m512 scaled(const layout l, __m128i numbers, __m512 d, __m512 minimum) 
     return l.has_minimum ? _mm512_add_ps(product, minimum) : product;
 }
 
-INLINE void read_row(const layout l, const uint8_t *block, int64_t n_block, ggml_bf16_t *out) {
+INLINE void read_row(const layout l, const uint8_t *block, int64_t n_block, float *out) {
     for (int64_t b = 0; b < n_block; b++, block += l.bytes, out += BLOCK) {
         const __m512 d = _mm512_set1_ps(load_half(block));
         const __m512 minimum = l.has_minimum ? _mm512_set1_ps(load_half(block + 2)) : _mm512_setzero_ps();
         const __m256i numbers = stored(l, block);
         const __m512 low = scaled(l, _mm256_castsi256_si128(numbers), d, minimum);
         const __m512 high = scaled(l, _mm256_extracti128_si256(numbers, 1), d, minimum);
-        _mm512_storeu_si512(out, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+        _mm512_storeu_ps(out, low);
+        _mm512_storeu_ps(out + BLOCK / 2, high);
     }
 }
 
 #define READ(name, l)                                                                                                  \
-    static void read_##name(const uint8_t *row, int64_t n_block, ggml_bf16_t *out) {                                   \
+    static void read_##name(const uint8_t *row, int64_t n_block, float *out) {                                         \
         read_row(l, row, n_block, out);                                                                                \
     }
 

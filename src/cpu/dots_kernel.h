@@ -24,8 +24,8 @@ typedef struct dots_kernel {
     /* out[t][r] = row r of the matrix, rows being `stride` bytes apart, times x[t]; n_x of these */
     void (*multiply)(const uint8_t *matrix, size_t stride, const dots_x *x, int n_x, int64_t n_block,
                      float (*out)[DOTS_ROWS]);
-    /* a row of the matrix as BF16, for processors that round to it: product_pairs_available */
-    void (*read)(const uint8_t *row, int64_t n_block, ggml_bf16_t *out);
+    /* a row of the matrix as floats */
+    void (*read)(const uint8_t *row, int64_t n_block, float *out);
 } dots_kernel;
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)

@@ -36,6 +36,7 @@ typedef struct packing {
 
 struct packed {
     int64_t n_row, n_column;
+    enum ggml_type type;
     dnnl_engine_t engine;
     onednn_layout layout;
     product product[SIZES];
@@ -82,16 +83,20 @@ static bool is_exact(const char *kernel) {
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
 
+static dnnl_data_type_t onednn_type(const packed *p) {
+    return p->type == GGML_TYPE_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
 /* Without a layout yet, oneDNN chooses it. Leaves run NULL where there is no kernel of that kind, or not the one of the
  * other sizes, which need not add up in the same order. */
 static dnnl_status_t make_product(packed *p, int64_t n, product *out) {
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t description = NULL;
     onednn_layout any = {0};
-    dnnl_status_t status = onednn_layout_init(&out->rows, n, p->n_column, dnnl_bf16, dnnl_ab);
+    dnnl_status_t status = onednn_layout_init(&out->rows, n, p->n_column, onednn_type(p), dnnl_ab);
     if (status == dnnl_success) status = onednn_layout_init(&out->out, n, p->n_row, dnnl_f32, dnnl_ab);
     if (status == dnnl_success) {
-        status = onednn_layout_init(&any, p->n_column, p->n_row, dnnl_bf16, dnnl_format_tag_any);
+        status = onednn_layout_init(&any, p->n_column, p->n_row, onednn_type(p), dnnl_format_tag_any);
     }
     if (status == dnnl_success) status = dnnl_primitive_attr_create(&attributes);
     if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
@@ -118,6 +123,14 @@ static dnnl_status_t make_product(packed *p, int64_t n, product *out) {
     return status == dnnl_unimplemented ? dnnl_success : status;
 }
 
+static void free_product(product *k) {
+    if (k->run) dnnl_primitive_destroy(k->run);
+    onednn_layout_free(&k->rows);
+    onednn_layout_free(&k->out);
+    onednn_layout_free(&k->scratch);
+    *k = (product){0};
+}
+
 /* ---- packing ----------------------------------------------------------------------------------------------------- */
 
 /* For rows [first, first + n) of the matrix, which are columns of what oneDNN multiplies with. */
@@ -127,7 +140,7 @@ static dnnl_status_t make_packing(const packed *p, int64_t first, int64_t n, pac
     dnnl_status_t status = dnnl_primitive_attr_create(&attributes);
     /* oneDNN's own scratch memory is of the thread that makes the primitive */
     if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
-    if (status == dnnl_success) status = onednn_layout_init(&out->plain, p->n_column, n, dnnl_bf16, dnnl_ba);
+    if (status == dnnl_success) status = onednn_layout_init(&out->plain, p->n_column, n, onednn_type(p), dnnl_ba);
     if (status == dnnl_success) status = onednn_layout_columns(&out->part, &p->layout, p->n_column, first, n);
     if (status == dnnl_success) {
         status = dnnl_reorder_primitive_desc_create(&description, onednn_at(&out->plain), p->engine,
@@ -167,12 +180,24 @@ static dnnl_status_t make_packings(packed *p) {
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
+/* The type and the largest product, which chooses the layout. Numbers of BF16 are the faster ones, where there are
+ * kernels for them. */
+static dnnl_status_t choose(packed *p) {
+    static const enum ggml_type types[] = {GGML_TYPE_BF16, GGML_TYPE_F32};
+    dnnl_status_t status = dnnl_success;
+    for (size_t i = 0; status == dnnl_success && !p->product[0].run && i < sizeof types / sizeof *types; i++) {
+        p->type = types[i];
+        free_product(&p->product[0]);
+        status = make_product(p, SIZE[0], &p->product[0]);
+    }
+    return status;
+}
+
 static dnnl_status_t make_all(packed *p) {
     dnnl_status_t status = dnnl_engine_create(&p->engine, dnnl_cpu, 0);
-    for (int i = 0; status == dnnl_success && i < SIZES; i++) {
-        status = make_product(p, SIZE[i], &p->product[i]);
-        if (i == 0 && !p->product[i].run) return status; /* the others have its layout */
-    }
+    if (status == dnnl_success) status = choose(p);
+    if (!p->product[0].run) return status;
+    for (int i = 1; status == dnnl_success && i < SIZES; i++) status = make_product(p, SIZE[i], &p->product[i]);
     return status == dnnl_success ? make_packings(p) : status;
 }
 
@@ -209,19 +234,17 @@ judgeq_status packed_new(int64_t n_row, int64_t n_column, packed **out, judgeq_e
 
 void packed_free(packed *p) {
     if (!p) return;
-    for (int i = 0; i < SIZES; i++) {
-        product *k = &p->product[i];
-        if (k->run) dnnl_primitive_destroy(k->run);
-        onednn_layout_free(&k->rows);
-        onednn_layout_free(&k->out);
-        onednn_layout_free(&k->scratch);
-    }
+    for (int i = 0; i < SIZES; i++) free_product(&p->product[i]);
     free_packing(&p->slab);
     free_packing(&p->last);
     onednn_layout_free(&p->layout);
     if (p->engine) dnnl_engine_destroy(p->engine);
     free(p->data);
     free(p);
+}
+
+enum ggml_type packed_type(const packed *p) {
+    return p->type;
 }
 
 const char *packed_kernel(const packed *p) {
@@ -283,22 +306,26 @@ static void call(caller *c, dnnl_primitive_t run, const operand *with, int n) {
 
 /* ---- operations -------------------------------------------------------------------------------------------------- */
 
-static void round_row(const float *row, void *out, int64_t n) {
-    if (product_pairs_available() && n % 2 == 0) {
+static void round_row(const float *row, enum ggml_type type, void *out, int64_t n) {
+    if (type == GGML_TYPE_F32) {
+        memcpy(out, row, (size_t)n * sizeof *row);
+    } else if (product_pairs_available() && n % 2 == 0) {
         product_pairs_round(row, out, n);
     } else {
         ggml_fp32_to_bf16_row(row, out, n);
     }
 }
 
-/* Rows [first, first + n) of a matrix of any type as BF16, in `room` [n, n_column] if they are not that already. */
-static void *read_rows(const struct ggml_tensor *from, int64_t first, int64_t n, ggml_bf16_t *room, float *row) {
-    if (from->type == GGML_TYPE_BF16) return row_of(from, 0, first);
+/* Rows [first, first + n) of a matrix of any type as `type`, in `room` [n, n_column] if they are not that already. */
+static void *read_rows(const struct ggml_tensor *from, enum ggml_type type, int64_t first, int64_t n, void *room,
+                       float *row) {
+    const int64_t n_column = from->ne[0];
+    if (from->type == type) return row_of(from, 0, first);
     for (int64_t i = 0; i < n; i++) {
-        ggml_bf16_t *to = room + i * from->ne[0];
-        if (dots_read(from, first + i, to)) continue;
-        rows_read(from, 0, first + i, 1, 0, from->ne[0], row, from->ne[0]);
-        round_row(row, to, from->ne[0]);
+        char *to = (char *)room + (size_t)(i * n_column) * ggml_type_size(type);
+        float *read = type == GGML_TYPE_F32 ? (float *)(void *)to : row;
+        if (!dots_read(from, first + i, read)) rows_read(from, 0, first + i, 1, 0, n_column, read, n_column);
+        if (read == row) round_row(row, type, to, n_column);
     }
     return room;
 }
@@ -308,18 +335,18 @@ static void fill(struct ggml_tensor *result, int thread, int n_thread, void *dat
     const struct ggml_tensor *from = result->src[0];
     packed *p = data;
     const int64_t n = p->n_slab + (p->last.run ? 1 : 0), most = p->n_slab > 0 ? SLAB : p->n_row;
-    const size_t row_bytes = (size_t)p->n_column * sizeof(float),
-                 bytes = (size_t)(most * p->n_column) * sizeof(ggml_bf16_t);
+    const size_t size = ggml_type_size(p->type), row_bytes = (size_t)p->n_column * sizeof(float),
+                 bytes = (size_t)(most * p->n_column) * size;
     caller c = begin_calls(p);
     float *row = malloc(row_bytes);
-    ggml_bf16_t *room = allocate(bytes);
+    void *room = allocate(bytes);
     if (!row || !room) c.status = dnnl_out_of_memory;
     for (int64_t i = thread; i < n && c.status == dnnl_success; i += n_thread) {
         const bool whole = i < p->n_slab;
         const packing *k = whole ? &p->slab : &p->last;
         /* the last one's part says itself where it begins */
-        char *to = (char *)p->data + (whole ? (size_t)(i * p->stride) * sizeof(ggml_bf16_t) : 0);
-        void *rows = read_rows(from, i * SLAB, whole ? SLAB : p->n_row - i * SLAB, room, row);
+        char *to = (char *)p->data + (whole ? (size_t)(i * p->stride) * size : 0);
+        void *rows = read_rows(from, p->type, i * SLAB, whole ? SLAB : p->n_row - i * SLAB, room, row);
         const operand with[] = {{DNNL_ARG_FROM, &k->plain, rows}, {DNNL_ARG_TO, &k->part, to}};
         call(&c, k->run, with, 2);
     }
@@ -328,7 +355,7 @@ static void fill(struct ggml_tensor *result, int thread, int n_thread, void *dat
     end_calls(&c);
 }
 
-/* Rows of BF16, and zeros after them. */
+/* Rows of the result's type, and zeros after them. */
 static void round_rows(struct ggml_tensor *result, int thread, int n_thread, void *data) {
     (void)data;
     const struct ggml_tensor *x = result->src[0];
@@ -336,7 +363,7 @@ static void round_rows(struct ggml_tensor *result, int thread, int n_thread, voi
     for (int64_t i = thread * n / n_thread; i < (thread + 1) * n / n_thread; i++) {
         char *to = row_of(result, 0, i);
         if (i < x->ne[1]) {
-            round_row((const float *)(const void *)row_of(x, 0, i), to, x->ne[0]);
+            round_row((const float *)(const void *)row_of(x, 0, i), result->type, to, x->ne[0]);
         } else {
             memset(to, 0, result->nb[1]);
         }
@@ -381,10 +408,16 @@ struct ggml_tensor *packed_fill(struct ggml_context *context, packed *matrix, st
     return ggml_custom_4d(context, GGML_TYPE_I8, 1, 1, 1, 1, &from, 1, fill, GGML_N_TASKS_MAX, matrix);
 }
 
+/* x as oneDNN reads it: of the matrix's type, one row after the other, `n` of them. */
+static struct ggml_tensor *add_rows(struct ggml_context *context, const packed *matrix, struct ggml_tensor *x,
+                                    int64_t n) {
+    if (x->type == matrix->type && x->ne[1] == n && ggml_is_contiguous(x)) return x;
+    return ggml_custom_4d(context, matrix->type, x->ne[0], n, 1, 1, &x, 1, round_rows, GGML_N_TASKS_MAX, NULL);
+}
+
 struct ggml_tensor *packed_multiply(struct ggml_context *context, packed *matrix, struct ggml_tensor *x) {
     const int64_t n = x->ne[1], n_filled = parts(n, SIZE_LEAST) * SIZE_LEAST;
-    struct ggml_tensor *rows =
-        ggml_custom_4d(context, GGML_TYPE_BF16, x->ne[0], n_filled, 1, 1, &x, 1, round_rows, GGML_N_TASKS_MAX, NULL);
+    struct ggml_tensor *rows = add_rows(context, matrix, x, n_filled);
     struct ggml_tensor *all = ggml_custom_4d(context, GGML_TYPE_F32, matrix->n_row, n_filled, 1, 1, &rows, 1, multiply,
                                              GGML_N_TASKS_MAX, matrix);
     return n == n_filled ? all : ggml_view_2d(context, all, all->ne[0], n, all->nb[1], 0);

@@ -2,6 +2,7 @@
 
 #include "cpu/flash.h"
 #include "cpu/hadamard.h"
+#include "cpu/packed.h"
 #include "cpu/product.h"
 #include "cpu/softmax.h"
 
@@ -128,7 +129,7 @@ static void attend_in_parts(graph *g, const model_layer *layer, const cache_laye
 /* Whether the layer's own products are of BF16: its attention is rounded as they are, and otherwise exact. */
 static bool is_rounded(const model_layer *layer) {
     const model_linear *query = &layer->matrix[MODEL_QUERY];
-    return query->packed || product_is_paired(query->weight);
+    return query->packed ? packed_type(query->packed) == GGML_TYPE_BF16 : product_is_paired(query->weight);
 }
 
 /* The same by flash.h. Attention that is returned is computed separately, so that the output does not depend on whether

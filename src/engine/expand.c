@@ -1,5 +1,6 @@
 #include "expand.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "ggml-cpu.h"
@@ -34,7 +35,7 @@ static enum ggml_type fast_type(void) {
 static const char EXPANDED[] = "one layer's weights as floats";
 
 typedef struct packed_call {
-    const struct ggml_tensor *matrix;
+    int64_t n_row, n_column;
     packed **out;
     judgeq_error *error;
     judgeq_status status;
@@ -42,14 +43,33 @@ typedef struct packed_call {
 
 static void call_packed_new(void *data) {
     packed_call *c = data;
-    c->status = packed_new(c->matrix->ne[1], c->matrix->ne[0], c->out, c->error);
+    c->status = packed_new(c->n_row, c->n_column, c->out, c->error);
 }
 
 /* oneDNN is C++, and throws where memory is out. */
-static judgeq_status new_packed(const struct ggml_tensor *matrix, packed **out, judgeq_error *error) {
-    packed_call c = {.matrix = matrix, .out = out, .error = error};
+static judgeq_status new_packed(int64_t n_row, int64_t n_column, packed **out, judgeq_error *error) {
+    packed_call c = {.n_row = n_row, .n_column = n_column, .out = out, .error = error};
     const judgeq_status status = guard_call(call_packed_new, &c, EXPANDED, error);
     return status == JUDGEQ_OK ? c.status : status;
+}
+
+enum { UNKNOWN, IN_F32, NOT_IN_F32 };
+
+/* Asked once in a process. */
+static bool packs_in_f32(void) {
+    enum { PROBE = 256 };
+    static atomic_int known = UNKNOWN;
+    if (atomic_load(&known) == UNKNOWN) {
+        packed *probe = NULL;
+        (void)new_packed(PROBE, PROBE, &probe, NULL);
+        atomic_store(&known, probe && packed_type(probe) == GGML_TYPE_F32 ? IN_F32 : NOT_IN_F32);
+        packed_free(probe);
+    }
+    return atomic_load(&known) == IN_F32;
+}
+
+const model_expanded *expand_kept(const judgeq_model *model) {
+    return model->expanded && !packs_in_f32() ? model->expanded : NULL;
 }
 
 /* Packed where oneDNN multiplies them faster, else as 16-bit floats. */
@@ -57,7 +77,7 @@ static judgeq_status add_room(expand *e, int index, const struct ggml_tensor *ma
                               judgeq_error *error) {
     e->n_count = matrix->ne[1] > e->n_count ? matrix->ne[1] : e->n_count;
     if (use == EXPAND_MULTIPLY) {
-        const judgeq_status status = new_packed(matrix, &e->packed[index], error);
+        const judgeq_status status = new_packed(matrix->ne[1], matrix->ne[0], &e->packed[index], error);
         if (status != JUDGEQ_OK || e->packed[index] || !ggml_is_quantized(matrix->type)) return status;
     }
     e->half[index] = ggml_new_tensor_2d(e->context, fast_type(), matrix->ne[0], matrix->ne[1]);

@@ -1,7 +1,7 @@
-/* expand: quantised matrices of a layer as 16-bit floats, for products with many rows: those of a prompt, which passes
+/* expand: quantised matrices of a layer as floats, for products with many rows: those of a prompt, which passes
  * through one layer after the other, or those of many sequences that decode together. Dequantising is soon paid back,
- * because products of 16-bit floats with several rows are faster than ggml's quantised ones, and round activations
- * less: F16 to 11 bits, BF16 to 8 bits of each number, the quantised products to 8 bits of the largest of 32. */
+ * because products of floats with several rows are faster than ggml's quantised ones, and round activations less: F16
+ * to 11 bits, BF16 to 8 bits of each number, F32 not at all, the quantised products to 8 bits of the largest of 32. */
 #ifndef JUDGEQ_SRC_EXPAND_H
 #define JUDGEQ_SRC_EXPAND_H
 
@@ -9,7 +9,7 @@
 
 /* What the copies are for. */
 typedef enum expand_use {
-    EXPAND_MULTIPLY, /* products alone: packed (cpu/packed.h) where oneDNN multiplies BF16, those of BF16 too */
+    EXPAND_MULTIPLY, /* products alone: packed (cpu/packed.h) where oneDNN multiplies such, those of BF16 too */
     EXPAND_KEEP      /* whatever else reads them: training, and other layers' products while tokens are decoded */
 } expand_use;
 
@@ -22,6 +22,10 @@ typedef struct expand {
     struct ggml_context *context;
     ggml_backend_buffer_t buffer; /* of half */
 } expand;
+
+/* The layers of an expanded model that a prompt is multiplied with; NULL where there are none, or where it should have
+ * copies of its own: packed as F32 they are faster than 16 bits, and not rounded. */
+const model_expanded *expand_kept(const judgeq_model *model);
 
 /* Room for any one layer of `model`; none, and then no cost later, where nothing is to be copied. Layers have the same
  * shapes, and each matrix a type of its own. */

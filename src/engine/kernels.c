@@ -13,13 +13,14 @@
 
 enum { PROBE = 256 }; /* rows and columns of a matrix that is made to ask for its kernel */
 
-/* Those that multiply the BF16 copies of a long prompt's weights. */
-static judgeq_status add_bf16(text_buffer *text, judgeq_error *error) {
+/* Those that multiply the copies of a long prompt's weights. */
+static judgeq_status add_many(text_buffer *text, judgeq_error *error) {
     packed *probe;
     const judgeq_status status = packed_new(PROBE, PROBE, &probe, error);
     if (status != JUDGEQ_OK) return status;
-    text_print(text, "BF16 %s", probe ? "oneDNN " : product_pairs_available() ? "judgeq's own" : "none");
-    if (probe) text_print(text, "%s", packed_kernel(probe));
+    text_print(text, "many rows %s", probe ? "oneDNN " : product_pairs_available() ? "judgeq's own in BF16" : "ggml's");
+    if (probe)
+        text_print(text, "%s in %s", packed_kernel(probe), packed_type(probe) == GGML_TYPE_BF16 ? "BF16" : "F32");
     packed_free(probe);
     return JUDGEQ_OK;
 }
@@ -39,7 +40,7 @@ static void add_ggml(text_buffer *text) {
 judgeq_status judgeq_kernels(char **out, judgeq_error *error) {
     text_buffer text = {0};
     *out = NULL;
-    const judgeq_status status = add_bf16(&text, error);
+    const judgeq_status status = add_many(&text, error);
     const char *few = dots_instructions();
     text_print(&text, "; few rows %s", few ? few : "ggml's");
     text_print(&text, "; own operations %s%s", product_kernel_best()->name,
