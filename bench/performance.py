@@ -166,6 +166,8 @@ def processor():
 def run(options):
     have = read_records(options.records).get(options.section, {})
     contenders = SECTIONS[options.section]
+    if not (BUILD / "baseline_llama").exists():
+        sys.exit(f"performance: {BUILD / 'baseline_llama'} is missing; cmake --build --preset release --target bench makes it")
     options.records.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + options.seconds
     options.model.read_bytes()  # into the page cache, so that the first contender does not wait for the disk

@@ -50,7 +50,8 @@ static const char HELP_CELLS[] =
     "      --chunk N         prompt rows that are computed at once (default: chosen by the prompt's length)\n"
     "      --plain-weights   libllama's arithmetic (default: copies of a layer's weights as floats for long prompts)\n"
     "      --expand MIB      memory for 16-bit copies of all weights, made before anything is measured: they read "
-    "prompts,\n"
+    "prompts where\n"
+    "                        these have no F32 copies of their own,\n"
     "                        and decode batches of 8 and more, or 24 with kernels for few rows (default: 0)\n"
     "\n";
 static const char HELP_MEASURING[] =

@@ -131,9 +131,9 @@ typedef struct judgeq_model_params {
 } judgeq_model_params;
 
 /* judgeq_model_load, with the weights of some layers copied to other devices, which then also hold the KV rows of those
- * layers. Prompts are read with the file's own weights (no 16-bit copies), and such a model cannot be trained on. Once
- * a remote device's server is gone, ggml aborts the process at the next call that needs it, the _free of models and
- * sessions included: an application can set ggml_set_abort_callback. */
+ * layers. Prompts are read with the file's own weights (no copies as floats), and such a model cannot be trained on.
+ * Once a remote device's server is gone, ggml aborts the process at the next call that needs it, the _free of models
+ * and sessions included: an application can set ggml_set_abort_callback. */
 JUDGEQ_API judgeq_status judgeq_model_load_on(const char *path, const judgeq_model_params *params, judgeq_model **out,
                                               judgeq_error *error);
 JUDGEQ_API void judgeq_model_free(judgeq_model *model);
@@ -145,7 +145,8 @@ JUDGEQ_API const char *judgeq_model_warning_at(const judgeq_model *model, size_t
 /* Keeps 16-bit float copies of the quantised matrices of all layers, if they fit into most_bytes. *n_bytes: the bytes
  * of the copies, 0 if there are none (they did not fit, or nothing is quantised). Call it before the model's first
  * session. Prompts give the same results as without the copies, but sooner, since the copies need not be made for each
- * prompt. From 8 sessions on (24 where this processor has kernels for few rows, judgeq_kernels),
+ * prompt; where the processor has AVX-512 without BF16 they are read with F32 copies of their own, which is sooner
+ * still. From 8 sessions on (24 where this processor has kernels for few rows, judgeq_kernels),
  * judgeq_session_decode_all multiplies with the copies, sooner than with quantised weights; but there activations are
  * rounded less than for a session alone, so greedy tokens can differ at near ties. n_threads 0: chosen. */
 JUDGEQ_API judgeq_status judgeq_model_expand(judgeq_model *model, size_t most_bytes, int32_t n_threads, size_t *n_bytes,
@@ -479,9 +480,9 @@ JUDGEQ_API const char *judgeq_kv_type_name(judgeq_kv_type type);
  * groups, rounded up. Sessions never use more threads, since these would only wait for each other. */
 JUDGEQ_API int32_t judgeq_cores(void);
 
-/* With which kernels this processor computes, for people, in one line: those that multiply BF16 copies of weights
- * (oneDNN's; or none, where the processor does not multiply BF16), those that multiply a few rows with quantised
- * weights, those of our other operations, and the instructions that ggml uses. The caller's: judgeq_free. */
+/* With which kernels this processor computes, for people, in one line: those that multiply a prompt's copies of
+ * weights (oneDNN's, and whether in BF16 or F32; judgeq's own; or ggml's), those that multiply a few rows with
+ * quantised weights, those of our other operations, and the instructions that ggml uses. The caller's: judgeq_free. */
 JUDGEQ_API judgeq_status judgeq_kernels(char **text, judgeq_error *error);
 
 /* Called during prefill, in the calling thread. done and total count units of work; a unit is one prompt row in one
@@ -510,8 +511,8 @@ typedef struct judgeq_session_params {
     judgeq_kv_type kv_type;
     /* libllama's arithmetic: quantised weights as they are, activations rounded to 8 bits, and all sums in its order
      * (chunks of 512 rows unless `chunk` is given, keys padded to multiples of 256), so that with the full policy the
-     * logits equal its logits, bit for bit. false: the prompt is read with a 16-bit float copy of one layer's weights
-     * at a time, faster and more exact. */
+     * logits equal its logits, bit for bit. false: the prompt is read with a copy of one layer's weights as floats
+     * (BF16, F32 or F16, whichever this processor multiplies fastest) at a time, faster and more exact. */
     bool plain_weights;
     uint64_t seed; /* of the policy `random` */
     bool defer; /* keep the tokens that a lookahead among candidates decoded (judge-laq): judgeq_session_deferred. Their

@@ -94,7 +94,7 @@ static void test_failed_products(void **unused) {
     judgeq_model *model = load(GGML_TYPE_Q8_0);
     n_execute = 0;
     if (read_prompt(model, &error) != JUDGEQ_OK) fail_msg("%s", error.message);
-    const int all = n_execute; /* 0 where the processor does not multiply BF16 */
+    const int all = n_execute; /* 0 where oneDNN has no kernels for it */
     for (int i = 1; i <= all; i += i < all - 10 ? all / 20 + 1 : 1) {
         n_execute = 0;
         failing_at = i;

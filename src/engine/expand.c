@@ -56,20 +56,25 @@ static judgeq_status new_packed(int64_t n_row, int64_t n_column, packed **out, j
 enum { UNKNOWN, IN_F32, NOT_IN_F32 };
 
 /* Asked once in a process. */
-static bool packs_in_f32(void) {
+static judgeq_status packs_in_f32(bool *out, judgeq_error *error) {
     enum { PROBE = 256 };
     static atomic_int known = UNKNOWN;
     if (atomic_load(&known) == UNKNOWN) {
         packed *probe = NULL;
-        (void)new_packed(PROBE, PROBE, &probe, NULL);
+        const judgeq_status status = new_packed(PROBE, PROBE, &probe, error);
+        if (status != JUDGEQ_OK) return status;
         atomic_store(&known, probe && packed_type(probe) == GGML_TYPE_F32 ? IN_F32 : NOT_IN_F32);
         packed_free(probe);
     }
-    return atomic_load(&known) == IN_F32;
+    *out = atomic_load(&known) == IN_F32;
+    return JUDGEQ_OK;
 }
 
-const model_expanded *expand_kept(const judgeq_model *model) {
-    return model->expanded && !packs_in_f32() ? model->expanded : NULL;
+judgeq_status expand_kept(const judgeq_model *model, const model_expanded **out, judgeq_error *error) {
+    bool f32 = false;
+    const judgeq_status status = model->expanded ? packs_in_f32(&f32, error) : JUDGEQ_OK;
+    *out = f32 ? NULL : model->expanded;
+    return status;
 }
 
 /* Packed where oneDNN multiplies them faster, else as 16-bit floats. */

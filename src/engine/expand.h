@@ -23,9 +23,9 @@ typedef struct expand {
     ggml_backend_buffer_t buffer; /* of half */
 } expand;
 
-/* The layers of an expanded model that a prompt is multiplied with; NULL where there are none, or where it should have
- * copies of its own: packed as F32 they are faster than 16 bits, and not rounded. */
-const model_expanded *expand_kept(const judgeq_model *model);
+/* *out: the layers of an expanded model that a prompt is multiplied with; NULL where there are none, or where it should
+ * have copies of its own: packed as F32 they are faster than 16 bits, and not rounded. Fails with MEMORY. */
+judgeq_status expand_kept(const judgeq_model *model, const model_expanded **out, judgeq_error *error);
 
 /* Room for any one layer of `model`; none, and then no cost later, where nothing is to be copied. Layers have the same
  * shapes, and each matrix a type of its own. */

@@ -181,8 +181,8 @@ static judgeq_status start(reading *r, judgeq_session *const *session, size_t n_
     status = embed(r, error);
     r->embed_s = clock_seconds() - clock;
     if (status != JUDGEQ_OK || session[0]->params.plain_weights || r->n_new < EXPAND_LEAST) return status;
-    r->expanded = expand_kept(r->model);
-    if (r->expanded || r->model->n_device > 0) return JUDGEQ_OK;
+    status = expand_kept(r->model, &r->expanded, error);
+    if (status != JUDGEQ_OK || r->expanded || r->model->n_device > 0) return status;
     return expand_init(&r->expand, r->model, EXPAND_MULTIPLY, r->engine, error);
 }
 
