@@ -242,8 +242,11 @@ static void run_undo(chat *c, const char *argument) {
         chat_failed(c, status, &error);
         return;
     }
-    told(c, document ? "the document is gone; the next turn reads the conversation before it again"
-                     : "the last turn and its answer are gone; the next turn reads the conversation before them again");
+    told(c,
+         document
+             ? "the document is gone; the next turn reads the conversation before it again"
+             : "the last turn and its answer are gone, with a document that the turn began with; the next turn reads "
+               "the conversation before them again");
 }
 
 static void run_reset(chat *c, const char *argument) {
@@ -270,7 +273,7 @@ static const command COMMANDS[] = {
     {"/read", "FILE", "read a document, with which your next turn begins", run_read},
     {"/save", "FILE", "keep the conversation in FILE and FILE.json, as far as the model still has it", run_save},
     {"/load", "FILE", "go on with a conversation that was saved, in place of this one", run_load},
-    {"/undo", NULL, "take the last turn and its answer back", run_undo},
+    {"/undo", NULL, "take the last turn, with a document that it began with, and its answer back", run_undo},
     {"/reset", NULL, "begin a new conversation", run_reset},
     {"/help", NULL, "show this", run_help},
     {"/quit", NULL, "end, as Ctrl-D does", run_quit},

@@ -92,7 +92,7 @@ JUDGEQ_API void judgeq_set_log(judgeq_log log, void *data);
 typedef struct judgeq_model judgeq_model;
 
 typedef struct judgeq_model_info {
-    const char *architecture; /* llama, qwen2, qwen3 (mistral files say llama) */
+    const char *architecture; /* llama, qwen2, qwen3, smollm3 (mistral files say llama) */
     const char *name;         /* general.name, or ""; bytes that are no text read \xe9 */
     const char *weight_type;  /* type of most weight bytes, as ggml names it: "q4_1" */
     const char *weight_types; /* all types, and their shares of the bytes: "q4_1 99.8 %, f32 0.2 %" */

@@ -41,7 +41,10 @@ int main(int argc, char **argv) {
     static const struct {
         const char *architecture;
         tiny_vocabulary vocabulary;
-    } models[] = {{"llama", TINY_VOCABULARY_SPM}, {"qwen2", TINY_VOCABULARY_BPE}, {"qwen3", TINY_VOCABULARY_BPE}};
+    } models[] = {{"llama", TINY_VOCABULARY_SPM},
+                  {"qwen2", TINY_VOCABULARY_BPE},
+                  {"qwen3", TINY_VOCABULARY_BPE},
+                  {"smollm3", TINY_VOCABULARY_BPE}};
     char path[4096];
     snprintf(path, sizeof path, "%s/judge.gguf", argv[1]);
     bool ok = write_judge(path);

@@ -97,6 +97,8 @@ static void test_block(void **state) {
         {"llama", "attention to all rows (rope on adjacent pairs), gated feed-forward (silu)"},
         {"qwen2", "attention to all rows (rope on halves, biases), gated feed-forward (silu)"},
         {"qwen3", "attention to all rows (rope on halves, query and key norms), gated feed-forward (silu)"},
+        {"smollm3",
+         "attention to all rows (rope on adjacent pairs, none in every 4th layer), gated feed-forward (silu)"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tiny_spec spec;

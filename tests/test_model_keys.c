@@ -12,7 +12,7 @@
 
 static const char *const path = fixture_model;
 
-static const char *const families[] = {"llama", "qwen2", "qwen3"};
+static const char *const families[] = {"llama", "qwen2", "qwen3", "smollm3"};
 
 /* How a value is written: in the types that converters use. */
 typedef enum written { AS_FLOAT, AS_INTEGER, AS_BOOLEAN, AS_FLOATS, AS_INTEGERS, WAYS } written;

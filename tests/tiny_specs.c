@@ -64,6 +64,9 @@ static const tiny_spec quirks[] = {
     {BASE, .name = "yarn-odd", .rope_scaling = "yarn", .rope_factor = 37.3f, .rope_original_context = 64,
      .rope_attention_scale = 0.7f},
     {BASE, .name = "yarn-short", .rope_scaling = "yarn", .rope_factor = 0.7f, .rope_original_context = 2048},
+    /* rope in three layers of four */
+    {BASE, .name = "smollm3", .architecture = "smollm3", .n_layer = 4, .vocabulary = TINY_VOCABULARY_BPE,
+     .chat_template = true, .rope_freq_base = 5000000, .tied_output = true},
 };
 
 /* Rows of 256, which every block size divides, and a head_dim of 64 as real models have. */

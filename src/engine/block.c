@@ -41,6 +41,7 @@ static struct ggml_tensor *add_heads(graph *g, const model_layer *layer, model_m
 static struct ggml_tensor *add_rope(graph *g, const model_layer *layer, struct ggml_tensor *x,
                                     struct ggml_tensor *position) {
     const model_rope *rope = layer->rope;
+    if (!rope) return x;
     return ggml_rope_ext(g->context, x, position, rope->factors, layer->head_dim, rope->mode, rope->n_ctx_original,
                          rope->base, rope->scale, rope->ext_factor, rope->attention_factor, rope->beta_fast,
                          rope->beta_slow);
@@ -82,9 +83,10 @@ static block_result add_block(graph *g, const model_layer *layer, const block_at
     struct ggml_tensor *normed = add_norm(g, layer->norm_epsilon, x, layer->vector[MODEL_ATTENTION_NORM]);
     const block_rows rows = add_rows(g, layer, normed, position, want);
     if (want.query && rows.query) {
-        ggml_set_output(rows.query);
-        out.query = rows.query;
-        ggml_build_forward_expand(g->nodes, rows.query);
+        /* without rope they are a view, whose memory would be used again */
+        out.query = rows.query->view_src ? ggml_cont(g->context, rows.query) : rows.query;
+        ggml_set_output(out.query);
+        ggml_build_forward_expand(g->nodes, out.query);
     }
     struct ggml_tensor *attended = attention->add(attention, g, layer, rows, want, &out);
     if (!attended || !want.output) return out;

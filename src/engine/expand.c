@@ -163,7 +163,7 @@ judgeq_status expand_layer(expand *e, const judgeq_model *model, int32_t index, 
     if (!any) return JUDGEQ_OK;
     judgeq_status status = graph_allocate(engine, NULL, error);
     if (status != JUDGEQ_OK) return status;
-    if (count->data) ggml_backend_tensor_set(count, e->count, 0, (size_t)e->n_count * sizeof *e->count);
+    graph_set(count, e->count, 0, (size_t)e->n_count * sizeof *e->count);
     status = graph_compute(engine, GRAPH_ROWS, 0, error);
     return status == JUDGEQ_OK ? expand_check(e, error) : status;
 }

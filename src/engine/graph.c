@@ -174,6 +174,10 @@ struct ggml_tensor *graph_input(graph *g, enum ggml_type type, int64_t ne0, int6
     return tensor;
 }
 
+void graph_set(struct ggml_tensor *input, const void *data, size_t at, size_t bytes) {
+    if (input->buffer) ggml_backend_tensor_set(input, data, at, bytes);
+}
+
 /* ---- devices ----------------------------------------------------------------------------------------------------- */
 
 struct ggml_tensor *graph_newest(graph *g) {

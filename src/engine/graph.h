@@ -63,6 +63,9 @@ judgeq_status graph_compute(graph_engine *engine, graph_kind kind, double work, 
 
 /* An input of the graph, [ne1, ne0]. */
 struct ggml_tensor *graph_input(graph *g, enum ggml_type type, int64_t ne0, int64_t ne1);
+/* Writes `bytes` into an input from its byte `at` on, once the graph is allocated; nothing where no node reads it, as
+ * the positions of a layer without rope. */
+void graph_set(struct ggml_tensor *input, const void *data, size_t at, size_t bytes);
 
 /* The newest of the tensors so far; NULL where none has to be placed on a device, or there is none. */
 struct ggml_tensor *graph_newest(graph *g);

@@ -43,7 +43,7 @@ judgeq_status reposition_layer(cache_layer *layer, const model_layer *described,
         for (int64_t i = 0; i < head->n_row; i++) by[at++] = last - (int32_t)(head->n_row - 1 - i) - now[i];
     }
     if (status == JUDGEQ_OK) status = cache_layer_get_keys(layer, keys, error);
-    if (status == JUDGEQ_OK && n > 0) status = turn_keys(keys, by, n, described, engine, error);
+    if (status == JUDGEQ_OK && n > 0 && described->rope) status = turn_keys(keys, by, n, described, engine, error);
     if (status == JUDGEQ_OK) status = cache_layer_set_keys(layer, keys, last, shift, error);
     free(keys);
     free(by);

@@ -8,6 +8,7 @@ static const model_family families[] = {
     {.name = "llama", .also = "mistral files too", .rope_mode = GGML_ROPE_TYPE_NORMAL, .rope_factors = true},
     {.name = "qwen2", .rope_mode = GGML_ROPE_TYPE_NEOX},
     {.name = "qwen3", .rope_mode = GGML_ROPE_TYPE_NEOX, .query_key_norms = true},
+    {.name = "smollm3", .rope_mode = GGML_ROPE_TYPE_NORMAL, .rope_less = 4},
 };
 
 enum { N_FAMILIES = sizeof families / sizeof *families };
@@ -53,20 +54,25 @@ int64_t family_length(const judgeq_model *model, family_size size) {
     return length[size];
 }
 
-void family_describe(const judgeq_model *model, model_layer *layer) {
+void family_describe(const judgeq_model *model, int32_t index, model_layer *layer) {
     const judgeq_model_info *info = &model->info;
+    const int32_t rope_less = model->family->rope_less;
     *layer = (model_layer){.n_head = info->n_head,
                            .n_head_kv = info->n_head_kv,
                            .head_dim = info->head_dim,
                            .scale = 1.0f / sqrtf((float)info->head_dim),
                            .norm_epsilon = model->norm_epsilon,
-                           .rope = &model->rope};
+                           .rope = rope_less > 0 && (index + 1) % rope_less == 0 ? NULL : &model->rope};
 }
 
 void family_write(const judgeq_model *model, char *text, size_t size) {
     const model_layer *layer = &model->layer[0];
     const bool biases = layer->matrix[MODEL_QUERY].bias != NULL;
-    snprintf(text, size, "attention to all rows (rope on %s%s%s), gated feed-forward (silu)",
-             layer->rope->mode == GGML_ROPE_TYPE_NEOX ? "halves" : "adjacent pairs",
+    char rope_less[48] = "";
+    if (model->family->rope_less > 0) {
+        snprintf(rope_less, sizeof rope_less, ", none in every %dth layer", model->family->rope_less);
+    }
+    snprintf(text, size, "attention to all rows (rope on %s%s%s%s), gated feed-forward (silu)",
+             model->rope.mode == GGML_ROPE_TYPE_NEOX ? "halves" : "adjacent pairs", rope_less,
              layer->vector[MODEL_QUERY_NORM] ? ", query and key norms" : "", biases ? ", biases" : "");
 }

@@ -12,6 +12,7 @@ struct model_family {
     int rope_mode;        /* as model_rope's */
     bool rope_factors;    /* files may bring llama-3 frequency factors */
     bool query_key_norms; /* each head's queries and keys are normalised before they are rotated */
+    int32_t rope_less;    /* every so many-th layer has no rope, the last of each so many; 0: all have it */
 };
 
 /* A length of a tensor, by the model's shape. */
@@ -39,12 +40,12 @@ extern const family_matrix family_matrices[MODEL_MATRICES];
 
 /* NULL where the architecture is none of ours. */
 const model_family *family_find(const char *architecture);
-/* "llama (mistral files too), qwen2, qwen3" into text[size]. */
+/* "llama (mistral files too), qwen2, qwen3, smollm3" into text[size]. */
 void family_list(char *text, size_t size);
 
 int64_t family_length(const judgeq_model *model, family_size size);
-/* What every block of the model computes, but for its tensors. */
-void family_describe(const judgeq_model *model, model_layer *layer);
+/* What a block of the model computes, but for its tensors. */
+void family_describe(const judgeq_model *model, int32_t index, model_layer *layer);
 /* The same for people: "rms norm, attention to all rows (rope on adjacent pairs), ..." into text[size]. */
 void family_write(const judgeq_model *model, char *text, size_t size);
 

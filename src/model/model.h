@@ -54,7 +54,7 @@ typedef struct model_layer {
     int32_t n_head, n_head_kv, head_dim;
     float scale;                               /* of the products of queries and keys */
     float norm_epsilon;                        /* of its norms, all RMS norms (Zhang and Sennrich, 2019) */
-    const model_rope *rope;                    /* of queries and keys */
+    const model_rope *rope;                    /* of queries and keys; NULL: positions do not matter */
     struct ggml_tensor *vector[MODEL_VECTORS]; /* NULL where it has none */
     model_linear matrix[MODEL_MATRICES];
 } model_layer;

@@ -162,7 +162,7 @@ static judgeq_status reserve_slices(binder *b) {
 static void bind_layer(binder *b, int32_t i) {
     judgeq_model *model = b->model;
     model_layer *layer = &model->layer[i];
-    family_describe(model, layer);
+    family_describe(model, i, layer);
     for (int v = 0; v < MODEL_VECTORS; v++) {
         const family_vector *vector = &family_vectors[v];
         if (vector->query_key_norm && !model->family->query_key_norms) continue;

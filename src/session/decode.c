@@ -51,7 +51,7 @@ judgeq_status decode_plainly(judgeq_session *session, int32_t token, block_want 
     if (status != JUDGEQ_OK) return status;
     ggml_backend_tensor_set(id, &token, 0, sizeof token);
     const int32_t at = session->n_position - session->n_shift;
-    ggml_backend_tensor_set(position, &at, 0, sizeof at);
+    graph_set(position, &at, 0, sizeof at);
     status = graph_compute(&session->engine->graphs, GRAPH_TOKEN, 1, error);
     return status == JUDGEQ_OK ? take(session, token, logits, 0, error) : status;
 }
@@ -131,7 +131,7 @@ static judgeq_status prepare(judgeq_session *const *session, size_t n, const int
     ggml_backend_tensor_set(d->token, token, 0, ggml_nbytes(d->token));
     for (size_t i = 0; i < n; i++) {
         const int32_t at = session[i]->n_position - session[i]->n_shift;
-        ggml_backend_tensor_set(d->position, &at, i * sizeof at, sizeof at);
+        graph_set(d->position, &at, i * sizeof at, sizeof at);
     }
     return JUDGEQ_OK;
 }

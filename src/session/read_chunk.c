@@ -62,7 +62,7 @@ static double chunk_work(const model_layer *layer, int32_t n, int32_t past) {
 static void set_positions(struct ggml_tensor *position, int32_t first) {
     for (int32_t i = 0; i < (int32_t)position->ne[0]; i++) {
         const int32_t at = first + i;
-        ggml_backend_tensor_set(position, &at, (size_t)i * sizeof at, sizeof at);
+        graph_set(position, &at, (size_t)i * sizeof at, sizeof at);
     }
 }
 

@@ -50,9 +50,12 @@ static struct ggml_tensor *heads_back(struct ggml_context *context, const model_
                                       struct ggml_tensor *norm, const block_kept *kept, struct ggml_tensor *position,
                                       struct ggml_tensor *flow) {
     const model_rope *rope = layer->rope;
-    struct ggml_tensor *y = ggml_rope_ext_back(context, flow, position, rope->factors, layer->head_dim, rope->mode,
-                                               rope->n_ctx_original, rope->base, rope->scale, rope->ext_factor,
-                                               rope->attention_factor, rope->beta_fast, rope->beta_slow);
+    struct ggml_tensor *y = flow;
+    if (rope) {
+        y = ggml_rope_ext_back(context, flow, position, rope->factors, layer->head_dim, rope->mode,
+                               rope->n_ctx_original, rope->base, rope->scale, rope->ext_factor, rope->attention_factor,
+                               rope->beta_fast, rope->beta_slow);
+    }
     if (norm) {
         struct ggml_tensor *x = complete(context, kept, layer, matrix);
         y = norm_back(context, layer, norm, ggml_reshape_3d(context, x, y->ne[0], y->ne[1], y->ne[2]), y);
