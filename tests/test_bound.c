@@ -59,6 +59,8 @@ static void test_always(void **state) {
     const judgeq_preset *preset;
     for (size_t p = 0; (preset = judgeq_preset_at(p)) != NULL; p++) {
         const int n_answer = decodes_ahead(preset->name) ? 200 : 1500;
+        /* where scores are remembered, heads share out rows anew for some time */
+        const int settled = strcmp(preset->name, "judge-later") == 0 ? n_answer / 2 : 100;
         if (strcmp(preset->name, "full") == 0) continue;
         judgeq_session *session = start(preset->name, defaults(BUDGET, SLACK));
         size_t peak = 0, at = 0;
@@ -77,7 +79,7 @@ static void test_always(void **state) {
             check(judgeq_session_decode(session, token[at++], &error));
             expect_bound(session, SLACK, preset->name);
             judgeq_session_get_stats(session, &stats);
-            if (i == n_answer / 2) peak = stats.kv_bytes_peak; /* heads share out rows anew for some time */
+            if (i == settled) peak = stats.kv_bytes_peak;
         }
         if (stats.kv_bytes_peak != peak) fail_msg("%s: the peak went on growing", preset->name);
         if (stats.n_rejudged < n_answer / SLACK) fail_msg("%s: %d choices", preset->name, (int)stats.n_rejudged);

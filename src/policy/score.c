@@ -113,8 +113,7 @@ judgeq_status score_map_reserve(score_map *map, int64_t n_row, judgeq_error *err
     if (status != JUDGEQ_OK) return status;
     larger.n_probe = map->n_probe;
     for (int32_t h = 0; h < map->n_head; h++) {
-        memcpy(larger.value + (size_t)h * (size_t)larger.n_row, map->value + (size_t)h * (size_t)map->n_row,
-               (size_t)map->n_row * sizeof *map->value);
+        memcpy(score_map_head(&larger, h), score_map_head(map, h), (size_t)map->n_row * sizeof *map->value);
     }
     score_map_free(map);
     *map = larger;

@@ -69,8 +69,7 @@ bool scorer_overlap(const scorer *s, int32_t start, int32_t stop, int32_t *first
 static void take_sum(score_map *map, const score_map *sum) {
     const int64_t n = sum->n_row < map->n_row ? sum->n_row : map->n_row;
     for (int32_t h = 0; sum->value && h < map->n_head; h++) {
-        memcpy(map->value + (size_t)h * (size_t)map->n_row, sum->value + (size_t)h * (size_t)sum->n_row,
-               (size_t)n * sizeof *map->value);
+        memcpy(score_map_head(map, h), score_map_head(sum, h), (size_t)n * sizeof *map->value);
     }
     map->n_probe = sum->n_probe;
 }
@@ -204,8 +203,7 @@ static judgeq_status take_all(reader *r, int32_t index, cache_layer *staging, bo
 /* A scorer's scores; none where it has no probe. */
 static judgeq_status score(reader *r, const scorer *s, int32_t index, const cache_layer *staging, score_map *out,
                            judgeq_error *error) {
-    *out = (score_map){0};
-    return s->active ? rescore_score(r->session, s->policy, &s->map, staging, index, out, error) : JUDGEQ_OK;
+    return rescore_score(r->session, s->policy, s->active ? &s->map : NULL, staging, index, out, error);
 }
 
 /* What is kept of the scores, for the choices to come: the attention of the policy's own probes, for a lookahead or
@@ -228,7 +226,7 @@ static judgeq_status take_kept(reader *r, scorer *s, int32_t index, int32_t budg
     score_map scores;
     judgeq_status status = score(r, s, index, staging, &scores, error);
     if (status == JUDGEQ_OK) {
-        status = rescore_select(session, s->policy, scores.value ? &scores : NULL, staging, index, budget, &kept,
+        status = rescore_select(session, s->policy, &scores, staging, index, budget, &kept,
                                 second_budget(session, index), r->second ? &r->second[index] : NULL, error);
     }
     if (status == JUDGEQ_OK) status = take_scores(r, index, &scores, &kept, prior, error);
@@ -250,8 +248,8 @@ static judgeq_status take_full(reader *r, int32_t index, cache_layer *staging, b
     if (first->policy) {
         status = score(r, first, index, staging, &scores, error);
         if (status == JUDGEQ_OK) {
-            status = rescore_select(session, first->policy, scores.value ? &scores : NULL, staging, index,
-                                    first_budget(session, index), &session->first_kept[index], 0, NULL, error);
+            status = rescore_select(session, first->policy, &scores, staging, index, first_budget(session, index),
+                                    &session->first_kept[index], 0, NULL, error);
         }
         score_map_free(&scores);
     }

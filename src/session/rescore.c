@@ -52,6 +52,8 @@ judgeq_status rescore_score(judgeq_session *session, const judgeq_policy *policy
                             const cache_layer *cache, int32_t index, score_map *score, judgeq_error *error) {
     const double start = clock_seconds();
     const int32_t n_head = cache->n_head_kv;
+    *score = (score_map){0};
+    if (!map) return JUDGEQ_OK;
     judgeq_status status = score_map_init(score, n_head, n_head, map->n_row, POLICY_MEAN, error);
     if (status != JUDGEQ_OK) return status;
     score_heads(map, policy->reduce_heads, score->value);
@@ -134,13 +136,13 @@ judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *polic
     for (size_t h = 0; status == JUDGEQ_OK && h < n_head; h++) {
         n_row[h] = rescore_rows(session, cache, (int32_t)h);
         position[h] = cache->head[h].position;
-        scores[h] = score ? score_map_head(score, (int32_t)h) : NULL;
+        scores[h] = score->value ? score_map_head(score, (int32_t)h) : NULL;
     }
     if (status == JUDGEQ_OK) {
         const select_rows rows = {.n_head_kv = cache->n_head_kv,
                                   .n_row = n_row,
                                   .position = position,
-                                  .score = score ? scores : NULL,
+                                  .score = score->value ? scores : NULL,
                                   .turn_from = session->turn_from,
                                   .turn_to = session->turn_from > 0 ? session->turn_to : 0};
         status = select_kept_rows(policy, &rows, budget, session->n_prompt, session->params.seed, index, kept, error);
@@ -247,11 +249,11 @@ judgeq_status rescore_keep_decoded(const judgeq_session *session, const cache_la
 judgeq_status rescore_cut(judgeq_session *session, int32_t index, const score_map *map, judgeq_error *error) {
     cache_layer *layer = &session->layer[index], small;
     select_kept kept;
-    score_map score = {0};
-    judgeq_status status = map ? rescore_score(session, &session->policy, map, layer, index, &score, error) : JUDGEQ_OK;
+    score_map score;
+    judgeq_status status = rescore_score(session, &session->policy, map, layer, index, &score, error);
     if (status != JUDGEQ_OK) return status;
-    status = rescore_select(session, &session->policy, map ? &score : NULL, layer, index, session->layer_budget[index],
-                            &kept, 0, NULL, error);
+    status = rescore_select(session, &session->policy, &score, layer, index, session->layer_budget[index], &kept, 0,
+                            NULL, error);
     score_map_free(&score);
     if (status != JUDGEQ_OK) return status;
     status = rescore_keep_decoded(session, layer, &kept, error);

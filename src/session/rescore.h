@@ -19,13 +19,14 @@ judgeq_status rescore_add(const cache_layer *cache, struct ggml_tensor *const *b
                           judgeq_error *error);
 
 /* The scores of the rows of `cache`, of layer `index`, as a map with one head for each KV head: the attention in `map`,
- * reduced over heads and smoothed; of a policy that remembers, no less than what the session remembers. */
+ * reduced over heads and smoothed; of a policy that remembers, no less than what the session remembers. map NULL: there
+ * are none, and *score is all zero. */
 judgeq_status rescore_score(judgeq_session *session, const judgeq_policy *policy, const score_map *map,
                             const cache_layer *cache, int32_t index, score_map *score, judgeq_error *error);
 
 /* The rows of `cache`, among those that are scored, that a policy keeps under `budget`. second, unless NULL: those of
  * them, as indices into them, that it keeps of these under the smaller budget `later`; for policies with scores. score:
- * as rescore_score makes it, or NULL. */
+ * as rescore_score makes it. */
 judgeq_status rescore_select(judgeq_session *session, const judgeq_policy *policy, const score_map *score,
                              const cache_layer *cache, int32_t index, int32_t budget, select_kept *kept, int32_t later,
                              select_kept *second, judgeq_error *error);

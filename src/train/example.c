@@ -14,7 +14,7 @@ static void take_target(void *data, int32_t layer, const score_map *map) {
     const float scale = map->reduce_rows == POLICY_MAX ? 1.0f : 1.0f / (float)map->n_probe;
     for (int32_t h = 0; h < e->n_head; h++) {
         float *target = e->target + ((size_t)layer * (size_t)e->n_head + (size_t)h) * (size_t)e->n_prompt;
-        const float *reduced = map->value + (size_t)h * (size_t)map->n_row;
+        const float *reduced = score_map_head(map, h);
         for (int32_t i = 0; i < e->n_prompt; i++) target[i] = scale * reduced[i];
     }
 }
